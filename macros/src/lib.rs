@@ -1,0 +1,2 @@
+//! The compiler of Tapeless.
+#![forbid(unsafe_code)]
