@@ -1,5 +1,6 @@
 //! The runtime of Tapeless.
 
 pub mod cpu;
+pub mod init;
 pub mod real;
 pub mod rng;
