@@ -4,7 +4,7 @@
 //! `runtime/src/ops/<name>.rs` (kernel and naive twin), and add its line here. A new *pointwise* function is
 //! one row in `ops/pointwise.rs`.
 
-use crate::ir::{Rule, Sample};
+use crate::ir::{Rule, Sample, Surface};
 
 macro_rules! ops {
     ($($(#[$doc:meta])* $module:ident :: $family:ident,)*) => {
@@ -26,6 +26,11 @@ macro_rules! ops {
         $(impl From<$module::$family> for Op {
             fn from(op: $module::$family) -> Self { Self::$family(op) }
         })*
+
+        /// What users can write, of every family.
+        pub fn surfaces() -> impl Iterator<Item = &'static Surface> {
+            std::iter::empty()$(.chain($module::$family::surfaces()))*
+        }
 
         /// The samples of every family, for tests and benches.
         pub fn samples() -> Vec<Sample> {

@@ -6,7 +6,8 @@
 use proc_macro2::Span;
 
 use super::{
-    Constraints, DType, Graph, Node, NodeId, Origin, Phase, Rule, Scalar, ShapeError, Type, Value, ViewMap,
+    Constraints, DType, Graph, Node, NodeId, Origin, Output, OutputKind, Phase, Scalar, ShapeError, StateId, Type, Value,
+    ViewMap,
 };
 use crate::ops::fill::Fill;
 use crate::ops::leaf::{Leaf, LeafKind};
@@ -14,6 +15,15 @@ use crate::ops::reduce::{Reduce, ReduceKind};
 use crate::ops::view::View;
 use crate::ops::{Op, pointwise};
 use crate::shape::Dim;
+
+/// Whether dropout and batch statistics are at work.
+#[derive(Copy, Clone, PartialEq, Eq, Debug, Hash)]
+pub enum Mode {
+    /// Plain calls: no dropout, running statistics.
+    Eval,
+    /// Losses that are differentiated: dropout, statistics of the batch, running statistics updated.
+    Train,
+}
 
 /// Appends typed nodes to a graph.
 ///
@@ -26,21 +36,37 @@ pub struct Builder {
     pub origin: Origin,
     /// Forward while lowering, backward while differentiating.
     pub phase: Phase,
+    /// Train or eval.
+    pub mode: Mode,
     /// Equations for rustc and solutions of `_`.
     pub constraints: Constraints,
     /// What went wrong, with the user's token.
     pub errors: Vec<(Span, ShapeError)>,
+    n_streams: u64,
 }
 
 impl Builder {
     /// An empty graph.
-    pub fn new(origin: Origin) -> Self {
-        Self::over(Graph::default(), origin, Phase::Forward)
+    pub fn new(origin: Origin, mode: Mode) -> Self {
+        Self { mode, ..Self::over(Graph::default(), origin, Phase::Forward) }
     }
 
     /// Goes on with a graph in the given phase.
     pub fn over(graph: Graph, origin: Origin, phase: Phase) -> Self {
-        Self { graph, origin, phase, constraints: Constraints::default(), errors: Vec::new() }
+        let constraints = Constraints::default();
+        Self { graph, origin, phase, mode: Mode::Train, constraints, errors: Vec::new(), n_streams: 0 }
+    }
+
+    /// The key of a new random stream: a hash (FNV-1a) of the layer's path and of how many streams came before.
+    pub fn stream(&mut self) -> u64 {
+        self.n_streams += 1;
+        let bytes = self.origin.scope.bytes().chain(self.n_streams.to_le_bytes());
+        bytes.fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
+    }
+
+    /// Declares the new value of a carried tensor.
+    pub fn update_state(&mut self, id: StateId, value: Value) {
+        self.graph.outputs.push(Output { kind: OutputKind::State(id), value });
     }
 
     /// Appends a node with one result.

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Builder, DType, Scalar, Type, Value, ViewMap};
+use super::{Builder, DType, Scalar, Surface, Type, Value, ViewMap};
 use crate::ops::pointwise::Row;
 use crate::shape::{self, Dim, Relation};
 
@@ -30,6 +30,11 @@ pub trait Rule {
 
     /// Floating point operations of one evaluation (a multiply-add counts as two).
     fn flops(&self, inputs: &[Type], outputs: &[Type]) -> Dim;
+
+    /// What a user writes to get it; empty where only the compiler makes it.
+    fn surfaces() -> &'static [Surface]
+    where
+        Self: Sized;
 
     /// Small programs of the language that use the operation: tests, sweeps and benches are made of them.
     fn samples() -> Vec<Sample>

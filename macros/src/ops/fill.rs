@@ -1,7 +1,7 @@
 //! Constant tensors: one number everywhere. They live inside pointwise groups and cost no memory there.
 
 use crate::ir::{
-    Body, Builder, Constraints, Cotangents, Kernel, Rule, Sample, Scalar, ShapeError, Site, Type, Value,
+    Body, Builder, Constraints, Cotangents, Kernel, Rule, Sample, Scalar, ShapeError, Site, Surface, Type, Value,
 };
 use crate::shape::Dim;
 
@@ -37,6 +37,10 @@ impl Rule for Fill {
 
     fn flops(&self, _: &[Type], _: &[Type]) -> Dim {
         Dim::zero()
+    }
+
+    fn surfaces() -> &'static [Surface] {
+        &[]
     }
 
     fn samples() -> Vec<Sample> {

@@ -1,7 +1,7 @@
 //! Leaves: values that exist before the function runs.
 
 use crate::ir::{
-    Builder, Constraints, Cotangents, InputId, Kernel, ParamId, Rule, Sample, ShapeError, Site, StateId, Type, Value,
+    Builder, Constraints, Cotangents, InputId, Kernel, ParamId, Rule, Sample, ShapeError, Site, StateId, Surface, Type, Value,
 };
 use crate::shape::Dim;
 
@@ -60,6 +60,10 @@ impl Rule for Leaf {
 
     fn flops(&self, _: &[Type], _: &[Type]) -> Dim {
         Dim::zero()
+    }
+
+    fn surfaces() -> &'static [Surface] {
+        &[]
     }
 
     fn samples() -> Vec<Sample> {

@@ -10,7 +10,7 @@ mod logic;
 mod smooth;
 
 use crate::ir::{
-    Body, Builder, Constraints, Cotangents, DType, Kernel, Rule, Sample, ShapeError, Site, Type, Value,
+    Body, Builder, Constraints, Cotangents, DType, Kernel, Rule, Sample, ShapeError, Site, Surface, Type, Value,
 };
 use crate::shape::{self, Dim};
 
@@ -175,6 +175,10 @@ impl Rule for Pointwise {
 
     fn flops(&self, _: &[Type], outputs: &[Type]) -> Dim {
         outputs[0].numel() * self.0.flops
+    }
+
+    fn surfaces() -> &'static [Surface] {
+        &[]
     }
 
     fn samples() -> Vec<Sample> {

@@ -1,7 +1,7 @@
 //! Reductions over axes.
 
 use crate::ir::{
-    Builder, Call, CallArg, Constraints, Cotangents, DType, Kernel, Rule, Sample, ShapeError, Site, Type, Value,
+    Builder, Call, CallArg, Constraints, Cotangents, DType, Kernel, Rule, Sample, ShapeError, Site, Surface, Type, Value,
 };
 use crate::shape::Dim;
 
@@ -101,6 +101,10 @@ impl Rule for Reduce {
 
     fn flops(&self, inputs: &[Type], _: &[Type]) -> Dim {
         inputs[0].numel()
+    }
+
+    fn surfaces() -> &'static [Surface] {
+        &[]
     }
 
     fn samples() -> Vec<Sample> {

@@ -1,7 +1,7 @@
 //! Views: other readings of the same elements. They cost nothing unless a kernel needs contiguous memory.
 
 use crate::ir::{
-    Builder, Constraints, Cotangents, Kernel, Rule, Sample, ShapeError, Site, Type, Value, ViewMap,
+    Builder, Constraints, Cotangents, Kernel, Rule, Sample, ShapeError, Site, Surface, Type, Value, ViewMap,
 };
 use crate::ops::pad::Pad;
 use crate::shape::{self, Dim};
@@ -83,6 +83,10 @@ impl Rule for View {
 
     fn flops(&self, _: &[Type], _: &[Type]) -> Dim {
         Dim::zero()
+    }
+
+    fn surfaces() -> &'static [Surface] {
+        &[]
     }
 
     fn samples() -> Vec<Sample> {
