@@ -1,2 +1,7 @@
 //! The compiler of Tapeless.
 #![forbid(unsafe_code)]
+
+#[allow(dead_code, reason = "its readers are the stages after parse")]
+mod ast;
+#[allow(dead_code, reason = "its readers are the stages after parse")]
+mod diag;
