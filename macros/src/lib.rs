@@ -1,6 +1,9 @@
 //! The compiler of Tapeless.
 #![forbid(unsafe_code)]
+#![allow(dead_code, unused_imports)]
 
-#[allow(dead_code)]
-#[allow(unused_imports)]
+mod ast;
+mod diag;
+mod ir;
+mod ops;
 mod shape;
