@@ -4,8 +4,10 @@
 
 mod ast;
 mod diag;
+mod fuse;
 mod grad;
 mod ir;
+mod memory;
 mod ops;
 mod plan;
 mod shape;

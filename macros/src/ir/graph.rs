@@ -60,6 +60,16 @@ impl Node {
         }
     }
 
+    /// The name in a trace: layer path and the user's name.
+    pub fn trace_name(&self) -> Rc<str> {
+        match (&self.origin.name, &*self.origin.scope) {
+            (Some(name), "") => name.clone(),
+            (Some(name), scope) => format!("{scope}.{name}").into(),
+            (None, "") => self.op.rule().name().into(),
+            (None, scope) => format!("{scope}.{}", self.op.rule().name()).into(),
+        }
+    }
+
     /// The name to show: the user's, or the layer's, or the operation's.
     pub fn display_name(&self) -> &str {
         match (&self.origin.name, &*self.origin.scope) {
