@@ -5,6 +5,7 @@ pub mod cpu;
 pub mod cx;
 pub mod dtype;
 pub mod error;
+pub mod init;
 pub mod program;
 pub mod real;
 pub mod rng;
