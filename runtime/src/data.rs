@@ -1,6 +1,6 @@
 //! Data sets: files, arrays in memory, and the loader that turns them into batches.
 //!
-//! Samples flow one way: files ([`idx`]) become `ndarray` arrays; arrays become the columns
+//! Samples flow one way: files ([`idx`], [`npy`], [`Mnist`]) become `ndarray` arrays; arrays become the columns
 //! of a [`Dataset`] ([`Arrays`], [`Pixels`]), which adapters divide and change ([`Dataset::split`],
 //! [`Dataset::map`]); a [`Loader`] decides the order and fills a fixed set of batches, in the background.
 //!
@@ -13,10 +13,13 @@ mod column;
 mod dataset;
 pub mod idx;
 mod loader;
+mod mnist;
+pub mod npy;
 mod order;
 
 pub use batch::{Batch, BatchArray};
 pub use column::{Column, Columns, Pixels};
 pub use dataset::{Arrays, Dataset, Map, MapInPlace, Part, Portion, Subset};
 pub use loader::{Batches, Loader};
+pub use mnist::{DigitArrays, Digits, Mnist};
 pub use order::shuffle_epoch;
