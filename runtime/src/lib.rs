@@ -4,6 +4,7 @@ pub mod arena;
 pub mod cpu;
 pub mod cx;
 pub mod dtype;
+pub mod data;
 pub mod error;
 pub mod init;
 pub mod program;
