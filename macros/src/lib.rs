@@ -5,3 +5,5 @@
 mod ast;
 #[allow(dead_code, reason = "its readers are the stages after parse")]
 mod diag;
+#[allow(dead_code, reason = "its readers are the stages after parse")]
+mod parse;
