@@ -4,7 +4,7 @@ use crate::ast::{ModelOptions, OptionArg};
 use crate::diag::{Diagnostic, Diagnostics, SourceSpan};
 use crate::parse::{expr, options};
 use syn::punctuated::Punctuated;
-use syn::spanned::Spanned;
+
 use syn::visit::Visit;
 use syn::{Attribute, Meta, Token};
 
@@ -181,7 +181,7 @@ pub fn refuse_in_body(stmts: &[syn::Stmt], diagnostics: &mut Diagnostics) {
     struct Visitor<'a>(&'a mut Diagnostics);
     impl Visit<'_> for Visitor<'_> {
         fn visit_attribute(&mut self, attribute: &Attribute) {
-            let span = attribute.span();
+            let span = SourceSpan::of(attribute);
             if attribute.path().is_ident("doc") {
                 let error = Diagnostic::error(span, "a documentation comment documents nothing here");
                 self.0.push(error.help("write an ordinary comment, `// …`"));

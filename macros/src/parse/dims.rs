@@ -122,6 +122,10 @@ fn from_binary(binary: syn::ExprBinary, diagnostics: &mut Diagnostics) -> DimExp
 
 fn from_lit(lit: &Lit, span: SourceSpan, diagnostics: &mut Diagnostics) -> DimExpr {
     let error = match lit {
+        // `syn` takes the sign of a generic argument as a part of the number.
+        Lit::Int(int) if int.base10_digits().starts_with('-') => {
+            Diagnostic::error(span, "a size cannot be negative").expected(EXPECTED)
+        }
         Lit::Int(int) if !matches!(int.suffix(), "" | "usize") => {
             Diagnostic::error(span, "a size is a `usize`")
                 .found(format_args!("`{int}`"))

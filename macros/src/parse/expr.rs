@@ -68,6 +68,11 @@ fn literal(lit: &syn::Lit, span: SourceSpan, diagnostics: &mut Diagnostics) -> R
         },
         syn::Lit::Int(int) if matches!(suffix, "" | "usize") => match int.base10_parse() {
             Ok(value) => return Ok(Lit::Int(value)),
+            // Only a macro can make such a token; in a source, the sign is an operator.
+            Err(_) if int.base10_digits().starts_with('-') => {
+                Diagnostic::error(span, "a macro has made a negative literal")
+                    .help("write the number in the model")
+            }
             Err(_) => Diagnostic::error(span, "this number is too large").expected("at most 2^64 - 1"),
         },
         syn::Lit::Float(_) | syn::Lit::Int(_) => {

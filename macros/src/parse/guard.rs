@@ -1,15 +1,19 @@
 //! Limits the depth of what is parsed.
 //!
 //! `syn` and the stages after it are recursive, so a text of ten thousand opening parentheses, or of ten thousand
-//! `!`, would overflow the stack of the compiler. A statement is therefore allowed [`LIMIT`] tokens from its
-//! beginning to its innermost token, which bounds the depth of every tree that can be built from it.
+//! `!`, would overflow the stack of the compiler. The way from the start of a statement to its innermost token may
+//! therefore have at most [`LIMIT`] tokens, which bounds the depth of every tree that can be built from it.
 
 use crate::diag::{Diagnostic, Diagnostics, Reported};
 use proc_macro2::{Delimiter, Spacing, TokenStream, TokenTree};
 
-/// The most tokens that may lie between the start of a statement and its innermost token. Long statements of real
-/// models have about a hundred; a stack of 2 MiB bears this number in an unoptimised build.
-const LIMIT: usize = 800;
+/// The most tokens that may lie between the start of a statement and its innermost token; a delimiter counts as
+/// [`DELIMITER`] tokens. Statements of real models have less than a hundred. An unoptimised build needs up to 9 KiB
+/// of stack for each, of the 8 MiB that rustc has.
+const LIMIT: usize = 400;
+
+/// The weight of a pair of delimiters: that much more stack a nested group needs than an operator.
+const DELIMITER: usize = 3;
 
 /// Reports an error if `tokens` could build a tree that is too deep.
 pub fn check(tokens: &TokenStream, diagnostics: &mut Diagnostics) -> Result<(), Reported> {
@@ -39,7 +43,8 @@ fn deepest(tokens: TokenStream, limit: usize) -> Result<usize, TokenTree> {
         let mut ends = false;
         match &tree {
             TokenTree::Group(group) => {
-                inner = inner.max(deepest(group.stream(), limit - len)?);
+                let left = (limit - len).saturating_sub(DELIMITER - 1);
+                inner = inner.max(DELIMITER - 1 + deepest(group.stream(), left)?);
                 ends = group.delimiter() == Delimiter::Brace && !trees.peek().is_some_and(continues);
             }
             TokenTree::Punct(punct) => {

@@ -251,7 +251,7 @@ fn a_signature_keeps_bounds_kinds_and_attributes() {
             fn f<B: Dim, H: tapeless::Dim + MultipleOf<{ 2 * C }>>(
                 &self, #[grad] x: &Tensor<B, H>, mut y: Scalar, rate: f32, causal: bool, steps: usize,
             ) -> (Tensor<bool, B>, (Scalar, Tensor<i64, H>)) { g(x, y) }
-            fn g(x: Tensor) -> Tensor<u32> { x }
+            fn g(x: Tensor<5>) -> Tensor<u32> { x }
         }",
     );
     assert_eq!(
