@@ -9,6 +9,7 @@ mod grad;
 mod ir;
 mod memory;
 mod ops;
+mod parse;
 mod plan;
 mod shape;
 mod simplify;
