@@ -1,6 +1,6 @@
 //! The compiler of Tapeless.
 #![forbid(unsafe_code)]
-#![allow(dead_code)]
+#![allow(dead_code, unused_imports)]
 
 mod ast;
 mod diag;

@@ -3,12 +3,11 @@
 //! Operations add their own constructors (`impl Builder { pub fn softmax(..) }`) in their files; here are the
 //! ones that gradient rules and layers of every family need.
 
-use proc_macro2::Span;
-
 use super::{
     Constraints, DType, Graph, Node, NodeId, Origin, Output, OutputKind, Phase, Scalar, ShapeError, StateId, Type, Value,
     ViewMap,
 };
+use crate::diag::SourceSpan;
 use crate::ops::fill::Fill;
 use crate::ops::leaf::{Leaf, LeafKind};
 use crate::ops::reduce::{Reduce, ReduceKind};
@@ -41,7 +40,7 @@ pub struct Builder {
     /// Equations for rustc and solutions of `_`.
     pub constraints: Constraints,
     /// What went wrong, with the user's token.
-    pub errors: Vec<(Span, ShapeError)>,
+    pub errors: Vec<(SourceSpan, ShapeError)>,
     n_streams: u64,
 }
 

@@ -2,9 +2,8 @@
 
 use std::rc::Rc;
 
-use proc_macro2::Span;
-
 use super::{InputId, NodeId, ParamId, StateId, Type, Value};
+use crate::diag::SourceSpan;
 use crate::ops::Op;
 use crate::ops::leaf::{Leaf, LeafKind};
 
@@ -25,12 +24,12 @@ pub struct Origin {
     /// The name that the user gave the value (`hidden`), if any.
     pub name: Option<Rc<str>>,
     /// The user's token.
-    pub span: Span,
+    pub span: SourceSpan,
 }
 
 impl Origin {
     /// The origin of what the function body itself computes.
-    pub fn root(span: Span) -> Self {
+    pub fn root(span: SourceSpan) -> Self {
         Self { scope: "".into(), name: None, span }
     }
 }

@@ -206,12 +206,8 @@ impl Constraints {
     #[must_use]
     pub fn equal(&mut self, a: &Dim, b: &Dim) -> bool {
         let (a, b) = (self.resolve(a), self.resolve(b));
-        if let Some(k) = a.as_infer().filter(|_| !b.has_infer()) {
-            self.solved.insert(k, b);
-            return true;
-        }
-        if let Some(k) = b.as_infer().filter(|_| !a.has_infer()) {
-            self.solved.insert(k, a);
+        if let Some((k, solution)) = shape::solve_infer(&a, &b) {
+            self.solved.insert(k, solution);
             return true;
         }
         match shape::compare(&a, &b) {
