@@ -34,7 +34,13 @@ pub fn fuse(graph: &Graph) -> Fused {
     let epilogues = Epilogues::find(&graph);
     let reads = Reads::resolve(&graph);
     let groups = Groups::find(&graph, &epilogues, &reads);
-    Fuser { graph: &graph, epilogues, reads, groups }.run()
+    Fuser {
+        graph: &graph,
+        epilogues,
+        reads,
+        groups,
+    }
+    .run()
 }
 
 /// Kernels of a graph, one an operation, so that every value is stored.
@@ -42,7 +48,13 @@ pub fn unfused(graph: &Graph) -> Fused {
     let epilogues = Epilogues::default();
     let reads = Reads::resolve(graph);
     let groups = Groups::single(graph);
-    Fuser { graph, epilogues, reads, groups }.run()
+    Fuser {
+        graph,
+        epilogues,
+        reads,
+        groups,
+    }
+    .run()
 }
 
 struct Fuser<'a> {
@@ -73,7 +85,10 @@ impl Fuser<'_> {
             }
         }
         for group in self.groups.iter() {
-            placed.extend(group::kernel(self.graph, &self.reads, &self.epilogues, group).map(|(at, kernel)| Placed { at, kernel }));
+            placed.extend(
+                group::kernel(self.graph, &self.reads, &self.epilogues, group)
+                    .map(|(at, kernel)| Placed { at, kernel }),
+            );
         }
         let (outputs, finals) = self.outputs(&mut placed);
         let output_types = outputs.iter().map(|o| self.output_type(o, &finals)).collect();
@@ -116,12 +131,26 @@ impl Fuser<'_> {
         }
         let last = epilogue.map_or(Value::first(id), |e| e.result);
         let mut writes: Vec<Written> = self.written(id, node);
-        writes[0] = Written { value: last, ..self.written(last.node, self.graph.node(last.node))[0].clone() };
+        writes[0] = Written {
+            value: last,
+            ..self.written(last.node, self.graph.node(last.node))[0].clone()
+        };
         let types: Vec<Type> = node.inputs.iter().map(|v| self.graph.ty(*v).clone()).collect();
         let flops = node.op.rule().flops(&types, &node.types);
         let scratch = call.scratch.clone();
         let task = Task::Call(Box::new(call), Epilogue { bias, activation });
-        placed.push(Placed { at: id.index(), kernel: Kernel { task, reads, writes, scratch, phase: node.phase, flops, title } });
+        placed.push(Placed {
+            at: id.index(),
+            kernel: Kernel {
+                task,
+                reads,
+                writes,
+                scratch,
+                phase: node.phase,
+                flops,
+                title,
+            },
+        });
     }
 
     fn written(&self, id: NodeId, node: &Node) -> Vec<Written> {
@@ -129,7 +158,11 @@ impl Fuser<'_> {
         let result = |(output, ty): (usize, &Type)| Written {
             value: Value { node: id, output },
             ty: ty.clone(),
-            name: if output == 0 { name.clone() } else { format!("{name}_{output}").into() },
+            name: if output == 0 {
+                name.clone()
+            } else {
+                format!("{name}_{output}").into()
+            },
         };
         node.types.iter().enumerate().map(result).collect()
     }
@@ -138,13 +171,22 @@ impl Fuser<'_> {
     fn view_copy(&self, id: NodeId, node: &Node) -> Placed {
         let value = Value::first(id);
         let from = self.reads.source_of_copy(self.graph, id);
-        Placed { at: id.index(), kernel: copy_kernel(from, value, &node.types[0], node) }
+        Placed {
+            at: id.index(),
+            kernel: copy_kernel(from, value, &node.types[0], node),
+        }
     }
 
     fn copy(&self, at: usize, phase: Phase, from: Operand, to: Value, of: Value) -> Placed {
         let node = self.graph.node(of.node);
         let kernel = copy_kernel(from, to, self.graph.ty(of), node);
-        Placed { at, kernel: Kernel { phase: kernel.phase.max(phase), ..kernel } }
+        Placed {
+            at,
+            kernel: Kernel {
+                phase: kernel.phase.max(phase),
+                ..kernel
+            },
+        }
     }
 
     /// The outputs, each a value that some kernel stores as a whole; leaves, strided views and values that two outputs share
@@ -161,7 +203,10 @@ impl Fuser<'_> {
                 operand.value
             } else {
                 // Copies for outputs get ids of their own behind all nodes of the graph.
-                let copy = Value { node: NodeId::new(self.graph.len() + k), output: 0 };
+                let copy = Value {
+                    node: NodeId::new(self.graph.len() + k),
+                    output: 0,
+                };
                 let phase = match output.kind {
                     OutputKind::Result(_) | OutputKind::State(_) => Phase::Forward,
                     OutputKind::ParamGrad(_) | OutputKind::InputGrad(_) => Phase::Backward,
@@ -186,7 +231,10 @@ impl Fuser<'_> {
             LeafKind::State(id) => Some(Place::State(id.index())),
             LeafKind::Poison => None,
         };
-        self.graph.iter().filter_map(|(id, node)| Some((Value::first(id), place(node)?))).collect()
+        self.graph
+            .iter()
+            .filter_map(|(id, node)| Some((Value::first(id), place(node)?)))
+            .collect()
     }
 
     /// Values that have a name of the user's or stand for a whole layer, where they are stored as they are.
@@ -217,7 +265,11 @@ fn copy_kernel(from: Operand, to: Value, ty: &Type, node: &Node) -> Kernel {
     Kernel {
         task: Task::Copy,
         reads: vec![from],
-        writes: vec![Written { value: to, ty: ty.clone(), name: node.display_name().into() }],
+        writes: vec![Written {
+            value: to,
+            ty: ty.clone(),
+            name: node.display_name().into(),
+        }],
         scratch: Vec::<(DType, Dim)>::new(),
         phase: node.phase,
         flops: Dim::zero(),
@@ -237,12 +289,20 @@ fn order(placed: Vec<Placed>) -> Vec<Kernel> {
     let mut waiting: Vec<BTreeSet<usize>> = Vec::new();
     let mut followers = vec![Vec::new(); placed.len()];
     for (k, p) in placed.iter().enumerate() {
-        let needs: BTreeSet<usize> = p.kernel.reads.iter().filter_map(|r| writer.get(&r.value).copied()).collect();
+        let needs: BTreeSet<usize> = p
+            .kernel
+            .reads
+            .iter()
+            .filter_map(|r| writer.get(&r.value).copied())
+            .collect();
         needs.iter().for_each(|&n| followers[n].push(k));
         waiting.push(needs);
     }
     let priority = |k: usize, placed: &[Option<Placed>]| {
-        placed[k].as_ref().map(|p| (p.kernel.phase, p.at, k)).expect("a kernel is placed once")
+        placed[k]
+            .as_ref()
+            .map(|p| (p.kernel.phase, p.at, k))
+            .expect("a kernel is placed once")
     };
     let mut placed: Vec<Option<Placed>> = placed.into_iter().map(Some).collect();
     let ready = (0..placed.len()).filter(|&k| waiting[k].is_empty());
@@ -257,6 +317,9 @@ fn order(placed: Vec<Placed>) -> Vec<Kernel> {
         }
         ordered.push(placed[k].take().expect("a kernel is placed once").kernel);
     }
-    assert!(placed.iter().all(Option::is_none), "fusion made a cycle of kernels");
+    assert!(
+        placed.iter().all(Option::is_none),
+        "fusion made a cycle of kernels"
+    );
     ordered
 }

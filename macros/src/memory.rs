@@ -22,17 +22,30 @@ pub enum Reuse {
 /// Assigns places and lifetimes.
 pub fn plan(fused: Fused, reuse: Reuse) -> Plan {
     let n_forward = fused.kernels.iter().filter(|k| k.phase == Phase::Forward).count();
-    let mut planner = Planner { reuse, places: fused.leaves.clone(), slots: Vec::new(), last_use: BTreeMap::new() };
+    let mut planner = Planner {
+        reuse,
+        places: fused.leaves.clone(),
+        slots: Vec::new(),
+        last_use: BTreeMap::new(),
+    };
     planner.place_outputs(&fused);
     planner.find_last_uses(&fused);
-    let scratch: Vec<Vec<usize>> =
-        fused.kernels.iter().enumerate().map(|(k, kernel)| planner.place_kernel(k, kernel)).collect();
+    let scratch: Vec<Vec<usize>> = fused
+        .kernels
+        .iter()
+        .enumerate()
+        .map(|(k, kernel)| planner.place_kernel(k, kernel))
+        .collect();
     planner.close_lifetimes(&fused);
     let results = fused.outputs.iter().zip(&fused.output_types);
     let results = results.filter(|(o, _)| matches!(o.kind, OutputKind::Result(_)));
     let results = results.map(|(o, ty)| (o.value, ty.clone())).collect();
     let kept = |(_, value, _): &(_, Value, Type)| matches!(planner.places.get(value), Some(Place::Slot(_)));
-    let named = if reuse == Reuse::Never { fused.named.into_iter().filter(kept).collect() } else { Vec::new() };
+    let named = if reuse == Reuse::Never {
+        fused.named.into_iter().filter(kept).collect()
+    } else {
+        Vec::new()
+    };
     Plan {
         kernels: fused.kernels,
         n_forward,
@@ -98,11 +111,20 @@ impl Planner {
             };
             self.places.insert(written.value, Place::Slot(slot));
         }
-        kernel.scratch.iter().map(|(dtype, len)| self.open(k, *dtype, len.clone())).collect()
+        kernel
+            .scratch
+            .iter()
+            .map(|(dtype, len)| self.open(k, *dtype, len.clone()))
+            .collect()
     }
 
     fn open(&mut self, k: usize, dtype: DType, len: crate::shape::Dim) -> usize {
-        self.slots.push(Slot { dtype, len, first: k, last: k });
+        self.slots.push(Slot {
+            dtype,
+            len,
+            first: k,
+            last: k,
+        });
         self.slots.len() - 1
     }
 
@@ -112,7 +134,11 @@ impl Planner {
             return Vec::new();
         }
         let dying = kernel.reads.iter().filter(|operand| {
-            let readings = kernel.reads.iter().filter(|other| self.shares_slot(operand.value, other.value)).count();
+            let readings = kernel
+                .reads
+                .iter()
+                .filter(|other| self.shares_slot(operand.value, other.value))
+                .count();
             let shape = &kernel.writes[0].ty.shape;
             self.last_use.get(&operand.value) == Some(&k)
                 && readings == 1
@@ -141,7 +167,13 @@ impl Planner {
         if self.reuse == Reuse::Never {
             self.slots.iter_mut().for_each(|slot| slot.last = usize::MAX);
         }
-        debug_assert!(fused.kernels.iter().flat_map(|k| &k.reads).all(|r| self.places.contains_key(&r.value)));
+        debug_assert!(
+            fused
+                .kernels
+                .iter()
+                .flat_map(|k| &k.reads)
+                .all(|r| self.places.contains_key(&r.value))
+        );
     }
 }
 

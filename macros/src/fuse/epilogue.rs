@@ -41,7 +41,9 @@ impl Epilogues {
         let mut epilogues = Self::default();
         for (id, node) in graph.iter() {
             let inputs: Vec<Type> = node.inputs.iter().map(|v| graph.ty(*v).clone()).collect();
-            let Kernel::Call(call) = node.op.rule().kernel(&inputs, &node.types) else { continue };
+            let Kernel::Call(call) = node.op.rule().kernel(&inputs, &node.types) else {
+                continue;
+            };
             let Some(channel_axis) = call.args.iter().find_map(|arg| match arg {
                 CallArg::Epilogue { channel_axis } => Some(*channel_axis),
                 _ => None,
@@ -54,12 +56,20 @@ impl Epilogues {
     }
 
     fn extend(&mut self, graph: &Graph, uses: &Uses, call: NodeId, channel_axis: usize) {
-        let mut absorbed = Absorbed { bias: None, activation: None, result: Value::first(call) };
+        let mut absorbed = Absorbed {
+            bias: None,
+            activation: None,
+            result: Value::first(call),
+        };
         let mut path = Vec::new();
         if let Some(add) = uses.only_user(absorbed.result)
             && let Some(bias) = bias_of(graph, add, absorbed.result, channel_axis)
         {
-            absorbed = Absorbed { bias: Some(bias), result: Value::first(add), ..absorbed };
+            absorbed = Absorbed {
+                bias: Some(bias),
+                result: Value::first(add),
+                ..absorbed
+            };
             path.push(add);
         }
         if let Some(user) = uses.only_user(absorbed.result)
@@ -67,7 +77,11 @@ impl Epilogues {
             && let Op::Pointwise(row) = &graph.node(user).op
             && let Some(name) = row.0.activation
         {
-            absorbed = Absorbed { activation: Some(name), result: Value::first(user), ..absorbed };
+            absorbed = Absorbed {
+                activation: Some(name),
+                result: Value::first(user),
+                ..absorbed
+            };
             path.push(user);
         }
         if !path.is_empty() {
@@ -100,7 +114,11 @@ fn bias_of(graph: &Graph, add: NodeId, x: Value, channel_axis: usize) -> Option<
     if row.0.name != "add" || node.phase != graph.node(x.node).phase || node.types[0] != *graph.ty(x) {
         return None;
     }
-    let other = if node.inputs[0] == x { node.inputs[1] } else { node.inputs[0] };
+    let other = if node.inputs[0] == x {
+        node.inputs[1]
+    } else {
+        node.inputs[0]
+    };
     let rank = graph.ty(x).rank();
     let mut value = other;
     let mut axis = channel_axis;

@@ -26,22 +26,35 @@ pub(super) struct Groups {
 impl Groups {
     /// Every pointwise node alone.
     pub(super) fn single(graph: &Graph) -> Self {
-        let alone = graph.iter().filter(|(_, node)| is_pointwise(graph, node)).map(|(id, _)| BTreeSet::from([id]));
-        Self { members: alone.collect() }
+        let alone = graph
+            .iter()
+            .filter(|(_, node)| is_pointwise(graph, node))
+            .map(|(id, _)| BTreeSet::from([id]));
+        Self {
+            members: alone.collect(),
+        }
     }
 
     /// As few groups as the greedy walk finds.
     pub(super) fn find(graph: &Graph, epilogues: &Epilogues, reads: &Reads) -> Self {
-        let mut finder = Finder { graph, users: graph.users(), group_of: BTreeMap::new(), members: Vec::new() };
+        let mut finder = Finder {
+            graph,
+            users: graph.users(),
+            group_of: BTreeMap::new(),
+            members: Vec::new(),
+        };
         for (id, node) in graph.iter().rev() {
-            let is_free = is_pointwise(graph, node) && !epilogues.absorbs(id) && !matches!(node.op, Op::Fill(_));
+            let is_free =
+                is_pointwise(graph, node) && !epilogues.absorbs(id) && !matches!(node.op, Op::Fill(_));
             if is_free {
                 finder.place(id, node, reads);
             } else if matches!(node.op, Op::Fill(_)) && finder.is_stored_fill(id) {
                 finder.open(id);
             }
         }
-        Self { members: finder.members }
+        Self {
+            members: finder.members,
+        }
     }
 
     /// The groups, each with its nodes in evaluation order.
@@ -73,7 +86,9 @@ impl Finder<'_> {
     fn place(&mut self, id: NodeId, node: &Node, reads: &Reads) {
         let mut tried = BTreeSet::new();
         for user in self.users[id.index()].clone() {
-            let Some(&group) = self.group_of.get(&user) else { continue };
+            let Some(&group) = self.group_of.get(&user) else {
+                continue;
+            };
             if tried.insert(group) && self.may_join(id, node, group, reads) {
                 self.members[group].insert(id);
                 self.group_of.insert(id, group);
@@ -91,7 +106,10 @@ impl Finder<'_> {
     /// A constant tensor is stored only where something other than a pointwise node reads it.
     fn is_stored_fill(&self, id: NodeId) -> bool {
         let is_output = self.graph.outputs.iter().any(|o| o.value.node == id);
-        is_output || self.users[id.index()].iter().any(|&user| !is_pointwise(self.graph, self.graph.node(user)))
+        is_output
+            || self.users[id.index()]
+                .iter()
+                .any(|&user| !is_pointwise(self.graph, self.graph.node(user)))
     }
 
     fn may_join(&self, id: NodeId, node: &Node, group: usize, reads: &Reads) -> bool {
@@ -137,7 +155,9 @@ impl Finder<'_> {
                 }
             }
         }
-        let stored = members.iter().filter(|m| self.users[m.index()].iter().any(|u| !members.contains(u)));
+        let stored = members
+            .iter()
+            .filter(|m| self.users[m.index()].iter().any(|u| !members.contains(u)));
         loaded.len() + stored.count() + 1
     }
 }
@@ -149,7 +169,16 @@ pub(super) fn kernel(
     epilogues: &Epilogues,
     members: &BTreeSet<NodeId>,
 ) -> Option<(usize, Kernel)> {
-    let mut body = Scalarizer { graph, reads, epilogues, lines: Vec::new(), line_of: BTreeMap::new(), scalars: Vec::new(), loads: Vec::new(), operands: Vec::new() };
+    let mut body = Scalarizer {
+        graph,
+        reads,
+        epilogues,
+        lines: Vec::new(),
+        line_of: BTreeMap::new(),
+        scalars: Vec::new(),
+        loads: Vec::new(),
+        operands: Vec::new(),
+    };
     for &id in members {
         body.line(Value::first(id), members);
     }
@@ -158,7 +187,11 @@ pub(super) fn kernel(
         if is_read_outside(graph, id, members) {
             let node = graph.node(id);
             let name: Rc<str> = node.display_name().into();
-            writes.push(Written { value: Value::first(id), ty: node.types[0].clone(), name });
+            writes.push(Written {
+                value: Value::first(id),
+                ty: node.types[0].clone(),
+                name,
+            });
             results.push(body.line_of[&Value::first(id)]);
         }
     }
@@ -191,13 +224,19 @@ pub(super) fn kernel(
 }
 
 fn title(graph: &Graph, members: &BTreeSet<NodeId>) -> String {
-    let names: Vec<&str> = members.iter().map(|&id| graph.node(id).op.rule().name()).collect();
+    let names: Vec<&str> = members
+        .iter()
+        .map(|&id| graph.node(id).op.rule().name())
+        .collect();
     names.join(" + ")
 }
 
 fn is_read_outside(graph: &Graph, id: NodeId, members: &BTreeSet<NodeId>) -> bool {
     let by_output = graph.outputs.iter().any(|o| o.value.node == id);
-    by_output || graph.iter().any(|(user, node)| !members.contains(&user) && node.inputs.iter().any(|v| v.node == id))
+    by_output
+        || graph
+            .iter()
+            .any(|(user, node)| !members.contains(&user) && node.inputs.iter().any(|v| v.node == id))
 }
 
 /// Turns members of a group into lines of scalar code.
@@ -221,7 +260,11 @@ impl Scalarizer<'_> {
         let is_fill = matches!(node.op, Op::Fill(_));
         let code = match body(self.graph, node) {
             Some(Body::Row(row)) if members.contains(&value.node) => {
-                let operands = node.inputs.iter().map(|input| self.line(*input, members)).collect();
+                let operands = node
+                    .inputs
+                    .iter()
+                    .map(|input| self.line(*input, members))
+                    .collect();
                 LineCode::Row(row, operands)
             }
             Some(Body::Immediate(scalar)) if is_fill => LineCode::Scalar(self.scalar(scalar)),
@@ -253,10 +296,12 @@ impl Scalarizer<'_> {
     fn load(&mut self, value: Value) -> usize {
         debug_assert!(!self.epilogues.absorbs(value.node) || self.epilogues.stores(value.node));
         let operand = self.reads.operand(self.graph, value);
-        self.operands.iter().position(|o| *o == operand).unwrap_or_else(|| {
-            self.operands.push(operand);
-            self.operands.len() - 1
-        })
+        self.operands
+            .iter()
+            .position(|o| *o == operand)
+            .unwrap_or_else(|| {
+                self.operands.push(operand);
+                self.operands.len() - 1
+            })
     }
 }
-

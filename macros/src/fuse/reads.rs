@@ -14,7 +14,10 @@ pub(super) struct Reads {
 impl Reads {
     /// Follows views to what is stored. A view that needs its elements in another order becomes a stored copy.
     pub(super) fn resolve(graph: &Graph) -> Self {
-        let mut reads = Self { resolved: Vec::with_capacity(graph.len()), copied: BTreeSet::new() };
+        let mut reads = Self {
+            resolved: Vec::with_capacity(graph.len()),
+            copied: BTreeSet::new(),
+        };
         for (id, node) in graph.iter() {
             let own = Value::first(id);
             let inputs: Vec<Type> = node.inputs.iter().map(|v| graph.ty(*v).clone()).collect();
@@ -47,7 +50,11 @@ impl Reads {
     /// A value as it is read from memory.
     pub(super) fn operand(&self, graph: &Graph, value: Value) -> Operand {
         let (root, layout) = self.of(graph, value);
-        Operand { value: root, layout, dtype: graph.ty(value).dtype }
+        Operand {
+            value: root,
+            layout,
+            dtype: graph.ty(value).dtype,
+        }
     }
 
     /// True for a view that is copied.
@@ -68,5 +75,9 @@ impl Reads {
 
 /// A stored value, read as it lies.
 pub(super) fn whole(value: Value, ty: &Type) -> Operand {
-    Operand { value, layout: Layout::contiguous(&ty.shape), dtype: ty.dtype }
+    Operand {
+        value,
+        layout: Layout::contiguous(&ty.shape),
+        dtype: ty.dtype,
+    }
 }

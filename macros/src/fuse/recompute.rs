@@ -18,11 +18,20 @@ const MAX_LENGTH: usize = 16;
 /// The graph with cheap values recomputed in the backward sweep.
 pub(super) fn recompute(graph: &Graph, epilogues: &Epilogues) -> Graph {
     let stored = stored_anyway(graph, epilogues);
-    let mut copier = Copier { graph, stored, out: Graph::default(), moved: Vec::new(), again: BTreeMap::new() };
+    let mut copier = Copier {
+        graph,
+        stored,
+        out: Graph::default(),
+        moved: Vec::new(),
+        again: BTreeMap::new(),
+    };
     for (_, node) in graph.iter() {
         copier.copy(node);
     }
-    let moved = |o: &Output| Output { value: copier.moved(o.value), ..*o };
+    let moved = |o: &Output| Output {
+        value: copier.moved(o.value),
+        ..*o
+    };
     let outputs = graph.outputs.iter().map(moved).collect();
     copier.out.outputs = outputs;
     copier.out
@@ -46,7 +55,10 @@ fn stored_anyway(graph: &Graph, epilogues: &Epilogues) -> Vec<bool> {
             node.inputs.iter().for_each(|v| stored[v.node.index()] = true);
         }
     }
-    graph.outputs.iter().for_each(|o| stored[o.value.node.index()] = true);
+    graph
+        .outputs
+        .iter()
+        .for_each(|o| stored[o.value.node.index()] = true);
     stored
 }
 
@@ -61,7 +73,10 @@ struct Copier<'a> {
 
 impl Copier<'_> {
     fn moved(&self, value: Value) -> Value {
-        Value { node: self.moved[value.node.index()], output: value.output }
+        Value {
+            node: self.moved[value.node.index()],
+            output: value.output,
+        }
     }
 
     fn copy(&mut self, node: &Node) {
@@ -74,7 +89,10 @@ impl Copier<'_> {
             }
         });
         let inputs = inputs.collect::<Vec<_>>();
-        let id = self.out.append(Node { inputs, ..node.clone() });
+        let id = self.out.append(Node {
+            inputs,
+            ..node.clone()
+        });
         self.moved.push(id);
     }
 
@@ -103,7 +121,11 @@ impl Copier<'_> {
         }
         let node = self.graph.node(value.node).clone();
         let inputs = node.inputs.iter().map(|&input| self.again(input)).collect();
-        let id = self.out.append(Node { inputs, phase: Phase::Backward, ..node });
+        let id = self.out.append(Node {
+            inputs,
+            phase: Phase::Backward,
+            ..node
+        });
         self.again.insert(value.node, id);
         Value { node: id, ..value }
     }

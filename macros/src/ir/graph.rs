@@ -30,7 +30,11 @@ pub struct Origin {
 impl Origin {
     /// The origin of what the function body itself computes.
     pub fn root(span: SourceSpan) -> Self {
-        Self { scope: "".into(), name: None, span }
+        Self {
+            scope: "".into(),
+            name: None,
+            span,
+        }
     }
 }
 
@@ -134,7 +138,10 @@ impl Graph {
 
     /// All nodes, in evaluation order.
     pub fn iter(&self) -> impl DoubleEndedIterator<Item = (NodeId, &Node)> + ExactSizeIterator {
-        self.nodes.iter().enumerate().map(|(k, node)| (NodeId::new(k), node))
+        self.nodes
+            .iter()
+            .enumerate()
+            .map(|(k, node)| (NodeId::new(k), node))
     }
 
     /// Number of nodes.
