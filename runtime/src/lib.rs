@@ -6,6 +6,7 @@ pub mod cx;
 pub mod data;
 pub mod dtype;
 pub mod error;
+pub mod init;
 pub mod program;
 pub mod real;
 pub mod rng;
