@@ -210,6 +210,22 @@ impl<R: Read> Input<R> {
         }
     }
 
+    /// Reads everything that is left.
+    pub(crate) fn rest(&mut self) -> Result<Vec<u8>> {
+        let mut bytes = Vec::new();
+        let limit = self.max_bytes as u64 + 1;
+        let n_read = (&mut self.reader).take(limit).read_to_end(&mut bytes);
+        let n_read = n_read.map_err(|error| self.failed(error, bytes.len()))?;
+        self.position += n_read as u64;
+        match n_read > self.max_bytes {
+            false => Ok(bytes),
+            true => {
+                let message = format!("the file unpacks to more than {} bytes", self.max_bytes);
+                Err(Error::format(message).hint("a genuine file of this size must be unpacked or split"))
+            }
+        }
+    }
+
     /// Reads until `buffer` is full or the stream ends, and returns the number of bytes read.
     fn read_up_to(&mut self, buffer: &mut [u8]) -> Result<usize> {
         let mut n_read = 0;
@@ -375,5 +391,21 @@ pub(crate) mod tests {
         assert!(input.checked_len(&[0, usize::MAX, 2], 4).is_err());
         input.max_bytes = 59;
         assert!(input.checked_len(&[3, 5], 4).is_err());
+    }
+
+    #[test]
+    fn the_rest_is_bounded() {
+        let mut input = Input::plain(&b"abcdef"[..]);
+        input.fill(&mut [0; 2], "start").unwrap();
+        assert_eq!((input.rest().unwrap(), input.position), (b"cdef".to_vec(), 6));
+        let mut input = Input::plain(&b"abcdef"[..]);
+        input.max_bytes = 5;
+        assert!(
+            input
+                .rest()
+                .unwrap_err()
+                .to_string()
+                .contains("more than 5 bytes")
+        );
     }
 }
