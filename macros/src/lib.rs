@@ -4,6 +4,7 @@
 
 mod ast;
 mod diag;
+mod emit;
 mod fuse;
 mod grad;
 mod ir;
