@@ -10,3 +10,5 @@ mod ops;
 mod plan;
 mod shape;
 mod simplify;
+#[allow(dead_code, reason = "its readers are the stages after parse")]
+mod parse;
