@@ -6,6 +6,8 @@ mod ast;
 mod diag;
 mod grad;
 mod ir;
+mod layers;
+mod model;
 mod ops;
 mod plan;
 mod shape;
