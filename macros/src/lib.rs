@@ -9,6 +9,8 @@ mod fuse;
 mod grad;
 mod ir;
 mod memory;
+mod layers;
+mod model;
 mod ops;
 mod parse;
 mod plan;
