@@ -5,9 +5,13 @@ pub mod cpu;
 pub mod cx;
 pub mod dtype;
 pub mod error;
+pub mod init;
+pub mod ops;
 pub mod program;
 pub mod real;
 pub mod rng;
+#[doc(hidden)]
+pub mod rt;
 
 pub use dtype::Precision;
 pub use error::{Error, ErrorKind, Result};
