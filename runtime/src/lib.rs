@@ -1,5 +1,8 @@
 //! The runtime of Tapeless.
 
+pub mod cpu;
 pub mod error;
+pub mod real;
+pub mod rng;
 
 pub use error::{Error, ErrorKind, Result};

@@ -1,0 +1,3 @@
+//! The CPU as a device: its threads, its instruction sets, its elementary functions.
+
+pub mod vecmath;
