@@ -101,7 +101,7 @@ pub trait Real:
     fn tan(self) -> Self;
     /// Hyperbolic tangent. `f32`: within 1.5 ULP.
     fn tanh(self) -> Self;
-    /// 1 / (1 + e^-x), with all digits in both tails. `f32`: within 2.1 ULP.
+    /// 1 / (1 + e^-x), with all digits in both tails. `f32`: within 2.5 ULP.
     fn sigmoid(self) -> Self;
     /// Error function. `f32`: within 1.5 ULP; `f64`: relative error 4e-16.
     fn erf(self) -> Self;
@@ -523,7 +523,7 @@ mod tests {
             for i in -400..=400 {
                 let x = i as f32 * 0.0173;
                 let error = ulp::error(single(x), double(f64::from(x)));
-                assert!(error <= 2.1, "{name}({x}): {error} ULP");
+                assert!(error <= 2.5, "{name}({x}): {error} ULP");
             }
         }
     }

@@ -166,7 +166,7 @@ impl Stream {
         let radius = (-2.0 * (1.0 - u).ln()).sqrt();
         let angle = std::f64::consts::TAU * v;
         radius
-            * if element % 2 == 0 {
+            * if element.is_multiple_of(2) {
                 angle.cos()
             } else {
                 angle.sin()
