@@ -4,6 +4,9 @@
 
 mod ast;
 mod diag;
+mod grad;
 mod ir;
 mod ops;
+mod plan;
 mod shape;
+mod simplify;

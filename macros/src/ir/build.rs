@@ -94,7 +94,7 @@ impl Builder {
 
     /// True for the result of a mistake.
     pub fn is_poison(&self, value: Value) -> bool {
-        matches!(&self.graph.node(value.node).op, Op::Leaf(Leaf { kind: LeafKind::Poison, .. }))
+        self.graph.node(value.node).leaf() == Some(LeafKind::Poison)
     }
 
     /// The type of a value.

@@ -5,7 +5,7 @@ use std::rc::Rc;
 use super::{InputId, NodeId, ParamId, StateId, Type, Value};
 use crate::diag::SourceSpan;
 use crate::ops::Op;
-use crate::ops::leaf::{Leaf, LeafKind};
+use crate::ops::leaf::LeafKind;
 
 /// Which sweep a node belongs to.
 #[derive(Copy, Clone, PartialEq, Eq, PartialOrd, Ord, Debug, Hash)]
@@ -49,6 +49,25 @@ pub struct Node {
     pub phase: Phase,
     /// Source position and name.
     pub origin: Origin,
+}
+
+impl Node {
+    /// What kind of leaf it is, if it is one.
+    pub fn leaf(&self) -> Option<LeafKind> {
+        match &self.op {
+            Op::Leaf(leaf) => Some(leaf.kind),
+            _ => None,
+        }
+    }
+
+    /// The name to show: the user's, or the layer's, or the operation's.
+    pub fn display_name(&self) -> &str {
+        match (&self.origin.name, &*self.origin.scope) {
+            (Some(name), _) => name,
+            (None, "") => self.op.rule().name(),
+            (None, scope) => scope,
+        }
+    }
 }
 
 /// What a result of the graph is for.
@@ -149,10 +168,10 @@ impl Graph {
     pub fn params(&self) -> Vec<ParamId> {
         let mut found = Vec::new();
         for node in &self.nodes {
-            if let Op::Leaf(Leaf { kind: LeafKind::Param(id), .. }) = &node.op
-                && !found.contains(id)
+            if let Some(LeafKind::Param(id)) = node.leaf()
+                && !found.contains(&id)
             {
-                found.push(*id);
+                found.push(id);
             }
         }
         found

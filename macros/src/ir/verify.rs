@@ -1,8 +1,7 @@
 //! The invariants of a graph, checked between stages.
 
 use super::{Constraints, Graph, NodeId, Phase};
-use crate::ops::Op;
-use crate::ops::leaf::{Leaf, LeafKind};
+use crate::ops::leaf::LeafKind;
 
 /// A broken invariant: a mistake in the compiler, never in a user's program.
 #[derive(Debug, PartialEq, Eq)]
@@ -26,7 +25,7 @@ impl std::fmt::Display for Violation {
 pub fn verify(graph: &Graph) -> Result<(), Violation> {
     for (id, node) in graph.iter() {
         let fail = |message: String| Err(Violation { node: Some(id), message });
-        if matches!(&node.op, Op::Leaf(Leaf { kind: LeafKind::Poison, .. })) {
+        if node.leaf() == Some(LeafKind::Poison) {
             return fail("a poison node has passed the front end".into());
         }
         for input in &node.inputs {
