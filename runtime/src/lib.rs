@@ -1,10 +1,5 @@
 //! The runtime of Tapeless.
 
-pub mod cpu;
-pub mod error;
-pub mod real;
-pub mod rng;
-
 pub mod arena;
 pub mod cpu;
 pub mod cx;

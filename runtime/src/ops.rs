@@ -5,4 +5,7 @@
 //! into tasks by shape, never by the number of threads, so that results have the same bits for any team.
 
 pub mod epilogue;
+pub mod pointwise;
+#[cfg(test)]
+pub(crate) mod testbed;
 pub mod view;
