@@ -4,9 +4,12 @@
 
 mod ast;
 mod diag;
+mod fuse;
 mod grad;
 mod ir;
+mod memory;
 mod ops;
+mod parse;
 mod plan;
 mod shape;
 mod simplify;

@@ -168,4 +168,3 @@ pub struct Fused {
     /// Number of nodes that were fused, for reports.
     pub n_nodes: usize,
 }
-

@@ -3,6 +3,7 @@
 pub mod arena;
 pub mod cpu;
 pub mod cx;
+pub mod data;
 pub mod dtype;
 pub mod error;
 pub mod init;

@@ -87,9 +87,9 @@ pub trait Real:
     fn rsqrt(self) -> Self;
     /// e^x. `f32`: within 1 ULP.
     fn exp(self) -> Self;
-    /// Natural logarithm; -inf at 0, NaN below. `f32`: within 1 ULP.
+    /// Natural logarithm; -inf at 0, NaN below. `f32`: within 0.9 ULP.
     fn log(self) -> Self;
-    /// log(1 + x) without the loss of digits near 0. `f32`: within 1.5 ULP.
+    /// log(1 + x) without the loss of digits near 0. `f32`: within 0.9 ULP.
     fn log1p(self) -> Self;
     /// e^x - 1 without the loss of digits near 0. `f32`: within 1.5 ULP.
     fn expm1(self) -> Self;

@@ -157,20 +157,21 @@ impl Stream {
         unit_f64(self.u64(element))
     }
 
-    /// A draw from the standard normal distribution, by the method of Box and Muller (1958).
+    /// Two independent draws from the standard normal distribution, made of block `pair` by the
+    /// transformation of Box and Muller (1958). None is larger than 8.6 in size.
     ///
-    /// Elements `2 k` and `2 k + 1` are the two numbers of one transformation. At most 8.6 in size.
-    pub fn normal_f64(&self, element: u64) -> f64 {
+    /// Logarithm, sine and cosine are the platform's, so that last bits may differ between platforms.
+    pub fn normal_pair(&self, pair: u64) -> [f64; 2] {
+        let [a, b, c, d] = self.block(pair).map(u64::from);
         // 1 - u is in (0, 1], where the logarithm is finite.
-        let (u, v) = (self.uniform_f64(element & !1), self.uniform_f64(element | 1));
-        let radius = (-2.0 * (1.0 - u).ln()).sqrt();
-        let angle = std::f64::consts::TAU * v;
-        radius
-            * if element.is_multiple_of(2) {
-                angle.cos()
-            } else {
-                angle.sin()
-            }
+        let radius = (-2.0 * (1.0 - unit_f64(a | b << 32)).ln()).sqrt();
+        let (sin, cos) = (std::f64::consts::TAU * unit_f64(c | d << 32)).sin_cos();
+        [radius * cos, radius * sin]
+    }
+
+    /// A draw from the standard normal distribution: number `element % 2` of pair `element / 2`.
+    pub fn normal_f64(&self, element: u64) -> f64 {
+        self.normal_pair(element / 2)[(element % 2) as usize]
     }
 
     /// A whole number in `0..bound`, each exactly equally likely; 0 where `bound` is 0.

@@ -163,7 +163,8 @@ impl Scalar {
             for (k, operand) in operands.iter().enumerate() {
                 text = text.replace(&format!("{{{k}}}"), &operand.to_tokens().to_string());
             }
-            text.parse().expect("spellings of scalar functions are Rust expressions")
+            text.parse()
+                .expect("spellings of scalar functions are Rust expressions")
         };
         match self {
             Self::Lit(bits) => {
