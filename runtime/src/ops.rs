@@ -9,4 +9,7 @@ pub mod epilogue;
 pub mod lanes;
 #[cfg(test)]
 pub mod testkit;
+pub mod pointwise;
+#[cfg(test)]
+pub(crate) mod testbed;
 pub mod view;
