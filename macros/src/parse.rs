@@ -43,7 +43,7 @@ pub fn item(attr: TokenStream, item: TokenStream, diagnostics: &mut Diagnostics)
         _ => {
             let place = word.map_or_else(|| SourceSpan::of(&item), |word| word.span().into());
             let error = Diagnostic::error(place, "`#[model]` stands on a struct or on an impl").help(
-                "write `#[model] struct Name { … }` for the layers and `#[model] impl Name { … }` for the functions",
+                "write `#[model] struct Name { … }` for the layers, `#[model] impl Name { … }` for functions",
             );
             diagnostics.push(error);
             None

@@ -218,8 +218,9 @@ fn path_field(
     let args = take_arguments(&mut path, diagnostics)?;
     if is_param || is_state {
         if let Some(Ok(_) | Err(_)) = args.first().and_then(dtype_argument) {
-            let error = Diagnostic::error(span, "the tensors of a model are real numbers")
-                .help("name the dimensions only, as in `Param<D, H>`; the precision is chosen when the model is made");
+            let error = Diagnostic::error(span, "the tensors of a model are real numbers").help(
+                "name the dimensions only, as in `Param<D, H>`; precision is chosen when the model is made",
+            );
             return Err(diagnostics.push(error));
         }
         let dims = dims::arguments(args, diagnostics);
