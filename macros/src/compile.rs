@@ -8,6 +8,7 @@
 //! violation is a mistake of the compiler and stops it.
 
 use proc_macro2::TokenStream;
+use quote::quote;
 
 use crate::diag::{Diagnostic, Diagnostics};
 use crate::emit::{self, EmitFunction, Emission};
@@ -36,8 +37,9 @@ pub fn model(model: &UserModel, key: u64, krate: &TokenStream, diagnostics: &mut
         return Compiled { items: TokenStream::new(), lowered };
     }
     let functions = lowered.functions.iter().map(|f| function(&lowered, f, diagnostics)).collect();
+    let rt = runtime_path(&lowered, krate);
     let emission = Emission {
-        krate,
+        rt: &rt,
         name: model.structure.name.to_string(),
         key,
         generics: model.structure.generics.iter().map(|g| g.name.to_string()).collect(),
@@ -45,7 +47,14 @@ pub fn model(model: &UserModel, key: u64, krate: &TokenStream, diagnostics: &mut
         functions,
     };
     let items = emit::program(&emission);
+    let items = if rt.to_string() == "rt" { quote!(use #krate::rt; #items) } else { items };
     Compiled { items, lowered }
+}
+
+/// How emitted code names the runtime: `rt`, or the whole path where a size of the user's mentions something called `rt`.
+fn runtime_path(lowered: &Lowered, krate: &TokenStream) -> TokenStream {
+    let mentions_rt = lowered.constants.iter().any(|c| c.text.split(|c: char| !c.is_alphanumeric() && c != '_').any(|word| word == "rt"));
+    if mentions_rt { quote!(#krate::rt) } else { quote!(rt) }
 }
 
 /// The plans of one function.

@@ -9,5 +9,7 @@ mod group;
 mod names;
 mod sizes;
 mod tables;
+#[cfg(test)]
+mod tests;
 
 pub use tables::{EmitFunction, Emission, program};

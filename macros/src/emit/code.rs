@@ -28,8 +28,8 @@ const LINES: usize = 44;
 
 /// What a sweep needs to know of its surroundings.
 pub(super) struct Surroundings<'a> {
-    /// Path of the runtime's facade: `::tapeless`.
-    pub(super) krate: &'a TokenStream,
+    /// Path of the runtime: `rt`.
+    pub(super) rt: &'a TokenStream,
     /// Names of sizes and scalars.
     pub(super) sizes: &'a SizeNames,
     /// Names of the arguments.
@@ -56,23 +56,23 @@ pub(super) fn sweep(
         }
         parts.last_mut().expect("there is a part").kernel(k, groups);
     }
-    let krate = around.krate;
+    let rt = around.rt;
     let [only] = parts.as_slice() else {
         let names: Vec<Ident> = (1..=parts.len()).map(|n| format_ident!("{name}_{n}")).collect();
         let bodies = parts.iter().map(Part::body);
         return quote! {
             #[doc = #doc]
-            fn #name(cx: &mut #krate::rt::Cx<'_>) {
+            fn #name(cx: &mut #rt::Cx<'_>) {
                 #(#names(cx);)*
             }
-            #(fn #names(cx: &mut #krate::rt::Cx<'_>) { #bodies })*
+            #(fn #names(cx: &mut #rt::Cx<'_>) { #bodies })*
         };
     };
     let body = only.body();
     let cx = if body.is_empty() { format_ident!("_cx") } else { format_ident!("cx") };
     quote! {
         #[doc = #doc]
-        fn #name(#cx: &mut #krate::rt::Cx<'_>) { #body }
+        fn #name(#cx: &mut #rt::Cx<'_>) { #body }
     }
 }
 
@@ -124,8 +124,8 @@ impl<'a> Part<'a> {
             Task::Call(call, epilogue) => self.call(call, epilogue, &buffers),
             Task::Group(group) => self.group(group, &buffers, groups),
             Task::Copy => {
-                let (krate, from, to) = (self.around.krate, self.view(&buffers, 0), &buffers.writes[0]);
-                quote!(#krate::rt::copy(cx, #from, #to))
+                let (rt, from, to) = (self.around.rt, self.view(&buffers, 0), &buffers.writes[0]);
+                quote!(#rt::copy(cx, #from, #to))
             }
         };
         self.lines += 2 + call.to_string().len() / 90;
@@ -168,17 +168,18 @@ impl<'a> Part<'a> {
 
     fn place(&mut self, place: Place, ty: &Type) -> TokenStream {
         let len = self.spelling.dim(&ty.numel());
-        let dtype = dtype(self.around.krate, ty.dtype);
+        let dtype = dtype(self.around.rt, ty.dtype);
+        let index = match place {
+            Place::Slot(k) | Place::Input(k) | Place::Param(k) | Place::Grad(k) | Place::State(k) | Place::NewState(k) => k,
+        };
+        let k = Literal::usize_unsuffixed(index);
         match place {
-            Place::Slot(k) => quote!(cx.slot(#k, #dtype, #len)),
-            Place::Input(k) => {
-                let k = Literal::usize_unsuffixed(k);
-                quote!(cx.input(#k, #dtype, #len))
-            }
-            Place::Param(k) => quote!(cx.param(#k, #len)),
-            Place::Grad(k) => quote!(cx.grad(#k, #len)),
-            Place::State(k) => quote!(cx.state(#k, #len)),
-            Place::NewState(k) => quote!(cx.new_state(#k, #len)),
+            Place::Slot(_) => quote!(cx.slot(#k, #dtype, #len)),
+            Place::Input(_) => quote!(cx.input(#k, #dtype, #len)),
+            Place::Param(_) => quote!(cx.param(#k, #len)),
+            Place::Grad(_) => quote!(cx.grad(#k, #len)),
+            Place::State(_) => quote!(cx.state(#k, #len)),
+            Place::NewState(_) => quote!(cx.new_state(#k, #len)),
         }
     }
 
@@ -199,12 +200,12 @@ impl<'a> Part<'a> {
 
     fn call(&mut self, call: &Call, epilogue: &Epilogue, buffers: &Buffers<'_>) -> TokenStream {
         let args: Vec<TokenStream> = call.args.iter().map(|arg| self.arg(arg, epilogue, buffers)).collect();
-        let (krate, function) = (self.around.krate, format_ident!("{}", call.function));
-        quote!(#krate::rt::#function(cx, #(#args),*))
+        let (rt, function) = (self.around.rt, format_ident!("{}", call.function));
+        quote!(#rt::#function(cx, #(#args),*))
     }
 
     fn arg(&mut self, arg: &CallArg, epilogue: &Epilogue, buffers: &Buffers<'_>) -> TokenStream {
-        let krate = self.around.krate;
+        let rt = self.around.rt;
         match arg {
             CallArg::In(k) => self.buffer(buffers, *k),
             CallArg::InView(k) => self.view(buffers, *k),
@@ -221,13 +222,13 @@ impl<'a> Part<'a> {
             CallArg::Scalar(scalar) => self.spelling.scalar(scalar),
             CallArg::Constant(path) => {
                 let path: TokenStream = path.parse().expect("constants of calls are Rust paths");
-                quote!(#krate::rt::#path)
+                quote!(#rt::#path)
             }
             CallArg::Struct(name, fields) => {
                 let name = format_ident!("{name}");
                 let names = fields.iter().map(|(field, _)| format_ident!("{field}"));
                 let values: Vec<_> = fields.iter().map(|(_, arg)| self.arg(arg, epilogue, buffers)).collect();
-                quote!(#krate::rt::#name { #(#names: #values),* })
+                quote!(#rt::#name { #(#names: #values),* })
             }
             CallArg::Present(arg) => {
                 let arg = self.arg(arg, epilogue, buffers);
@@ -240,9 +241,9 @@ impl<'a> Part<'a> {
     }
 
     fn epilogue(&mut self, epilogue: &Epilogue, buffers: &Buffers<'_>) -> TokenStream {
-        let krate = self.around.krate;
+        let rt = self.around.rt;
         if *epilogue == Epilogue::default() {
-            return quote!(#krate::rt::Epilogue::NONE);
+            return quote!(#rt::Epilogue::NONE);
         }
         let bias = match epilogue.bias {
             Some(k) => {
@@ -252,7 +253,7 @@ impl<'a> Part<'a> {
             None => quote!(None),
         };
         let activation = format_ident!("{}", epilogue.activation.unwrap_or("None"));
-        quote!(#krate::rt::Epilogue { bias: #bias, activation: #krate::rt::Activation::#activation })
+        quote!(#rt::Epilogue { bias: #bias, activation: #rt::Activation::#activation })
     }
 
     /// A contiguous operand: its whole buffer, or a part of it.
@@ -268,12 +269,12 @@ impl<'a> Part<'a> {
 
     /// A strided operand.
     fn view(&mut self, buffers: &Buffers<'_>, k: usize) -> TokenStream {
-        let krate = self.around.krate;
+        let rt = self.around.rt;
         let layout = &buffers.kernel.reads[k].layout;
         let name = &buffers.reads[k];
         if layout.is_whole() {
             let shape = self.spelling.dims(&layout.shape);
-            return quote!(#krate::rt::View::contiguous(#name, #shape));
+            return quote!(#rt::View::contiguous(#name, #shape));
         }
         let rank = layout.shape.len();
         if rank >= 2 {
@@ -282,16 +283,16 @@ impl<'a> Part<'a> {
             swapped.strides.swap(rank - 1, rank - 2);
             if swapped.is_whole() {
                 let shape = self.spelling.dims(&swapped.shape);
-                return quote!(#krate::rt::View::contiguous(#name, #shape).t());
+                return quote!(#rt::View::contiguous(#name, #shape).t());
             }
         }
         let (offset, shape) = (self.spelling.dim(&layout.offset), self.spelling.dims(&layout.shape));
         let strides: Vec<_> = layout.strides.iter().map(|stride| self.spelling.stride(stride)).collect();
-        quote!(#krate::rt::View { buf: #name, offset: #offset, shape: #shape, strides: [#(#strides),*] })
+        quote!(#rt::View { buf: #name, offset: #offset, shape: #shape, strides: [#(#strides),*] })
     }
 
     fn group(&mut self, group: &Group, buffers: &Buffers<'_>, groups: &mut GroupTypes) -> TokenStream {
-        let krate = self.around.krate;
+        let rt = self.around.rt;
         let name = groups.get(buffers.kernel, group);
         let shape = self.spelling.dims(&group.shape);
         let ins = KINDS.map(|kind| {
@@ -307,32 +308,32 @@ impl<'a> Part<'a> {
             passed_scalars(group).into_iter().map(|scalar| self.spelling.scalar(scalar)).collect();
         let ([f, i, b], [fo, io, bo]) = (ins, outs);
         quote! {
-            #krate::rt::pointwise(
+            #rt::pointwise(
                 cx, #name, #shape,
-                #krate::rt::Ins { floats: #f, ints: #i, bools: #b },
-                #krate::rt::Outs { floats: #fo, ints: #io, bools: #bo },
+                #rt::Ins { floats: #f, ints: #i, bools: #b },
+                #rt::Outs { floats: #fo, ints: #io, bools: #bo },
                 [#(#scalars),*],
             )
         }
     }
 
     fn group_input(&mut self, buffers: &Buffers<'_>, k: usize) -> TokenStream {
-        let krate = self.around.krate;
+        let rt = self.around.rt;
         let operand = &buffers.kernel.reads[k];
         let place = self.plan.places[&operand.value];
         let same_kind: Vec<usize> = buffers.outs_of(operand.dtype).collect();
         let written = same_kind.iter().position(|&w| self.plan.places[&buffers.kernel.writes[w].value] == place);
         if let Some(w) = written {
             let w = Literal::usize_unsuffixed(w);
-            return quote!(#krate::rt::In::in_place(#w));
+            return quote!(#rt::In::in_place(#w));
         }
         if operand.layout.is_contiguous() {
             let buffer = self.buffer(buffers, k);
-            return quote!(#krate::rt::In::dense(#buffer));
+            return quote!(#rt::In::dense(#buffer));
         }
         let (name, offset) = (&buffers.reads[k], self.spelling.dim(&operand.layout.offset));
         let strides: Vec<_> = operand.layout.strides.iter().map(|stride| self.spelling.stride(stride)).collect();
-        quote!(#krate::rt::In::strided(#name, #offset, [#(#strides),*]))
+        quote!(#rt::In::strided(#name, #offset, [#(#strides),*]))
     }
 }
 
@@ -351,11 +352,11 @@ impl Buffers<'_> {
 }
 
 /// `rt::Dtype::Float`.
-pub(super) fn dtype(krate: &TokenStream, dtype: DType) -> TokenStream {
+pub(super) fn dtype(rt: &TokenStream, dtype: DType) -> TokenStream {
     let name = match dtype {
         DType::Float => format_ident!("Float"),
         DType::Int => format_ident!("Int"),
         DType::Bool => format_ident!("Bool"),
     };
-    quote!(#krate::rt::Dtype::#name)
+    quote!(#rt::Dtype::#name)
 }

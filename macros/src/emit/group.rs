@@ -28,7 +28,7 @@ use crate::plan::{Group, Kernel, LineCode};
 
 /// The group types of one model.
 pub(super) struct GroupTypes {
-    krate: TokenStream,
+    rt: TokenStream,
     by_code: BTreeMap<String, Ident>,
     names: Names<String>,
     items: Vec<TokenStream>,
@@ -38,15 +38,15 @@ pub(super) struct GroupTypes {
 pub(super) const KINDS: [DType; 3] = [DType::Float, DType::Int, DType::Bool];
 
 impl GroupTypes {
-    pub(super) fn new(krate: TokenStream) -> Self {
-        Self { krate, by_code: BTreeMap::new(), names: Names::avoiding([]), items: Vec::new() }
+    pub(super) fn new(rt: TokenStream) -> Self {
+        Self { rt, by_code: BTreeMap::new(), names: Names::avoiding([]), items: Vec::new() }
     }
 
     /// The type that computes the group of a kernel.
     pub(super) fn get(&mut self, kernel: &Kernel, group: &Group) -> Ident {
-        let body = Body::new(&self.krate, kernel, group);
+        let body = Body::new(&self.rt, kernel, group);
         // Names of bindings are for readers; equal code is found without them.
-        let code = Body::anonymous(&self.krate, kernel, group).tokens().to_string();
+        let code = Body::anonymous(&self.rt, kernel, group).tokens().to_string();
         if let Some(ident) = self.by_code.get(&code) {
             return ident.clone();
         }
@@ -73,36 +73,36 @@ pub(super) fn passed_scalars(group: &Group) -> Vec<&Scalar> {
 }
 
 struct Body<'a> {
-    krate: &'a TokenStream,
+    rt: &'a TokenStream,
     kernel: &'a Kernel,
     group: &'a Group,
     idents: Vec<Ident>,
 }
 
 impl<'a> Body<'a> {
-    fn new(krate: &'a TokenStream, kernel: &'a Kernel, group: &'a Group) -> Self {
+    fn new(rt: &'a TokenStream, kernel: &'a Kernel, group: &'a Group) -> Self {
         let mut names = Names::avoiding([]);
         let name = |(k, line): (usize, &crate::plan::Line)| match &line.code {
             LineCode::Row(row, _) if !group.results.contains(&k) => names.get(&k, row.name).0,
             _ => names.get(&k, &line.name).0,
         };
         let idents = group.lines.iter().enumerate().map(name).collect();
-        Self { krate, kernel, group, idents }
+        Self { rt, kernel, group, idents }
     }
 
-    fn anonymous(krate: &'a TokenStream, kernel: &'a Kernel, group: &'a Group) -> Self {
+    fn anonymous(rt: &'a TokenStream, kernel: &'a Kernel, group: &'a Group) -> Self {
         let idents = (0..group.lines.len()).map(|k| format_ident!("x{k}")).collect();
-        Self { krate, kernel, group, idents }
+        Self { rt, kernel, group, idents }
     }
 
     /// `impl rt::Pointwise<2, 0, 0, 1, 0, 0, 0> for Name`.
     fn signature(&self, name: &Ident) -> TokenStream {
-        let krate = self.krate;
+        let rt = self.rt;
         let inputs = KINDS.map(|kind| self.loads(kind).len());
         let outputs = KINDS.map(|kind| self.results(kind).len());
         let counts = inputs.iter().chain(&outputs).copied().chain([passed_scalars(self.group).len()]);
         let counts = counts.map(proc_macro2::Literal::usize_unsuffixed);
-        quote!(impl #krate::rt::Pointwise<#(#counts),*> for #name)
+        quote!(impl #rt::Pointwise<#(#counts),*> for #name)
     }
 
     /// The lines that load operands of a kind.
@@ -117,8 +117,8 @@ impl<'a> Body<'a> {
     }
 
     fn tokens(&self) -> TokenStream {
-        let krate = self.krate;
-        let rt = quote!(#krate::rt);
+        let rt = self.rt;
+        let rt = rt.clone();
         let [f, i, b] = KINDS.map(|kind| self.loads(kind));
         let [fo, io, bo] = KINDS.map(|kind| self.results(kind));
         let n = |lines: &Vec<usize>| proc_macro2::Literal::usize_unsuffixed(lines.len());

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use proc_macro2::{Ident, TokenStream, TokenTree};
+use proc_macro2::{Ident, Literal, TokenStream, TokenTree};
 use quote::{format_ident, quote};
 
 use crate::ir::Scalar;
@@ -121,9 +121,9 @@ impl<'a> Spelling<'a> {
     /// `let B = cx.dim(0);` for every name that was used.
     pub(super) fn bindings(&self, source: Source) -> TokenStream {
         let mut lets = TokenStream::new();
-        let mut bind = |names: &[String], value: &dyn Fn(usize) -> TokenStream| {
+        let mut bind = |names: &[String], value: &dyn Fn(Literal) -> TokenStream| {
             for (index, name) in names.iter().enumerate().filter(|(_, name)| self.used.contains(*name)) {
-                let (name, value) = (raw(name), value(index));
+                let (name, value) = (raw(name), value(Literal::usize_unsuffixed(index)));
                 lets.extend(quote!(let #name = #value;));
             }
         };

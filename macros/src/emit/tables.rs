@@ -27,8 +27,8 @@ pub struct EmitFunction<'a> {
 
 /// Everything that is emitted for a model.
 pub struct Emission<'a> {
-    /// Path of the facade: `::tapeless`.
-    pub krate: &'a TokenStream,
+    /// Path of the runtime: `rt`.
+    pub rt: &'a TokenStream,
     /// Name of the struct.
     pub name: String,
     /// Key of the definition.
@@ -43,8 +43,8 @@ pub struct Emission<'a> {
 
 /// The items of a model: groups, sweeps, tables, and `fn program() -> &'static rt::Program`.
 pub fn program(emission: &Emission<'_>) -> TokenStream {
-    let krate = emission.krate;
-    let mut groups = GroupTypes::new(krate.clone());
+    let rt = emission.rt;
+    let mut groups = GroupTypes::new(rt.clone());
     let tables = Tables {
         emission,
         params: emission.lowered.params.iter().map(|p| p.path.clone()).collect(),
@@ -65,8 +65,8 @@ pub fn program(emission: &Emission<'_>) -> TokenStream {
         #params
         #states
         #layers
-        fn program() -> &'static #krate::rt::Program {
-            static PROGRAM: #krate::rt::Program = #krate::rt::Program {
+        fn program() -> &'static #rt::Program {
+            static PROGRAM: #rt::Program = #rt::Program {
                 name: #name,
                 key: #key,
                 params,
@@ -96,7 +96,7 @@ impl Tables<'_> {
 
     /// `fn params(sizes) -> Vec<TensorSpec>`.
     fn tensors(&self, name: &str, tensors: &[TensorDecl]) -> TokenStream {
-        let krate = self.emission.krate;
+        let rt = self.emission.rt;
         let names = self.size_names(None);
         let mut spelling = Spelling::new(&names);
         let specs: Vec<TokenStream> = tensors
@@ -106,19 +106,19 @@ impl Tables<'_> {
                 if let InitSpec::LinearBias { fan_in } = &tensor.init {
                     spelling.dim(fan_in);
                 }
-                let init = tensor.init.to_tokens(&quote!(#krate::rt::init));
-                quote!(#krate::rt::TensorSpec { path: #path, shape: vec!#shape, init: #init })
+                let init = tensor.init.to_tokens(&quote!(#rt::init));
+                quote!(#rt::TensorSpec { path: #path, shape: vec!#shape, init: #init })
             })
             .collect();
-        self.sizes_fn(&format_ident!("{name}"), &spelling, quote!(Vec<#krate::rt::TensorSpec>), quote!(vec![#(#specs),*]))
+        self.sizes_fn(&format_ident!("{name}"), &spelling, quote!(Vec<#rt::TensorSpec>), quote!(vec![#(#specs),*]))
     }
 
     /// `fn name(sizes: &rt::Sizes<'_>) -> ty { let B = sizes.dims[0]; body }`.
     fn sizes_fn(&self, name: &Ident, spelling: &Spelling<'_>, ty: TokenStream, body: TokenStream) -> TokenStream {
-        let krate = self.emission.krate;
+        let rt = self.emission.rt;
         let lets = spelling.bindings(Source::Sizes);
         let arg = if lets.is_empty() { format_ident!("_sizes") } else { format_ident!("sizes") };
-        quote!(fn #name(#arg: &#krate::rt::Sizes<'_>) -> #ty { #lets #body })
+        quote!(fn #name(#arg: &#rt::Sizes<'_>) -> #ty { #lets #body })
     }
 
     /// The same as a closure for a table.
@@ -130,22 +130,22 @@ impl Tables<'_> {
 
     /// Rows of the summary.
     fn layers(&self) -> TokenStream {
-        let krate = self.emission.krate;
+        let rt = self.emission.rt;
         let names = self.size_names(None);
         let mut spelling = Spelling::new(&names);
         let rows: Vec<TokenStream> =
             self.emission.lowered.rows.iter().map(|row| self.layer(row, &mut spelling)).collect();
-        let ty = quote!(Vec<#krate::rt::LayerRow>);
+        let ty = quote!(Vec<#rt::LayerRow>);
         self.sizes_fn(&format_ident!("layers"), &spelling, ty, quote!(vec![#(#rows),*]))
     }
 
     fn layer(&self, row: &LayerRow, spelling: &mut Spelling<'_>) -> TokenStream {
-        let krate = self.emission.krate;
+        let rt = self.emission.rt;
         let output = row.output.as_ref().map_or_else(String::new, |dims| shape::display(dims));
         let flops = spelling.dim(&one_sample(&self.flops_of(&row.path)));
         let (path, kind, params) = (&row.path, &row.kind, spelling.dim(&row.params));
         quote! {
-            #krate::rt::LayerRow { path: #path, kind: #kind, output: #output, params: #params, flops: (#flops) as u64 }
+            #rt::LayerRow { path: #path, kind: #kind, output: #output, params: #params, flops: (#flops) as u64 }
         }
     }
 
@@ -171,23 +171,23 @@ impl Tables<'_> {
     }
 
     fn function(&self, function: &EmitFunction<'_>, groups: &mut GroupTypes, items: &mut TokenStream) -> TokenStream {
-        let krate = self.emission.krate;
+        let rt = self.emission.rt;
         let lowered = function.lowered;
         let name = &lowered.name;
         let dims = lowered.dims.iter().map(|dim| {
             let (name, multiple) = (&dim.name, Literal::i64_unsuffixed(dim.multiple));
             let (arg, axis) = dim.bare;
-            quote!(#krate::rt::DimSpec { name: #name, multiple_of: |_| #multiple, bare: (#arg, #axis) })
+            quote!(#rt::DimSpec { name: #name, multiple_of: |_| #multiple, bare: (#arg, #axis) })
         });
         let inputs = lowered.inputs.iter().map(|input| {
-            let (name, kind, rank) = (&input.name, input_kind(krate, input.dtype), input.shape.len());
+            let (name, kind, rank) = (&input.name, input_kind(rt, input.dtype), input.shape.len());
             let shape = self.shape(lowered, &input.shape);
-            quote!(#krate::rt::InputSpec { name: #name, kind: #kind, rank: #rank, shape: #shape })
+            quote!(#rt::InputSpec { name: #name, kind: #kind, rank: #rank, shape: #shape })
         });
         let scalars = lowered.scalars.iter().map(|(name, _)| name);
         let results = function.eval.results.iter().map(|(_, ty)| {
-            let (dtype, rank, shape) = (code::dtype(krate, ty.dtype), ty.rank(), self.shape(lowered, &ty.shape));
-            quote!(#krate::rt::ResultSpec { dtype: #dtype, rank: #rank, shape: #shape })
+            let (dtype, rank, shape) = (code::dtype(rt, ty.dtype), ty.rank(), self.shape(lowered, &ty.shape));
+            quote!(#rt::ResultSpec { dtype: #dtype, rank: #rank, shape: #shape })
         });
         let (dims, inputs, results): (Vec<_>, Vec<_>, Vec<_>) = (dims.collect(), inputs.collect(), results.collect());
         let eval = self.code(lowered, &function.eval, "eval", groups, items);
@@ -200,7 +200,7 @@ impl Tables<'_> {
         };
         let trace = self.trace(lowered, &function.trace, groups, items);
         quote! {
-            #krate::rt::Function {
+            #rt::Function {
                 name: #name,
                 dims: &[#(#dims),*],
                 inputs: &[#(#inputs),*],
@@ -215,11 +215,11 @@ impl Tables<'_> {
 
     /// `|sizes| rt::shape([..])`.
     fn shape(&self, function: &LoweredFunction, dims: &[Dim]) -> TokenStream {
-        let krate = self.emission.krate;
+        let rt = self.emission.rt;
         let names = self.size_names(Some(function));
         let mut spelling = Spelling::new(&names);
         let dims = spelling.dims(dims);
-        self.sizes_closure(&spelling, &quote!(#krate::rt::shape(#dims)))
+        self.sizes_closure(&spelling, &quote!(#rt::shape(#dims)))
     }
 
     /// The code of one mode: sweeps go to `items`, the table entry comes back.
@@ -231,7 +231,7 @@ impl Tables<'_> {
         groups: &mut GroupTypes,
         items: &mut TokenStream,
     ) -> TokenStream {
-        let krate = self.emission.krate;
+        let rt = self.emission.rt;
         let stem = format!("{}_{mode}", snake(&function.name));
         let [forward, backward, slots, kernels] =
             ["forward", "backward", "slots", "kernels"].map(|part| format_ident!("{stem}_{part}"));
@@ -265,9 +265,9 @@ impl Tables<'_> {
             _ => None,
         });
         quote! {
-            #krate::rt::Code {
+            #rt::Code {
                 slots: #slots,
-                results: &[#(#krate::rt::ResultSlot { slot: #results }),*],
+                results: &[#(#rt::ResultSlot { slot: #results }),*],
                 forward: #forward,
                 backward: #backward_entry,
                 kernels: #kernels,
@@ -292,7 +292,7 @@ impl Tables<'_> {
         let sizes = self.size_names(Some(function));
         let inputs: Vec<String> = function.inputs.iter().map(|input| input.name.clone()).collect();
         let around = Surroundings {
-            krate: self.emission.krate,
+            rt: self.emission.rt,
             sizes: &sizes,
             inputs: &inputs,
             params: &self.params,
@@ -304,14 +304,14 @@ impl Tables<'_> {
 
     /// `fn slots(sizes, slots)`: one line a slot.
     fn slots(&self, function: &LoweredFunction, plan: &Plan, name: &Ident) -> TokenStream {
-        let krate = self.emission.krate;
+        let rt = self.emission.rt;
         let names = self.size_names(Some(function));
         let mut spelling = Spelling::new(&names);
         let specs: Vec<TokenStream> = plan
             .slots
             .iter()
             .map(|slot| {
-                let (dtype, len) = (code::dtype(krate, slot.dtype), spelling.dim(&slot.len));
+                let (dtype, len) = (code::dtype(rt, slot.dtype), spelling.dim(&slot.len));
                 let first = Literal::usize_unsuffixed(slot.first);
                 let last = match slot.last {
                     usize::MAX => quote!(usize::MAX),
@@ -320,13 +320,13 @@ impl Tables<'_> {
                         quote!(#last)
                     }
                 };
-                quote!(#krate::rt::SlotSpec { dtype: #dtype, len: #len, first: #first, last: #last })
+                quote!(#rt::SlotSpec { dtype: #dtype, len: #len, first: #first, last: #last })
             })
             .collect();
         let lets = spelling.bindings(Source::Sizes);
         let arg = if lets.is_empty() { format_ident!("_sizes") } else { format_ident!("sizes") };
         quote! {
-            fn #name(#arg: &#krate::rt::Sizes<'_>, slots: &mut Vec<#krate::rt::SlotSpec>) {
+            fn #name(#arg: &#rt::Sizes<'_>, slots: &mut Vec<#rt::SlotSpec>) {
                 #lets
                 slots.extend([#(#specs),*]);
             }
@@ -335,16 +335,16 @@ impl Tables<'_> {
 
     /// `fn kernels(sizes) -> Vec<KernelRow>`, for `explain`.
     fn kernels(&self, function: &LoweredFunction, plan: &Plan, name: &Ident) -> TokenStream {
-        let krate = self.emission.krate;
+        let rt = self.emission.rt;
         let names = self.size_names(Some(function));
         let mut spelling = Spelling::new(&names);
         let rows: Vec<TokenStream> =
             plan.kernels.iter().map(|kernel| self.kernel(plan, kernel, &mut spelling)).collect();
-        self.sizes_fn(name, &spelling, quote!(Vec<#krate::rt::KernelRow>), quote!(vec![#(#rows),*]))
+        self.sizes_fn(name, &spelling, quote!(Vec<#rt::KernelRow>), quote!(vec![#(#rows),*]))
     }
 
     fn kernel(&self, plan: &Plan, kernel: &Kernel, spelling: &mut Spelling<'_>) -> TokenStream {
-        let krate = self.emission.krate;
+        let rt = self.emission.rt;
         let phase = match kernel.phase {
             Phase::Forward => "forward",
             Phase::Backward => "backward",
@@ -359,7 +359,7 @@ impl Tables<'_> {
         };
         let (title, value, shapes) = (&kernel.title, &*written.name, shape::display(&written.ty.shape));
         quote! {
-            #krate::rt::KernelRow {
+            #rt::KernelRow {
                 name: #title, value: #value, phase: #phase, shapes: #shapes,
                 flops: (#flops) as u64, elements: (#elements) as u64, slot: #slot,
             }
@@ -373,17 +373,17 @@ impl Tables<'_> {
         groups: &mut GroupTypes,
         items: &mut TokenStream,
     ) -> TokenStream {
-        let krate = self.emission.krate;
+        let rt = self.emission.rt;
         let [run, slots] = ["run", "slots"].map(|part| format_ident!("{}_trace_{part}", snake(&function.name)));
         items.extend(self.sweep(function, plan, 0..plan.kernels.len(), &run, "Every value", "trace", groups));
         items.extend(self.slots(function, plan, &slots));
         let values = plan.named.iter().map(|(name, value, ty)| {
             let Place::Slot(slot) = plan.places[value] else { unreachable!("named values lie in the workspace") };
-            let (dtype, rank, shape) = (code::dtype(krate, ty.dtype), ty.rank(), self.shape(function, &ty.shape));
+            let (dtype, rank, shape) = (code::dtype(rt, ty.dtype), ty.rank(), self.shape(function, &ty.shape));
             let name = &**name;
-            quote!(#krate::rt::TraceValue { name: #name, slot: #slot, dtype: #dtype, rank: #rank, shape: #shape })
+            quote!(#rt::TraceValue { name: #name, slot: #slot, dtype: #dtype, rank: #rank, shape: #shape })
         });
-        quote!(#krate::rt::TraceCode { slots: #slots, run: #run, values: &[#(#values),*] })
+        quote!(#rt::TraceCode { slots: #slots, run: #run, values: &[#(#values),*] })
     }
 }
 
@@ -395,7 +395,7 @@ fn one_sample(dim: &Dim) -> Dim {
     })
 }
 
-fn input_kind(krate: &TokenStream, dtype: TensorDtype) -> TokenStream {
+fn input_kind(rt: &TokenStream, dtype: TensorDtype) -> TokenStream {
     let name = match dtype {
         TensorDtype::Float => "Float",
         TensorDtype::U8 => "U8",
@@ -406,5 +406,5 @@ fn input_kind(krate: &TokenStream, dtype: TensorDtype) -> TokenStream {
         TensorDtype::Bool => "Bool",
     };
     let name = format_ident!("{name}");
-    quote!(#krate::rt::InputKind::#name)
+    quote!(#rt::InputKind::#name)
 }

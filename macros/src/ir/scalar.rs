@@ -5,7 +5,7 @@
 
 use std::rc::Rc;
 
-use proc_macro2::TokenStream;
+use proc_macro2::{Literal, TokenStream};
 use quote::{format_ident, quote};
 
 use crate::shape::Dim;
@@ -188,7 +188,8 @@ impl Scalar {
             Self::Lit(bits) => {
                 let value = f64::from_bits(*bits);
                 if value.is_finite() {
-                    quote!(#value)
+                    let digits = Literal::f64_unsuffixed(value.abs());
+                    if value < 0.0 { quote!((-#digits)) } else { quote!(#digits) }
                 } else if value.is_nan() {
                     quote!(f64::NAN)
                 } else if value > 0.0 {
@@ -256,6 +257,6 @@ mod tests {
         let mut found = Vec::new();
         x.args(&mut found);
         assert_eq!(found, ["p".into()]);
-        assert_eq!(x.to_tokens().to_string(), "((1.0 / (1f64 - p)) * p)");
+        assert_eq!(x.to_tokens().to_string(), "((1.0 / (1.0 - p)) * p)");
     }
 }
