@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use super::batch::Batch;
 use super::column::Columns;
-use super::order::{Purpose, permute};
+use super::order::shuffle_split;
 use crate::error::{Error, ErrorKind, Result};
 
 /// A finite collection of samples, addressed by index.
@@ -109,7 +109,7 @@ pub trait Dataset: Sync {
     {
         let n_first = first.into().count(self.len())?;
         let mut order = Vec::new();
-        permute(self.len(), seed, Purpose::Split, &mut order);
+        shuffle_split(self.len(), seed, &mut order);
         let mut second = order.split_off(n_first);
         order.sort_unstable();
         second.sort_unstable();

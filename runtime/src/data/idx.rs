@@ -266,7 +266,7 @@ mod tests {
         );
         assert_eq!(
             decode::<u8, _>(&file(&[0, 7], &[])).unwrap(),
-            Array2::zeros((0, 7))
+            Array2::<u8>::zeros((0, 7))
         );
     }
 

@@ -1,0 +1,216 @@
+//! Reverse-mode differentiation: a graph goes in, the same graph with its backward sweep comes out.
+//!
+//! The sweep visits nodes last to first. It carries a cotangent for every value that the loss depends on, asks
+//! the node's [rule](crate::ir::Rule::grad) for the cotangents of the operands, and sums where a value is used more
+//! than once. It knows no operation by name: adding an operation changes nothing here.
+//!
+//! Only *active* nodes are visited, those that depend on a parameter or an argument whose gradient is wanted; and
+//! since the result is a graph again, what backward reads of forward is simply an edge, and what nobody reads is dead
+//! code for the next stage.
+
+use std::collections::BTreeMap;
+use std::rc::Rc;
+
+use crate::ir::{
+    Builder, Cotangents, Graph, InputId, Node, NodeId, Origin, Output, OutputKind, ParamId, Phase, Site, Value,
+};
+use crate::ops::leaf::LeafKind;
+
+/// Whose gradients are asked for.
+#[derive(Clone, Debug, Default)]
+pub struct Wanted {
+    /// Parameters that are trained.
+    pub params: Vec<ParamId>,
+    /// Arguments marked `#[grad]`.
+    pub inputs: Vec<InputId>,
+}
+
+impl Wanted {
+    fn output(&self, node: &Node) -> Option<OutputKind> {
+        match node.leaf()? {
+            LeafKind::Param(id) if self.params.contains(&id) => Some(OutputKind::ParamGrad(id)),
+            LeafKind::Input(id) if self.inputs.contains(&id) => Some(OutputKind::InputGrad(id)),
+            _ => None,
+        }
+    }
+}
+
+/// What differentiation found.
+#[derive(Debug)]
+pub enum Gradient {
+    /// The joint graph: forward, then backward, with a gradient output for all that is wanted and reached.
+    Joint(Graph),
+    /// The loss depends on nothing whose gradient is wanted; the reason, where an operation blocked it.
+    Unreached(Option<&'static str>),
+}
+
+/// Appends the gradient of the first result, a float scalar.
+pub fn differentiate(graph: Graph, wanted: &Wanted) -> Gradient {
+    let Some(loss) = graph.outputs.iter().find(|o| o.kind == OutputKind::Result(0)).map(|o| o.value) else {
+        return Gradient::Unreached(None);
+    };
+    let n_forward = graph.len();
+    let active = active_nodes(&graph, wanted);
+    let origin = graph.node(loss.node).origin.clone();
+    let mut sweep = Sweep {
+        b: Builder::over(graph, origin, Phase::Backward),
+        bars: BTreeMap::new(),
+        active,
+        gradients: Vec::new(),
+        blocked: None,
+    };
+    if sweep.active[loss.node.index()] {
+        let seed = sweep.b.fill_like(loss, 1.0);
+        sweep.bars.insert(loss, seed);
+        for k in (0..n_forward).rev() {
+            sweep.visit(NodeId::new(k), wanted);
+        }
+    }
+    sweep.finish()
+}
+
+/// The nodes that depend on something whose gradient is wanted.
+fn active_nodes(graph: &Graph, wanted: &Wanted) -> Vec<bool> {
+    let mut active = vec![false; graph.len()];
+    for (id, node) in graph.iter() {
+        let depends = node.inputs.iter().any(|v| active[v.node.index()]);
+        active[id.index()] = depends || wanted.output(node).is_some();
+    }
+    active
+}
+
+struct Sweep {
+    b: Builder,
+    /// Cotangents so far, of values whose node was not visited yet.
+    bars: BTreeMap<Value, Value>,
+    active: Vec<bool>,
+    gradients: Vec<Output>,
+    blocked: Option<&'static str>,
+}
+
+impl Sweep {
+    fn visit(&mut self, id: NodeId, wanted: &Wanted) {
+        let node = self.b.graph.node(id).clone();
+        if !self.active[id.index()] {
+            return;
+        }
+        let outputs: Vec<Value> = (0..node.types.len()).map(|output| Value { node: id, output }).collect();
+        let bars: Vec<Option<Value>> = outputs.iter().map(|v| self.bars.remove(v)).collect();
+        if bars.iter().all(Option::is_none) {
+            return;
+        }
+        if let Some(kind) = wanted.output(&node) {
+            self.gradients.extend(bars[0].map(|value| Output { kind, value }));
+            return;
+        }
+        self.b.origin = Origin { name: None, ..node.origin.clone() };
+        let site = Site { inputs: &node.inputs, outputs: &outputs };
+        match node.op.rule().grad(&mut self.b, &site, &bars) {
+            Cotangents::Blocked(why) => self.blocked = Some(why),
+            Cotangents::Flow(cotangents) => {
+                let rule = node.op.rule().name();
+                assert_eq!(cotangents.len(), node.inputs.len(), "the gradient rule of `{rule}` forgot an operand");
+                for (input, bar) in node.inputs.iter().zip(cotangents) {
+                    if let Some(bar) = bar.filter(|_| self.active[input.node.index()]) {
+                        self.accumulate(*input, bar);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Adds to the cotangent of a value. The first producer writes it; nothing is zeroed.
+    fn accumulate(&mut self, value: Value, bar: Value) {
+        let name = self.gradient_name(value);
+        self.name(bar, &name);
+        let sum = match self.bars.get(&value) {
+            Some(&earlier) => {
+                let sum = self.b.add(earlier, bar);
+                self.name(sum, &name);
+                sum
+            }
+            None => bar,
+        };
+        self.bars.insert(value, sum);
+    }
+
+    /// `hidden_grad` for the cotangent of `hidden`.
+    fn gradient_name(&self, value: Value) -> Rc<str> {
+        let node = self.b.graph.node(value.node);
+        format!("{}_grad", node.display_name()).into()
+    }
+
+    fn name(&mut self, value: Value, name: &Rc<str>) {
+        let node = self.b.graph.node_mut(value.node);
+        if node.phase == Phase::Backward && node.origin.name.is_none() {
+            node.origin.name = Some(name.clone());
+        }
+    }
+
+    fn finish(self) -> Gradient {
+        if self.gradients.is_empty() {
+            return Gradient::Unreached(self.blocked);
+        }
+        assert!(self.b.errors.is_empty(), "a gradient rule made an ill-typed node: {:?}", self.b.errors);
+        let mut graph = self.b.graph;
+        let mut gradients = self.gradients;
+        gradients.sort_by_key(|output| output.kind);
+        graph.outputs.extend(gradients);
+        Gradient::Joint(graph)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::diag::SourceSpan;
+    use crate::ir::{Mode, Type, verify::verify};
+    use crate::ops::leaf::Leaf;
+    use crate::shape::Dim;
+
+    fn leaf(b: &mut Builder, kind: LeafKind) -> Value {
+        let ty = Type::float(vec![Dim::dynamic("B"), Dim::lit(3)]);
+        b.push(Leaf { kind, ty }, &[])
+    }
+
+    fn loss_of(f: impl FnOnce(&mut Builder, Value, Value) -> Value) -> Graph {
+        let mut b = Builder::new(Origin::root(SourceSpan::call_site()), Mode::Train);
+        let x = leaf(&mut b, LeafKind::Input(InputId::new(0)));
+        let w = leaf(&mut b, LeafKind::Param(ParamId::new(0)));
+        let y = f(&mut b, x, w);
+        let loss = b.sum(y, &[0, 1]);
+        b.graph.outputs.push(Output { kind: OutputKind::Result(0), value: loss });
+        b.graph
+    }
+
+    fn wanted() -> Wanted {
+        Wanted { params: vec![ParamId::new(0)], inputs: Vec::new() }
+    }
+
+    #[test]
+    fn a_value_used_twice_sums_its_cotangents() {
+        let graph = loss_of(|b, _, w| b.mul(w, w));
+        let Gradient::Joint(joint) = differentiate(graph, &wanted()) else { panic!("a gradient exists") };
+        verify(&joint).unwrap();
+        let text = joint.to_string();
+        assert!(text.contains("gradient of param0"), "{text}");
+        assert!(text.contains("= add("), "{text}");
+    }
+
+    #[test]
+    fn only_what_depends_on_a_parameter_is_differentiated() {
+        let graph = loss_of(|b, x, w| {
+            let y = b.pointwise("exp", &[x]);
+            b.add(y, w)
+        });
+        let Gradient::Joint(joint) = differentiate(graph, &wanted()) else { panic!("a gradient exists") };
+        let mut backward = joint.iter().filter(|(_, n)| n.phase == Phase::Backward);
+        assert!(backward.all(|(_, n)| n.op.rule().name() != "mul"), "{joint}");
+    }
+
+    #[test]
+    fn a_loss_without_parameters_has_no_gradient() {
+        let graph = loss_of(|b, x, _| b.pointwise("exp", &[x]));
+        assert!(matches!(differentiate(graph, &wanted()), Gradient::Unreached(None)));
+    }
+}

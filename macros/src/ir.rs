@@ -1,0 +1,50 @@
+//! The intermediate representation: a typed, static single-assignment tensor graph.
+//!
+//! # Grammar
+//!
+//! ```text
+//! graph  := node*  output*
+//! node   := %id[.k] : type = op(attributes) (value, ...)  [region*]
+//! value  := %id.k                    the k-th result of a node that stands earlier in the list
+//! type   := dtype [dim, ...]         float | int | bool, and a polynomial for every axis
+//! output := result k | state s | gradient of parameter p | gradient of input i   = value
+//! region := graph                    the body of a structured operation, nested
+//! ```
+//!
+//! # Meaning
+//!
+//! Nodes are evaluated in list order; every node is a pure function of its inputs and attributes.
+//! Effects are values: new running statistics are outputs of kind [`OutputKind::State`], and a random
+//! operation names its stream by a key, so that evaluating it twice gives the same numbers.
+//!
+//! # Invariants (checked by [`verify`])
+//!
+//! 1. Inputs of a node precede it, and the result that they name exists.
+//! 2. The types of a node are what the shape rule of its operation says; no untyped node exists.
+//! 3. A graph that contains a poison node has at least one recorded error and is never scheduled.
+//! 4. A node of the backward phase is never an input of a node of the forward phase.
+//! 5. Every region satisfies the same invariants.
+//!
+//! Broadcasting does not exist here: pointwise operations take operands of one shape, and lowering
+//! inserts explicit `expand` nodes. What an operation means, how it is differentiated and which kernel
+//! runs it is known in one place only, its [`rule::Rule`].
+
+pub mod build;
+pub mod graph;
+pub mod id;
+pub mod layout;
+pub mod print;
+pub mod rule;
+pub mod scalar;
+pub mod surface;
+pub mod ty;
+pub mod verify;
+
+pub use build::{Builder, Mode};
+pub use graph::{Graph, Node, Origin, Output, OutputKind, Phase};
+pub use id::{InputId, NodeId, ParamId, StateId, Value};
+pub use layout::{Layout, ViewMap};
+pub use rule::{Body, Call, CallArg, Constraints, Cotangents, Kernel, Rule, Sample, SampleGradient, ShapeError, Site};
+pub use scalar::Scalar;
+pub use surface::{Args, Flag, Form, Operand, Surface};
+pub use ty::{DType, Type};

@@ -1,0 +1,232 @@
+//! What the compiler must know of an operation: the contract between the stages and the op table.
+
+use std::collections::BTreeMap;
+
+use super::{Builder, DType, Scalar, Surface, Type, Value, ViewMap};
+use crate::ops::pointwise::Row;
+use crate::shape::{self, Dim, Relation};
+
+/// Everything the compiler knows about one operation.
+///
+/// There are no default methods, so that nothing can be forgotten. The files in `ops/` implement this once
+/// for each family; stages call it and know no operation by name.
+pub trait Rule {
+    /// The name that printed graphs, schedules and emitted bindings use.
+    fn name(&self) -> &'static str;
+
+    /// The attributes, as printed graphs show them (`axis = 1`); empty where there are none.
+    fn attributes(&self) -> String;
+
+    /// The types of the results. Sizes that only rustc can compare are recorded in `constraints`.
+    fn types(&self, inputs: &[Type], constraints: &mut Constraints) -> Result<Vec<Type>, ShapeError>;
+
+    /// The cotangents of the inputs, written in the IR's own words.
+    ///
+    /// `out_bars` has an entry a result: the cotangent that arrived there, or `None` where none did.
+    fn grad(&self, b: &mut Builder, site: &Site<'_>, out_bars: &[Option<Value>]) -> Cotangents;
+
+    /// What runs the operation.
+    fn kernel(&self, inputs: &[Type], outputs: &[Type]) -> Kernel;
+
+    /// Floating point operations of one evaluation (a multiply-add counts as two).
+    fn flops(&self, inputs: &[Type], outputs: &[Type]) -> Dim;
+
+    /// What a user writes to get it; empty where only the compiler makes it.
+    fn surfaces() -> &'static [Surface]
+    where
+        Self: Sized;
+
+    /// Small programs of the language that use the operation: tests, sweeps and benches are made of them.
+    fn samples() -> Vec<Sample>
+    where
+        Self: Sized;
+}
+
+/// A node as its gradient rule sees it.
+#[derive(Clone, Copy)]
+pub struct Site<'a> {
+    /// Operands.
+    pub inputs: &'a [Value],
+    /// Results.
+    pub outputs: &'a [Value],
+}
+
+/// What a gradient rule answers.
+pub enum Cotangents {
+    /// One entry an input; `None` where no gradient flows to that input.
+    Flow(Vec<Option<Value>>),
+    /// The operation has no derivative, and why (an error only where the whole gradient depends on it).
+    Blocked(&'static str),
+}
+
+/// How an operation is executed.
+pub enum Kernel {
+    /// It is there already: an argument, a parameter, a carried tensor.
+    Leaf,
+    /// No code: the operand's memory read in another way, where its layout allows.
+    View(ViewMap),
+    /// A scalar expression for every element: may join a group.
+    Pointwise(Body),
+    /// A call of the runtime.
+    Call(Call),
+}
+
+/// The scalar expression of a pointwise operation.
+pub enum Body {
+    /// A row of the pointwise table.
+    Row(&'static Row),
+    /// The same number everywhere.
+    Immediate(Scalar),
+}
+
+/// A call `rt::function(cx, args...)`.
+pub struct Call {
+    /// Name of the function in `runtime/src/rt.rs`.
+    pub function: &'static str,
+    /// Arguments after the context.
+    pub args: Vec<CallArg>,
+    /// Working memory for the duration of the call: element kind and number of elements.
+    pub scratch: Vec<(DType, Dim)>,
+}
+
+/// An argument of a [`Call`].
+#[derive(Clone, Debug, PartialEq)]
+pub enum CallArg {
+    /// The buffer of an input, contiguous and row-major.
+    In(usize),
+    /// An input in whatever strided layout it has (an `rt::View`).
+    InView(usize),
+    /// The buffer of a result.
+    Out(usize),
+    /// The buffer of a piece of scratch memory.
+    Scratch(usize),
+    /// A size.
+    Size(Dim),
+    /// A list of sizes, as an array.
+    Sizes(Vec<Dim>),
+    /// A host scalar (`f64`).
+    Scalar(Scalar),
+    /// A constant of the runtime's vocabulary: `"Pool::Max"` is emitted as `rt::Pool::Max`.
+    Constant(&'static str),
+    /// A struct of the runtime's vocabulary with named fields.
+    Struct(&'static str, Vec<(&'static str, CallArg)>),
+    /// An optional input: `Some(buffer)`; rules write `Absent` for `None`.
+    Present(Box<CallArg>),
+    /// `None`.
+    Absent,
+    /// The random stream of this node (`u64`): a hash of its layer path and place, the same in forward and backward.
+    Stream(u64),
+    /// Place of the epilogue (bias along `channel_axis`, activation) that the fuse stage may fill; the call's
+    /// first result is what it applies to.
+    Epilogue {
+        /// The axis of the result along which a bias varies.
+        channel_axis: usize,
+    },
+}
+
+/// A small program that uses an operation, for tests and benches.
+///
+/// It reads as `fn sample<dims>(args) -> ret { body }`; every `sizes` row gives the dynamic dimensions, in
+/// order.
+#[derive(Clone, Debug)]
+pub struct Sample {
+    /// Unique name, a Rust identifier.
+    pub name: &'static str,
+    /// Dynamic dimensions: `"B: Dim, N: Dim"`.
+    pub dims: &'static str,
+    /// Arguments: `"x: Tensor<B, N>"`.
+    pub args: &'static str,
+    /// Type of the result: `"Tensor<B, N>"`.
+    pub ret: &'static str,
+    /// Expression: `"x.softmax(axis = 1)"`.
+    pub body: &'static str,
+    /// Sizes to try, one row a run.
+    pub sizes: &'static [&'static [usize]],
+    /// Range that float arguments are drawn from, away from kinks and poles.
+    pub domain: (f64, f64),
+    /// Whether float arguments have a gradient to check.
+    pub gradient: SampleGradient,
+}
+
+/// Whether the gradient of a [`Sample`] is checked against finite differences.
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+pub enum SampleGradient {
+    /// In f64, to 1e-6.
+    Checked,
+    /// The operation has no derivative.
+    None,
+}
+
+/// Why an operation cannot be applied.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ShapeError {
+    /// What is wrong, with what was expected and found.
+    pub message: String,
+    /// How to mend it.
+    pub help: Option<String>,
+}
+
+impl ShapeError {
+    /// An error without advice.
+    pub fn new(message: impl Into<String>) -> Self {
+        Self { message: message.into(), help: None }
+    }
+
+    /// Adds advice.
+    pub fn help(mut self, help: impl Into<String>) -> Self {
+        self.help = Some(help.into());
+        self
+    }
+}
+
+/// What type rules ask of sizes that the compiler cannot decide alone.
+#[derive(Clone, Debug, Default)]
+pub struct Constraints {
+    /// Equations for rustc to check, in the order they arose.
+    pub checks: Vec<(Dim, Dim)>,
+    /// Solutions of `_`, by number.
+    pub solved: BTreeMap<u32, Dim>,
+}
+
+impl Constraints {
+    /// The dim with every solved `_` replaced.
+    pub fn resolve(&self, dim: &Dim) -> Dim {
+        if dim.has_infer() {
+            dim.substitute(&|atom| match atom {
+                shape::Atom::Infer(k) => self.solved.get(k).cloned(),
+                _ => None,
+            })
+        } else {
+            dim.clone()
+        }
+    }
+
+    /// Demands that two sizes are equal. A lone `_` is solved; what only rustc can decide is recorded.
+    /// Returns false where they differ or cannot be proved equal.
+    #[must_use]
+    pub fn equal(&mut self, a: &Dim, b: &Dim) -> bool {
+        let (a, b) = (self.resolve(a), self.resolve(b));
+        if let Some((k, solution)) = shape::solve_infer(&a, &b) {
+            self.solved.insert(k, solution);
+            return true;
+        }
+        match shape::compare(&a, &b) {
+            Relation::Equal => true,
+            Relation::Different => false,
+            Relation::Check(conditions) => {
+                for condition in conditions {
+                    if !self.checks.contains(&condition) {
+                        self.checks.push(condition);
+                    }
+                }
+                true
+            }
+        }
+    }
+
+    /// Demands that two shapes are equal, axis by axis.
+    #[must_use]
+    pub fn equal_shapes(&mut self, a: &[Dim], b: &[Dim]) -> bool {
+        a.len() == b.len() && a.iter().zip(b).all(|(a, b)| self.equal(a, b))
+    }
+}

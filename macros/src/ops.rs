@@ -1,0 +1,57 @@
+//! The op table: one line an operation family.
+//!
+//! To add an operation: write `ops/<name>.rs` (attributes, shape rule, gradient rule, kernel call, samples),
+//! `runtime/src/ops/<name>.rs` (kernel and naive twin), and add its line here. A new *pointwise* function is
+//! one row in `ops/pointwise.rs`.
+
+use crate::ir::{Rule, Sample, Surface};
+
+macro_rules! ops {
+    ($($(#[$doc:meta])* $module:ident :: $family:ident,)*) => {
+        $(pub mod $module;)*
+
+        /// An operation with its attributes.
+        #[derive(Clone, PartialEq, Debug)]
+        pub enum Op {
+            $($(#[$doc])* $family($module::$family),)*
+        }
+
+        impl Op {
+            /// What the compiler knows about it.
+            pub fn rule(&self) -> &dyn Rule {
+                match self { $(Self::$family(op) => op,)* }
+            }
+        }
+
+        $(impl From<$module::$family> for Op {
+            fn from(op: $module::$family) -> Self { Self::$family(op) }
+        })*
+
+        /// What users can write, of every family.
+        pub fn surfaces() -> impl Iterator<Item = &'static Surface> {
+            std::iter::empty()$(.chain($module::$family::surfaces()))*
+        }
+
+        /// The samples of every family, for tests and benches.
+        pub fn samples() -> Vec<Sample> {
+            let mut samples = Vec::new();
+            $(samples.extend($module::$family::samples());)*
+            samples
+        }
+    };
+}
+
+ops! {
+    /// Arguments, parameters, carried tensors.
+    leaf::Leaf,
+    /// A constant tensor.
+    fill::Fill,
+    /// A row of the pointwise table.
+    pointwise::Pointwise,
+    /// Reshape, permute, expand, slice, flip.
+    view::View,
+    /// Copies into a larger tensor of one number.
+    pad::Pad,
+    /// Sum, max, min, prod over axes.
+    reduce::Reduce,
+}

@@ -1,0 +1,171 @@
+//! The vocabulary of the back end: kernels, their order, and where every value lies.
+
+use std::collections::BTreeMap;
+use std::rc::Rc;
+
+use crate::ir::{Call, DType, Layout, Output, Phase, Scalar, Type, Value};
+use crate::ops::pointwise::Row;
+use crate::shape::Dim;
+
+/// A stored value read in some layout.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Operand {
+    /// The value whose memory is read.
+    pub value: Value,
+    /// How it is read.
+    pub layout: Layout,
+    /// Kind of its elements.
+    pub dtype: DType,
+}
+
+/// One launch: a call of the runtime.
+pub struct Kernel {
+    /// What runs.
+    pub task: Task,
+    /// Stored values that it reads, in the order that the task refers to.
+    pub reads: Vec<Operand>,
+    /// Values that it stores.
+    pub writes: Vec<Written>,
+    /// Working memory for its duration.
+    pub scratch: Vec<(DType, Dim)>,
+    /// Forward or backward.
+    pub phase: Phase,
+    /// Floating point operations.
+    pub flops: Dim,
+    /// What it computes, for people: `matmul + bias + relu`.
+    pub title: String,
+}
+
+/// A value that a kernel stores.
+#[derive(Clone, Debug)]
+pub struct Written {
+    /// The value.
+    pub value: Value,
+    /// Its type.
+    pub ty: Type,
+    /// The user's name for it, or the layer's, or the operation's.
+    pub name: Rc<str>,
+}
+
+/// What a kernel does.
+pub enum Task {
+    /// A function of the runtime.
+    Call(Box<Call>, Epilogue),
+    /// A fused pointwise group.
+    Group(Group),
+    /// A strided operand laid out row-major.
+    Copy,
+}
+
+/// What follows a matmul or convolution while its result is in cache.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Epilogue {
+    /// Index in [`Kernel::reads`] of a bias along the channel axis.
+    pub bias: Option<usize>,
+    /// Name of the runtime's `Activation`.
+    pub activation: Option<&'static str>,
+}
+
+/// A fused pointwise group: straight-line scalar code for every element of one shape.
+#[derive(Clone, Debug)]
+pub struct Group {
+    /// The iteration space, and the shape of every result.
+    pub shape: Vec<Dim>,
+    /// Scalar code in evaluation order.
+    pub lines: Vec<Line>,
+    /// For every [`Kernel::writes`], the line that gives its elements.
+    pub results: Vec<usize>,
+    /// Host scalars that the lines use.
+    pub scalars: Vec<Scalar>,
+    /// For every [`Kernel::reads`], the line that loads it.
+    pub loads: Vec<usize>,
+}
+
+/// One line of scalar code.
+#[derive(Clone, Debug)]
+pub struct Line {
+    /// A name for the reader.
+    pub name: Rc<str>,
+    /// Kind of the result.
+    pub dtype: DType,
+    /// What it computes.
+    pub code: LineCode,
+}
+
+/// What a line computes.
+#[derive(Clone, Debug)]
+pub enum LineCode {
+    /// The element of a read operand.
+    Load(usize),
+    /// A host scalar.
+    Scalar(usize),
+    /// A row of the pointwise table, of earlier lines.
+    Row(&'static Row, Vec<usize>),
+}
+
+/// Where a stored value lies.
+#[derive(Copy, Clone, PartialEq, Eq, PartialOrd, Ord, Debug, Hash)]
+pub enum Place {
+    /// A slot of the workspace.
+    Slot(usize),
+    /// An argument.
+    Input(usize),
+    /// A parameter.
+    Param(usize),
+    /// The gradient of a parameter.
+    Grad(usize),
+    /// A carried tensor as committed.
+    State(usize),
+    /// A carried tensor of this step.
+    NewState(usize),
+}
+
+/// A slot of the workspace.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Slot {
+    /// Kind of its elements.
+    pub dtype: DType,
+    /// Number of elements.
+    pub len: Dim,
+    /// Index of the first kernel that writes it.
+    pub first: usize,
+    /// Index of the last kernel that reads it; `usize::MAX` where the caller does.
+    pub last: usize,
+}
+
+/// Kernels in order, and memory: what is emitted.
+pub struct Plan {
+    /// The kernels.
+    pub kernels: Vec<Kernel>,
+    /// How many of them are forward.
+    pub n_forward: usize,
+    /// Place of every stored value.
+    pub places: BTreeMap<Value, Place>,
+    /// For every kernel, the slots of its scratch memory.
+    pub scratch: Vec<Vec<usize>>,
+    /// The workspace.
+    pub slots: Vec<Slot>,
+    /// Results, new states and gradients.
+    pub outputs: Vec<Output>,
+    /// Results that the caller reads, in order, and their types.
+    pub results: Vec<(Value, Type)>,
+    /// Named values for tracing: name, value, type.
+    pub named: Vec<(Rc<str>, Value, Type)>,
+}
+
+/// A list of kernels with the leaves that they read: the output of fusion.
+pub struct Fused {
+    /// The kernels, in an order that respects their dependencies.
+    pub kernels: Vec<Kernel>,
+    /// Place of values that exist before the function runs.
+    pub leaves: BTreeMap<Value, Place>,
+    /// What leaves the graph; every value in it is stored by a kernel or is a leaf.
+    pub outputs: Vec<Output>,
+    /// Types of the outputs.
+    pub output_types: Vec<Type>,
+    /// The node that a stored value came from, for names in traces.
+    pub named: Vec<(Rc<str>, Value, Type)>,
+    /// Number of nodes that were fused, for reports.
+    pub n_nodes: usize,
+}
+

@@ -1,0 +1,241 @@
+//! Local rewrites, common subexpressions and dead code.
+//!
+//! One forward walk copies the graph. Every node is offered to the [`RULES`]; what no rule replaces is looked up
+//! among the nodes copied so far, so that equal expressions are computed once (a backward node that equals a forward
+//! node becomes that node: recorded instead of computed again). A second walk drops what no output needs.
+//!
+//! No rule changes a result beyond the sign of a zero, and none makes a graph larger.
+
+use std::collections::HashMap;
+
+use crate::ir::{Graph, Node, NodeId, Output, Type, Value, ViewMap};
+use crate::ops::Op;
+use crate::ops::fill::Fill;
+use crate::ops::view::View;
+
+/// The simplest graph with the same outputs.
+pub fn simplify(graph: &Graph) -> Graph {
+    remove_dead(&rewrite(graph))
+}
+
+/// What a rule does with a node whose operands are simplified already.
+enum Rewrite {
+    /// The node is equal to an earlier value.
+    Same(Value),
+    /// The node is equal to another operation on other operands.
+    Instead(Op, Vec<Value>),
+}
+
+type RewriteRule = fn(&Graph, &Op, &[Value], &Type) -> Option<Rewrite>;
+
+/// The rewrites, tried in order.
+const RULES: &[RewriteRule] = &[view_of_fill, view_of_view, view_that_changes_nothing, neutral_element, double_negation];
+
+fn rewrite(graph: &Graph) -> Graph {
+    let mut out = Graph::default();
+    let mut copied: Vec<Vec<Value>> = Vec::with_capacity(graph.len());
+    let mut known: HashMap<(&'static str, Vec<Value>), Vec<NodeId>> = HashMap::new();
+    for (_, node) in graph.iter() {
+        let inputs: Vec<Value> = node.inputs.iter().map(|v| copied[v.node.index()][v.output]).collect();
+        copied.push(place(&mut out, &mut known, node, node.op.clone(), inputs));
+    }
+    let moved = |o: &Output| Output { value: copied[o.value.node.index()][o.value.output], ..*o };
+    out.outputs = graph.outputs.iter().map(moved).collect();
+    out
+}
+
+/// Puts a node, or what it is equal to, into the new graph and answers its results.
+fn place(
+    out: &mut Graph,
+    known: &mut HashMap<(&'static str, Vec<Value>), Vec<NodeId>>,
+    node: &Node,
+    op: Op,
+    inputs: Vec<Value>,
+) -> Vec<Value> {
+    if node.types.len() == 1 && node.regions.is_empty() {
+        match RULES.iter().find_map(|rule| rule(out, &op, &inputs, &node.types[0])) {
+            Some(Rewrite::Same(value)) => {
+                inherit_name(out, value, node);
+                return vec![value];
+            }
+            Some(Rewrite::Instead(op, inputs)) => return place(out, known, node, op, inputs),
+            None => {}
+        }
+    }
+    let results = |id: NodeId| (0..node.types.len()).map(|output| Value { node: id, output }).collect();
+    let candidates = known.entry((op.rule().name(), inputs.clone())).or_default();
+    if let Some(&twin) = candidates.iter().find(|&&id| out.node(id).op == op && out.node(id).types == node.types) {
+        return results(twin);
+    }
+    let id = out.append(Node { op, inputs, ..node.clone() });
+    candidates.push(id);
+    results(id)
+}
+
+/// A value that replaces a named node takes over the name, unless the user named it already.
+fn inherit_name(out: &mut Graph, value: Value, replaced: &Node) {
+    let kept = out.node_mut(value.node);
+    if kept.origin.name.is_none() && kept.phase == replaced.phase && kept.leaf().is_none() {
+        kept.origin.name = replaced.origin.name.clone();
+    }
+}
+
+fn as_fill(graph: &Graph, value: Value) -> Option<&Fill> {
+    match &graph.node(value.node).op {
+        Op::Fill(fill) => Some(fill),
+        _ => None,
+    }
+}
+
+fn as_view(graph: &Graph, value: Value) -> Option<(&ViewMap, Value)> {
+    let node = graph.node(value.node);
+    match &node.op {
+        Op::View(View(map)) => Some((map, node.inputs[0])),
+        _ => None,
+    }
+}
+
+/// Any view of a constant tensor is a constant tensor.
+fn view_of_fill(graph: &Graph, op: &Op, inputs: &[Value], ty: &Type) -> Option<Rewrite> {
+    let Op::View(_) = op else { return None };
+    let fill = as_fill(graph, inputs[0])?;
+    let value = fill.value.clone();
+    Some(Rewrite::Instead(Fill { value, ty: ty.clone() }.into(), Vec::new()))
+}
+
+/// Two reshapes, two permutations or two broadcasts are one.
+fn view_of_view(graph: &Graph, op: &Op, inputs: &[Value], _: &Type) -> Option<Rewrite> {
+    let Op::View(View(outer)) = op else { return None };
+    let (inner, source) = as_view(graph, inputs[0])?;
+    let merged = match (inner, outer) {
+        (ViewMap::Reshape(_), ViewMap::Reshape(shape)) => ViewMap::Reshape(shape.clone()),
+        (ViewMap::Expand(_), ViewMap::Expand(shape)) => ViewMap::Expand(shape.clone()),
+        (ViewMap::Permute(first), ViewMap::Permute(then)) => {
+            ViewMap::Permute(then.iter().map(|&axis| first[axis]).collect())
+        }
+        _ => return None,
+    };
+    Some(Rewrite::Instead(View(merged).into(), vec![source]))
+}
+
+/// A reshape or broadcast to the shape that is there, and the permutation that moves nothing.
+fn view_that_changes_nothing(graph: &Graph, op: &Op, inputs: &[Value], ty: &Type) -> Option<Rewrite> {
+    let Op::View(View(map)) = op else { return None };
+    let same = match map {
+        ViewMap::Reshape(_) | ViewMap::Expand(_) => graph.ty(inputs[0]) == ty,
+        ViewMap::Permute(perm) => perm.iter().enumerate().all(|(k, &axis)| k == axis),
+        ViewMap::Slice { starts, steps, sizes } => {
+            starts.iter().all(|d| d.is_zero())
+                && steps.iter().all(|&step| step == 1)
+                && *sizes == graph.ty(inputs[0]).shape
+        }
+        ViewMap::Flip(axes) => axes.is_empty(),
+    };
+    same.then_some(Rewrite::Same(inputs[0]))
+}
+
+/// `x + 0`, `x - 0`, `x * 1`, `x / 1`.
+fn neutral_element(graph: &Graph, op: &Op, inputs: &[Value], ty: &Type) -> Option<Rewrite> {
+    let Op::Pointwise(row) = op else { return None };
+    let (neutral, commutes) = match row.0.name {
+        "add" => (0.0, true),
+        "sub" => (0.0, false),
+        "mul" => (1.0, true),
+        "div" => (1.0, false),
+        _ => return None,
+    };
+    let is_neutral = |v: Value| as_fill(graph, v).is_some_and(|fill| fill.value.as_lit() == Some(neutral));
+    let kept = if is_neutral(inputs[1]) {
+        inputs[0]
+    } else if commutes && is_neutral(inputs[0]) {
+        inputs[1]
+    } else {
+        return None;
+    };
+    // Where sizes are equal only by a check of rustc's, the declared type stays.
+    (graph.ty(kept) == ty).then_some(Rewrite::Same(kept))
+}
+
+/// `-(-x)`.
+fn double_negation(graph: &Graph, op: &Op, inputs: &[Value], _: &Type) -> Option<Rewrite> {
+    let is_neg = |op: &Op| matches!(op, Op::Pointwise(row) if row.0.name == "neg");
+    let inner = graph.node(inputs.first()?.node);
+    (is_neg(op) && is_neg(&inner.op)).then(|| Rewrite::Same(inner.inputs[0]))
+}
+
+/// Copies what some output depends on.
+fn remove_dead(graph: &Graph) -> Graph {
+    let live = graph.live();
+    let mut out = Graph::default();
+    let mut moved: Vec<Option<NodeId>> = Vec::with_capacity(graph.len());
+    let follow = |moved: &[Option<NodeId>], v: Value| Value {
+        node: moved[v.node.index()].expect("what a live node reads is live"),
+        output: v.output,
+    };
+    for (id, node) in graph.iter() {
+        moved.push(live[id.index()].then(|| {
+            let inputs = node.inputs.iter().map(|v| follow(&moved, *v)).collect();
+            out.append(Node { inputs, ..node.clone() })
+        }));
+    }
+    out.outputs = graph.outputs.iter().map(|o| Output { value: follow(&moved, o.value), ..*o }).collect();
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::diag::SourceSpan;
+    use crate::ir::{Builder, InputId, Mode, Origin, OutputKind, verify::verify};
+    use crate::ops::leaf::{Leaf, LeafKind};
+    use crate::shape::Dim;
+
+    fn simplified(f: impl FnOnce(&mut Builder, Value) -> Value) -> String {
+        let mut b = Builder::new(Origin::root(SourceSpan::call_site()), Mode::Train);
+        let ty = Type::float(vec![Dim::dynamic("B"), Dim::lit(3)]);
+        let x = b.push(Leaf { kind: LeafKind::Input(InputId::new(0)), ty }, &[]);
+        let y = f(&mut b, x);
+        b.graph.outputs.push(Output { kind: OutputKind::Result(0), value: y });
+        let graph = simplify(&b.graph);
+        verify(&graph).unwrap();
+        graph.to_string()
+    }
+
+    #[test]
+    fn neutral_elements_vanish() {
+        let text = simplified(|b, x| {
+            let y = b.scale(x, 1.0);
+            b.offset(y, 0.0)
+        });
+        assert_eq!(text, "%0: float[B, 3] = input[arg0]\nresult 0 = %0\n");
+    }
+
+    #[test]
+    fn equal_expressions_are_computed_once() {
+        let text = simplified(|b, x| {
+            let (y, z) = (b.pointwise("exp", &[x]), b.pointwise("exp", &[x]));
+            b.add(y, z)
+        });
+        assert_eq!(text.matches("exp").count(), 1, "{text}");
+    }
+
+    #[test]
+    fn transposing_twice_is_nothing() {
+        let text = simplified(|b, x| {
+            let t = b.transpose(x);
+            b.transpose(t)
+        });
+        assert_eq!(text, "%0: float[B, 3] = input[arg0]\nresult 0 = %0\n");
+    }
+
+    #[test]
+    fn a_broadcast_constant_is_a_constant() {
+        let text = simplified(|b, x| {
+            let one = b.push(Fill { value: 2.0.into(), ty: Type::scalar() }, &[]);
+            let shape = b.shape(x);
+            let spread = b.expand(one, &shape);
+            b.mul(x, spread)
+        });
+        assert!(!text.contains("expand"), "{text}");
+    }
+}

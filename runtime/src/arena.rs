@@ -1,0 +1,440 @@
+//! Memory: aligned storage, buffers inside it, and the one place that turns buffers into slices.
+//!
+//! Emitted code names memory by [`Buf`]: a place, an offset and a length. Kernels ask a [`Binder`] for slices of
+//! them. The binder checks bounds, alignment and element width, and that nothing that is written overlaps anything else
+//! bound for the same kernel; so a mistake of the memory plan is a panic, never undefined behaviour. This file holds the
+//! `unsafe` of the memory system.
+
+use std::alloc::{Layout, alloc_zeroed, dealloc, handle_alloc_error};
+use std::marker::PhantomData;
+use std::ptr::NonNull;
+
+use crate::dtype::Element;
+
+/// Alignment of storage and of every buffer in it, in bytes: a cache line, and the widest vector.
+pub const ALIGN: usize = 64;
+
+/// Rounds a number of bytes up to the next multiple of [`ALIGN`].
+pub fn align_up(bytes: usize) -> usize {
+    bytes.div_ceil(ALIGN) * ALIGN
+}
+
+/// Zero-initialised bytes, aligned to [`ALIGN`].
+pub struct Storage {
+    start: NonNull<u8>,
+    bytes: usize,
+}
+
+// SAFETY: `Storage` owns its bytes as a `Vec<u8>` does.
+unsafe impl Send for Storage {}
+// SAFETY: shared access only reads.
+unsafe impl Sync for Storage {}
+
+impl Storage {
+    /// `bytes` zero bytes.
+    pub fn zeroed(bytes: usize) -> Self {
+        if bytes == 0 {
+            return Self {
+                start: NonNull::dangling(),
+                bytes,
+            };
+        }
+        let layout = Self::layout(bytes);
+        // SAFETY: the layout has a size above zero.
+        let start = unsafe { alloc_zeroed(layout) };
+        let start = NonNull::new(start).unwrap_or_else(|| handle_alloc_error(layout));
+        Self { start, bytes }
+    }
+
+    fn layout(bytes: usize) -> Layout {
+        Layout::from_size_align(bytes, ALIGN).expect("a buffer is smaller than half the address space")
+    }
+
+    /// Number of bytes.
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Everything, as elements of one type; a rest that is no whole element is left out.
+    pub fn as_slice<T: Element>(&self) -> &[T] {
+        self.region().slice(0, self.bytes / size_of::<T>())
+    }
+
+    /// Everything, writable.
+    pub fn as_mut_slice<T: Element>(&mut self) -> &mut [T] {
+        let len = self.bytes / size_of::<T>();
+        // SAFETY: the bytes are owned, borrowed mutably for the result's lifetime, aligned to 64 and initialised;
+        // every bit pattern is a value of an `Element`.
+        unsafe { std::slice::from_raw_parts_mut(self.pointer().cast::<T>(), len) }
+    }
+
+    fn pointer(&self) -> *mut u8 {
+        if self.bytes == 0 {
+            std::ptr::without_provenance_mut(ALIGN)
+        } else {
+            self.start.as_ptr()
+        }
+    }
+
+    /// The bytes as a place that may only be read.
+    pub fn region(&self) -> Region<'_> {
+        Region {
+            start: self.pointer(),
+            bytes: self.bytes,
+            access: Access::Read,
+            lifetime: PhantomData,
+        }
+    }
+
+    /// The bytes as a place that may be written.
+    pub fn region_mut(&mut self) -> Region<'_> {
+        Region {
+            start: self.pointer(),
+            bytes: self.bytes,
+            access: Access::Write,
+            lifetime: PhantomData,
+        }
+    }
+}
+
+impl Drop for Storage {
+    fn drop(&mut self) {
+        if self.bytes > 0 {
+            // SAFETY: allocated in `zeroed` with the same layout, and not freed before.
+            unsafe { dealloc(self.start.as_ptr(), Self::layout(self.bytes)) }
+        }
+    }
+}
+
+impl Clone for Storage {
+    fn clone(&self) -> Self {
+        let mut copy = Self::zeroed(self.bytes);
+        copy.as_mut_slice::<u8>().copy_from_slice(self.as_slice());
+        copy
+    }
+}
+
+impl std::fmt::Debug for Storage {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Storage({} bytes)", self.bytes)
+    }
+}
+
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+enum Access {
+    Read,
+    Write,
+}
+
+/// Borrowed memory that buffers lie in.
+///
+/// A region that may be written stands for an exclusive borrow and is therefore neither `Copy` nor `Clone`.
+pub struct Region<'a> {
+    start: *mut u8,
+    bytes: usize,
+    access: Access,
+    lifetime: PhantomData<&'a mut u8>,
+}
+
+// SAFETY: a region is a borrow of plain bytes, shared or exclusive, with the sendability of slices.
+unsafe impl Send for Region<'_> {}
+// SAFETY: through a shared region only reads are possible.
+unsafe impl Sync for Region<'_> {}
+
+impl<'a> Region<'a> {
+    /// No memory.
+    pub fn empty() -> Self {
+        let start = std::ptr::without_provenance_mut(ALIGN);
+        Self {
+            start,
+            bytes: 0,
+            access: Access::Read,
+            lifetime: PhantomData,
+        }
+    }
+
+    /// A slice of the caller's, to be read.
+    pub fn of_slice<T: Element>(slice: &'a [T]) -> Self {
+        let start = slice.as_ptr().cast_mut().cast::<u8>();
+        Self {
+            start,
+            bytes: size_of_val(slice),
+            access: Access::Read,
+            lifetime: PhantomData,
+        }
+    }
+
+    /// `len` elements from byte `offset` on.
+    fn slice<T: Element>(&self, offset: usize, len: usize) -> &'a [T] {
+        let start = self.check::<T>(offset, len);
+        // SAFETY: `check` has shown that the range lies inside the region and is aligned; the region borrows the memory for
+        // 'a; every bit pattern is a value. Callers inside this file make sure that no exclusive slice overlaps.
+        unsafe { std::slice::from_raw_parts(start, len) }
+    }
+
+    /// The address of `len` elements at byte `offset`, inside the region and aligned.
+    fn check<T: Element>(&self, offset: usize, len: usize) -> *mut T {
+        let end = len
+            .checked_mul(size_of::<T>())
+            .and_then(|bytes| bytes.checked_add(offset));
+        assert!(
+            end.is_some_and(|end| end <= self.bytes),
+            "a buffer of {len} x {} bytes at {offset} leaves its place of {} bytes",
+            size_of::<T>(),
+            self.bytes
+        );
+        let start = self.start.wrapping_add(offset);
+        assert!(
+            start.addr().is_multiple_of(align_of::<T>()),
+            "a buffer at byte {offset} is not aligned"
+        );
+        start.cast()
+    }
+}
+
+/// Where a buffer lies.
+#[derive(Copy, Clone, PartialEq, Eq, Debug, Hash)]
+pub enum Place {
+    /// The workspace: activations, gradients of activations, scratch.
+    Arena,
+    /// The flat buffer of parameters; read only.
+    Param,
+    /// The flat buffer of gradients.
+    Grad,
+    /// The carried tensors as committed; read only.
+    State,
+    /// The carried tensors of this step, not yet committed.
+    NewState,
+    /// An argument of the call; read only.
+    Input(u8),
+}
+
+/// A contiguous row-major piece of memory that emitted code names.
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+pub struct Buf {
+    /// Where it lies.
+    pub place: Place,
+    /// First byte, from the start of the place.
+    pub offset: usize,
+    /// Number of elements.
+    pub len: usize,
+    /// Bytes of an element.
+    pub width: usize,
+}
+
+impl Buf {
+    /// `len` elements from element `start` on.
+    pub fn at(self, start: usize, len: usize) -> Self {
+        assert!(
+            start + len <= self.len,
+            "{start}..{} leaves a buffer of {} elements",
+            start + len,
+            self.len
+        );
+        Self {
+            offset: self.offset + start * self.width,
+            len,
+            ..self
+        }
+    }
+}
+
+/// Buffers that one kernel may bind.
+const MAX_BOUND: usize = 32;
+
+/// The memory of one call: every place that buffers may lie in.
+pub struct Memory<'a> {
+    /// The workspace.
+    pub arena: Region<'a>,
+    /// Parameters.
+    pub params: Region<'a>,
+    /// Gradients.
+    pub grads: Region<'a>,
+    /// Committed carried tensors.
+    pub states: Region<'a>,
+    /// Carried tensors of this step.
+    pub new_states: Region<'a>,
+    /// Arguments.
+    pub inputs: &'a [Region<'a>],
+}
+
+impl<'a> Memory<'a> {
+    fn region(&self, place: Place) -> &Region<'a> {
+        match place {
+            Place::Arena => &self.arena,
+            Place::Param => &self.params,
+            Place::Grad => &self.grads,
+            Place::State => &self.states,
+            Place::NewState => &self.new_states,
+            Place::Input(k) => &self.inputs[usize::from(k)],
+        }
+    }
+
+    /// Starts binding the buffers of one kernel; the slices live as long as the borrow.
+    pub fn bind(&mut self) -> Binder<'_, 'a> {
+        Binder {
+            memory: self,
+            bound: [Bound {
+                start: 0,
+                end: 0,
+                access: Access::Read,
+            }; MAX_BOUND],
+            n_bound: 0,
+        }
+    }
+}
+
+#[derive(Copy, Clone)]
+struct Bound {
+    start: usize,
+    end: usize,
+    access: Access,
+}
+
+/// Hands out the slices of one kernel call and makes sure that they do not overlap wrongly.
+pub struct Binder<'b, 'a> {
+    memory: &'b Memory<'a>,
+    bound: [Bound; MAX_BOUND],
+    n_bound: usize,
+}
+
+impl<'b> Binder<'b, '_> {
+    /// The elements of a buffer, to be read.
+    pub fn read<T: Element>(&mut self, buf: Buf) -> &'b [T] {
+        let start = self.claim::<T>(buf, Access::Read);
+        // SAFETY: `claim` has checked bounds, alignment and width, and that no slice handed out for writing by this binder
+        // overlaps. The binder came from an exclusive borrow of the memory for 'b, so no other binder is alive.
+        unsafe { std::slice::from_raw_parts(start, buf.len) }
+    }
+
+    /// The elements of a buffer, to be written. What they hold before is unspecified (but initialised).
+    pub fn write<T: Element>(&mut self, buf: Buf) -> &'b mut [T] {
+        let start = self.claim::<T>(buf, Access::Write);
+        // SAFETY: as in `read`; moreover the place may be written, and no slice handed out before overlaps.
+        unsafe { std::slice::from_raw_parts_mut(start, buf.len) }
+    }
+
+    fn claim<T: Element>(&mut self, buf: Buf, access: Access) -> *mut T {
+        assert_eq!(
+            buf.width,
+            size_of::<T>(),
+            "a buffer of another element width was asked for: {buf:?}"
+        );
+        let region = self.memory.region(buf.place);
+        assert!(
+            access == Access::Read || region.access == Access::Write,
+            "{:?} may not be written",
+            buf.place
+        );
+        let start = region.check::<T>(buf.offset, buf.len);
+        if buf.len > 0 {
+            let range = Bound {
+                start: start.addr(),
+                end: start.addr() + buf.len * size_of::<T>(),
+                access,
+            };
+            for other in &self.bound[..self.n_bound] {
+                let overlap = range.start < other.end && other.start < range.end;
+                let exclusive = access == Access::Write || other.access == Access::Write;
+                assert!(
+                    !(overlap && exclusive),
+                    "two buffers of one kernel overlap: {buf:?}"
+                );
+            }
+            assert!(
+                self.n_bound < MAX_BOUND,
+                "a kernel binds more than {MAX_BOUND} buffers"
+            );
+            self.bound[self.n_bound] = range;
+            self.n_bound += 1;
+        }
+        start
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn buf(offset: usize, len: usize) -> Buf {
+        Buf {
+            place: Place::Arena,
+            offset,
+            len,
+            width: 4,
+        }
+    }
+
+    fn with_memory(f: impl FnOnce(&mut Memory<'_>)) {
+        let mut storage = Storage::zeroed(256);
+        f(&mut Memory {
+            arena: storage.region_mut(),
+            params: Region::empty(),
+            grads: Region::empty(),
+            states: Region::empty(),
+            new_states: Region::empty(),
+            inputs: &[],
+        });
+    }
+
+    #[test]
+    fn disjoint_buffers_are_read_and_written_together() {
+        with_memory(|memory| {
+            memory.bind().write::<f32>(buf(0, 4)).fill(2.0);
+            let mut bind = memory.bind();
+            let (x, again, y) = (
+                bind.read::<f32>(buf(0, 4)),
+                bind.read::<f32>(buf(0, 4)),
+                bind.write::<f32>(buf(64, 4)),
+            );
+            y.copy_from_slice(x);
+            assert_eq!(again, y);
+        });
+    }
+
+    #[test]
+    #[should_panic(expected = "overlap")]
+    fn a_written_buffer_overlaps_nothing() {
+        with_memory(|memory| {
+            let mut bind = memory.bind();
+            let _x = bind.read::<f32>(buf(0, 4));
+            let _y = bind.write::<f32>(buf(12, 4));
+        });
+    }
+
+    #[test]
+    #[should_panic(expected = "leaves its place")]
+    fn a_buffer_stays_inside_its_place() {
+        with_memory(|memory| {
+            memory.bind().read::<f32>(buf(192, 17));
+        });
+    }
+
+    #[test]
+    #[should_panic(expected = "may not be written")]
+    fn parameters_are_read_only() {
+        with_memory(|memory| {
+            memory.bind().write::<f32>(Buf {
+                place: Place::Param,
+                ..buf(0, 0)
+            });
+        });
+    }
+
+    #[test]
+    #[should_panic(expected = "another element width")]
+    fn the_width_of_elements_is_checked() {
+        with_memory(|memory| {
+            memory.bind().read::<f64>(buf(0, 1));
+        });
+    }
+
+    #[test]
+    fn an_empty_buffer_overlaps_nothing() {
+        with_memory(|memory| {
+            let mut bind = memory.bind();
+            let _x = bind.write::<f32>(buf(0, 8));
+            assert!(bind.read::<f32>(buf(0, 0)).is_empty());
+        });
+    }
+}

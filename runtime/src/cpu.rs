@@ -1,0 +1,5 @@
+//! The CPU as a device: its threads, its instruction sets, its elementary functions.
+
+pub mod isa;
+pub mod threads;
+pub mod vecmath;

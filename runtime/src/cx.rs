@@ -1,0 +1,127 @@
+//! The context of a call: what emitted code passes to every kernel.
+
+use crate::arena::{Binder, Buf, Memory, Place};
+use crate::cpu::isa::Isa;
+use crate::cpu::threads::Team;
+use crate::dtype::{Dtype, Precision};
+use crate::error::Error;
+use crate::program::Sizes;
+
+/// The parts of a context that kernels copy: who computes, and how.
+#[derive(Copy, Clone)]
+pub struct Env<'a> {
+    /// The threads.
+    pub team: &'a Team,
+    /// The instruction set.
+    pub isa: Isa,
+    /// The width of floats.
+    pub precision: Precision,
+    /// Seed of the model.
+    pub seed: u64,
+    /// Number of the step: with the seed and a stream it determines every random number.
+    pub step: u64,
+}
+
+/// Everything a call of a compiled function works with.
+pub struct Cx<'a> {
+    /// Who computes, and how.
+    pub env: Env<'a>,
+    /// Memory that buffers lie in.
+    pub memory: Memory<'a>,
+    /// Dynamic dimensions and const generics of this call.
+    pub sizes: Sizes<'a>,
+    /// Byte offsets of the arena's slots for these sizes.
+    pub slots: &'a [usize],
+    /// Byte offsets of the parameters in their flat buffer (and of their gradients in theirs).
+    pub params: &'a [usize],
+    /// Byte offsets of the carried tensors in theirs.
+    pub states: &'a [usize],
+    /// Host scalars among the arguments, as f64 in the order of declaration.
+    pub scalars: &'a [f64],
+    /// The first mistake that a kernel found in its data (a label out of range).
+    pub failure: Option<Error>,
+}
+
+impl<'a> Cx<'a> {
+    /// A dynamic dimension of the function, in order of declaration.
+    pub fn dim(&self, index: usize) -> usize {
+        self.sizes.dims[index]
+    }
+
+    /// A const generic of the model, in order of declaration.
+    pub fn generic(&self, index: usize) -> usize {
+        self.sizes.generics[index]
+    }
+
+    /// A host scalar among the arguments.
+    pub fn scalar(&self, index: usize) -> f64 {
+        self.scalars[index]
+    }
+
+    fn buf(&self, place: Place, offset: usize, dtype: Dtype, len: usize) -> Buf {
+        Buf {
+            place,
+            offset,
+            len,
+            width: dtype.width(self.env.precision),
+        }
+    }
+
+    /// A slot of the workspace.
+    pub fn slot(&self, index: usize, dtype: Dtype, len: usize) -> Buf {
+        self.buf(Place::Arena, self.slots[index], dtype, len)
+    }
+
+    /// A parameter.
+    pub fn param(&self, index: usize, len: usize) -> Buf {
+        self.buf(Place::Param, self.params[index], Dtype::Float, len)
+    }
+
+    /// The gradient of a parameter.
+    pub fn grad(&self, index: usize, len: usize) -> Buf {
+        self.buf(Place::Grad, self.params[index], Dtype::Float, len)
+    }
+
+    /// A carried tensor as committed.
+    pub fn state(&self, index: usize, len: usize) -> Buf {
+        self.buf(Place::State, self.states[index], Dtype::Float, len)
+    }
+
+    /// A carried tensor of this step.
+    pub fn new_state(&self, index: usize, len: usize) -> Buf {
+        self.buf(Place::NewState, self.states[index], Dtype::Float, len)
+    }
+
+    /// An argument.
+    pub fn input(&self, index: u8, dtype: Dtype, len: usize) -> Buf {
+        self.buf(Place::Input(index), 0, dtype, len)
+    }
+
+    /// Starts binding the buffers of one kernel.
+    pub fn bind(&mut self) -> Binder<'_, 'a> {
+        self.memory.bind()
+    }
+
+    /// Records what is wrong with the data; the first mistake is the one that the caller sees.
+    pub fn fail(&mut self, error: Error) {
+        self.failure.get_or_insert(error);
+    }
+}
+
+/// Runs a block for the float type of the context: `float!(cx, T => kernel::<T>(..))`.
+#[macro_export]
+#[doc(hidden)]
+macro_rules! float {
+    ($cx:expr, $t:ident => $body:expr) => {
+        match $cx.env.precision {
+            $crate::Precision::F32 => {
+                type $t = f32;
+                $body
+            }
+            $crate::Precision::F64 => {
+                type $t = f64;
+                $body
+            }
+        }
+    };
+}

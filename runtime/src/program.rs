@@ -1,0 +1,205 @@
+//! Tables that emitted code hands to the runtime: what a compiled model consists of.
+//!
+//! Everything that depends on sizes is a function of [`Sizes`], so that the tables themselves are constants.
+
+use crate::cx::Cx;
+use crate::dtype::Dtype;
+use crate::init::Init;
+
+/// The most axes that an argument or a result of a compiled function may have.
+pub const MAX_RANK: usize = 8;
+
+/// Dynamic dimensions and const generics, in the order of their declaration.
+#[derive(Copy, Clone, Debug)]
+pub struct Sizes<'a> {
+    /// Dynamic dimensions of the function (`B: Dim`).
+    pub dims: &'a [usize],
+    /// Const generics of the model.
+    pub generics: &'a [usize],
+}
+
+/// A compiled model.
+pub struct Program {
+    /// Name of the struct.
+    pub name: &'static str,
+    /// Key of the definition: the same in two builds only if the model is the same.
+    pub key: u64,
+    /// Trained tensors, in the order of the flat buffer.
+    pub params: fn(&Sizes<'_>) -> Vec<TensorSpec>,
+    /// Carried tensors.
+    pub states: fn(&Sizes<'_>) -> Vec<TensorSpec>,
+    /// Rows of the summary, for one sample.
+    pub layers: fn(&Sizes<'_>) -> Vec<LayerRow>,
+    /// Functions, in the order of their declaration.
+    pub functions: &'static [Function],
+}
+
+/// A trained or carried tensor.
+#[derive(Clone, Debug)]
+pub struct TensorSpec {
+    /// Its identity in every file: `blocks.attn.qkv.weight`.
+    pub path: &'static str,
+    /// Sizes of its axes.
+    pub shape: Vec<usize>,
+    /// How it starts.
+    pub init: Init,
+}
+
+/// A row of the summary: one use of a layer.
+#[derive(Clone, Debug)]
+pub struct LayerRow {
+    /// Path of the layer, or name of the operation.
+    pub path: &'static str,
+    /// Kind of layer: `Linear`.
+    pub kind: &'static str,
+    /// Shape of its result, as text: `[B, 128]`.
+    pub output: &'static str,
+    /// Trained numbers that belong to it.
+    pub params: usize,
+    /// Floating point operations of its forward sweep for one sample.
+    pub flops: u64,
+}
+
+/// A function of the model.
+pub struct Function {
+    /// Its name.
+    pub name: &'static str,
+    /// Names of its dynamic dimensions.
+    pub dims: &'static [DimSpec],
+    /// Tensor arguments.
+    pub inputs: &'static [InputSpec],
+    /// Names of its scalar arguments.
+    pub scalars: &'static [&'static str],
+    /// Tensor results.
+    pub results: &'static [ResultSpec],
+    /// The function in eval mode.
+    pub eval: Code,
+    /// Loss and gradient in train mode, where the function returns a `Scalar` that depends on a parameter.
+    pub train: Option<Code>,
+    /// The same forward sweep without fusion (train mode where there is one), every named value kept.
+    pub trace: TraceCode,
+}
+
+/// A dynamic dimension.
+pub struct DimSpec {
+    /// Its name in the source.
+    pub name: &'static str,
+    /// It must be a multiple of this (1 where nothing is asked).
+    pub multiple_of: fn(&Sizes<'_>) -> usize,
+    /// An argument and an axis where it stands bare.
+    pub bare: (usize, usize),
+}
+
+/// Kinds of host array that an argument may be.
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+#[allow(missing_docs)]
+pub enum InputKind {
+    Float,
+    U8,
+    U16,
+    U32,
+    I32,
+    I64,
+    Bool,
+}
+
+/// A tensor argument.
+pub struct InputSpec {
+    /// Its name in the source.
+    pub name: &'static str,
+    /// Element kind of the host array.
+    pub kind: InputKind,
+    /// Number of axes.
+    pub rank: usize,
+    /// Expected sizes, in the first `rank` places.
+    pub shape: fn(&Sizes<'_>) -> [usize; MAX_RANK],
+}
+
+/// A tensor result.
+pub struct ResultSpec {
+    /// Element kind.
+    pub dtype: Dtype,
+    /// Number of axes.
+    pub rank: usize,
+    /// Sizes, in the first `rank` places.
+    pub shape: fn(&Sizes<'_>) -> [usize; MAX_RANK],
+}
+
+/// Executable code of one mode of a function.
+pub struct Code {
+    /// Slots of the workspace and when they live; called once for every new combination of sizes.
+    pub slots: fn(&Sizes<'_>, &mut Vec<SlotSpec>),
+    /// Slot of every result, in order.
+    pub results: &'static [ResultSlot],
+    /// Computes the results.
+    pub forward: fn(&mut Cx<'_>),
+    /// Computes the gradients, after `forward` on the same workspace.
+    pub backward: Option<fn(&mut Cx<'_>)>,
+    /// Kernels in order, for `explain`.
+    pub kernels: fn(&Sizes<'_>) -> Vec<KernelRow>,
+    /// Arguments marked `#[grad]` and the slots where their gradients are found.
+    pub input_grads: &'static [(usize, usize)],
+}
+
+/// Where a result is found.
+#[derive(Copy, Clone, Debug)]
+pub struct ResultSlot {
+    /// Slot of the workspace.
+    pub slot: usize,
+}
+
+/// A slot of the workspace.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub struct SlotSpec {
+    /// Element kind.
+    pub dtype: Dtype,
+    /// Number of elements.
+    pub len: usize,
+    /// Index of the first kernel that writes it.
+    pub first: usize,
+    /// Index of the last kernel that reads it.
+    pub last: usize,
+}
+
+/// A kernel, as `explain` shows it.
+#[derive(Clone, Debug)]
+pub struct KernelRow {
+    /// What it computes: `matmul + bias + relu`.
+    pub name: &'static str,
+    /// The value that it makes: `hidden`.
+    pub value: &'static str,
+    /// Forward or backward.
+    pub phase: &'static str,
+    /// Shapes, as text.
+    pub shapes: &'static str,
+    /// Floating point operations.
+    pub flops: u64,
+    /// Bytes read and written, in units of elements of the model's precision.
+    pub elements: u64,
+    /// Slot of the workspace that it writes first, if any.
+    pub slot: Option<usize>,
+}
+
+/// The unfused forward sweep.
+pub struct TraceCode {
+    /// Slots: every value keeps its own until the end.
+    pub slots: fn(&Sizes<'_>, &mut Vec<SlotSpec>),
+    /// The sweep.
+    pub run: fn(&mut Cx<'_>),
+    /// Named intermediates in the order in which they are computed.
+    pub values: &'static [TraceValue],
+}
+
+/// A value that `trace` reports.
+pub struct TraceValue {
+    /// The user's name, or the layer's.
+    pub name: &'static str,
+    /// Slot that holds it.
+    pub slot: usize,
+    /// Element kind.
+    pub dtype: Dtype,
+    /// Number of axes.
+    pub rank: usize,
+    /// Sizes, in the first `rank` places.
+    pub shape: fn(&Sizes<'_>) -> [usize; MAX_RANK],
+}
