@@ -75,16 +75,24 @@ fn prepare<C: Column + ?Sized>(
         .shape()
         .split_first()
         .map_or((0, &[][..]), |(&n, rest)| (n, rest));
-    if let Some(&index) = indices.iter().find(|&&index| index >= n_samples) {
-        let message = format!("sample {index} was asked for, but there are {n_samples}");
-        return Err(Error::new(ErrorKind::Index, message));
-    }
+    check_indices(indices, n_samples)?;
     if into.sample_shape() != sample_shape {
         let (expected, found) = (sample_shape, into.sample_shape());
         let message = format!("the samples have the shape {expected:?}, the batch was made for {found:?}");
         return Err(Error::shape(message).hint("make the batch with `empty_batch` of the same data set"));
     }
     into.resize(indices.len())
+}
+
+/// Checks that all indices are less than the number of samples.
+pub(super) fn check_indices(indices: &[usize], n_samples: usize) -> Result<()> {
+    match indices.iter().find(|&&index| index >= n_samples) {
+        None => Ok(()),
+        Some(index) => {
+            let message = format!("sample {index} was asked for, but there are {n_samples}");
+            Err(Error::new(ErrorKind::Index, message))
+        }
+    }
 }
 
 /// Images of bytes, read as normalised `f32`.
