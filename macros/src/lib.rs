@@ -4,9 +4,15 @@
 
 mod ast;
 mod diag;
+mod emit;
+mod fuse;
 mod grad;
 mod ir;
+mod memory;
+mod layers;
+mod model;
 mod ops;
+mod parse;
 mod plan;
 mod shape;
 mod simplify;

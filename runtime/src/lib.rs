@@ -7,9 +7,12 @@ pub mod data;
 pub mod dtype;
 pub mod error;
 pub mod init;
+pub mod ops;
 pub mod program;
 pub mod real;
 pub mod rng;
+#[doc(hidden)]
+pub mod rt;
 
 pub use dtype::Precision;
 pub use error::{Error, ErrorKind, Result};

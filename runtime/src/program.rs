@@ -139,6 +139,11 @@ pub struct Code {
     pub kernels: fn(&Sizes<'_>) -> Vec<KernelRow>,
     /// Arguments marked `#[grad]` and the slots where their gradients are found.
     pub input_grads: &'static [(usize, usize)],
+    /// Parameters whose gradients `backward` writes, ascending. The others keep their values in a step, as
+    /// parameters without gradient do in PyTorch.
+    pub trained: &'static [usize],
+    /// Carried tensors whose new value the code writes, ascending; the others are not committed.
+    pub updates: &'static [usize],
 }
 
 /// Where a result is found.

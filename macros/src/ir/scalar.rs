@@ -155,6 +155,24 @@ impl Scalar {
         }
     }
 
+    /// Visits the sizes it depends on.
+    pub fn dims(&self, visit: &mut dyn FnMut(&Dim)) {
+        match self {
+            Self::Lit(_) | Self::Arg(_) => {}
+            Self::Dim(dim) => visit(dim),
+            Self::Unary(_, a) => a.dims(visit),
+            Self::Binary(_, a, b) => {
+                a.dims(visit);
+                b.dims(visit);
+            }
+            Self::If(c, a, b) => {
+                c.dims(visit);
+                a.dims(visit);
+                b.dims(visit);
+            }
+        }
+    }
+
     /// A Rust expression of type `f64`. Arguments are read from local variables of their name, which the
     /// emitted function binds as `f64`.
     pub fn to_tokens(&self) -> TokenStream {
@@ -163,7 +181,8 @@ impl Scalar {
             for (k, operand) in operands.iter().enumerate() {
                 text = text.replace(&format!("{{{k}}}"), &operand.to_tokens().to_string());
             }
-            text.parse().expect("spellings of scalar functions are Rust expressions")
+            text.parse()
+                .expect("spellings of scalar functions are Rust expressions")
         };
         match self {
             Self::Lit(bits) => {

@@ -1,0 +1,11 @@
+//! The only names that emitted code may mention.
+//!
+//! The contract between the compiler and the runtime: a rule's kernel call `function(args...)` is emitted as
+//! `rt::function(cx, args...)`.
+
+pub use crate::arena::{Buf, Place};
+pub use crate::cx::Cx;
+pub use crate::dtype::Dtype;
+pub use crate::ops::cross_entropy::{CrossEntropy, LossReduction, Scores, cross_entropy, cross_entropy_grad};
+pub use crate::ops::epilogue::{Activation, Epilogue};
+pub use crate::ops::view::{View, copy};
