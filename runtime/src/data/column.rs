@@ -1,8 +1,8 @@
 //! Columns: one input of a model for every sample, and how it is gathered into a batch.
 //!
 //! A column is an `ndarray` array whose first axis is the sample, or a cheap function of one, computed while
-//! it is copied: [`Pixels`] keeps images as bytes and yields normalised `f32`, so that neither a float copy of
-//! the data set nor a second pass over the batch exists.
+//! it is copied: [`Pixels`] keeps images as bytes and yields normalised `f32`, so that neither a float copy
+//! of the data set nor a second pass over the batch exists.
 //!
 //! What this module does not do: it does not choose samples; indices come from outside and are checked.
 
@@ -97,8 +97,8 @@ pub(super) fn check_indices(indices: &[usize], n_samples: usize) -> Result<()> {
 
 /// Images of bytes, read as normalised `f32`.
 ///
-/// y = (x / 255 - mean) / std, in that order and in `f32`, as torchvision's `ToTensor` and `Normalize` compute
-/// it, so the bits agree. A table of the 256 values is kept for each channel.
+/// y = (x / 255 - mean) / std, in that order and in `f32`, as torchvision's `ToTensor` and `Normalize`
+/// compute it, so the bits agree. A table of the 256 values is kept for each channel.
 ///
 /// Shapes: `[n, ..]` or, with values for each channel, `[n, channels, ..]`; the batch has the same axes.
 ///
@@ -289,7 +289,10 @@ macro_rules! impl_columns {
             }
 
             fn gather(&self, indices: &[usize], into: &mut Self::Batch) -> Result<()> {
-                $(self.$n.gather(indices, &mut into.$n).map_err(|error| error.context(concat!("column ", $n)))?;)+
+                $(
+                    let gathered = self.$n.gather(indices, &mut into.$n);
+                    gathered.map_err(|error| error.context(concat!("column ", $n)))?;
+                )+
                 Ok(())
             }
         }
@@ -310,7 +313,7 @@ fn agree(shapes: &[&[usize]]) -> Result<usize> {
     match shapes.iter().position(|shape| shape.first() != Some(n_samples)) {
         None => Ok(*n_samples),
         Some(column) => Err(Error::shape(format!(
-            "the columns differ in their number of samples: column 0 has the shape {:?}, column {column} {:?}",
+            "the numbers of samples differ: column 0 has the shape {:?}, column {column} {:?}",
             shapes[0], shapes[column]
         ))
         .hint("the first axis of every column is the sample")),

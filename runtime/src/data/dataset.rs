@@ -40,15 +40,15 @@ pub trait Dataset: Sync {
     ///
     /// # Errors
     ///
-    /// Typically [`ErrorKind::Shape`], if there is no memory for it.
+    /// Typically [`ErrorKind::Shape`](crate::ErrorKind::Shape), if there is no memory for it.
     fn empty_batch(&self, capacity: usize) -> Result<Self::Batch>;
 
     /// Puts the samples at `indices` into `into`, in that order, replacing what was there.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Index`] if an index is not less than [`len`](Self::len), and whatever reading a sample
-    /// can run into.
+    /// [`ErrorKind::Index`](crate::ErrorKind::Index) if an index is not less than [`len`](Self::len), and
+    /// whatever reading a sample can run into.
     fn batch(&self, indices: &[usize], into: &mut Self::Batch) -> Result<()>;
 
     /// Whether there is no sample.
@@ -60,7 +60,7 @@ pub trait Dataset: Sync {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Index`] if an index is not less than [`len`](Self::len).
+    /// [`ErrorKind::Index`](crate::ErrorKind::Index) if an index is not less than [`len`](Self::len).
     fn subset(self, indices: Vec<usize>) -> Result<Subset<Self>>
     where
         Self: Sized,
@@ -83,7 +83,8 @@ pub trait Dataset: Sync {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Config`] if a fraction is outside 0 ..= 1, or a count exceeds the number of samples.
+    /// [`ErrorKind::Config`](crate::ErrorKind::Config) if a fraction is outside 0 ..= 1, or a count exceeds
+    /// the number of samples.
     ///
     /// ```
     /// use ndarray::Array1;
@@ -242,7 +243,7 @@ impl<C: Columns> Arrays<C> {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Shape`] if the columns differ in their number of samples.
+    /// [`ErrorKind::Shape`](crate::ErrorKind::Shape) if the columns differ in their number of samples.
     pub fn new(columns: C) -> Result<Self> {
         let n_samples = columns.n_samples()?;
         Ok(Self { columns, n_samples })
@@ -326,7 +327,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn split_parts_are_disjoint_complete_and_reproducible(n in 0_usize..200, share in 0.0_f64..=1.0, seed: u64) {
+        fn split_parts_are_disjoint_and_complete(n in 0_usize..200, share in 0.0_f64..=1.0, seed: u64) {
             let (first, second) = numbers(n).split(share, seed).unwrap();
             prop_assert_eq!(first.len(), (share * n as f64).round() as usize);
             let again = numbers(n).split(first.len(), seed).unwrap();

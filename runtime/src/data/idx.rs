@@ -91,7 +91,7 @@ element_types! {
 /// use ndarray::{Array2, array};
 /// use tapeless_runtime::data::idx;
 ///
-/// let path = std::env::temp_dir().join("tapeless-doc.idx");
+/// let path = std::env::temp_dir().join(format!("tapeless-doc-{}.idx", std::process::id()));
 /// idx::write(&path, &array![[1_i16, -2], [3, 4]])?;
 /// let back: Array2<i16> = idx::read(&path)?;
 /// assert_eq!(back, array![[1, -2], [3, 4]]);

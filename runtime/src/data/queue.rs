@@ -1,7 +1,7 @@
 //! A blocking queue between two threads that allocates only when it is made.
 //!
-//! The channels of the standard library allocate when a thread blocks on them for the first time, which can be
-//! in the middle of training; a mutex and a condition variable never do.
+//! The channels of the standard library allocate when a thread blocks on them for the first time, which can
+//! be in the middle of training; a mutex and a condition variable never do.
 
 use std::collections::VecDeque;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
