@@ -95,6 +95,7 @@ impl Fuser<'_> {
         Fused {
             kernels: order(placed),
             leaves: self.leaves(),
+            leaf_types: self.leaf_types(),
             outputs,
             output_types,
             named: self.named(),
@@ -235,6 +236,11 @@ impl Fuser<'_> {
             .iter()
             .filter_map(|(id, node)| Some((Value::first(id), place(node)?)))
             .collect()
+    }
+
+    fn leaf_types(&self) -> BTreeMap<Value, Type> {
+        let leaves = self.graph.iter().filter(|(_, node)| node.leaf().is_some());
+        leaves.map(|(id, node)| (Value::first(id), node.types[0].clone())).collect()
     }
 
     /// Values that have a name of the user's or stand for a whole layer, where they are stored as they are.

@@ -155,6 +155,24 @@ impl Scalar {
         }
     }
 
+    /// Visits the sizes it depends on.
+    pub fn dims(&self, visit: &mut dyn FnMut(&Dim)) {
+        match self {
+            Self::Lit(_) | Self::Arg(_) => {}
+            Self::Dim(dim) => visit(dim),
+            Self::Unary(_, a) => a.dims(visit),
+            Self::Binary(_, a, b) => {
+                a.dims(visit);
+                b.dims(visit);
+            }
+            Self::If(c, a, b) => {
+                c.dims(visit);
+                a.dims(visit);
+                b.dims(visit);
+            }
+        }
+    }
+
     /// A Rust expression of type `f64`. Arguments are read from local variables of their name, which the
     /// emitted function binds as `f64`.
     pub fn to_tokens(&self) -> TokenStream {
