@@ -36,13 +36,6 @@ pub enum Accumulate {
     Add,
 }
 
-/// Whether the backward sweep follows the forward sweep.
-#[derive(Copy, Clone, PartialEq, Eq)]
-enum Sweep {
-    Forward,
-    Both,
-}
-
 impl Core {
     /// Calls a function in eval mode, in a workspace of its own.
     ///
@@ -78,7 +71,13 @@ impl Core {
         Ok(Outputs::lent(work))
     }
 
-    fn evaluate(&self, work: &mut Workspace, bound: &Bound, args: &[HostArg<'_>], scalars: &[f64]) -> Result<()> {
+    fn evaluate(
+        &self,
+        work: &mut Workspace,
+        bound: &Bound,
+        args: &[HostArg<'_>],
+        scalars: &[f64],
+    ) -> Result<()> {
         work.prepare(Mode::Eval, bound.dims())?;
         work.stage(args)?;
         let code = &work.function().eval;
@@ -104,8 +103,11 @@ impl Core {
         accumulate: Accumulate,
     ) -> Result<f64> {
         let name = |core: &Self, error: Error| error.context(core.label(function));
-        let bound = self.bind(function, args, scalars).map_err(|error| name(self, error))?;
-        work.check_owner(self, function).map_err(|error| name(self, error))?;
+        let bound = self
+            .bind(function, args, scalars)
+            .map_err(|error| name(self, error))?;
+        work.check_owner(self, function)
+            .map_err(|error| name(self, error))?;
         let adds = accumulate == Accumulate::Add && work.pending.is_some();
         let earlier = work.pending.take();
         if adds {
@@ -143,8 +145,12 @@ impl Core {
         let Some(code) = &work.function().train else {
             return Err(Error::internal("the function has no gradient"));
         };
-        let states = if adds { StateSource::Workspace } else { StateSource::Committed };
-        let loss = self.with_cx(work, args, scalars, states, |cx| sweep(code, cx, Sweep::Both))?;
+        let states = if adds {
+            StateSource::Workspace
+        } else {
+            StateSource::Committed
+        };
+        let loss = self.with_cx(work, args, scalars, states, |cx| sweep(code, cx))?;
         if loss.is_finite() {
             return Ok(loss);
         }
@@ -216,7 +222,7 @@ enum StateSource {
 }
 
 /// Runs the forward sweep, and the backward sweep if the loss is finite; gives the loss.
-fn sweep(code: &Code, cx: &mut Cx<'_>, sweep: Sweep) -> Result<f64> {
+fn sweep(code: &Code, cx: &mut Cx<'_>) -> Result<f64> {
     (code.forward)(cx);
     if let Some(error) = cx.failure.take() {
         return Err(error);
@@ -229,7 +235,7 @@ fn sweep(code: &Code, cx: &mut Cx<'_>, sweep: Sweep) -> Result<f64> {
         let value: T = cx.bind().read::<T>(loss)[0];
         f64::from(value)
     });
-    if let (true, Sweep::Both, Some(backward)) = (loss.is_finite(), sweep, code.backward) {
+    if let (true, Some(backward)) = (loss.is_finite(), code.backward) {
         backward(cx);
     }
     match cx.failure.take() {
@@ -240,5 +246,8 @@ fn sweep(code: &Code, cx: &mut Cx<'_>, sweep: Sweep) -> Result<f64> {
 
 /// The error of a wrong kind of element.
 fn wrong_elements(expected: &str, found: &str) -> Error {
-    Error::new(ErrorKind::Dtype, format!("expected {expected} elements, found {found}"))
+    Error::new(
+        ErrorKind::Dtype,
+        format!("expected {expected} elements, found {found}"),
+    )
 }

@@ -32,7 +32,11 @@ impl Device {
     /// instruction set.
     pub fn cpu() -> Self {
         let n_threads = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
-        Self { n_threads, isa: Isa::best(), team: Arc::default() }
+        Self {
+            n_threads,
+            isa: Isa::best(),
+            team: Arc::default(),
+        }
     }
 
     /// The same device with `n` threads, the caller's included. The same bits come out for every number.
@@ -40,7 +44,11 @@ impl Device {
     /// A number that the system refuses (0, or too many) is an error of the first model that is made on it.
     #[must_use]
     pub fn threads(self, n: usize) -> Self {
-        Self { n_threads: n, team: Arc::default(), ..self }
+        Self {
+            n_threads: n,
+            team: Arc::default(),
+            ..self
+        }
     }
 
     /// The same device with another instruction set, to reproduce results of a smaller processor.

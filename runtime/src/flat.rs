@@ -34,22 +34,37 @@ impl Layout {
         let (mut offsets, mut lens, mut bytes) = (Vec::new(), Vec::new(), 0_usize);
         for (k, spec) in specs.iter().enumerate() {
             if specs[..k].iter().any(|other| other.path == spec.path) {
-                return Err(Error::internal(format!("two tensors have the path `{}`", spec.path)));
+                return Err(Error::internal(format!(
+                    "two tensors have the path `{}`",
+                    spec.path
+                )));
             }
-            let len = spec.shape.iter().try_fold(1_usize, |len, &size| len.checked_mul(size));
+            let len = spec
+                .shape
+                .iter()
+                .try_fold(1_usize, |len, &size| len.checked_mul(size));
             let end = len
                 .and_then(|len| len.checked_mul(precision.width()))
                 .and_then(|size| size.checked_add(bytes))
                 .filter(|&end| end <= isize::MAX as usize - ALIGN);
             let (Some(len), Some(end)) = (len, end) else {
-                let message = format!("`{}` of shape {:?} does not fit into memory", spec.path, spec.shape);
+                let message = format!(
+                    "`{}` of shape {:?} does not fit into memory",
+                    spec.path, spec.shape
+                );
                 return Err(Error::config(message).hint("choose smaller const generics"));
             };
             offsets.push(bytes);
             lens.push(len);
             bytes = crate::arena::align_up(end);
         }
-        Ok(Self { specs, offsets, lens, bytes, precision })
+        Ok(Self {
+            specs,
+            offsets,
+            lens,
+            bytes,
+            precision,
+        })
     }
 
     /// The tensors, in the order of the buffer.
@@ -106,7 +121,11 @@ impl Layout {
         }
         let more = known.len().saturating_sub(8);
         known.truncate(8);
-        let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+        let more = if more > 0 {
+            format!(" and {more} more")
+        } else {
+            String::new()
+        };
         Error::config(format!("there is no tensor `{path}`"))
             .hint(format!("known paths are {}{more}", known.join(", ")))
     }
@@ -126,7 +145,12 @@ impl Layout {
     /// # Errors
     ///
     /// A shape error if `values` has another shape.
-    pub fn write<T: Real>(&self, storage: &mut Storage, index: usize, values: ArrayViewD<'_, T>) -> Result<()> {
+    pub fn write<T: Real>(
+        &self,
+        storage: &mut Storage,
+        index: usize,
+        values: ArrayViewD<'_, T>,
+    ) -> Result<()> {
         let spec = &self.specs[index];
         if values.shape() != spec.shape {
             let message = format!("expected shape {:?}, found {:?}", spec.shape, values.shape());
@@ -173,8 +197,16 @@ mod tests {
     use ndarray::array;
 
     fn layout(precision: Precision) -> Layout {
-        let spec = |path, shape: &[usize]| TensorSpec { path, shape: shape.to_vec(), init: Init::Zeros };
-        let specs = vec![spec("a.weight", &[3, 2]), spec("a.bias", &[]), spec("b.weight", &[17])];
+        let spec = |path, shape: &[usize]| TensorSpec {
+            path,
+            shape: shape.to_vec(),
+            init: Init::Zeros,
+        };
+        let specs = vec![
+            spec("a.weight", &[3, 2]),
+            spec("a.bias", &[]),
+            spec("b.weight", &[17]),
+        ];
         Layout::new(specs, precision).unwrap()
     }
 
@@ -204,12 +236,19 @@ mod tests {
     #[test]
     fn unknown_paths_are_answered_with_similar_ones() {
         let error = layout(Precision::F32).index("c.weight").unwrap_err();
-        assert!(error.to_string().ends_with("known paths are a.weight, b.weight"), "{error}");
+        assert!(
+            error.to_string().ends_with("known paths are a.weight, b.weight"),
+            "{error}"
+        );
     }
 
     #[test]
     fn sizes_beyond_memory_are_errors() {
-        let spec = TensorSpec { path: "w", shape: vec![usize::MAX, 2], init: Init::Zeros };
+        let spec = TensorSpec {
+            path: "w",
+            shape: vec![usize::MAX, 2],
+            init: Init::Zeros,
+        };
         assert!(Layout::new(vec![spec], Precision::F32).is_err());
     }
 }

@@ -118,7 +118,8 @@ impl Workspace {
             return Err(Error::internal(message));
         }
         check_dims(max_dims)?;
-        work.staging.resize_with(work.function().inputs.len(), || Storage::zeroed(0));
+        work.staging
+            .resize_with(work.function().inputs.len(), || Storage::zeroed(0));
         work.prepare(mode, max_dims)?;
         Ok(work)
     }
@@ -145,7 +146,10 @@ impl Workspace {
 
     /// Sizes of the last call.
     pub(crate) fn sizes(&self) -> Sizes<'_> {
-        Sizes { dims: &self.dims, generics: &self.generics }
+        Sizes {
+            dims: &self.dims,
+            generics: &self.generics,
+        }
     }
 
     /// Elements of the flat buffers whose gradients are written.
@@ -160,7 +164,10 @@ impl Workspace {
             return Ok(());
         }
         let (own, name) = (self.function().name, self.program.name);
-        let message = format!("this workspace was made for {name}::{own} in {}", self.precision());
+        let message = format!(
+            "this workspace was made for {name}::{own} in {}",
+            self.precision()
+        );
         let wanted = core.program().functions[function].name;
         Err(Error::config(message).hint(format!("make one with `{wanted}_workspace` of this model")))
     }
@@ -185,13 +192,21 @@ impl Workspace {
     }
 
     fn plan_first(&mut self, mode: Mode) -> Result<()> {
-        let sizes = Sizes { dims: &self.max_dims, generics: &self.generics };
+        let sizes = Sizes {
+            dims: &self.max_dims,
+            generics: &self.generics,
+        };
         let mut specs = Vec::new();
         self.fill_slots(mode, &sizes, &mut specs)?;
         let plan = self.plan(mode, &specs)?;
         let scratch = Vec::with_capacity(specs.len());
         let dims = self.max_dims.clone();
-        self.slots[mode as usize] = Some(Slots { specs, plan, dims, scratch });
+        self.slots[mode as usize] = Some(Slots {
+            specs,
+            plan,
+            dims,
+            scratch,
+        });
         self.new_states = at_least(&mut self.new_states, self.states.bytes())?;
         if let (Mode::Train, Some(code)) = (mode, &self.function().train) {
             self.grads = at_least(&mut self.grads, self.params.bytes())?;
@@ -231,7 +246,11 @@ impl Workspace {
         if slots.dims != self.dims {
             slots.scratch.clear();
             self.fill_slots(mode, &self.sizes(), &mut slots.scratch)?;
-            let room = slots.specs.iter().zip(&slots.scratch).all(|(room, slot)| slot.len <= room.len);
+            let room = slots
+                .specs
+                .iter()
+                .zip(&slots.scratch)
+                .all(|(room, slot)| slot.len <= room.len);
             if !room {
                 for (room, slot) in slots.specs.iter_mut().zip(&slots.scratch) {
                     room.len = room.len.max(slot.len);
@@ -260,7 +279,10 @@ impl Workspace {
             let n_elements = |sizes: &Sizes<'_>| (spec.shape)(sizes)[..spec.rank].iter().product::<usize>();
             let needed = width * n_elements(&self.sizes());
             if self.staging[k].bytes() < needed {
-                let largest = Sizes { dims: &self.max_dims, generics: &self.generics };
+                let largest = Sizes {
+                    dims: &self.max_dims,
+                    generics: &self.generics,
+                };
                 let bytes = needed.max(width * n_elements(&largest));
                 self.staging[k] = at_least(&mut self.staging[k], bytes)?;
             }
@@ -271,9 +293,14 @@ impl Workspace {
 
     /// The parts that a call works with.
     pub(crate) fn parts(&mut self) -> Parts<'_> {
-        let slots = self.slots[self.mode as usize].as_ref().map_or(&[][..], |slots| &slots.plan.offsets);
+        let slots = self.slots[self.mode as usize]
+            .as_ref()
+            .map_or(&[][..], |slots| &slots.plan.offsets);
         Parts {
-            sizes: Sizes { dims: &self.dims, generics: &self.generics },
+            sizes: Sizes {
+                dims: &self.dims,
+                generics: &self.generics,
+            },
             slots,
             arena: &mut self.arena,
             staging: &self.staging,
@@ -285,7 +312,9 @@ impl Workspace {
 
     /// Byte offset of a slot in the last call.
     fn offset(&self, slot: usize) -> usize {
-        self.slots[self.mode as usize].as_ref().map_or(0, |slots| slots.plan.offsets[slot])
+        self.slots[self.mode as usize]
+            .as_ref()
+            .map_or(0, |slots| slots.plan.offsets[slot])
     }
 
     /// A slot of the last call as elements of its own type.
@@ -300,16 +329,22 @@ impl Workspace {
         let start = self.offset(slot) / dtype.width(self.precision());
         let range = start..start + len;
         match (dtype, self.precision()) {
-            (Dtype::Float, Precision::F32) => {
-                self.arena.as_slice::<f32>()[range].iter().map(|&x| T::from_f64(f64::from(x))).collect()
-            }
-            (Dtype::Float, Precision::F64) => {
-                self.arena.as_slice::<f64>()[range].iter().map(|&x| T::from_f64(x)).collect()
-            }
-            (Dtype::Int, _) => self.arena.as_slice::<i64>()[range].iter().map(|&x| T::from_i64(x)).collect(),
-            (Dtype::Bool, _) => {
-                self.arena.as_slice::<u8>()[range].iter().map(|&x| T::from_i64(i64::from(x != 0))).collect()
-            }
+            (Dtype::Float, Precision::F32) => self.arena.as_slice::<f32>()[range]
+                .iter()
+                .map(|&x| T::from_f64(f64::from(x)))
+                .collect(),
+            (Dtype::Float, Precision::F64) => self.arena.as_slice::<f64>()[range]
+                .iter()
+                .map(|&x| T::from_f64(x))
+                .collect(),
+            (Dtype::Int, _) => self.arena.as_slice::<i64>()[range]
+                .iter()
+                .map(|&x| T::from_i64(x))
+                .collect(),
+            (Dtype::Bool, _) => self.arena.as_slice::<u8>()[range]
+                .iter()
+                .map(|&x| T::from_i64(i64::from(x != 0)))
+                .collect(),
         }
     }
 
@@ -326,7 +361,13 @@ impl Workspace {
 
     /// Bytes of all its buffers now: arena, gradients, new values of carried tensors, copied arguments.
     pub fn bytes(&self) -> usize {
-        let own = [&self.arena, &self.grads, &self.grads_before, &self.new_states, &self.states_before];
+        let own = [
+            &self.arena,
+            &self.grads,
+            &self.grads_before,
+            &self.new_states,
+            &self.states_before,
+        ];
         own.into_iter().chain(&self.staging).map(Storage::bytes).sum()
     }
 
@@ -337,7 +378,12 @@ impl Workspace {
 
     /// The most bytes that are alive at one kernel at the maximal sizes: no plan can need a smaller arena.
     pub fn lower_bound_bytes(&self) -> usize {
-        self.slots.iter().flatten().map(|slots| slots.plan.lower_bound).max().unwrap_or(0)
+        self.slots
+            .iter()
+            .flatten()
+            .map(|slots| slots.plan.lower_bound)
+            .max()
+            .unwrap_or(0)
     }
 }
 
@@ -354,7 +400,7 @@ pub(crate) struct Parts<'w> {
 
 /// The arguments' memory: borrowed from the caller, or staged.
 pub(crate) fn regions<'a>(
-    args: &[HostArg<'a>],
+    args: &'a [HostArg<'_>],
     staging: &'a [Storage],
     precision: Precision,
 ) -> [Region<'a>; MAX_ARGS] {
@@ -366,10 +412,14 @@ pub(crate) fn regions<'a>(
 
 /// Rejects sizes whose products could overflow.
 pub(crate) fn check_dims(dims: &[usize]) -> Result<()> {
-    let product = dims.iter().try_fold(1_usize, |product, &dim| product.checked_mul(dim.max(1)));
+    let product = dims
+        .iter()
+        .try_fold(1_usize, |product, &dim| product.checked_mul(dim.max(1)));
     match product {
         Some(product) if product <= MAX_DIMS_PRODUCT => Ok(()),
-        _ => Err(Error::shape(format!("sizes of {dims:?} are beyond what fits into memory"))),
+        _ => Err(Error::shape(format!(
+            "sizes of {dims:?} are beyond what fits into memory"
+        ))),
     }
 }
 
@@ -390,6 +440,10 @@ impl std::fmt::Debug for Workspace {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let name = format!("{}::{}", self.program.name, self.function().name);
         let mut debug = f.debug_struct("Workspace");
-        debug.field("function", &name).field("max_dims", &self.max_dims).field("bytes", &self.bytes()).finish()
+        debug
+            .field("function", &name)
+            .field("max_dims", &self.max_dims)
+            .field("bytes", &self.bytes())
+            .finish()
     }
 }

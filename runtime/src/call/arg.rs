@@ -131,15 +131,21 @@ pub enum Host<'a, T> {
     Strided(ArrayViewD<'a, T>),
 }
 
-impl<'a, T: Copy> Host<'a, T> {
+impl<T: Copy> Host<'_, T> {
     fn copy_to<U>(&self, into: &mut [U], convert: impl Fn(T) -> U) {
         match self {
-            Self::Contiguous(slice) => into.iter_mut().zip(*slice).for_each(|(to, &from)| *to = convert(from)),
-            Self::Strided(view) => into.iter_mut().zip(view).for_each(|(to, &from)| *to = convert(from)),
+            Self::Contiguous(slice) => into
+                .iter_mut()
+                .zip(*slice)
+                .for_each(|(to, &from)| *to = convert(from)),
+            Self::Strided(view) => into
+                .iter_mut()
+                .zip(view)
+                .for_each(|(to, &from)| *to = convert(from)),
         }
     }
 
-    fn region(&self) -> Option<Region<'a>>
+    fn region(&self) -> Option<Region<'_>>
     where
         T: Element,
     {
@@ -170,7 +176,11 @@ impl<'a> HostArg<'a> {
             Some(slice) => Host::Contiguous(slice),
             None => Host::Strided(view.into_dyn()),
         };
-        Self { rank, shape, data: T::host(array) }
+        Self {
+            rank,
+            shape,
+            data: T::host(array),
+        }
     }
 
     /// The number of axes.
@@ -194,7 +204,7 @@ impl<'a> HostArg<'a> {
     }
 
     /// The elements without a copy, if kernels can read them as they are.
-    pub(crate) fn region(&self, precision: Precision) -> Option<Region<'a>> {
+    pub(crate) fn region(&self, precision: Precision) -> Option<Region<'_>> {
         match (&self.data, precision) {
             (HostData::F32(array), Precision::F32) => array.region(),
             (HostData::F64(array), Precision::F64) => array.region(),
@@ -302,6 +312,10 @@ pub struct Probe;
 
 impl<K: Kind, D: Dimension> Arg<K, D> for Probe {
     fn arg(&self) -> HostArg<'_> {
-        HostArg { rank: 0, shape: [0; MAX_RANK], data: HostData::Probe }
+        HostArg {
+            rank: 0,
+            shape: [0; MAX_RANK],
+            data: HostData::Probe,
+        }
     }
 }

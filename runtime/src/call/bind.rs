@@ -31,7 +31,10 @@ impl Core {
     pub(super) fn bind(&self, function: usize, args: &[HostArg<'_>], scalars: &[f64]) -> Result<Bound> {
         let index = function;
         let Some(function) = self.program().functions.get(index) else {
-            return Err(Error::internal(format!("{} has no function {index}", self.program().name)));
+            return Err(Error::internal(format!(
+                "{} has no function {index}",
+                self.program().name
+            )));
         };
         if args.iter().any(|given| given.kind().is_none()) {
             return Err(answer(self.program().key, index));
@@ -39,19 +42,32 @@ impl Core {
         let counts = (args.len(), scalars.len(), function.dims.len());
         if counts.0 != function.inputs.len() || counts.1 != function.scalars.len() {
             let message = format!("{} arrays and {} scalars passed", counts.0, counts.1);
-            let expected = format!("{} and {} expected", function.inputs.len(), function.scalars.len());
+            let expected = format!(
+                "{} and {} expected",
+                function.inputs.len(),
+                function.scalars.len()
+            );
             return Err(Error::internal(format!("{message}, {expected}")));
         }
         if counts.0 > MAX_ARGS || counts.2 > MAX_ARGS {
-            return Err(Error::internal(format!("more than {MAX_ARGS} arguments or dynamic dimensions")));
+            return Err(Error::internal(format!(
+                "more than {MAX_ARGS} arguments or dynamic dimensions"
+            )));
         }
         check_kinds(function, args)?;
-        let mut bound = Bound { function: index, n_dims: counts.2, dims: [0; MAX_ARGS] };
+        let mut bound = Bound {
+            function: index,
+            n_dims: counts.2,
+            dims: [0; MAX_ARGS],
+        };
         for (dim, spec) in bound.dims.iter_mut().zip(function.dims) {
             *dim = args[spec.bare.0].shape()[spec.bare.1];
         }
         check_dims(bound.dims())?;
-        let sizes = Sizes { dims: bound.dims(), generics: self.generics() };
+        let sizes = Sizes {
+            dims: bound.dims(),
+            generics: self.generics(),
+        };
         check_multiples(function, &sizes)?;
         check_shapes(function, args, &sizes)?;
         Ok(bound)
@@ -119,10 +135,17 @@ struct Dims<'a> {
 impl fmt::Display for Dims<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (k, (spec, dim)) in self.function.dims.iter().zip(self.sizes.dims).enumerate() {
-            let (start, argument) = (if k == 0 { " (" } else { ", " }, self.function.inputs[spec.bare.0].name);
+            let (start, argument) = (
+                if k == 0 { " (" } else { ", " },
+                self.function.inputs[spec.bare.0].name,
+            );
             write!(f, "{start}{} = {dim} from `{argument}`", spec.name)?;
         }
-        if self.function.dims.is_empty() { Ok(()) } else { f.write_str(")") }
+        if self.function.dims.is_empty() {
+            Ok(())
+        } else {
+            f.write_str(")")
+        }
     }
 }
 
@@ -142,8 +165,11 @@ impl fmt::Display for Answer {
 impl std::error::Error for Answer {}
 
 fn answer(key: u64, function: usize) -> Error {
-    Error::new(ErrorKind::Config, "`Probe` asks which function is called; it is no argument")
-        .with_source(Answer { key, function })
+    Error::new(
+        ErrorKind::Config,
+        "`Probe` asks which function is called; it is no argument",
+    )
+    .with_source(Answer { key, function })
 }
 
 /// The number of the function behind the result of a call with [`Probe`](super::Probe)s, if it was a function of the

@@ -61,11 +61,15 @@ output_elements! {
 
 impl<'w> Outputs<'w> {
     pub(crate) fn own(work: Workspace) -> Outputs<'static> {
-        Outputs { work: Hold::Own(Box::new(work)) }
+        Outputs {
+            work: Hold::Own(Box::new(work)),
+        }
     }
 
     pub(crate) fn lent(work: &'w Workspace) -> Self {
-        Self { work: Hold::Lent(work) }
+        Self {
+            work: Hold::Lent(work),
+        }
     }
 
     fn work(&self) -> &Workspace {
@@ -85,7 +89,10 @@ impl<'w> Outputs<'w> {
         let code: &Code = &work.function().eval;
         match (work.function().results.get(k), code.results.get(k)) {
             (Some(spec), Some(result)) => Ok((spec, result.slot)),
-            _ => Err(Error::internal(format!("{} has no result {k}", work.function().name))),
+            _ => Err(Error::internal(format!(
+                "{} has no result {k}",
+                work.function().name
+            ))),
         }
     }
 
@@ -108,7 +115,9 @@ impl<'w> Outputs<'w> {
         let (spec, slot) = self.result(k)?;
         check_dtype::<T>(spec.dtype, k)?;
         let shape = self.shape(k)?;
-        let elements = self.work().read_slot::<T>(slot, spec.dtype, shape.iter().product());
+        let elements = self
+            .work()
+            .read_slot::<T>(slot, spec.dtype, shape.iter().product());
         let array = ArrayD::from_shape_vec(IxDyn(&shape), elements)?;
         array.into_dimensionality::<D>().map_err(Error::from)
     }
@@ -122,7 +131,9 @@ impl<'w> Outputs<'w> {
     pub fn view<T: Element, D: Dimension>(&self, k: usize) -> Result<ArrayView<'_, T, D>> {
         let (spec, slot) = self.result(k)?;
         let shape = self.shape(k)?;
-        let elements = self.work().slot_slice::<T>(slot, spec.dtype, shape.iter().product())?;
+        let elements = self
+            .work()
+            .slot_slice::<T>(slot, spec.dtype, shape.iter().product())?;
         let view = ArrayView::from_shape(IxDyn(&shape), elements)?;
         view.into_dimensionality::<D>().map_err(Error::from)
     }
@@ -136,7 +147,9 @@ impl<'w> Outputs<'w> {
         let (spec, slot) = self.result(k)?;
         let len: usize = (spec.shape)(&self.work().sizes())[..spec.rank].iter().product();
         if len != 1 {
-            return Err(Error::shape(format!("result {k} has {len} elements, expected one")));
+            return Err(Error::shape(format!(
+                "result {k} has {len} elements, expected one"
+            )));
         }
         Ok(self.work().read_number(slot, spec.dtype, 0))
     }
@@ -146,7 +159,10 @@ fn check_dtype<T: OutputElement>(dtype: Dtype, k: usize) -> Result<()> {
     if dtype == T::DTYPE {
         return Ok(());
     }
-    let message = format!("result {k} is of kind {dtype:?}, asked for as {}", std::any::type_name::<T>());
+    let message = format!(
+        "result {k} is of kind {dtype:?}, asked for as {}",
+        std::any::type_name::<T>()
+    );
     Err(Error::new(ErrorKind::Dtype, message))
 }
 
@@ -162,5 +178,8 @@ pub(crate) fn check_width<T: Element>(dtype: Dtype, precision: Precision) -> Res
         return Ok(());
     }
     let asked = std::any::type_name::<T>();
-    Err(Error::new(ErrorKind::Dtype, format!("the elements are {name}, asked for as {asked}")))
+    Err(Error::new(
+        ErrorKind::Dtype,
+        format!("the elements are {name}, asked for as {asked}"),
+    ))
 }

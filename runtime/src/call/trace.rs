@@ -44,9 +44,20 @@ impl TracedValue {
         let n_finite = finite().count();
         let mean = finite().sum::<f64>() / n_finite as f64;
         let variance = finite().map(|x| (x - mean) * (x - mean)).sum::<f64>() / n_finite as f64;
-        let (min, max) = (finite().fold(f64::NAN, f64::min), finite().fold(f64::NAN, f64::max));
+        let (min, max) = (
+            finite().fold(f64::NAN, f64::min),
+            finite().fold(f64::NAN, f64::max),
+        );
         let n_non_finite = array.len() - n_finite;
-        Self { name, mean, std: variance.sqrt(), min, max, n_non_finite, array }
+        Self {
+            name,
+            mean,
+            std: variance.sqrt(),
+            min,
+            max,
+            n_non_finite,
+            array,
+        }
     }
 
     /// Sizes of its axes.
@@ -77,7 +88,10 @@ impl fmt::Display for Trace {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let row = |f: &mut fmt::Formatter<'_>, name: &str, shape: &str, rest: [&str; 5]| {
             let [mean, std, min, max, bad] = rest;
-            writeln!(f, "{name:<24} {shape:<20} {mean:>11} {std:>11} {min:>11} {max:>11} {bad:>11}")
+            writeln!(
+                f,
+                "{name:<24} {shape:<20} {mean:>11} {std:>11} {min:>11} {max:>11} {bad:>11}"
+            )
         };
         row(f, "value", "shape", ["mean", "std", "min", "max", "non-finite"])?;
         for value in &self.values {
@@ -85,7 +99,12 @@ impl fmt::Display for Trace {
             let statistics = [value.mean, value.std, value.min, value.max].map(number);
             let [mean, std, min, max] = statistics.each_ref().map(String::as_str);
             let bad = value.n_non_finite.to_string();
-            row(f, value.name, &format!("{:?}", value.shape()), [mean, std, min, max, &bad])?;
+            row(
+                f,
+                value.name,
+                &format!("{:?}", value.shape()),
+                [mean, std, min, max, &bad],
+            )?;
         }
         Ok(())
     }
@@ -100,8 +119,9 @@ impl Core {
     ///
     /// As [`call`](Self::call).
     pub fn trace(&self, function: usize, args: &[HostArg<'_>], scalars: &[f64]) -> Result<Trace> {
-        let (trace, failure) =
-            self.trace_all(function, args, scalars).map_err(|error| error.context(self.label(function)))?;
+        let (trace, failure) = self
+            .trace_all(function, args, scalars)
+            .map_err(|error| error.context(self.label(function)))?;
         match failure {
             Some(error) => Err(error.context(self.label(function))),
             None => Ok(trace),
@@ -122,7 +142,11 @@ impl Core {
             (code.run)(cx);
             cx.failure.take()
         });
-        let values = code.values.iter().map(|value| read(&work, value)).collect::<Result<_>>()?;
+        let values = code
+            .values
+            .iter()
+            .map(|value| read(&work, value))
+            .collect::<Result<_>>()?;
         Ok((Trace { values }, failure))
     }
 
@@ -132,7 +156,8 @@ impl Core {
             Some(place) => format!("the loss is {loss}; {place}"),
             None => format!("the loss is {loss}, although no named value before it is infinite or NaN"),
         };
-        Error::new(ErrorKind::NonFinite, message).hint("nothing was changed: the step can be run again with `trace`")
+        Error::new(ErrorKind::NonFinite, message)
+            .hint("nothing was changed: the step can be run again with `trace`")
     }
 
     fn first_non_finite(&self, function: usize, args: &[HostArg<'_>], scalars: &[f64]) -> Option<String> {
@@ -156,7 +181,10 @@ impl Core {
         let (trace, _) = self.trace_all(function, args, scalars).ok()?;
         let first = trace.first_non_finite()?;
         let (shape, count) = (first.shape(), elements(first.n_non_finite));
-        Some(format!("the first value that is not finite is `{}` of shape {shape:?}, with {count}", first.name))
+        Some(format!(
+            "the first value that is not finite is `{}` of shape {shape:?}, with {count}",
+            first.name
+        ))
     }
 }
 
@@ -173,8 +201,14 @@ fn read(work: &Workspace, value: &TraceValue) -> Result<TracedValue> {
         Dtype::Float => work.read_slot::<f64>(value.slot, value.dtype, len),
         Dtype::Int | Dtype::Bool => {
             let integers = work.read_slot::<i64>(value.slot, value.dtype, len);
-            integers.into_iter().map(<f64 as OutputElement>::from_i64).collect()
+            integers
+                .into_iter()
+                .map(<f64 as OutputElement>::from_i64)
+                .collect()
         }
     };
-    Ok(TracedValue::new(value.name, ArrayD::from_shape_vec(IxDyn(shape), numbers)?))
+    Ok(TracedValue::new(
+        value.name,
+        ArrayD::from_shape_vec(IxDyn(shape), numbers)?,
+    ))
 }

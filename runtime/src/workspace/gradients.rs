@@ -69,7 +69,9 @@ impl Workspace {
     pub fn grads(&self) -> Result<Vec<(&'static str, ArrayD<f64>)>> {
         self.check_gradients()?;
         let specs = self.params.specs().iter().enumerate();
-        Ok(specs.map(|(k, spec)| (spec.path, self.params.read(&self.grads, k))).collect())
+        Ok(specs
+            .map(|(k, spec)| (spec.path, self.params.read(&self.grads, k)))
+            .collect())
     }
 
     /// The Euclidean norm of all gradients together, as PyTorch's `clip_grad_norm_` computes it.
@@ -82,7 +84,13 @@ impl Workspace {
     pub fn grad_norm(&self) -> Result<f64> {
         self.check_gradients()?;
         let mut sums = Vec::new();
-        Ok(norm(self.team(), &self.grads, self.precision(), &self.runs, &mut sums))
+        Ok(norm(
+            self.team(),
+            &self.grads,
+            self.precision(),
+            &self.runs,
+            &mut sums,
+        ))
     }
 
     /// [`grad_norm`](Self::grad_norm) without allocation.
@@ -105,7 +113,9 @@ impl Workspace {
         let function = self.function();
         let train = function.train.as_ref().filter(|_| self.mode == Mode::Train);
         let Some(code) = train else {
-            return Err(Error::config("the last call on this workspace computed no gradients"));
+            return Err(Error::config(
+                "the last call on this workspace computed no gradients",
+            ));
         };
         let marked = |&&(index, _): &&(usize, usize)| function.inputs[index].name == name;
         let Some(&(index, slot)) = code.input_grads.iter().find(marked) else {
@@ -126,7 +136,9 @@ impl Workspace {
         self.grads_before = super::at_least(&mut self.grads_before, self.grads.bytes())?;
         self.states_before = super::at_least(&mut self.states_before, self.states.bytes())?;
         std::mem::swap(&mut self.grads, &mut self.grads_before);
-        self.states_before.as_mut_slice::<u8>().copy_from_slice(committed.as_slice());
+        self.states_before
+            .as_mut_slice::<u8>()
+            .copy_from_slice(committed.as_slice());
         self.copy_updates(|work| (&mut work.states_before, &work.new_states));
         Ok(())
     }
@@ -139,7 +151,11 @@ impl Workspace {
 
     /// Copies the carried tensors that the function updates from one buffer to another.
     fn copy_updates(&mut self, buffers: impl Fn(&mut Self) -> (&mut Storage, &Storage)) {
-        let updates = self.function().train.as_ref().map_or(&[][..], |code| code.updates);
+        let updates = self
+            .function()
+            .train
+            .as_ref()
+            .map_or(&[][..], |code| code.updates);
         let states = std::sync::Arc::clone(&self.states);
         let (to, from) = buffers(self);
         copy_tensors(&states, updates, to, from);

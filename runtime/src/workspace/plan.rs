@@ -51,7 +51,11 @@ impl Plan {
         orders[2].sort_by_key(|k| (std::cmp::Reverse(span(k)), std::cmp::Reverse(pieces[*k].bytes)));
         let placed = orders.iter().map(|order| place(&pieces, order));
         let (offsets, bytes) = placed.min_by_key(|(_, bytes)| *bytes).unwrap_or_default();
-        Ok(Self { offsets, bytes, lower_bound: lower_bound(slots, precision) })
+        Ok(Self {
+            offsets,
+            bytes,
+            lower_bound: lower_bound(slots, precision),
+        })
     }
 
     /// Places every slot apart from all others, whatever their lifetimes.
@@ -61,9 +65,16 @@ impl Plan {
     /// A configuration error if the slots do not fit into the address space.
     pub fn apart(slots: &[SlotSpec], precision: Precision) -> Result<Self> {
         let (pieces, bytes) = pieces(slots, precision)?;
-        let mut end = 0;
-        let offsets = pieces.iter().map(|piece| std::mem::replace(&mut end, end + piece.bytes)).collect();
-        Ok(Self { offsets, bytes, lower_bound: lower_bound(slots, precision) })
+        let ends = pieces.iter().scan(0, |end, piece| {
+            *end += piece.bytes;
+            Some(*end)
+        });
+        let offsets = ends.zip(&pieces).map(|(end, piece)| end - piece.bytes).collect();
+        Ok(Self {
+            offsets,
+            bytes,
+            lower_bound: lower_bound(slots, precision),
+        })
     }
 }
 
@@ -72,11 +83,18 @@ fn pieces(slots: &[SlotSpec], precision: Precision) -> Result<(Vec<Piece>, usize
     let mut pieces = Vec::with_capacity(slots.len());
     let mut sum = 0_usize;
     for slot in slots {
-        let bytes = slot.len.checked_mul(slot.dtype.width(precision)).filter(|&bytes| bytes < isize::MAX as usize / 2);
+        let bytes = slot
+            .len
+            .checked_mul(slot.dtype.width(precision))
+            .filter(|&bytes| bytes < isize::MAX as usize / 2);
         let total = bytes.map(align_up).and_then(|bytes| sum.checked_add(bytes));
         match (bytes, total.filter(|&total| total < isize::MAX as usize / 2)) {
             (Some(bytes), Some(total)) => {
-                pieces.push(Piece { bytes: align_up(bytes), first: slot.first, last: slot.last });
+                pieces.push(Piece {
+                    bytes: align_up(bytes),
+                    first: slot.first,
+                    last: slot.last,
+                });
                 sum = total;
             }
             _ => {
@@ -90,7 +108,7 @@ fn pieces(slots: &[SlotSpec], precision: Precision) -> Result<(Vec<Piece>, usize
 
 /// Offsets when the pieces are placed in an order, and the bytes that they need.
 fn place(pieces: &[Piece], order: &[usize]) -> (Vec<usize>, usize) {
-    let mut offsets = vec![0; pieces.len()];
+    let mut offsets = vec![0_usize; pieces.len()];
     let mut arena = 0;
     // Those placed so far, by offset.
     let mut placed: Vec<usize> = Vec::with_capacity(pieces.len());
@@ -100,7 +118,7 @@ fn place(pieces: &[Piece], order: &[usize]) -> (Vec<usize>, usize) {
             continue;
         }
         let mut best: Option<(usize, usize)> = None;
-        let mut end = 0;
+        let mut end = 0_usize;
         for &other in placed.iter().filter(|&&other| pieces[other].meets(&piece)) {
             let gap = offsets[other].saturating_sub(end);
             if gap >= piece.bytes && best.is_none_or(|(smallest, _)| gap < smallest) {
@@ -121,7 +139,9 @@ fn place(pieces: &[Piece], order: &[usize]) -> (Vec<usize>, usize) {
 fn lower_bound(slots: &[SlotSpec], precision: Precision) -> usize {
     let alive = |at: usize| {
         let alive = slots.iter().filter(|slot| slot.first <= at && at <= slot.last);
-        alive.map(|slot| slot.len * slot.dtype.width(precision)).sum::<usize>()
+        alive
+            .map(|slot| slot.len * slot.dtype.width(precision))
+            .sum::<usize>()
     };
     // The sum can only rise where a slot begins.
     slots.iter().map(|slot| alive(slot.first)).max().unwrap_or(0)
@@ -134,7 +154,12 @@ mod tests {
     use proptest::prelude::*;
 
     fn slot(len: usize, first: usize, last: usize) -> SlotSpec {
-        SlotSpec { dtype: Dtype::Float, len, first, last }
+        SlotSpec {
+            dtype: Dtype::Float,
+            len,
+            first,
+            last,
+        }
     }
 
     /// Activations of a chain of layers of these sizes with its reversed sweep: activation k is written by kernel
@@ -142,7 +167,10 @@ mod tests {
     fn chain(sizes: &[usize]) -> Vec<SlotSpec> {
         let n = sizes.len();
         let activations = sizes.iter().enumerate().map(|(k, &len)| slot(len, k, 2 * n - k));
-        let gradients = sizes.iter().enumerate().map(|(k, &len)| slot(len, 2 * n - k - 1, 2 * n - k));
+        let gradients = sizes
+            .iter()
+            .enumerate()
+            .map(|(k, &len)| slot(len, 2 * n - k - 1, 2 * n - k));
         activations.chain(gradients).collect()
     }
 
@@ -153,7 +181,10 @@ mod tests {
             for (j, b) in slots.iter().enumerate().skip(i + 1) {
                 let (other, other_end) = (plan.offsets[j], plan.offsets[j] + 4 * b.len);
                 let apart = end <= other || other_end <= start || a.len == 0 || b.len == 0;
-                assert!(apart || a.first > b.last || b.first > a.last, "slots {i} and {j} overlap");
+                assert!(
+                    apart || a.first > b.last || b.first > a.last,
+                    "slots {i} and {j} overlap"
+                );
             }
         }
     }
