@@ -12,4 +12,4 @@ mod tables;
 #[cfg(test)]
 mod tests;
 
-pub use tables::{EmitFunction, Emission, program};
+pub use tables::{Emission, EmitFunction, program};

@@ -240,7 +240,9 @@ impl Fuser<'_> {
 
     fn leaf_types(&self) -> BTreeMap<Value, Type> {
         let leaves = self.graph.iter().filter(|(_, node)| node.leaf().is_some());
-        leaves.map(|(id, node)| (Value::first(id), node.types[0].clone())).collect()
+        leaves
+            .map(|(id, node)| (Value::first(id), node.types[0].clone()))
+            .collect()
     }
 
     /// Values that have a name of the user's or stand for a whole layer, where they are stored as they are.

@@ -163,7 +163,11 @@ impl Plan {
 
     /// The type of a stored value.
     pub fn stored_type(&self, value: Value) -> &Type {
-        let written = self.kernels.iter().flat_map(|k| &k.writes).find(|w| w.value == value);
+        let written = self
+            .kernels
+            .iter()
+            .flat_map(|k| &k.writes)
+            .find(|w| w.value == value);
         written.map_or_else(|| &self.leaf_types[&value], |w| &w.ty)
     }
 

@@ -69,7 +69,11 @@ pub(super) fn sweep(
         };
     };
     let body = only.body();
-    let cx = if body.is_empty() { format_ident!("_cx") } else { format_ident!("cx") };
+    let cx = if body.is_empty() {
+        format_ident!("_cx")
+    } else {
+        format_ident!("cx")
+    };
     quote! {
         #[doc = #doc]
         fn #name(#cx: &mut #rt::Cx<'_>) { #body }
@@ -96,7 +100,12 @@ enum Binding {
 impl<'a> Part<'a> {
     fn new(around: &'a Surroundings<'a>, plan: &'a Plan) -> Self {
         let sizes = around.sizes;
-        let reserved = sizes.dims.iter().chain(&sizes.generics).chain(&sizes.scalars).cloned();
+        let reserved = sizes
+            .dims
+            .iter()
+            .chain(&sizes.generics)
+            .chain(&sizes.scalars)
+            .cloned();
         Self {
             around,
             plan,
@@ -116,10 +125,18 @@ impl<'a> Part<'a> {
         let plan = self.plan;
         let kernel = &plan.kernels[k];
         let reads: Vec<Ident> = kernel.reads.iter().map(|operand| self.read(operand)).collect();
-        let writes: Vec<Ident> =
-            kernel.writes.iter().map(|written| self.value(written.value, &written.name, &written.ty)).collect();
+        let writes: Vec<Ident> = kernel
+            .writes
+            .iter()
+            .map(|written| self.value(written.value, &written.name, &written.ty))
+            .collect();
         let scratch: Vec<Ident> = (0..kernel.scratch.len()).map(|n| self.scratch(k, n)).collect();
-        let buffers = Buffers { kernel, reads, writes, scratch };
+        let buffers = Buffers {
+            kernel,
+            reads,
+            writes,
+            scratch,
+        };
         let call = match &kernel.task {
             Task::Call(call, epilogue) => self.call(call, epilogue, &buffers),
             Task::Group(group) => self.group(group, &buffers, groups),
@@ -134,7 +151,12 @@ impl<'a> Part<'a> {
 
     /// The binding of a stored value that is read; the first use in this function makes it.
     fn read(&mut self, operand: &Operand) -> Ident {
-        let writer = self.plan.kernels.iter().flat_map(|k| &k.writes).find(|w| w.value == operand.value);
+        let writer = self
+            .plan
+            .kernels
+            .iter()
+            .flat_map(|k| &k.writes)
+            .find(|w| w.value == operand.value);
         match writer {
             Some(written) => {
                 let (name, ty) = (written.name.clone(), written.ty.clone());
@@ -170,7 +192,12 @@ impl<'a> Part<'a> {
         let len = self.spelling.dim(&ty.numel());
         let dtype = dtype(self.around.rt, ty.dtype);
         let index = match place {
-            Place::Slot(k) | Place::Input(k) | Place::Param(k) | Place::Grad(k) | Place::State(k) | Place::NewState(k) => k,
+            Place::Slot(k)
+            | Place::Input(k)
+            | Place::Param(k)
+            | Place::Grad(k)
+            | Place::State(k)
+            | Place::NewState(k) => k,
         };
         let k = Literal::usize_unsuffixed(index);
         match place {
@@ -199,7 +226,11 @@ impl<'a> Part<'a> {
     }
 
     fn call(&mut self, call: &Call, epilogue: &Epilogue, buffers: &Buffers<'_>) -> TokenStream {
-        let args: Vec<TokenStream> = call.args.iter().map(|arg| self.arg(arg, epilogue, buffers)).collect();
+        let args: Vec<TokenStream> = call
+            .args
+            .iter()
+            .map(|arg| self.arg(arg, epilogue, buffers))
+            .collect();
         let (rt, function) = (self.around.rt, format_ident!("{}", call.function));
         quote!(#rt::#function(cx, #(#args),*))
     }
@@ -227,7 +258,10 @@ impl<'a> Part<'a> {
             CallArg::Struct(name, fields) => {
                 let name = format_ident!("{name}");
                 let names = fields.iter().map(|(field, _)| format_ident!("{field}"));
-                let values: Vec<_> = fields.iter().map(|(_, arg)| self.arg(arg, epilogue, buffers)).collect();
+                let values: Vec<_> = fields
+                    .iter()
+                    .map(|(_, arg)| self.arg(arg, epilogue, buffers))
+                    .collect();
                 quote!(#rt::#name { #(#names: #values),* })
             }
             CallArg::Present(arg) => {
@@ -286,8 +320,15 @@ impl<'a> Part<'a> {
                 return quote!(#rt::View::contiguous(#name, #shape).t());
             }
         }
-        let (offset, shape) = (self.spelling.dim(&layout.offset), self.spelling.dims(&layout.shape));
-        let strides: Vec<_> = layout.strides.iter().map(|stride| self.spelling.stride(stride)).collect();
+        let (offset, shape) = (
+            self.spelling.dim(&layout.offset),
+            self.spelling.dims(&layout.shape),
+        );
+        let strides: Vec<_> = layout
+            .strides
+            .iter()
+            .map(|stride| self.spelling.stride(stride))
+            .collect();
         quote!(#rt::View { buf: #name, offset: #offset, shape: #shape, strides: [#(#strides),*] })
     }
 
@@ -304,8 +345,10 @@ impl<'a> Part<'a> {
             let outs = buffers.outs_of(kind).map(|k| &buffers.writes[k]);
             quote!([#(#outs),*])
         });
-        let scalars: Vec<TokenStream> =
-            passed_scalars(group).into_iter().map(|scalar| self.spelling.scalar(scalar)).collect();
+        let scalars: Vec<TokenStream> = passed_scalars(group)
+            .into_iter()
+            .map(|scalar| self.spelling.scalar(scalar))
+            .collect();
         let ([f, i, b], [fo, io, bo]) = (ins, outs);
         quote! {
             #rt::pointwise(
@@ -322,7 +365,9 @@ impl<'a> Part<'a> {
         let operand = &buffers.kernel.reads[k];
         let place = self.plan.places[&operand.value];
         let same_kind: Vec<usize> = buffers.outs_of(operand.dtype).collect();
-        let written = same_kind.iter().position(|&w| self.plan.places[&buffers.kernel.writes[w].value] == place);
+        let written = same_kind
+            .iter()
+            .position(|&w| self.plan.places[&buffers.kernel.writes[w].value] == place);
         if let Some(w) = written {
             let w = Literal::usize_unsuffixed(w);
             return quote!(#rt::In::in_place(#w));
@@ -332,7 +377,12 @@ impl<'a> Part<'a> {
             return quote!(#rt::In::dense(#buffer));
         }
         let (name, offset) = (&buffers.reads[k], self.spelling.dim(&operand.layout.offset));
-        let strides: Vec<_> = operand.layout.strides.iter().map(|stride| self.spelling.stride(stride)).collect();
+        let strides: Vec<_> = operand
+            .layout
+            .strides
+            .iter()
+            .map(|stride| self.spelling.stride(stride))
+            .collect();
         quote!(#rt::In::strided(#name, #offset, [#(#strides),*]))
     }
 }

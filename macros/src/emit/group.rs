@@ -39,7 +39,12 @@ pub(super) const KINDS: [DType; 3] = [DType::Float, DType::Int, DType::Bool];
 
 impl GroupTypes {
     pub(super) fn new(rt: TokenStream) -> Self {
-        Self { rt, by_code: BTreeMap::new(), names: Names::avoiding([]), items: Vec::new() }
+        Self {
+            rt,
+            by_code: BTreeMap::new(),
+            names: Names::avoiding([]),
+            items: Vec::new(),
+        }
     }
 
     /// The type that computes the group of a kernel.
@@ -69,7 +74,11 @@ impl GroupTypes {
 
 /// The host scalars of a group that are passed at run time; literals stand in the code.
 pub(super) fn passed_scalars(group: &Group) -> Vec<&Scalar> {
-    group.scalars.iter().filter(|scalar| scalar.as_lit().is_none()).collect()
+    group
+        .scalars
+        .iter()
+        .filter(|scalar| scalar.as_lit().is_none())
+        .collect()
 }
 
 struct Body<'a> {
@@ -87,12 +96,22 @@ impl<'a> Body<'a> {
             _ => names.get(&k, &line.name).0,
         };
         let idents = group.lines.iter().enumerate().map(name).collect();
-        Self { rt, kernel, group, idents }
+        Self {
+            rt,
+            kernel,
+            group,
+            idents,
+        }
     }
 
     fn anonymous(rt: &'a TokenStream, kernel: &'a Kernel, group: &'a Group) -> Self {
         let idents = (0..group.lines.len()).map(|k| format_ident!("x{k}")).collect();
-        Self { rt, kernel, group, idents }
+        Self {
+            rt,
+            kernel,
+            group,
+            idents,
+        }
     }
 
     /// `impl rt::Pointwise<2, 0, 0, 1, 0, 0, 0> for Name`.
@@ -100,20 +119,36 @@ impl<'a> Body<'a> {
         let rt = self.rt;
         let inputs = KINDS.map(|kind| self.loads(kind).len());
         let outputs = KINDS.map(|kind| self.results(kind).len());
-        let counts = inputs.iter().chain(&outputs).copied().chain([passed_scalars(self.group).len()]);
+        let counts = inputs
+            .iter()
+            .chain(&outputs)
+            .copied()
+            .chain([passed_scalars(self.group).len()]);
         let counts = counts.map(proc_macro2::Literal::usize_unsuffixed);
         quote!(impl #rt::Pointwise<#(#counts),*> for #name)
     }
 
     /// The lines that load operands of a kind.
     fn loads(&self, kind: DType) -> Vec<usize> {
-        self.group.loads.iter().copied().filter(|&line| self.group.lines[line].dtype == kind).collect()
+        self.group
+            .loads
+            .iter()
+            .copied()
+            .filter(|&line| self.group.lines[line].dtype == kind)
+            .collect()
     }
 
     /// The lines that give results of a kind.
     fn results(&self, kind: DType) -> Vec<usize> {
-        let of_kind = |(result, written): (&usize, &crate::plan::Written)| (written.ty.dtype == kind).then_some(*result);
-        self.group.results.iter().zip(&self.kernel.writes).filter_map(of_kind).collect()
+        let of_kind = |(result, written): (&usize, &crate::plan::Written)| {
+            (written.ty.dtype == kind).then_some(*result)
+        };
+        self.group
+            .results
+            .iter()
+            .zip(&self.kernel.writes)
+            .filter_map(of_kind)
+            .collect()
     }
 
     fn tokens(&self) -> TokenStream {
@@ -125,8 +160,19 @@ impl<'a> Body<'a> {
         let s = passed_scalars(self.group).len();
         let (nf, ni, nb, nfo, nio, nbo) = (n(&f), n(&i), n(&b), n(&fo), n(&io), n(&bo));
         let ns = proc_macro2::Literal::usize_unsuffixed(s);
-        let arg = |name: &str, used: bool| if used { format_ident!("{name}") } else { format_ident!("_{name}") };
-        let (fa, ia, ba, sa) = (arg("f", !f.is_empty()), arg("i", !i.is_empty()), arg("b", !b.is_empty()), arg("s", s > 0));
+        let arg = |name: &str, used: bool| {
+            if used {
+                format_ident!("{name}")
+            } else {
+                format_ident!("_{name}")
+            }
+        };
+        let (fa, ia, ba, sa) = (
+            arg("f", !f.is_empty()),
+            arg("i", !i.is_empty()),
+            arg("b", !b.is_empty()),
+            arg("s", s > 0),
+        );
         let unpack = [(&fa, &f), (&ia, &i), (&ba, &b)].map(|(arg, lines)| {
             let names = lines.iter().map(|&line| &self.idents[line]);
             (!lines.is_empty()).then(|| quote!(let [#(#names),*] = #arg;))
@@ -161,8 +207,13 @@ impl<'a> Body<'a> {
                 for (n, operand) in operands.iter().enumerate() {
                     text = text.replace(&format!("{{{n}}}"), &self.operand(*operand, rt));
                 }
-                let text = text.strip_prefix('(').and_then(|t| t.strip_suffix(')')).filter(|t| balanced(t)).unwrap_or(&text);
-                text.parse().expect("spellings of the pointwise table are Rust expressions")
+                let text = text
+                    .strip_prefix('(')
+                    .and_then(|t| t.strip_suffix(')'))
+                    .filter(|t| balanced(t))
+                    .unwrap_or(&text);
+                text.parse()
+                    .expect("spellings of the pointwise table are Rust expressions")
             }
         };
         let name = &self.idents[k];
@@ -213,4 +264,3 @@ fn balanced(text: &str) -> bool {
         depth >= 0
     }) && depth == 0
 }
-

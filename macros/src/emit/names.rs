@@ -7,11 +7,11 @@ use quote::format_ident;
 
 /// Words that cannot be identifiers, and names that emitted functions use themselves.
 const TAKEN: &[&str] = &[
-    "abstract", "as", "async", "await", "become", "box", "break", "const", "continue", "crate", "do", "dyn", "else", "enum",
-    "extern", "false", "final", "fn", "for", "gen", "if", "impl", "in", "let", "loop", "macro", "match", "mod", "move", "mut",
-    "override", "priv", "pub", "ref", "return", "self", "static", "struct", "super", "trait", "true", "try", "type", "typeof",
-    "unsafe", "unsized", "use", "virtual", "where", "while", "yield", "Self", "cx", "sizes", "slots", "T", "f", "i", "b", "s",
-    "rt",
+    "abstract", "as", "async", "await", "become", "box", "break", "const", "continue", "crate", "do", "dyn",
+    "else", "enum", "extern", "false", "final", "fn", "for", "gen", "if", "impl", "in", "let", "loop",
+    "macro", "match", "mod", "move", "mut", "override", "priv", "pub", "ref", "return", "self", "static",
+    "struct", "super", "trait", "true", "try", "type", "typeof", "unsafe", "unsized", "use", "virtual",
+    "where", "while", "yield", "Self", "cx", "sizes", "slots", "T", "f", "i", "b", "s", "rt",
 ];
 
 /// Hands out identifiers for things of type `K`, each name once.
@@ -24,7 +24,10 @@ impl<K: Ord + Clone> Names<K> {
     /// No names yet, except those that must not be used.
     pub(super) fn avoiding(reserved: impl IntoIterator<Item = String>) -> Self {
         let taken = TAKEN.iter().map(|s| (*s).to_owned()).chain(reserved).collect();
-        Self { of: BTreeMap::new(), taken }
+        Self {
+            of: BTreeMap::new(),
+            taken,
+        }
     }
 
     /// The identifier of `key`, and whether it was made just now. `wanted` is what it should look like.
@@ -33,8 +36,17 @@ impl<K: Ord + Clone> Names<K> {
             return (ident.clone(), IsNew::No);
         }
         let base = snake(wanted);
-        let unique = (1..).map(|n| if n == 1 { base.clone() } else { format!("{base}_{n}") });
-        let name = unique.into_iter().find(|name| !self.taken.contains(name)).expect("some number is free");
+        let unique = (1..).map(|n| {
+            if n == 1 {
+                base.clone()
+            } else {
+                format!("{base}_{n}")
+            }
+        });
+        let name = unique
+            .into_iter()
+            .find(|name| !self.taken.contains(name))
+            .expect("some number is free");
         self.taken.insert(name.clone());
         let ident = format_ident!("{name}");
         self.of.insert(key.clone(), ident.clone());
@@ -51,8 +63,11 @@ pub(super) enum IsNew {
 
 /// `blocks.0.fc1` as `blocks_0_fc1`.
 pub(super) fn snake(text: &str) -> String {
-    let mut name: String =
-        text.trim_start_matches("r#").chars().map(|c| if c.is_alphanumeric() { c } else { '_' }).collect();
+    let mut name: String = text
+        .trim_start_matches("r#")
+        .chars()
+        .map(|c| if c.is_alphanumeric() { c } else { '_' })
+        .collect();
     if name.starts_with(|c: char| !c.is_alphabetic() && c != '_') || name.is_empty() {
         name.insert(0, 'v');
     }
@@ -79,7 +94,10 @@ mod tests {
         let mut names = Names::avoiding(["B".to_owned()]);
         assert_eq!(names.get(&0, "blocks.0.fc1").0, "blocks_0_fc1");
         assert_eq!(names.get(&1, "blocks.0.fc1").0, "blocks_0_fc1_2");
-        assert_eq!(names.get(&0, "anything"), (format_ident!("blocks_0_fc1"), IsNew::No));
+        assert_eq!(
+            names.get(&0, "anything"),
+            (format_ident!("blocks_0_fc1"), IsNew::No)
+        );
         assert_eq!(names.get(&2, "B").0, "B_2");
         assert_eq!(names.get(&3, "match").0, "match_2");
         assert_eq!(names.get(&4, "0").0, "v0");

@@ -36,7 +36,10 @@ pub(super) struct Spelling<'a> {
 
 impl<'a> Spelling<'a> {
     pub(super) fn new(names: &'a SizeNames) -> Self {
-        Self { names, used: BTreeSet::new() }
+        Self {
+            names,
+            used: BTreeSet::new(),
+        }
     }
 
     /// A `usize` expression.
@@ -102,7 +105,9 @@ impl<'a> Spelling<'a> {
 
     /// Constants are source text; the const generics that they mention need bindings.
     fn note_identifiers(&mut self, text: &str) {
-        let Ok(tokens) = text.parse::<TokenStream>() else { return };
+        let Ok(tokens) = text.parse::<TokenStream>() else {
+            return;
+        };
         let mut stack: Vec<TokenTree> = tokens.into_iter().collect();
         while let Some(tree) = stack.pop() {
             match tree {
@@ -122,7 +127,11 @@ impl<'a> Spelling<'a> {
     pub(super) fn bindings(&self, source: Source) -> TokenStream {
         let mut lets = TokenStream::new();
         let mut bind = |names: &[String], value: &dyn Fn(Literal) -> TokenStream| {
-            for (index, name) in names.iter().enumerate().filter(|(_, name)| self.used.contains(*name)) {
+            for (index, name) in names
+                .iter()
+                .enumerate()
+                .filter(|(_, name)| self.used.contains(*name))
+            {
                 let (name, value) = (raw(name), value(Literal::usize_unsuffixed(index)));
                 lets.extend(quote!(let #name = #value;));
             }

@@ -51,14 +51,21 @@ pub fn program(emission: &Emission<'_>) -> TokenStream {
         states: emission.lowered.states.iter().map(|s| s.path.clone()).collect(),
     };
     let mut items = TokenStream::new();
-    let functions: Vec<TokenStream> =
-        emission.functions.iter().map(|f| tables.function(f, &mut groups, &mut items)).collect();
+    let functions: Vec<TokenStream> = emission
+        .functions
+        .iter()
+        .map(|f| tables.function(f, &mut groups, &mut items))
+        .collect();
     let (params, states) = (
         tables.tensors("params", &emission.lowered.params),
         tables.tensors("states", &emission.lowered.states),
     );
     let layers = tables.layers();
-    let (name, key, groups) = (&emission.name, Literal::u64_unsuffixed(emission.key), groups.into_items());
+    let (name, key, groups) = (
+        &emission.name,
+        Literal::u64_unsuffixed(emission.key),
+        groups.into_items(),
+    );
     quote! {
         #groups
         #items
@@ -90,7 +97,9 @@ impl Tables<'_> {
         SizeNames {
             dims: function.map_or_else(Vec::new, |f| f.dims.iter().map(|d| d.name.clone()).collect()),
             generics: self.emission.generics.clone(),
-            scalars: function.map_or_else(Vec::new, |f| f.scalars.iter().map(|(name, _)| name.clone()).collect()),
+            scalars: function.map_or_else(Vec::new, |f| {
+                f.scalars.iter().map(|(name, _)| name.clone()).collect()
+            }),
         }
     }
 
@@ -110,21 +119,40 @@ impl Tables<'_> {
                 quote!(#rt::TensorSpec { path: #path, shape: vec!#shape, init: #init })
             })
             .collect();
-        self.sizes_fn(&format_ident!("{name}"), &spelling, quote!(Vec<#rt::TensorSpec>), quote!(vec![#(#specs),*]))
+        self.sizes_fn(
+            &format_ident!("{name}"),
+            &spelling,
+            quote!(Vec<#rt::TensorSpec>),
+            quote!(vec![#(#specs),*]),
+        )
     }
 
     /// `fn name(sizes: &rt::Sizes<'_>) -> ty { let B = sizes.dims[0]; body }`.
-    fn sizes_fn(&self, name: &Ident, spelling: &Spelling<'_>, ty: TokenStream, body: TokenStream) -> TokenStream {
+    fn sizes_fn(
+        &self,
+        name: &Ident,
+        spelling: &Spelling<'_>,
+        ty: TokenStream,
+        body: TokenStream,
+    ) -> TokenStream {
         let rt = self.emission.rt;
         let lets = spelling.bindings(Source::Sizes);
-        let arg = if lets.is_empty() { format_ident!("_sizes") } else { format_ident!("sizes") };
+        let arg = if lets.is_empty() {
+            format_ident!("_sizes")
+        } else {
+            format_ident!("sizes")
+        };
         quote!(fn #name(#arg: &#rt::Sizes<'_>) -> #ty { #lets #body })
     }
 
     /// The same as a closure for a table.
     fn sizes_closure(&self, spelling: &Spelling<'_>, body: &TokenStream) -> TokenStream {
         let lets = spelling.bindings(Source::Sizes);
-        let arg = if lets.is_empty() { format_ident!("_sizes") } else { format_ident!("sizes") };
+        let arg = if lets.is_empty() {
+            format_ident!("_sizes")
+        } else {
+            format_ident!("sizes")
+        };
         quote!(|#arg| { #lets #body })
     }
 
@@ -133,15 +161,23 @@ impl Tables<'_> {
         let rt = self.emission.rt;
         let names = self.size_names(None);
         let mut spelling = Spelling::new(&names);
-        let rows: Vec<TokenStream> =
-            self.emission.lowered.rows.iter().map(|row| self.layer(row, &mut spelling)).collect();
+        let rows: Vec<TokenStream> = self
+            .emission
+            .lowered
+            .rows
+            .iter()
+            .map(|row| self.layer(row, &mut spelling))
+            .collect();
         let ty = quote!(Vec<#rt::LayerRow>);
         self.sizes_fn(&format_ident!("layers"), &spelling, ty, quote!(vec![#(#rows),*]))
     }
 
     fn layer(&self, row: &LayerRow, spelling: &mut Spelling<'_>) -> TokenStream {
         let rt = self.emission.rt;
-        let output = row.output.as_ref().map_or_else(String::new, |dims| shape::display(dims));
+        let output = row
+            .output
+            .as_ref()
+            .map_or_else(String::new, |dims| shape::display(dims));
         let flops = spelling.dim(&one_sample(&self.flops_of(&row.path)));
         let (path, kind, params) = (&row.path, &row.kind, spelling.dim(&row.params));
         quote! {
@@ -152,11 +188,15 @@ impl Tables<'_> {
     /// Forward operations of a layer and of the layers inside it, in the first function that uses it.
     fn flops_of(&self, path: &str) -> Dim {
         let inside = |scope: &str| {
-            scope.strip_prefix(path).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+            scope
+                .strip_prefix(path)
+                .is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
         };
         for function in &self.emission.functions {
             let graph = &function.lowered.eval;
-            let nodes = graph.iter().filter(|(_, node)| !node.origin.scope.is_empty() && inside(&node.origin.scope));
+            let nodes = graph
+                .iter()
+                .filter(|(_, node)| !node.origin.scope.is_empty() && inside(&node.origin.scope));
             let flops: Vec<Dim> = nodes
                 .map(|(_, node)| {
                     let inputs: Vec<Type> = node.inputs.iter().map(|v| graph.ty(*v).clone()).collect();
@@ -170,7 +210,12 @@ impl Tables<'_> {
         Dim::zero()
     }
 
-    fn function(&self, function: &EmitFunction<'_>, groups: &mut GroupTypes, items: &mut TokenStream) -> TokenStream {
+    fn function(
+        &self,
+        function: &EmitFunction<'_>,
+        groups: &mut GroupTypes,
+        items: &mut TokenStream,
+    ) -> TokenStream {
         let rt = self.emission.rt;
         let lowered = function.lowered;
         let name = &lowered.name;
@@ -186,10 +231,15 @@ impl Tables<'_> {
         });
         let scalars = lowered.scalars.iter().map(|(name, _)| name);
         let results = function.eval.results.iter().map(|(_, ty)| {
-            let (dtype, rank, shape) = (code::dtype(rt, ty.dtype), ty.rank(), self.shape(lowered, &ty.shape));
+            let (dtype, rank, shape) = (
+                code::dtype(rt, ty.dtype),
+                ty.rank(),
+                self.shape(lowered, &ty.shape),
+            );
             quote!(#rt::ResultSpec { dtype: #dtype, rank: #rank, shape: #shape })
         });
-        let (dims, inputs, results): (Vec<_>, Vec<_>, Vec<_>) = (dims.collect(), inputs.collect(), results.collect());
+        let (dims, inputs, results): (Vec<_>, Vec<_>, Vec<_>) =
+            (dims.collect(), inputs.collect(), results.collect());
         let eval = self.code(lowered, &function.eval, "eval", groups, items);
         let train = match &function.train {
             Some(plan) => {
@@ -235,7 +285,15 @@ impl Tables<'_> {
         let stem = format!("{}_{mode}", snake(&function.name));
         let [forward, backward, slots, kernels] =
             ["forward", "backward", "slots", "kernels"].map(|part| format_ident!("{stem}_{part}"));
-        items.extend(self.sweep(function, plan, 0..plan.n_forward, &forward, "Forward sweep", mode, groups));
+        items.extend(self.sweep(
+            function,
+            plan,
+            0..plan.n_forward,
+            &forward,
+            "Forward sweep",
+            mode,
+            groups,
+        ));
         let has_backward = plan.n_forward < plan.kernels.len();
         let backward_entry = if has_backward {
             let range = plan.n_forward..plan.kernels.len();
@@ -324,7 +382,11 @@ impl Tables<'_> {
             })
             .collect();
         let lets = spelling.bindings(Source::Sizes);
-        let arg = if lets.is_empty() { format_ident!("_sizes") } else { format_ident!("sizes") };
+        let arg = if lets.is_empty() {
+            format_ident!("_sizes")
+        } else {
+            format_ident!("sizes")
+        };
         quote! {
             fn #name(#arg: &#rt::Sizes<'_>, slots: &mut Vec<#rt::SlotSpec>) {
                 #lets
@@ -338,9 +400,17 @@ impl Tables<'_> {
         let rt = self.emission.rt;
         let names = self.size_names(Some(function));
         let mut spelling = Spelling::new(&names);
-        let rows: Vec<TokenStream> =
-            plan.kernels.iter().map(|kernel| self.kernel(plan, kernel, &mut spelling)).collect();
-        self.sizes_fn(name, &spelling, quote!(Vec<#rt::KernelRow>), quote!(vec![#(#rows),*]))
+        let rows: Vec<TokenStream> = plan
+            .kernels
+            .iter()
+            .map(|kernel| self.kernel(plan, kernel, &mut spelling))
+            .collect();
+        self.sizes_fn(
+            name,
+            &spelling,
+            quote!(Vec<#rt::KernelRow>),
+            quote!(vec![#(#rows),*]),
+        )
     }
 
     fn kernel(&self, plan: &Plan, kernel: &Kernel, spelling: &mut Spelling<'_>) -> TokenStream {
@@ -351,7 +421,9 @@ impl Tables<'_> {
         };
         let written = &kernel.writes[0];
         let moved = kernel.reads.iter().map(|r| plan.stored_type(r.value).numel());
-        let moved = moved.chain(kernel.writes.iter().map(|w| w.ty.numel())).collect::<Vec<_>>();
+        let moved = moved
+            .chain(kernel.writes.iter().map(|w| w.ty.numel()))
+            .collect::<Vec<_>>();
         let (elements, flops) = (spelling.dim(&Dim::sum(moved)), spelling.dim(&kernel.flops));
         let slot = match plan.places[&written.value] {
             Place::Slot(slot) => quote!(Some(#slot)),
@@ -374,12 +446,27 @@ impl Tables<'_> {
         items: &mut TokenStream,
     ) -> TokenStream {
         let rt = self.emission.rt;
-        let [run, slots] = ["run", "slots"].map(|part| format_ident!("{}_trace_{part}", snake(&function.name)));
-        items.extend(self.sweep(function, plan, 0..plan.kernels.len(), &run, "Every value", "trace", groups));
+        let [run, slots] =
+            ["run", "slots"].map(|part| format_ident!("{}_trace_{part}", snake(&function.name)));
+        items.extend(self.sweep(
+            function,
+            plan,
+            0..plan.kernels.len(),
+            &run,
+            "Every value",
+            "trace",
+            groups,
+        ));
         items.extend(self.slots(function, plan, &slots));
         let values = plan.named.iter().map(|(name, value, ty)| {
-            let Place::Slot(slot) = plan.places[value] else { unreachable!("named values lie in the workspace") };
-            let (dtype, rank, shape) = (code::dtype(rt, ty.dtype), ty.rank(), self.shape(function, &ty.shape));
+            let Place::Slot(slot) = plan.places[value] else {
+                unreachable!("named values lie in the workspace")
+            };
+            let (dtype, rank, shape) = (
+                code::dtype(rt, ty.dtype),
+                ty.rank(),
+                self.shape(function, &ty.shape),
+            );
             let name = &**name;
             quote!(#rt::TraceValue { name: #name, slot: #slot, dtype: #dtype, rank: #rank, shape: #shape })
         });

@@ -21,8 +21,20 @@ fn named(b: &mut Builder, value: Value, name: &str) -> Value {
 fn graph() -> crate::ir::Graph {
     let mut b = Builder::new(Origin::root(SourceSpan::call_site()), Mode::Train);
     let shape = vec![Dim::dynamic("B"), Dim::lit(3)];
-    let x = b.push(Leaf { kind: LeafKind::Input(InputId::new(0)), ty: Type::float(shape.clone()) }, &[]);
-    let w = b.push(Leaf { kind: LeafKind::Param(ParamId::new(0)), ty: Type::float(vec![Dim::lit(3)]) }, &[]);
+    let x = b.push(
+        Leaf {
+            kind: LeafKind::Input(InputId::new(0)),
+            ty: Type::float(shape.clone()),
+        },
+        &[],
+    );
+    let w = b.push(
+        Leaf {
+            kind: LeafKind::Param(ParamId::new(0)),
+            ty: Type::float(vec![Dim::lit(3)]),
+        },
+        &[],
+    );
     named(&mut b, x, "x");
     named(&mut b, w, "w");
     let spread = b.expand(w, &shape);
@@ -32,17 +44,28 @@ fn graph() -> crate::ir::Graph {
     let half = b.scale(hidden, 0.5);
     let loss = b.sum(half, &[0, 1]);
     named(&mut b, loss, "loss");
-    b.graph.outputs.push(Output { kind: OutputKind::Result(0), value: loss });
+    b.graph.outputs.push(Output {
+        kind: OutputKind::Result(0),
+        value: loss,
+    });
     b.graph
 }
 
 fn emitted() -> String {
-    let wanted = Wanted { params: vec![ParamId::new(0)], inputs: vec![] };
-    let Gradient::Joint(joint) = differentiate(simplify(&graph()), &wanted) else { panic!("there is a gradient") };
+    let wanted = Wanted {
+        params: vec![ParamId::new(0)],
+        inputs: vec![],
+    };
+    let Gradient::Joint(joint) = differentiate(simplify(&graph()), &wanted) else {
+        panic!("there is a gradient")
+    };
     let plan = memory::plan(fuse(&simplify(&joint)), Reuse::AfterLastUse);
     let rt = quote!(rt);
     let mut groups = group::GroupTypes::new(rt.clone());
-    let sizes = sizes::SizeNames { dims: vec!["B".into()], ..Default::default() };
+    let sizes = sizes::SizeNames {
+        dims: vec!["B".into()],
+        ..Default::default()
+    };
     let around = code::Surroundings {
         rt: &rt,
         sizes: &sizes,
@@ -51,8 +74,22 @@ fn emitted() -> String {
         states: &[],
     };
     let [forward, backward] = ["forward", "backward"].map(|name| quote::format_ident!("{name}"));
-    let f = code::sweep(&around, &plan, 0..plan.n_forward, &forward, " Forward.", &mut groups);
-    let b = code::sweep(&around, &plan, plan.n_forward..plan.kernels.len(), &backward, " Backward.", &mut groups);
+    let f = code::sweep(
+        &around,
+        &plan,
+        0..plan.n_forward,
+        &forward,
+        " Forward.",
+        &mut groups,
+    );
+    let b = code::sweep(
+        &around,
+        &plan,
+        plan.n_forward..plan.kernels.len(),
+        &backward,
+        " Backward.",
+        &mut groups,
+    );
     let groups = groups.into_items();
     prettyplease::unparse(&syn::parse2(quote!(#groups #f #b)).expect("emitted code is Rust"))
 }

@@ -189,7 +189,11 @@ impl Scalar {
                 let value = f64::from_bits(*bits);
                 if value.is_finite() {
                     let digits = Literal::f64_unsuffixed(value.abs());
-                    if value < 0.0 { quote!((-#digits)) } else { quote!(#digits) }
+                    if value < 0.0 {
+                        quote!((-#digits))
+                    } else {
+                        quote!(#digits)
+                    }
                 } else if value.is_nan() {
                     quote!(f64::NAN)
                 } else if value > 0.0 {
