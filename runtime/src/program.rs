@@ -9,6 +9,18 @@ use crate::init::Init;
 /// The most axes that an argument or a result of a compiled function may have.
 pub const MAX_RANK: usize = 8;
 
+/// A list of sizes as the tables hold it: padded with ones.
+pub const fn shape<const R: usize>(sizes: [usize; R]) -> [usize; MAX_RANK] {
+    assert!(R <= MAX_RANK, "arguments and results have at most 8 axes");
+    let mut padded = [1; MAX_RANK];
+    let mut k = 0;
+    while k < R {
+        padded[k] = sizes[k];
+        k += 1;
+    }
+    padded
+}
+
 /// Dynamic dimensions and const generics, in the order of their declaration.
 #[derive(Copy, Clone, Debug)]
 pub struct Sizes<'a> {
