@@ -5,4 +5,5 @@
 //! into tasks by shape, never by the number of threads, so that results have the same bits for any team.
 
 pub mod epilogue;
+pub mod matmul;
 pub mod view;

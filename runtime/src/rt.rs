@@ -7,4 +7,5 @@ pub use crate::arena::{Buf, Place};
 pub use crate::cx::Cx;
 pub use crate::dtype::Dtype;
 pub use crate::ops::epilogue::{Activation, Epilogue};
+pub use crate::ops::matmul::matmul;
 pub use crate::ops::view::{View, copy};

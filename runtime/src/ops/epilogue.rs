@@ -32,7 +32,10 @@ pub struct Epilogue {
 
 impl Epilogue {
     /// Nothing to be done.
-    pub const NONE: Self = Self { bias: None, activation: Activation::None };
+    pub const NONE: Self = Self {
+        bias: None,
+        activation: Activation::None,
+    };
 
     /// Asks for the bias, which must have `channels` elements.
     ///
@@ -41,9 +44,16 @@ impl Epilogue {
     pub fn bind<'b, T: Element>(self, bind: &mut Binder<'b, '_>, channels: usize) -> Finish<'b, T> {
         let bias = self.bias.map(|buf| bind.read::<T>(buf));
         if let Some(bias) = bias {
-            assert_eq!(bias.len(), channels, "a bias must have one element for every channel");
+            assert_eq!(
+                bias.len(),
+                channels,
+                "a bias must have one element for every channel"
+            );
         }
-        Finish { bias, activation: self.activation }
+        Finish {
+            bias,
+            activation: self.activation,
+        }
     }
 }
 
@@ -61,11 +71,13 @@ impl<'b, T: Real> Finish<'b, T> {
     }
 
     /// True where there is nothing to do.
+    #[inline(always)]
     pub fn is_none(&self) -> bool {
         self.bias.is_none() && self.activation == Activation::None
     }
 
     /// Finishes part of a row whose elements are the channels from `first` on.
+    #[inline(always)]
     pub fn along_channels(&self, row: &mut [T], first: usize) {
         if let Some(bias) = self.bias {
             for (y, b) in row.iter_mut().zip(&bias[first..]) {
@@ -76,6 +88,7 @@ impl<'b, T: Real> Finish<'b, T> {
     }
 
     /// Finishes elements that all belong to one channel.
+    #[inline(always)]
     pub fn within_channel(&self, plane: &mut [T], channel: usize) {
         if let Some(bias) = self.bias {
             let b = bias[channel];
@@ -86,6 +99,7 @@ impl<'b, T: Real> Finish<'b, T> {
         self.activate(plane);
     }
 
+    #[inline(always)]
     fn activate(&self, ys: &mut [T]) {
         match self.activation {
             Activation::None => {}
