@@ -4,6 +4,13 @@
 //! slices, and computes on them in safe code. What a kernel computes depends on its inputs and sizes alone: work is cut
 //! into tasks by shape, never by the number of threads, so that results have the same bits for any team.
 
+pub mod cross_entropy;
 pub mod epilogue;
 pub mod matmul;
+pub mod lanes;
+pub mod pointwise;
+#[cfg(test)]
+pub(crate) mod testbed;
+#[cfg(test)]
+pub mod testkit;
 pub mod view;
