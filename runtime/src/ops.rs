@@ -6,6 +6,7 @@
 
 pub mod cross_entropy;
 pub mod epilogue;
+pub mod matmul;
 pub mod lanes;
 pub mod pointwise;
 #[cfg(test)]

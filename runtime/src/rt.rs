@@ -9,6 +9,7 @@ pub use crate::dtype::Dtype;
 pub use crate::init;
 pub use crate::ops::cross_entropy::{CrossEntropy, LossReduction, Scores, cross_entropy, cross_entropy_grad};
 pub use crate::ops::epilogue::{Activation, Epilogue};
+pub use crate::ops::matmul::matmul;
 pub use crate::ops::pointwise::{In, Ins, Int, Outs, Pointwise, pointwise};
 pub use crate::ops::view::{View, copy};
 pub use crate::program::{
