@@ -5,6 +5,7 @@
 //! into tasks by shape, never by the number of threads, so that results have the same bits for any team.
 
 pub mod cross_entropy;
+pub mod dropout;
 pub mod epilogue;
 pub mod lanes;
 #[cfg(test)]

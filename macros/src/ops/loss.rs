@@ -2,10 +2,10 @@
 //!
 //! Losses never broadcast their two main operands: a target of another shape is nearly always a mistake.
 
+use crate::ir::scalar::ScalarFn;
 use crate::ir::{
     Args, Builder, DType, Flag, Form, Operand, Sample, SampleGradient, Scalar, ShapeError, Surface, Value,
 };
-use crate::ir::scalar::ScalarFn;
 use crate::ops::cross_entropy::class_axis;
 use crate::ops::reduce::{Reduce, ReduceKind};
 use crate::shape::{self, Dim};
@@ -26,9 +26,16 @@ impl LossReduction {
     pub fn take(args: &mut Args) -> Result<Self, ShapeError> {
         match args.any(usize::MAX, "reduction") {
             None => Ok(Self::Mean),
-            Some(Operand::Text(text)) => Self::named(&text)
-                .ok_or_else(|| unknown("`reduction` must be \"mean\", \"sum\" or \"none\"", &Operand::Text(text))),
-            Some(other) => Err(unknown("`reduction` must be \"mean\", \"sum\" or \"none\"", &other)),
+            Some(Operand::Text(text)) => Self::named(&text).ok_or_else(|| {
+                unknown(
+                    "`reduction` must be \"mean\", \"sum\" or \"none\"",
+                    &Operand::Text(text),
+                )
+            }),
+            Some(other) => Err(unknown(
+                "`reduction` must be \"mean\", \"sum\" or \"none\"",
+                &other,
+            )),
         }
     }
 
@@ -98,7 +105,13 @@ pub fn samples() -> Vec<Sample> {
     let pair = "x: Tensor<B, C>, t: Tensor<B, C>";
     let (wide, positive) = ((-3.0, 3.0), (0.05, 1.0));
     vec![
-        sample("cross_entropy_soft", pair, "Scalar", "cross_entropy(x, t, label_smoothing = 0.1)", positive),
+        sample(
+            "cross_entropy_soft",
+            pair,
+            "Scalar",
+            "cross_entropy(x, t, label_smoothing = 0.1)",
+            positive,
+        ),
         sample(
             "cross_entropy_soft_weight",
             "x: Tensor<B, C>, t: Tensor<B, C>, w: Tensor<C>",
@@ -106,7 +119,13 @@ pub fn samples() -> Vec<Sample> {
             "cross_entropy(x, t, weight = w, reduction = \"none\")",
             positive,
         ),
-        sample("bce_with_logits_mean", pair, "Scalar", "bce_with_logits(x, t)", wide),
+        sample(
+            "bce_with_logits_mean",
+            pair,
+            "Scalar",
+            "bce_with_logits(x, t)",
+            wide,
+        ),
         sample(
             "bce_with_logits_weights",
             "x: Tensor<B, C>, t: Tensor<B, C>, w: Tensor<C>",
@@ -115,7 +134,13 @@ pub fn samples() -> Vec<Sample> {
             wide,
         ),
         sample("kl_div_mean", pair, "Scalar", "kl_div(x, t)", positive),
-        sample("kl_div_batch", pair, "Scalar", "kl_div(x, t, log_target = true, reduction = \"batchmean\")", wide),
+        sample(
+            "kl_div_batch",
+            pair,
+            "Scalar",
+            "kl_div(x, t, log_target = true, reduction = \"batchmean\")",
+            wide,
+        ),
     ]
 }
 
@@ -150,7 +175,9 @@ impl Builder {
         }
         let shape = self.shape(scores);
         if shape.is_empty() {
-            return self.fail(ShapeError::new("`cross_entropy` takes scores with an axis of classes, found float[]"));
+            return self.fail(ShapeError::new(
+                "`cross_entropy` takes scores with an axis of classes, found float[]",
+            ));
         }
         let axis = class_axis(shape.len());
         let mut target = target;
@@ -163,7 +190,9 @@ impl Builder {
             let classes = std::slice::from_ref(&shape[axis]);
             if !self.is_poison(weight) && self.ty(weight).shape != classes {
                 let (classes, found) = (&shape[axis], self.ty(weight));
-                let message = format!("`cross_entropy` expects a weight for each of the {classes} classes, found {found}");
+                let message = format!(
+                    "`cross_entropy` expects a weight for each of the {classes} classes, found {found}"
+                );
                 return self.fail(ShapeError::new(message));
             }
             let weight = self.expand_channel(weight, axis, &shape);
@@ -179,7 +208,13 @@ impl Builder {
     /// `x - log sum exp(x)` along an axis. No gradient is lost by cutting the one through the maximum: it cancels.
     fn log_probabilities(&mut self, x: Value, axis: usize) -> Value {
         let shape = self.shape(x);
-        let max = self.push(Reduce { kind: ReduceKind::Max, axes: vec![axis] }, &[x]);
+        let max = self.push(
+            Reduce {
+                kind: ReduceKind::Max,
+                axes: vec![axis],
+            },
+            &[x],
+        );
         let max = self.expand_axes(max, &[axis], &shape);
         let shifted = self.sub(x, max);
         let exp = self.pointwise("exp", &[shifted]);
@@ -202,23 +237,34 @@ impl Builder {
         if self.constraints.equal_shapes(&left.shape, &right.shape) {
             return None;
         }
-        let message = format!("`{word}` takes tensors of one shape, found {left} and {right}; losses never broadcast");
+        let message =
+            format!("`{word}` takes tensors of one shape, found {left} and {right}; losses never broadcast");
         Some(self.fail(ShapeError::new(message).help("reshape or expand the target explicitly")))
     }
 }
 
 /// A factor of the loss: a number, or a tensor that broadcasts to the shape of `like`.
 fn factor(b: &mut Builder, args: &mut Args, name: &str, like: Value) -> Result<Option<Value>, ShapeError> {
-    let Some(operand) = args.any(usize::MAX, name) else { return Ok(None) };
+    let Some(operand) = args.any(usize::MAX, name) else {
+        return Ok(None);
+    };
     let value = b.as_tensor(&operand, like)?;
     if b.is_poison(value) || b.is_poison(like) {
         return Ok(Some(value));
     }
     let (own, shape) = (b.shape(value), b.shape(like));
     let fits = own.len() <= shape.len()
-        && own.iter().rev().zip(shape.iter().rev()).all(|(n, m)| n.is_one() || b.constraints.equal(n, m));
+        && own
+            .iter()
+            .rev()
+            .zip(shape.iter().rev())
+            .all(|(n, m)| n.is_one() || b.constraints.equal(n, m));
     if !fits || b.ty(value).dtype != DType::Float {
-        let message = format!("`{name}` is {}, which does not broadcast to {}", b.ty(value), shape::display(&shape));
+        let message = format!(
+            "`{name}` is {}, which does not broadcast to {}",
+            b.ty(value),
+            shape::display(&shape)
+        );
         return Err(ShapeError::new(message));
     }
     Ok(Some(b.expand(value, &shape)))
@@ -261,7 +307,10 @@ fn lower_kl_div(b: &mut Builder, args: &mut Args) -> Result<Operand, ShapeError>
         Some(Operand::Text(text)) if text == "batchmean" => None,
         Some(Operand::Text(text)) if LossReduction::named(&text).is_some() => LossReduction::named(&text),
         Some(other) => {
-            return Err(unknown("`reduction` must be \"mean\", \"batchmean\", \"sum\" or \"none\"", &other));
+            return Err(unknown(
+                "`reduction` must be \"mean\", \"batchmean\", \"sum\" or \"none\"",
+                &other,
+            ));
         }
     };
     args.finish()?;
@@ -294,7 +343,10 @@ mod tests {
     use crate::ops::testkit::{builder, call, error, input, text, typed};
 
     fn pair(b: &mut Builder, x: &[&str], t: &[&str]) -> [Operand; 2] {
-        [Operand::Tensor(input(b, DType::Float, x)), Operand::Tensor(input(b, DType::Float, t))]
+        [
+            Operand::Tensor(input(b, DType::Float, x)),
+            Operand::Tensor(input(b, DType::Float, t)),
+        ]
     }
 
     fn reduction(word: &str) -> (&'static str, Operand) {
@@ -323,7 +375,13 @@ mod tests {
         let operands = pair(&mut b, &["B", "3", "7"], &["B", "3", "7"]);
         let weight = ("weight", Operand::Tensor(input(&mut b, DType::Float, &["3"])));
         let smoothing = ("label_smoothing", Operand::Scalar(Scalar::lit(0.1)));
-        let loss = call(&mut b, "cross_entropy", &operands, &[weight, smoothing, reduction("none")]).unwrap();
+        let loss = call(
+            &mut b,
+            "cross_entropy",
+            &operands,
+            &[weight, smoothing, reduction("none")],
+        )
+        .unwrap();
         assert_eq!(typed(&b, loss), "float[B, 7]");
     }
 
@@ -351,6 +409,9 @@ mod tests {
         assert_eq!(typed(&b, loss), "float[]");
         let bad = Operand::Tensor(input(&mut b, DType::Float, &["4"]));
         let refused = call(&mut b, "bce_with_logits", &operands, &[("weight", bad)]).unwrap_err();
-        assert_eq!(text(&refused), "`weight` is float[4], which does not broadcast to [B, 3]");
+        assert_eq!(
+            text(&refused),
+            "`weight` is float[4], which does not broadcast to [B, 3]"
+        );
     }
 }

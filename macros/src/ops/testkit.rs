@@ -15,21 +15,43 @@ pub fn builder() -> Builder {
 
 /// Sizes: a name is a dynamic dimension, a number a literal.
 pub fn shape(sizes: &[&str]) -> Vec<Dim> {
-    sizes.iter().map(|text| text.parse().map_or_else(|_| Dim::dynamic(text), Dim::lit)).collect()
+    sizes
+        .iter()
+        .map(|text| text.parse().map_or_else(|_| Dim::dynamic(text), Dim::lit))
+        .collect()
 }
 
 /// An argument of the function.
 pub fn input(b: &mut Builder, dtype: DType, sizes: &[&str]) -> Value {
     let kind = LeafKind::Input(InputId::new(b.graph.len()));
-    b.push(Leaf { kind, ty: Type::new(dtype, shape(sizes)) }, &[])
+    b.push(
+        Leaf {
+            kind,
+            ty: Type::new(dtype, shape(sizes)),
+        },
+        &[],
+    )
 }
 
 /// Calls the surface of that name.
-pub fn call(b: &mut Builder, name: &str, args: &[Operand], named: &[(&str, Operand)]) -> Result<Value, ShapeError> {
-    let surface = surfaces().find(|surface| surface.name == name).expect("a surface of that name");
-    let named = named.iter().map(|(name, value)| ((*name).to_owned(), value.clone(), Span::call_site()));
+pub fn call(
+    b: &mut Builder,
+    name: &str,
+    args: &[Operand],
+    named: &[(&str, Operand)],
+) -> Result<Value, ShapeError> {
+    let surface = surfaces()
+        .find(|surface| surface.name == name)
+        .expect("a surface of that name");
+    let named = named
+        .iter()
+        .map(|(name, value)| ((*name).to_owned(), value.clone(), Span::call_site()));
     let positional = args.iter().cloned().map(Some).collect();
-    let mut args = Args { positional, named: named.collect(), usage: surface.usage };
+    let mut args = Args {
+        positional,
+        named: named.collect(),
+        usage: surface.usage,
+    };
     match (surface.lower)(b, &mut args)? {
         Operand::Tensor(value) => Ok(value),
         other => panic!("`{name}` gave {other:?}"),
