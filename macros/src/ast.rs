@@ -14,6 +14,15 @@ pub use self::expr::*;
 use crate::diag::{Reported, SourceSpan};
 use proc_macro2::Ident;
 
+/// What `#[model]` may stand on.
+#[derive(Clone, Debug)]
+pub enum Item {
+    /// A struct.
+    Struct(Struct),
+    /// An impl.
+    Impl(Impl),
+}
+
 /// `#[model] struct Name<const D: usize> { … }`: the layers and parameters of a model.
 #[derive(Clone, Debug)]
 pub struct Struct {
@@ -232,6 +241,8 @@ pub struct Function {
     pub ret: ReturnType,
     /// What it does.
     pub body: Block,
+    /// Set if its name is taken by a generated function: calls of it are understood, but it must not be emitted.
+    pub rejected: Option<Reported>,
     /// The signature: from the visibility to the return type.
     pub span: SourceSpan,
 }

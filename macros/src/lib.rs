@@ -4,9 +4,15 @@
 
 mod ast;
 mod diag;
+mod emit;
+mod fuse;
 mod grad;
 mod ir;
+mod layers;
+mod memory;
+mod model;
 mod ops;
+mod parse;
 mod plan;
 mod shape;
 mod simplify;

@@ -10,8 +10,7 @@
 mod orthogonal;
 mod truncated;
 
-use thiserror::Error;
-
+use crate::error::{Error, ErrorKind};
 use crate::real::Real;
 use crate::rng::{Key, Stream};
 
@@ -114,7 +113,7 @@ pub enum Init {
 
 /// Why a parameter could not be initialised.
 #[non_exhaustive]
-#[derive(Clone, Debug, PartialEq, Error)]
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum InitError {
     /// The buffer does not have the size of the shape.
     #[error("a parameter of shape {shape:?} does not fit a buffer of {len} elements")]
@@ -143,6 +142,16 @@ pub enum InitError {
         /// What is wrong with it.
         problem: &'static str,
     },
+}
+
+impl From<InitError> for Error {
+    fn from(error: InitError) -> Self {
+        let kind = match error {
+            InitError::Length { .. } | InitError::NoFans { .. } => ErrorKind::Shape,
+            InitError::Distribution { .. } => ErrorKind::Config,
+        };
+        Error::new(kind, error.to_string()).with_source(error)
+    }
 }
 
 impl Init {

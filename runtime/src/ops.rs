@@ -10,6 +10,9 @@ pub mod dropout;
 pub mod epilogue;
 pub mod lanes;
 pub mod layer_norm;
+pub mod pointwise;
+#[cfg(test)]
+pub(crate) mod testbed;
 #[cfg(test)]
 pub mod testkit;
 pub mod view;

@@ -153,6 +153,11 @@ impl Dim {
         Some(Dim::from_terms(divided.collect::<Option<Vec<_>>>()?))
     }
 
+    /// Divides every coefficient by `divisor`, rounding up.
+    pub(super) fn ceil_coefficients(&self, divisor: i64) -> Option<Dim> {
+        Some(-(-self).floor_coefficients(divisor)?)
+    }
+
     /// Divides every term by a monomial that divides all of them.
     fn without_factor(&self, factor: &Monomial) -> Option<Dim> {
         let divided = self

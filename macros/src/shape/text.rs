@@ -6,7 +6,10 @@
 //! * writes the terms that are added before those that are subtracted;
 //! * writes a number next to a lone quotient into its numerator (`H / 2 + 1` as `(H + 2) / 2`, and
 //!   `1 + (B - 1) / S` as `(B + S - 1) / S`), which is below zero only if the whole is;
-//! * elsewhere adds the divisor to a numerator that has a negative constant, and takes it off outside.
+//! * elsewhere adds to a numerator that can be below zero as many divisors as it lacks, and takes their
+//!   number off outside.
+//!
+//! So wherever a size is zero or greater, the printed expression has its value.
 
 use std::fmt::{self, Display, Formatter};
 
@@ -61,20 +64,15 @@ impl Dim {
     /// The same size in the form that is printed: see the module's documentation. Its floor divisions are
     /// not canonical, so it is for printing only.
     fn printable(&self) -> Dim {
-        if let Some(lone) = self.lone_quotient() {
-            return lone;
-        }
-        let shown = Dim::sum(self.terms.iter().map(|term| {
-            let factors = term.monomial.factors().iter();
-            factors.fold(Dim::lit(term.coefficient), |product, (atom, power)| {
-                product * printable_atom(atom).pow(*power)
-            })
-        }));
+        let shown = self
+            .lone_quotient()
+            .unwrap_or_else(|| self.with_printable_atoms());
         // A form that leaves the range of coefficients is not worth its looks.
         if shown.overflows() { self.clone() } else { shown }
     }
 
-    /// `floor(n / d) + c` as the single quotient `(n + c d) / d`.
+    /// `floor(n / d) + c` as the single quotient `(n + c d) / d`, whose numerator is below zero only if the
+    /// whole is.
     fn lone_quotient(&self) -> Option<Dim> {
         let (first, number) = match &*self.terms {
             [quotient] => (quotient, 0),
@@ -85,28 +83,45 @@ impl Dim {
             Some(Atom::Floor(numerator, divisor)) if first.coefficient == 1 => {
                 let numerator = numerator + divisor * number;
                 let fits = !numerator.overflows() && !divisor.is_zero();
-                fits.then(|| Dim::atom(Atom::Floor(numerator, divisor.clone())))
+                fits.then(|| Dim::atom(Atom::Floor(numerator.printable(), divisor.printable())))
             }
             _ => None,
         }
     }
+
+    fn with_printable_atoms(&self) -> Dim {
+        Dim::sum(self.terms.iter().map(|term| {
+            let factors = term.monomial.factors().iter();
+            factors.fold(Dim::lit(term.coefficient), |product, (atom, power)| {
+                product * printable_atom(atom).pow(*power)
+            })
+        }))
+    }
 }
 
-/// An atom in a form whose numerators stay at zero or above in unsigned arithmetic.
+/// An atom in a form that does not go below zero on the way, whatever the sizes in it.
 fn printable_atom(atom: &Atom) -> Dim {
-    let whole = Dim::atom(atom.clone());
     let Atom::Floor(numerator, divisor) = atom else {
-        return whole;
+        return Dim::atom(atom.clone());
     };
-    let constant = numerator.terms.last().filter(|term| term.monomial.is_one());
-    let lacking = constant.map_or(0, |term| term.coefficient.min(0).saturating_neg());
-    if lacking == 0 || divisor.is_zero() {
-        return whole;
+    let quotient = |numerator| Dim::atom(Atom::Floor(numerator, divisor.printable()));
+    if divisor.is_zero() || numerator.lower_bound().is_some_and(|bound| bound >= 0) {
+        return quotient(numerator.printable());
     }
-    let raised = numerator + divisor * lacking;
+    let numerator = numerator.with_printable_atoms();
+    let (_, subtracted) = numerator.split_signs();
+    // As many whole divisors as make up for what is subtracted; a symbolic divisor is at least 1.
+    let divisors = match divisor.as_lit() {
+        Some(number) => match subtracted.ceil_coefficients(number) {
+            Some(divisors) => divisors,
+            None => return Dim::atom(atom.clone()),
+        },
+        None => subtracted,
+    };
+    let raised = &numerator + divisor * &divisors;
     match raised.overflows() {
-        true => whole,
-        false => Dim::atom(Atom::Floor(raised, divisor.clone())) - lacking,
+        true => Dim::atom(atom.clone()),
+        false => quotient(raised) - divisors,
     }
 }
 
@@ -131,7 +146,11 @@ struct Printed {
 
 impl Printed {
     fn new(dim: &Dim) -> Printed {
-        let shown = dim.printable();
+        Printed::sum(&dim.printable())
+    }
+
+    /// The text of a size that is in printable form already.
+    fn sum(shown: &Dim) -> Printed {
         let mut pieces = Vec::with_capacity(shown.terms.len());
         pieces.extend(shown.terms.iter().filter(|term| term.coefficient > 0));
         pieces.extend(shown.terms.iter().filter(|term| term.coefficient < 0));
@@ -143,8 +162,10 @@ impl Printed {
         };
         let mut result = Printed::term(first);
         if first.coefficient < 0 {
+            // Unsigned arithmetic has no sign to put in front; a literal below zero is a size nowhere.
+            let sign = if first.monomial.is_one() { "-" } else { "0 - " };
             result = Printed {
-                text: format!("-{}", result.text),
+                text: format!("{sign}{}", result.text),
                 binding: Binding::Sum,
             };
         }
@@ -210,12 +231,12 @@ impl Printed {
                 binding: Binding::Sum,
             },
             Atom::Floor(numerator, divisor) => {
-                let numerator = Printed::new(numerator);
+                let numerator = Printed::sum(numerator);
                 let above = match numerator.binding {
                     Binding::Sum => numerator.operand(),
                     Binding::Tight | Binding::Product | Binding::Quotient => numerator.text,
                 };
-                let text = format!("{above} / {}", Printed::new(divisor).operand());
+                let text = format!("{above} / {}", Printed::sum(divisor).operand());
                 Printed {
                     text,
                     binding: Binding::Quotient,

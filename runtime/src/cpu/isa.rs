@@ -10,7 +10,7 @@
 use std::fmt::{self, Display, Formatter};
 use std::sync::OnceLock;
 
-use thiserror::Error;
+use crate::error::Error;
 
 /// Proof that the CPU has AVX2, FMA, BMI1 and BMI2 (x86-64-v3, Haswell and Zen or later).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -99,7 +99,7 @@ pub enum Isa {
 }
 
 /// An instruction set that was asked for by name and cannot be had.
-#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum IsaError {
     /// No instruction set has this name.
     #[error("`{0}` is no instruction set; choose one of {names}", names = NAMES.join(", "))]
@@ -110,6 +110,12 @@ pub enum IsaError {
         /// The instruction set that was asked for.
         name: &'static str,
     },
+}
+
+impl From<IsaError> for Error {
+    fn from(error: IsaError) -> Self {
+        Error::config(error.to_string()).with_source(error)
+    }
 }
 
 const NAMES: [&str; 4] = ["portable", "avx2", "avx512", "neon"];
@@ -173,7 +179,8 @@ impl Isa {
 ///
 /// Implementations must put `#[inline(always)]` on [`run`](Kernel::run) and on all that it calls: code takes
 /// the instruction set of the function into which it is inlined, and is correct but slow where it is not.
-/// (A closure would not do: it cannot be told to be inlined.)
+/// Closures cannot be told to be inlined, and a large one will not be: use `for` loops around the arithmetic,
+/// never `for_each`, and put dispatch inside the closures that are given to a team, not around them.
 ///
 /// ```
 /// use tapeless_runtime::cpu::isa::{Isa, Kernel};
@@ -267,6 +274,7 @@ mod tests {
             "avx2"
         };
         let error = foreign.parse::<Isa>().unwrap_err();
+        assert_eq!(Error::from(error.clone()).kind(), crate::ErrorKind::Config);
         assert!(
             error
                 .to_string()
@@ -293,10 +301,17 @@ mod tests {
                 /// A loop for each method, as a kernel has it, so that each is vectorised by itself.
                 #[inline(always)]
                 fn run(self) {
-                    let pairs = self.x.iter().zip(self.out);
                     match self.method {
-                        $(stringify!($method) => pairs.for_each(|(x, out)| *out = Real::$method(*x)),)*
-                        _ => pairs.for_each(|(x, out)| *out = Real::pow(*x, 1.25)),
+                         $(stringify!($method) => {
+                            for (x, out) in self.x.iter().zip(self.out) {
+                                *out = Real::$method(*x);
+                            }
+                        })*
+                        _ => {
+                            for (x, out) in self.x.iter().zip(self.out) {
+                                *out = Real::pow(*x, 1.25);
+                            }
+                        }
                     }
                 }
             }

@@ -230,7 +230,7 @@ fn empty_parameters_are_no_problem() {
         Init::EMBEDDING,
     ] {
         for shape in [[0, 5], [5, 0], [0, 0]] {
-            assert_eq!(values(init, &shape), []);
+            assert_eq!(values(init, &shape), [0.0; 0]);
         }
     }
 }
@@ -252,6 +252,8 @@ fn mistakes_are_explained() {
         error.contains("at least two axes [out, in, ...] and got shape [4]"),
         "{error}"
     );
+    let error = Init::LINEAR_WEIGHT.fill(&[4], KEY, &mut [0.0f32; 4]).unwrap_err();
+    assert_eq!(Error::from(error).kind(), ErrorKind::Shape);
     assert!(fill(Init::Orthogonal { gain: 1.0 }, &[4], 4).contains("two axes"));
     for init in [
         Init::Uniform { low: 1.0, high: 0.0 },

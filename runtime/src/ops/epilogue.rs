@@ -32,7 +32,10 @@ pub struct Epilogue {
 
 impl Epilogue {
     /// Nothing to be done.
-    pub const NONE: Self = Self { bias: None, activation: Activation::None };
+    pub const NONE: Self = Self {
+        bias: None,
+        activation: Activation::None,
+    };
 
     /// Asks for the bias, which must have `channels` elements.
     ///
@@ -41,9 +44,16 @@ impl Epilogue {
     pub fn bind<'b, T: Element>(self, bind: &mut Binder<'b, '_>, channels: usize) -> Finish<'b, T> {
         let bias = self.bias.map(|buf| bind.read::<T>(buf));
         if let Some(bias) = bias {
-            assert_eq!(bias.len(), channels, "a bias must have one element for every channel");
+            assert_eq!(
+                bias.len(),
+                channels,
+                "a bias must have one element for every channel"
+            );
         }
-        Finish { bias, activation: self.activation }
+        Finish {
+            bias,
+            activation: self.activation,
+        }
     }
 }
 

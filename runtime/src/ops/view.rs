@@ -29,7 +29,22 @@ impl<const R: usize> View<R> {
             strides[k] = step as isize;
             step *= shape[k];
         }
-        Self { buf, offset: 0, shape, strides }
+        Self {
+            buf,
+            offset: 0,
+            shape,
+            strides,
+        }
+    }
+
+    /// The last two axes swapped.
+    ///
+    /// # Panics
+    /// With fewer than two axes: a mistake of the compiler.
+    pub fn t(mut self) -> Self {
+        self.shape.swap(R - 1, R - 2);
+        self.strides.swap(R - 1, R - 2);
+        self
     }
 
     /// Number of elements, repeated ones counted each time.
@@ -91,7 +106,13 @@ impl<const R: usize> Walk<R> {
         }
         let cols = if n > 0 { axes[n - 1] } else { (1, 0) };
         let rows = if n > 1 { axes[n - 2] } else { (1, 0) };
-        Self { offset: x.offset as isize, outer: axes, n_outer: n.saturating_sub(2), rows, cols }
+        Self {
+            offset: x.offset as isize,
+            outer: axes,
+            n_outer: n.saturating_sub(2),
+            rows,
+            cols,
+        }
     }
 
     /// Where plane number `k` (in row-major order of the outer axes) starts.
@@ -181,7 +202,12 @@ mod tests {
     }
 
     fn buf(len: usize) -> Buf {
-        Buf { place: Place::Arena, offset: 0, len, width: 8 }
+        Buf {
+            place: Place::Arena,
+            offset: 0,
+            len,
+            width: 8,
+        }
     }
 
     fn check<const R: usize>(source: &[i64], x: &View<R>) {
@@ -222,14 +248,35 @@ mod tests {
     #[test]
     fn large_transpositions_are_cut_into_tasks() {
         let source: Vec<i64> = (0..300 * 257).collect();
-        let x = View { buf: buf(0), offset: 0, shape: [257, 300], strides: [1, 257] };
+        let x = View {
+            buf: buf(0),
+            offset: 0,
+            shape: [257, 300],
+            strides: [1, 257],
+        };
         check(&source, &x);
     }
 
     #[test]
     fn a_scalar_and_an_empty_view_are_copied() {
-        check(&[1, 2, 3], &View { buf: buf(3), offset: 2, shape: [], strides: [] });
-        check(&[], &View { buf: buf(0), offset: 0, shape: [3, 0], strides: [1, 1] });
+        check(
+            &[1, 2, 3],
+            &View {
+                buf: buf(3),
+                offset: 2,
+                shape: [],
+                strides: [],
+            },
+        );
+        check(
+            &[],
+            &View {
+                buf: buf(0),
+                offset: 0,
+                shape: [3, 0],
+                strides: [1, 1],
+            },
+        );
     }
 
     #[test]

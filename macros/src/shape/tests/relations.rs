@@ -18,7 +18,7 @@ fn pair() -> impl Strategy<Value = (Dim, Dim)> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(2000))]
+    #![proptest_config(ProptestConfig::with_cases(1000))]
 
     #[test]
     fn comparison_is_sound((a, b) in pair(), values in values()) {
