@@ -63,4 +63,6 @@ ops! {
     reduce::Reduce,
     /// The fused loss of class labels.
     cross_entropy::CrossEntropy + CrossEntropyGrad,
+    /// Elements or channels set to zero at random.
+    dropout::Dropout,
 }

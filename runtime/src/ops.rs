@@ -4,10 +4,13 @@
 //! slices, and computes on them in safe code. What a kernel computes depends on its inputs and sizes alone: work is cut
 //! into tasks by shape, never by the number of threads, so that results have the same bits for any team.
 
+pub mod batch_norm;
 pub mod cross_entropy;
+pub mod dropout;
 pub mod epilogue;
 pub mod matmul;
 pub mod lanes;
+pub mod layer_norm;
 pub mod pointwise;
 #[cfg(test)]
 pub(crate) mod testbed;
