@@ -7,6 +7,7 @@ mod diag;
 mod grad;
 mod ir;
 mod layers;
+mod lower;
 mod model;
 mod ops;
 mod plan;
