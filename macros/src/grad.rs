@@ -12,7 +12,8 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use crate::ir::{
-    Builder, Cotangents, Graph, InputId, Node, NodeId, Origin, Output, OutputKind, ParamId, Phase, Site, Value,
+    Builder, Cotangents, Graph, InputId, Node, NodeId, Origin, Output, OutputKind, ParamId, Phase, Site,
+    Value,
 };
 use crate::ops::leaf::LeafKind;
 
@@ -46,7 +47,12 @@ pub enum Gradient {
 
 /// Appends the gradient of the first result, a float scalar.
 pub fn differentiate(graph: Graph, wanted: &Wanted) -> Gradient {
-    let Some(loss) = graph.outputs.iter().find(|o| o.kind == OutputKind::Result(0)).map(|o| o.value) else {
+    let Some(loss) = graph
+        .outputs
+        .iter()
+        .find(|o| o.kind == OutputKind::Result(0))
+        .map(|o| o.value)
+    else {
         return Gradient::Unreached(None);
     };
     let n_forward = graph.len();
@@ -94,7 +100,9 @@ impl Sweep {
         if !self.active[id.index()] {
             return;
         }
-        let outputs: Vec<Value> = (0..node.types.len()).map(|output| Value { node: id, output }).collect();
+        let outputs: Vec<Value> = (0..node.types.len())
+            .map(|output| Value { node: id, output })
+            .collect();
         let bars: Vec<Option<Value>> = outputs.iter().map(|v| self.bars.remove(v)).collect();
         if bars.iter().all(Option::is_none) {
             return;
@@ -103,13 +111,23 @@ impl Sweep {
             self.gradients.extend(bars[0].map(|value| Output { kind, value }));
             return;
         }
-        self.b.origin = Origin { name: None, ..node.origin.clone() };
-        let site = Site { inputs: &node.inputs, outputs: &outputs };
+        self.b.origin = Origin {
+            name: None,
+            ..node.origin.clone()
+        };
+        let site = Site {
+            inputs: &node.inputs,
+            outputs: &outputs,
+        };
         match node.op.rule().grad(&mut self.b, &site, &bars) {
             Cotangents::Blocked(why) => self.blocked = Some(why),
             Cotangents::Flow(cotangents) => {
                 let rule = node.op.rule().name();
-                assert_eq!(cotangents.len(), node.inputs.len(), "the gradient rule of `{rule}` forgot an operand");
+                assert_eq!(
+                    cotangents.len(),
+                    node.inputs.len(),
+                    "the gradient rule of `{rule}` forgot an operand"
+                );
                 for (input, bar) in node.inputs.iter().zip(cotangents) {
                     if let Some(bar) = bar.filter(|_| self.active[input.node.index()]) {
                         self.accumulate(*input, bar);
@@ -151,7 +169,11 @@ impl Sweep {
         if self.gradients.is_empty() {
             return Gradient::Unreached(self.blocked);
         }
-        assert!(self.b.errors.is_empty(), "a gradient rule made an ill-typed node: {:?}", self.b.errors);
+        assert!(
+            self.b.errors.is_empty(),
+            "a gradient rule made an ill-typed node: {:?}",
+            self.b.errors
+        );
         let mut graph = self.b.graph;
         let mut gradients = self.gradients;
         gradients.sort_by_key(|output| output.kind);
@@ -179,18 +201,26 @@ mod tests {
         let w = leaf(&mut b, LeafKind::Param(ParamId::new(0)));
         let y = f(&mut b, x, w);
         let loss = b.sum(y, &[0, 1]);
-        b.graph.outputs.push(Output { kind: OutputKind::Result(0), value: loss });
+        b.graph.outputs.push(Output {
+            kind: OutputKind::Result(0),
+            value: loss,
+        });
         b.graph
     }
 
     fn wanted() -> Wanted {
-        Wanted { params: vec![ParamId::new(0)], inputs: Vec::new() }
+        Wanted {
+            params: vec![ParamId::new(0)],
+            inputs: Vec::new(),
+        }
     }
 
     #[test]
     fn a_value_used_twice_sums_its_cotangents() {
         let graph = loss_of(|b, _, w| b.mul(w, w));
-        let Gradient::Joint(joint) = differentiate(graph, &wanted()) else { panic!("a gradient exists") };
+        let Gradient::Joint(joint) = differentiate(graph, &wanted()) else {
+            panic!("a gradient exists")
+        };
         verify(&joint).unwrap();
         let text = joint.to_string();
         assert!(text.contains("gradient of param0"), "{text}");
@@ -203,7 +233,9 @@ mod tests {
             let y = b.pointwise("exp", &[x]);
             b.add(y, w)
         });
-        let Gradient::Joint(joint) = differentiate(graph, &wanted()) else { panic!("a gradient exists") };
+        let Gradient::Joint(joint) = differentiate(graph, &wanted()) else {
+            panic!("a gradient exists")
+        };
         let mut backward = joint.iter().filter(|(_, n)| n.phase == Phase::Backward);
         assert!(backward.all(|(_, n)| n.op.rule().name() != "mul"), "{joint}");
     }
@@ -211,6 +243,9 @@ mod tests {
     #[test]
     fn a_loss_without_parameters_has_no_gradient() {
         let graph = loss_of(|b, x, _| b.pointwise("exp", &[x]));
-        assert!(matches!(differentiate(graph, &wanted()), Gradient::Unreached(None)));
+        assert!(matches!(
+            differentiate(graph, &wanted()),
+            Gradient::Unreached(None)
+        ));
     }
 }

@@ -44,7 +44,9 @@ pub use build::{Builder, Mode};
 pub use graph::{Graph, Node, Origin, Output, OutputKind, Phase};
 pub use id::{InputId, NodeId, ParamId, StateId, Value};
 pub use layout::{Layout, ViewMap};
-pub use rule::{Body, Call, CallArg, Constraints, Cotangents, Kernel, Rule, Sample, SampleGradient, ShapeError, Site};
+pub use rule::{
+    Body, Call, CallArg, Constraints, Cotangents, Kernel, Rule, Sample, SampleGradient, ShapeError, Site,
+};
 pub use scalar::Scalar;
 pub use surface::{Args, Flag, Form, Operand, Surface};
 pub use ty::{DType, Type};

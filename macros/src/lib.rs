@@ -4,14 +4,16 @@
 
 mod ast;
 mod diag;
+mod emit;
+mod fuse;
 mod grad;
 mod ir;
 mod layers;
 mod lower;
+mod memory;
 mod model;
 mod ops;
+mod parse;
 mod plan;
 mod shape;
 mod simplify;
-#[allow(dead_code, reason = "its readers are the stages after parse")]
-mod parse;

@@ -29,17 +29,30 @@ enum Rewrite {
 type RewriteRule = fn(&Graph, &Op, &[Value], &Type) -> Option<Rewrite>;
 
 /// The rewrites, tried in order.
-const RULES: &[RewriteRule] = &[view_of_fill, view_of_view, view_that_changes_nothing, neutral_element, double_negation];
+const RULES: &[RewriteRule] = &[
+    view_of_fill,
+    view_of_view,
+    view_that_changes_nothing,
+    neutral_element,
+    double_negation,
+];
 
 fn rewrite(graph: &Graph) -> Graph {
     let mut out = Graph::default();
     let mut copied: Vec<Vec<Value>> = Vec::with_capacity(graph.len());
     let mut known: HashMap<(&'static str, Vec<Value>), Vec<NodeId>> = HashMap::new();
     for (_, node) in graph.iter() {
-        let inputs: Vec<Value> = node.inputs.iter().map(|v| copied[v.node.index()][v.output]).collect();
+        let inputs: Vec<Value> = node
+            .inputs
+            .iter()
+            .map(|v| copied[v.node.index()][v.output])
+            .collect();
         copied.push(place(&mut out, &mut known, node, node.op.clone(), inputs));
     }
-    let moved = |o: &Output| Output { value: copied[o.value.node.index()][o.value.output], ..*o };
+    let moved = |o: &Output| Output {
+        value: copied[o.value.node.index()][o.value.output],
+        ..*o
+    };
     out.outputs = graph.outputs.iter().map(moved).collect();
     out
 }
@@ -53,7 +66,10 @@ fn place(
     inputs: Vec<Value>,
 ) -> Vec<Value> {
     if node.types.len() == 1 && node.regions.is_empty() {
-        match RULES.iter().find_map(|rule| rule(out, &op, &inputs, &node.types[0])) {
+        match RULES
+            .iter()
+            .find_map(|rule| rule(out, &op, &inputs, &node.types[0]))
+        {
             Some(Rewrite::Same(value)) => {
                 inherit_name(out, value, node);
                 return vec![value];
@@ -62,12 +78,23 @@ fn place(
             None => {}
         }
     }
-    let results = |id: NodeId| (0..node.types.len()).map(|output| Value { node: id, output }).collect();
+    let results = |id: NodeId| {
+        (0..node.types.len())
+            .map(|output| Value { node: id, output })
+            .collect()
+    };
     let candidates = known.entry((op.rule().name(), inputs.clone())).or_default();
-    if let Some(&twin) = candidates.iter().find(|&&id| out.node(id).op == op && out.node(id).types == node.types) {
+    if let Some(&twin) = candidates
+        .iter()
+        .find(|&&id| out.node(id).op == op && out.node(id).types == node.types)
+    {
         return results(twin);
     }
-    let id = out.append(Node { op, inputs, ..node.clone() });
+    let id = out.append(Node {
+        op,
+        inputs,
+        ..node.clone()
+    });
     candidates.push(id);
     results(id)
 }
@@ -100,7 +127,14 @@ fn view_of_fill(graph: &Graph, op: &Op, inputs: &[Value], ty: &Type) -> Option<R
     let Op::View(_) = op else { return None };
     let fill = as_fill(graph, inputs[0])?;
     let value = fill.value.clone();
-    Some(Rewrite::Instead(Fill { value, ty: ty.clone() }.into(), Vec::new()))
+    Some(Rewrite::Instead(
+        Fill {
+            value,
+            ty: ty.clone(),
+        }
+        .into(),
+        Vec::new(),
+    ))
 }
 
 /// Two reshapes, two permutations or two broadcasts are one.
@@ -175,10 +209,20 @@ fn remove_dead(graph: &Graph) -> Graph {
     for (id, node) in graph.iter() {
         moved.push(live[id.index()].then(|| {
             let inputs = node.inputs.iter().map(|v| follow(&moved, *v)).collect();
-            out.append(Node { inputs, ..node.clone() })
+            out.append(Node {
+                inputs,
+                ..node.clone()
+            })
         }));
     }
-    out.outputs = graph.outputs.iter().map(|o| Output { value: follow(&moved, o.value), ..*o }).collect();
+    out.outputs = graph
+        .outputs
+        .iter()
+        .map(|o| Output {
+            value: follow(&moved, o.value),
+            ..*o
+        })
+        .collect();
     out
 }
 
@@ -193,9 +237,18 @@ mod tests {
     fn simplified(f: impl FnOnce(&mut Builder, Value) -> Value) -> String {
         let mut b = Builder::new(Origin::root(SourceSpan::call_site()), Mode::Train);
         let ty = Type::float(vec![Dim::dynamic("B"), Dim::lit(3)]);
-        let x = b.push(Leaf { kind: LeafKind::Input(InputId::new(0)), ty }, &[]);
+        let x = b.push(
+            Leaf {
+                kind: LeafKind::Input(InputId::new(0)),
+                ty,
+            },
+            &[],
+        );
         let y = f(&mut b, x);
-        b.graph.outputs.push(Output { kind: OutputKind::Result(0), value: y });
+        b.graph.outputs.push(Output {
+            kind: OutputKind::Result(0),
+            value: y,
+        });
         let graph = simplify(&b.graph);
         verify(&graph).unwrap();
         graph.to_string()
@@ -231,7 +284,13 @@ mod tests {
     #[test]
     fn a_broadcast_constant_is_a_constant() {
         let text = simplified(|b, x| {
-            let one = b.push(Fill { value: 2.0.into(), ty: Type::scalar() }, &[]);
+            let one = b.push(
+                Fill {
+                    value: 2.0.into(),
+                    ty: Type::scalar(),
+                },
+                &[],
+            );
             let shape = b.shape(x);
             let spread = b.expand(one, &shape);
             b.mul(x, spread)

@@ -34,13 +34,23 @@ impl Storage {
     /// `bytes` zero bytes.
     pub fn zeroed(bytes: usize) -> Self {
         if bytes == 0 {
-            return Self { start: NonNull::dangling(), bytes };
+            return Self {
+                start: NonNull::dangling(),
+                bytes,
+            };
         }
-        let layout = Self::layout(bytes);
+        Self::try_zeroed(bytes).unwrap_or_else(|| handle_alloc_error(Self::layout(bytes)))
+    }
+
+    /// `bytes` zero bytes, or `None` if the system does not have them.
+    pub fn try_zeroed(bytes: usize) -> Option<Self> {
+        if bytes == 0 {
+            return Some(Self::zeroed(0));
+        }
+        let layout = Layout::from_size_align(bytes, ALIGN).ok()?;
         // SAFETY: the layout has a size above zero.
-        let start = unsafe { alloc_zeroed(layout) };
-        let start = NonNull::new(start).unwrap_or_else(|| handle_alloc_error(layout));
-        Self { start, bytes }
+        let start = NonNull::new(unsafe { alloc_zeroed(layout) })?;
+        Some(Self { start, bytes })
     }
 
     fn layout(bytes: usize) -> Layout {
@@ -66,17 +76,31 @@ impl Storage {
     }
 
     fn pointer(&self) -> *mut u8 {
-        if self.bytes == 0 { std::ptr::without_provenance_mut(ALIGN) } else { self.start.as_ptr() }
+        if self.bytes == 0 {
+            std::ptr::without_provenance_mut(ALIGN)
+        } else {
+            self.start.as_ptr()
+        }
     }
 
     /// The bytes as a place that may only be read.
     pub fn region(&self) -> Region<'_> {
-        Region { start: self.pointer(), bytes: self.bytes, access: Access::Read, lifetime: PhantomData }
+        Region {
+            start: self.pointer(),
+            bytes: self.bytes,
+            access: Access::Read,
+            lifetime: PhantomData,
+        }
     }
 
     /// The bytes as a place that may be written.
     pub fn region_mut(&mut self) -> Region<'_> {
-        Region { start: self.pointer(), bytes: self.bytes, access: Access::Write, lifetime: PhantomData }
+        Region {
+            start: self.pointer(),
+            bytes: self.bytes,
+            access: Access::Write,
+            lifetime: PhantomData,
+        }
     }
 }
 
@@ -128,13 +152,23 @@ impl<'a> Region<'a> {
     /// No memory.
     pub fn empty() -> Self {
         let start = std::ptr::without_provenance_mut(ALIGN);
-        Self { start, bytes: 0, access: Access::Read, lifetime: PhantomData }
+        Self {
+            start,
+            bytes: 0,
+            access: Access::Read,
+            lifetime: PhantomData,
+        }
     }
 
     /// A slice of the caller's, to be read.
     pub fn of_slice<T: Element>(slice: &'a [T]) -> Self {
         let start = slice.as_ptr().cast_mut().cast::<u8>();
-        Self { start, bytes: size_of_val(slice), access: Access::Read, lifetime: PhantomData }
+        Self {
+            start,
+            bytes: size_of_val(slice),
+            access: Access::Read,
+            lifetime: PhantomData,
+        }
     }
 
     /// `len` elements from byte `offset` on.
@@ -147,7 +181,9 @@ impl<'a> Region<'a> {
 
     /// The address of `len` elements at byte `offset`, inside the region and aligned.
     fn check<T: Element>(&self, offset: usize, len: usize) -> *mut T {
-        let end = len.checked_mul(size_of::<T>()).and_then(|bytes| bytes.checked_add(offset));
+        let end = len
+            .checked_mul(size_of::<T>())
+            .and_then(|bytes| bytes.checked_add(offset));
         assert!(
             end.is_some_and(|end| end <= self.bytes),
             "a buffer of {len} x {} bytes at {offset} leaves its place of {} bytes",
@@ -155,7 +191,10 @@ impl<'a> Region<'a> {
             self.bytes
         );
         let start = self.start.wrapping_add(offset);
-        assert!(start.addr().is_multiple_of(align_of::<T>()), "a buffer at byte {offset} is not aligned");
+        assert!(
+            start.addr().is_multiple_of(align_of::<T>()),
+            "a buffer at byte {offset} is not aligned"
+        );
         start.cast()
     }
 }
@@ -193,8 +232,17 @@ pub struct Buf {
 impl Buf {
     /// `len` elements from element `start` on.
     pub fn at(self, start: usize, len: usize) -> Self {
-        assert!(start + len <= self.len, "{start}..{} leaves a buffer of {} elements", start + len, self.len);
-        Self { offset: self.offset + start * self.width, len, ..self }
+        assert!(
+            start + len <= self.len,
+            "{start}..{} leaves a buffer of {} elements",
+            start + len,
+            self.len
+        );
+        Self {
+            offset: self.offset + start * self.width,
+            len,
+            ..self
+        }
     }
 }
 
@@ -231,7 +279,15 @@ impl<'a> Memory<'a> {
 
     /// Starts binding the buffers of one kernel; the slices live as long as the borrow.
     pub fn bind(&mut self) -> Binder<'_, 'a> {
-        Binder { memory: self, bound: [Bound { start: 0, end: 0, access: Access::Read }; MAX_BOUND], n_bound: 0 }
+        Binder {
+            memory: self,
+            bound: [Bound {
+                start: 0,
+                end: 0,
+                access: Access::Read,
+            }; MAX_BOUND],
+            n_bound: 0,
+        }
     }
 }
 
@@ -266,18 +322,36 @@ impl<'b> Binder<'b, '_> {
     }
 
     fn claim<T: Element>(&mut self, buf: Buf, access: Access) -> *mut T {
-        assert_eq!(buf.width, size_of::<T>(), "a buffer of another element width was asked for: {buf:?}");
+        assert_eq!(
+            buf.width,
+            size_of::<T>(),
+            "a buffer of another element width was asked for: {buf:?}"
+        );
         let region = self.memory.region(buf.place);
-        assert!(access == Access::Read || region.access == Access::Write, "{:?} may not be written", buf.place);
+        assert!(
+            access == Access::Read || region.access == Access::Write,
+            "{:?} may not be written",
+            buf.place
+        );
         let start = region.check::<T>(buf.offset, buf.len);
         if buf.len > 0 {
-            let range = Bound { start: start.addr(), end: start.addr() + buf.len * size_of::<T>(), access };
+            let range = Bound {
+                start: start.addr(),
+                end: start.addr() + buf.len * size_of::<T>(),
+                access,
+            };
             for other in &self.bound[..self.n_bound] {
                 let overlap = range.start < other.end && other.start < range.end;
                 let exclusive = access == Access::Write || other.access == Access::Write;
-                assert!(!(overlap && exclusive), "two buffers of one kernel overlap: {buf:?}");
+                assert!(
+                    !(overlap && exclusive),
+                    "two buffers of one kernel overlap: {buf:?}"
+                );
             }
-            assert!(self.n_bound < MAX_BOUND, "a kernel binds more than {MAX_BOUND} buffers");
+            assert!(
+                self.n_bound < MAX_BOUND,
+                "a kernel binds more than {MAX_BOUND} buffers"
+            );
             self.bound[self.n_bound] = range;
             self.n_bound += 1;
         }
@@ -290,7 +364,12 @@ mod tests {
     use super::*;
 
     fn buf(offset: usize, len: usize) -> Buf {
-        Buf { place: Place::Arena, offset, len, width: 4 }
+        Buf {
+            place: Place::Arena,
+            offset,
+            len,
+            width: 4,
+        }
     }
 
     fn with_memory(f: impl FnOnce(&mut Memory<'_>)) {
@@ -310,7 +389,11 @@ mod tests {
         with_memory(|memory| {
             memory.bind().write::<f32>(buf(0, 4)).fill(2.0);
             let mut bind = memory.bind();
-            let (x, again, y) = (bind.read::<f32>(buf(0, 4)), bind.read::<f32>(buf(0, 4)), bind.write::<f32>(buf(64, 4)));
+            let (x, again, y) = (
+                bind.read::<f32>(buf(0, 4)),
+                bind.read::<f32>(buf(0, 4)),
+                bind.write::<f32>(buf(64, 4)),
+            );
             y.copy_from_slice(x);
             assert_eq!(again, y);
         });
@@ -338,7 +421,10 @@ mod tests {
     #[should_panic(expected = "may not be written")]
     fn parameters_are_read_only() {
         with_memory(|memory| {
-            memory.bind().write::<f32>(Buf { place: Place::Param, ..buf(0, 0) });
+            memory.bind().write::<f32>(Buf {
+                place: Place::Param,
+                ..buf(0, 0)
+            });
         });
     }
 

@@ -59,7 +59,12 @@ impl<'a> Cx<'a> {
     }
 
     fn buf(&self, place: Place, offset: usize, dtype: Dtype, len: usize) -> Buf {
-        Buf { place, offset, len, width: dtype.width(self.env.precision) }
+        Buf {
+            place,
+            offset,
+            len,
+            width: dtype.width(self.env.precision),
+        }
     }
 
     /// A slot of the workspace.

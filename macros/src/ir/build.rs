@@ -4,8 +4,8 @@
 //! ones that gradient rules and layers of every family need.
 
 use super::{
-    Constraints, DType, Graph, Node, NodeId, Origin, Output, OutputKind, Phase, Scalar, ShapeError, StateId, Type, Value,
-    ViewMap,
+    Constraints, DType, Graph, Node, NodeId, Origin, Output, OutputKind, Phase, Scalar, ShapeError, StateId,
+    Type, Value, ViewMap,
 };
 use crate::diag::SourceSpan;
 use crate::ops::fill::Fill;
@@ -47,25 +47,41 @@ pub struct Builder {
 impl Builder {
     /// An empty graph.
     pub fn new(origin: Origin, mode: Mode) -> Self {
-        Self { mode, ..Self::over(Graph::default(), origin, Phase::Forward) }
+        Self {
+            mode,
+            ..Self::over(Graph::default(), origin, Phase::Forward)
+        }
     }
 
     /// Goes on with a graph in the given phase.
     pub fn over(graph: Graph, origin: Origin, phase: Phase) -> Self {
         let constraints = Constraints::default();
-        Self { graph, origin, phase, mode: Mode::Train, constraints, errors: Vec::new(), n_streams: 0 }
+        Self {
+            graph,
+            origin,
+            phase,
+            mode: Mode::Train,
+            constraints,
+            errors: Vec::new(),
+            n_streams: 0,
+        }
     }
 
     /// The key of a new random stream: a hash (FNV-1a) of the layer's path and of how many streams came before.
     pub fn stream(&mut self) -> u64 {
         self.n_streams += 1;
         let bytes = self.origin.scope.bytes().chain(self.n_streams.to_le_bytes());
-        bytes.fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
+        bytes.fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
+            (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+        })
     }
 
     /// Declares the new value of a carried tensor.
     pub fn update_state(&mut self, id: StateId, value: Value) {
-        self.graph.outputs.push(Output { kind: OutputKind::State(id), value });
+        self.graph.outputs.push(Output {
+            kind: OutputKind::State(id),
+            value,
+        });
     }
 
     /// Appends a node with one result.
@@ -77,7 +93,10 @@ impl Builder {
     pub fn push_many<const N: usize>(&mut self, op: impl Into<Op>, inputs: &[Value]) -> [Value; N] {
         let node = self.node(op.into(), inputs);
         let is_poison = self.graph.node(node).types.len() != N;
-        std::array::from_fn(|output| Value { node, output: if is_poison { 0 } else { output } })
+        std::array::from_fn(|output| Value {
+            node,
+            output: if is_poison { 0 } else { output },
+        })
     }
 
     /// Records an error at the current origin and yields a poison value.
@@ -88,7 +107,10 @@ impl Builder {
 
     /// A value that stands for the result of a mistake reported before.
     pub fn poison(&mut self) -> Value {
-        let leaf = Leaf { kind: LeafKind::Poison, ty: Type::scalar() };
+        let leaf = Leaf {
+            kind: LeafKind::Poison,
+            ty: Type::scalar(),
+        };
         Value::first(self.append(leaf.into(), &[], vec![Type::scalar()]))
     }
 
@@ -135,7 +157,13 @@ impl Builder {
     /// A tensor of one number in the shape of `like`.
     pub fn fill_like(&mut self, like: Value, value: impl Into<Scalar>) -> Value {
         let ty = self.ty(like).with_dtype(DType::Float);
-        self.push(Fill { value: value.into(), ty }, &[])
+        self.push(
+            Fill {
+                value: value.into(),
+                ty,
+            },
+            &[],
+        )
     }
 
     /// A row of the pointwise table applied to operands of one shape.
@@ -191,7 +219,11 @@ impl Builder {
 
     /// The same elements under another shape of as many elements.
     pub fn reshape(&mut self, x: Value, shape: Vec<Dim>) -> Value {
-        if self.ty(x).shape == shape { x } else { self.push(View(ViewMap::Reshape(shape)), &[x]) }
+        if self.ty(x).shape == shape {
+            x
+        } else {
+            self.push(View(ViewMap::Reshape(shape)), &[x])
+        }
     }
 
     /// Axis `k` of the result is axis `perm[k]` of `x`.
@@ -213,13 +245,19 @@ impl Builder {
 
     /// Broadcasts to `shape`: axes are added in front, axes of size 1 repeated.
     pub fn expand(&mut self, x: Value, shape: &[Dim]) -> Value {
-        if self.ty(x).shape == shape { x } else { self.push(View(ViewMap::Expand(shape.to_vec())), &[x]) }
+        if self.ty(x).shape == shape {
+            x
+        } else {
+            self.push(View(ViewMap::Expand(shape.to_vec())), &[x])
+        }
     }
 
     /// Broadcasts `x`, whose axes are those of `shape` except `axes`, over those axes: the inverse of reducing.
     pub fn expand_axes(&mut self, x: Value, axes: &[usize], shape: &[Dim]) -> Value {
         let kept = shape.iter().enumerate();
-        let unit = kept.map(|(k, n)| if axes.contains(&k) { Dim::one() } else { n.clone() }).collect();
+        let unit = kept
+            .map(|(k, n)| if axes.contains(&k) { Dim::one() } else { n.clone() })
+            .collect();
         let x = self.reshape(x, unit);
         self.expand(x, shape)
     }
@@ -235,15 +273,22 @@ impl Builder {
         if axes.is_empty() {
             return x;
         }
-        self.push(Reduce { kind: ReduceKind::Sum, axes: axes.to_vec() }, &[x])
+        self.push(
+            Reduce {
+                kind: ReduceKind::Sum,
+                axes: axes.to_vec(),
+            },
+            &[x],
+        )
     }
 
     /// Sums what a broadcast from `shape` repeated: the transpose of [`Self::expand`].
     pub fn sum_to(&mut self, x: Value, shape: &[Dim]) -> Value {
         let from = self.shape(x);
         let added = from.len() - shape.len();
-        let axes: Vec<usize> =
-            (0..from.len()).filter(|&k| k < added || (shape[k - added].is_one() && !from[k].is_one())).collect();
+        let axes: Vec<usize> = (0..from.len())
+            .filter(|&k| k < added || (shape[k - added].is_one() && !from[k].is_one()))
+            .collect();
         let summed = self.sum(x, &axes);
         self.reshape(summed, shape.to_vec())
     }

@@ -30,7 +30,11 @@ pub struct Origin {
 impl Origin {
     /// The origin of what the function body itself computes.
     pub fn root(span: SourceSpan) -> Self {
-        Self { scope: "".into(), name: None, span }
+        Self {
+            scope: "".into(),
+            name: None,
+            span,
+        }
     }
 }
 
@@ -57,6 +61,16 @@ impl Node {
         match &self.op {
             Op::Leaf(leaf) => Some(leaf.kind),
             _ => None,
+        }
+    }
+
+    /// The name in a trace: layer path and the user's name.
+    pub fn trace_name(&self) -> Rc<str> {
+        match (&self.origin.name, &*self.origin.scope) {
+            (Some(name), "") => name.clone(),
+            (Some(name), scope) => format!("{scope}.{name}").into(),
+            (None, "") => self.op.rule().name().into(),
+            (None, scope) => format!("{scope}.{}", self.op.rule().name()).into(),
         }
     }
 
@@ -124,7 +138,10 @@ impl Graph {
 
     /// All nodes, in evaluation order.
     pub fn iter(&self) -> impl DoubleEndedIterator<Item = (NodeId, &Node)> + ExactSizeIterator {
-        self.nodes.iter().enumerate().map(|(k, node)| (NodeId::new(k), node))
+        self.nodes
+            .iter()
+            .enumerate()
+            .map(|(k, node)| (NodeId::new(k), node))
     }
 
     /// Number of nodes.

@@ -55,6 +55,10 @@ impl Value {
 
 impl std::fmt::Display for Value {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        if self.output == 0 { write!(f, "{}", self.node) } else { write!(f, "{}.{}", self.node, self.output) }
+        if self.output == 0 {
+            write!(f, "{}", self.node)
+        } else {
+            write!(f, "{}.{}", self.node, self.output)
+        }
     }
 }

@@ -38,13 +38,21 @@ pub enum ViewMap {
 impl Layout {
     /// A whole buffer, row-major.
     pub fn contiguous(shape: &[Dim]) -> Self {
-        Self { shape: shape.to_vec(), strides: shape::row_major_strides(shape), offset: Dim::zero() }
+        Self {
+            shape: shape.to_vec(),
+            strides: shape::row_major_strides(shape),
+            offset: Dim::zero(),
+        }
     }
 
     /// True where the elements lie row-major without gaps (wherever they start).
     pub fn is_contiguous(&self) -> bool {
         let dense = shape::row_major_strides(&self.shape);
-        self.shape.iter().zip(&self.strides).zip(&dense).all(|((n, s), d)| n.is_one() || s == d)
+        self.shape
+            .iter()
+            .zip(&self.strides)
+            .zip(&dense)
+            .all(|((n, s), d)| n.is_one() || s == d)
     }
 
     /// True for a whole buffer read row-major from its start.
@@ -63,10 +71,18 @@ impl Layout {
             }),
             ViewMap::Expand(shape) => Some(self.expand(shape)),
             ViewMap::Slice { starts, steps, sizes } => {
-                let moved = starts.iter().zip(&self.strides).map(|(start, stride)| start * stride);
+                let moved = starts
+                    .iter()
+                    .zip(&self.strides)
+                    .map(|(start, stride)| start * stride);
                 Some(Self {
                     shape: sizes.clone(),
-                    strides: self.strides.iter().zip(steps).map(|(s, &k)| s * k as i64).collect(),
+                    strides: self
+                        .strides
+                        .iter()
+                        .zip(steps)
+                        .map(|(s, &k)| s * k as i64)
+                        .collect(),
                     offset: moved.fold(self.offset.clone(), |sum, d| sum + d),
                 })
             }
@@ -84,17 +100,27 @@ impl Layout {
 
     fn expand(&self, shape: &[Dim]) -> Self {
         let added = shape.len() - self.shape.len();
-        let strides = shape.iter().enumerate().map(|(k, size)| match k.checked_sub(added) {
-            Some(own) if self.shape[own] == *size => self.strides[own].clone(),
-            _ => Dim::zero(),
-        });
-        Self { shape: shape.to_vec(), strides: strides.collect(), offset: self.offset.clone() }
+        let strides = shape
+            .iter()
+            .enumerate()
+            .map(|(k, size)| match k.checked_sub(added) {
+                Some(own) if self.shape[own] == *size => self.strides[own].clone(),
+                _ => Dim::zero(),
+            });
+        Self {
+            shape: shape.to_vec(),
+            strides: strides.collect(),
+            offset: self.offset.clone(),
+        }
     }
 
     /// Axes of size 1 may come and go in any layout; everything else needs contiguous elements.
     fn reshape(&self, shape: &[Dim]) -> Option<Self> {
         if self.is_contiguous() {
-            return Some(Self { offset: self.offset.clone(), ..Self::contiguous(shape) });
+            return Some(Self {
+                offset: self.offset.clone(),
+                ..Self::contiguous(shape)
+            });
         }
         let mut own = self.shape.iter().zip(&self.strides).filter(|(n, _)| !n.is_one());
         let mut strides = Vec::with_capacity(shape.len());
@@ -109,7 +135,11 @@ impl Layout {
                 strides.push(stride.clone());
             }
         }
-        own.next().is_none().then(|| Self { shape: shape.to_vec(), strides, offset: self.offset.clone() })
+        own.next().is_none().then(|| Self {
+            shape: shape.to_vec(),
+            strides,
+            offset: self.offset.clone(),
+        })
     }
 }
 
@@ -131,7 +161,9 @@ mod tests {
 
     #[test]
     fn a_transposed_matrix_cannot_be_flattened_in_place_but_takes_unit_axes() {
-        let t = Layout::contiguous(&dims(&[2, 3])).apply(&ViewMap::Permute(vec![1, 0])).unwrap();
+        let t = Layout::contiguous(&dims(&[2, 3]))
+            .apply(&ViewMap::Permute(vec![1, 0]))
+            .unwrap();
         assert_eq!(t.apply(&ViewMap::Reshape(dims(&[6]))), None);
         let unit = t.apply(&ViewMap::Reshape(dims(&[3, 1, 2]))).unwrap();
         assert_eq!(unit.strides, [Dim::lit(1), Dim::zero(), Dim::lit(3)]);
@@ -148,7 +180,11 @@ mod tests {
     #[test]
     fn the_first_rows_of_a_matrix_are_contiguous() {
         let x = Layout::contiguous(&dims(&[4, 3]));
-        let rows = ViewMap::Slice { starts: dims(&[1, 0]), steps: vec![1, 1], sizes: dims(&[2, 3]) };
+        let rows = ViewMap::Slice {
+            starts: dims(&[1, 0]),
+            steps: vec![1, 1],
+            sizes: dims(&[2, 3]),
+        };
         let rows = x.apply(&rows).unwrap();
         assert!(rows.is_contiguous() && !rows.is_whole());
         assert_eq!(rows.offset.as_lit(), Some(3));

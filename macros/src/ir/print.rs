@@ -26,7 +26,12 @@ impl Graph {
             for (k, input) in node.inputs.iter().enumerate() {
                 write!(f, "{}{input}", if k == 0 { "(" } else { ", " })?;
             }
-            writeln!(f, "{}{}", if node.inputs.is_empty() { "" } else { ")" }, Label(node))?;
+            writeln!(
+                f,
+                "{}{}",
+                if node.inputs.is_empty() { "" } else { ")" },
+                Label(node)
+            )?;
             for region in &node.regions {
                 region.print(f, &format!("{indent}    "))?;
             }
@@ -45,7 +50,11 @@ impl fmt::Display for Applied<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let rule = self.0.op.rule();
         let attributes = rule.attributes();
-        if attributes.is_empty() { f.write_str(rule.name()) } else { write!(f, "{}[{attributes}]", rule.name()) }
+        if attributes.is_empty() {
+            f.write_str(rule.name())
+        } else {
+            write!(f, "{}[{attributes}]", rule.name())
+        }
     }
 }
 

@@ -169,7 +169,10 @@ pub struct ShapeError {
 impl ShapeError {
     /// An error without advice.
     pub fn new(message: impl Into<String>) -> Self {
-        Self { message: message.into(), help: None }
+        Self {
+            message: message.into(),
+            help: None,
+        }
     }
 
     /// Adds advice.

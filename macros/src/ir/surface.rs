@@ -135,7 +135,9 @@ impl Args {
             None => Ok(None),
             Some(dim) => match dim.as_lit() {
                 Some(n) => Ok(Some(n)),
-                None => Err(ShapeError::new(format!("`{name}` must be a literal, found `{dim}`"))),
+                None => Err(ShapeError::new(format!(
+                    "`{name}` must be a literal, found `{dim}`"
+                ))),
             },
         }
     }
@@ -160,7 +162,11 @@ impl Args {
         match self.take(usize::MAX, name) {
             None => Ok(default),
             Some(Operand::Scalar(scalar)) if scalar.as_lit().is_some() => {
-                Ok(if scalar.as_lit() == Some(0.0) { Flag::No } else { Flag::Yes })
+                Ok(if scalar.as_lit() == Some(0.0) {
+                    Flag::No
+                } else {
+                    Flag::Yes
+                })
             }
             other => Err(self.wrong(name, "`true` or `false`", other.as_ref())),
         }
@@ -179,9 +185,10 @@ impl Args {
     pub fn axes_or_all(&mut self, name: &str, rank: usize) -> Result<Vec<usize>, ShapeError> {
         let mut axes = match self.take(usize::MAX, name) {
             None => return Ok((0..rank).collect()),
-            Some(Operand::Tuple(items)) => {
-                items.iter().map(|item| normal_axis(Some(item), rank)).collect::<Result<Vec<_>, _>>()?
-            }
+            Some(Operand::Tuple(items)) => items
+                .iter()
+                .map(|item| normal_axis(Some(item), rank))
+                .collect::<Result<Vec<_>, _>>()?,
             one => vec![normal_axis(one.as_ref(), rank)?],
         };
         axes.sort_unstable();
@@ -238,12 +245,16 @@ fn normal_axis(operand: Option<&Operand>, rank: usize) -> Result<usize, ShapeErr
         return Err(ShapeError::new("an axis is a whole number"));
     };
     let Some(axis) = dim.as_lit() else {
-        return Err(ShapeError::new(format!("an axis must be a literal, found `{dim}`")));
+        return Err(ShapeError::new(format!(
+            "an axis must be a literal, found `{dim}`"
+        )));
     };
     let wrapped = if axis < 0 { axis + rank as i64 } else { axis };
     match usize::try_from(wrapped) {
         Ok(k) if k < rank => Ok(k),
-        _ => Err(ShapeError::new(format!("axis {axis} of a tensor with {rank} axes"))),
+        _ => Err(ShapeError::new(format!(
+            "axis {axis} of a tensor with {rank} axes"
+        ))),
     }
 }
 
@@ -268,7 +279,10 @@ impl Builder {
     fn expand_checked(&mut self, x: Value, shape: &[Dim]) -> Value {
         let own = self.shape(x);
         let is_broadcast = own.len() != shape.len()
-            || own.iter().zip(shape).any(|(from, to)| from.is_one() && !to.is_one());
+            || own
+                .iter()
+                .zip(shape)
+                .any(|(from, to)| from.is_one() && !to.is_one());
         if is_broadcast { self.expand(x, shape) } else { x }
     }
 
@@ -278,16 +292,30 @@ impl Builder {
             Operand::Tensor(value) => Ok(*value),
             Operand::Size(dim) if self.ty(like).dtype == DType::Int => {
                 let ty = self.ty(like).clone();
-                Ok(self.push(crate::ops::fill::Fill { value: Scalar::dim(dim), ty }, &[]))
+                Ok(self.push(
+                    crate::ops::fill::Fill {
+                        value: Scalar::dim(dim),
+                        ty,
+                    },
+                    &[],
+                ))
             }
             Operand::Size(dim) => Ok(self.fill_like(like, Scalar::dim(dim))),
             Operand::Scalar(scalar) => Ok(self.fill_like(like, scalar.clone())),
-            other => Err(ShapeError::new(format!("expected a tensor or a number, found {}", other.describe()))),
+            other => Err(ShapeError::new(format!(
+                "expected a tensor or a number, found {}",
+                other.describe()
+            ))),
         }
     }
 }
 
 fn mismatch(a: &[Dim], b: &[Dim]) -> ShapeError {
-    let message = format!("the shapes {} and {} do not fit together", shape::display(a), shape::display(b));
-    ShapeError::new(message).help("axes are compared from the last one on; they are equal, or one of them is 1")
+    let message = format!(
+        "the shapes {} and {} do not fit together",
+        shape::display(a),
+        shape::display(b)
+    );
+    ShapeError::new(message)
+        .help("axes are compared from the last one on; they are equal, or one of them is 1")
 }

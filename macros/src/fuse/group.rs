@@ -1,0 +1,311 @@
+//! Pointwise groups: operations over one shape that run as a single pass over memory.
+//!
+//! Nodes are visited last to first. A node joins the group of a node that reads it, if the two have one shape and one
+//! phase and if nothing outside the group lies on a path from the one to the other (the group could then not run in one
+//! piece). Constant tensors belong to no group: they are literals inside each.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
+
+use crate::ir::{Body, Graph, Kernel as OpKernel, Node, NodeId, Scalar, Type, Value};
+use crate::ops::Op;
+use crate::plan::{Group, Kernel, Line, LineCode, Operand, Task, Written};
+use crate::shape::Dim;
+
+use super::epilogue::Epilogues;
+use super::reads::Reads;
+
+/// The most stored operands and results of one group.
+const MAX_BUFFERS: usize = 16;
+
+/// A partition of the pointwise nodes.
+pub(super) struct Groups {
+    members: Vec<BTreeSet<NodeId>>,
+}
+
+impl Groups {
+    /// Every pointwise node alone.
+    pub(super) fn single(graph: &Graph) -> Self {
+        let alone = graph
+            .iter()
+            .filter(|(_, node)| is_pointwise(graph, node))
+            .map(|(id, _)| BTreeSet::from([id]));
+        Self {
+            members: alone.collect(),
+        }
+    }
+
+    /// As few groups as the greedy walk finds.
+    pub(super) fn find(graph: &Graph, epilogues: &Epilogues, reads: &Reads) -> Self {
+        let mut finder = Finder {
+            graph,
+            users: graph.users(),
+            group_of: BTreeMap::new(),
+            members: Vec::new(),
+        };
+        for (id, node) in graph.iter().rev() {
+            let is_free =
+                is_pointwise(graph, node) && !epilogues.absorbs(id) && !matches!(node.op, Op::Fill(_));
+            if is_free {
+                finder.place(id, node, reads);
+            } else if matches!(node.op, Op::Fill(_)) && finder.is_stored_fill(id) {
+                finder.open(id);
+            }
+        }
+        Self {
+            members: finder.members,
+        }
+    }
+
+    /// The groups, each with its nodes in evaluation order.
+    pub(super) fn iter(&self) -> impl Iterator<Item = &BTreeSet<NodeId>> {
+        self.members.iter().filter(|members| !members.is_empty())
+    }
+}
+
+fn is_pointwise(graph: &Graph, node: &Node) -> bool {
+    body(graph, node).is_some()
+}
+
+fn body(graph: &Graph, node: &Node) -> Option<Body> {
+    let inputs: Vec<Type> = node.inputs.iter().map(|v| graph.ty(*v).clone()).collect();
+    match node.op.rule().kernel(&inputs, &node.types) {
+        OpKernel::Pointwise(body) => Some(body),
+        _ => None,
+    }
+}
+
+struct Finder<'a> {
+    graph: &'a Graph,
+    users: Vec<Vec<NodeId>>,
+    group_of: BTreeMap<NodeId, usize>,
+    members: Vec<BTreeSet<NodeId>>,
+}
+
+impl Finder<'_> {
+    fn place(&mut self, id: NodeId, node: &Node, reads: &Reads) {
+        let mut tried = BTreeSet::new();
+        for user in self.users[id.index()].clone() {
+            let Some(&group) = self.group_of.get(&user) else {
+                continue;
+            };
+            if tried.insert(group) && self.may_join(id, node, group, reads) {
+                self.members[group].insert(id);
+                self.group_of.insert(id, group);
+                return;
+            }
+        }
+        self.open(id);
+    }
+
+    fn open(&mut self, id: NodeId) {
+        self.group_of.insert(id, self.members.len());
+        self.members.push(BTreeSet::from([id]));
+    }
+
+    /// A constant tensor is stored only where something other than a pointwise node reads it.
+    fn is_stored_fill(&self, id: NodeId) -> bool {
+        let is_output = self.graph.outputs.iter().any(|o| o.value.node == id);
+        is_output
+            || self.users[id.index()]
+                .iter()
+                .any(|&user| !is_pointwise(self.graph, self.graph.node(user)))
+    }
+
+    fn may_join(&self, id: NodeId, node: &Node, group: usize, reads: &Reads) -> bool {
+        let members = &self.members[group];
+        let first = self.graph.node(*members.first().expect("a group has members"));
+        node.phase == first.phase
+            && node.types[0].shape == first.types[0].shape
+            && !self.leads_back(id, group)
+            && self.buffers_with(id, members, reads) <= MAX_BUFFERS
+    }
+
+    /// True where a path from `id` to the group leads through something outside it.
+    fn leads_back(&self, id: NodeId, group: usize) -> bool {
+        let outside = |n: &NodeId| self.group_of.get(n) != Some(&group);
+        let mut stack: Vec<NodeId> = self.users[id.index()].iter().copied().filter(outside).collect();
+        let mut seen = BTreeSet::new();
+        while let Some(n) = stack.pop() {
+            if !seen.insert(n) {
+                continue;
+            }
+            // Whatever runs together with `n` runs after `id` as well.
+            let together = match self.group_of.get(&n) {
+                Some(&other) => self.members[other].iter().copied().collect(),
+                None => vec![n],
+            };
+            for user in together.iter().flat_map(|m| &self.users[m.index()]) {
+                if self.group_of.get(user) == Some(&group) {
+                    return true;
+                }
+                stack.push(*user);
+            }
+        }
+        false
+    }
+
+    fn buffers_with(&self, id: NodeId, members: &BTreeSet<NodeId>, reads: &Reads) -> usize {
+        let mut loaded = BTreeSet::new();
+        let inside = |v: &Value| v.node == id || members.contains(&v.node);
+        for member in members.iter().chain([&id]) {
+            for input in self.graph.node(*member).inputs.iter().filter(|v| !inside(v)) {
+                if !matches!(self.graph.node(input.node).op, Op::Fill(_)) {
+                    loaded.insert(reads.operand(self.graph, *input).value);
+                }
+            }
+        }
+        let stored = members
+            .iter()
+            .filter(|m| self.users[m.index()].iter().any(|u| !members.contains(u)));
+        loaded.len() + stored.count() + 1
+    }
+}
+
+/// The kernel of a group, and its place in the graph; `None` where nobody reads it.
+pub(super) fn kernel(
+    graph: &Graph,
+    reads: &Reads,
+    epilogues: &Epilogues,
+    members: &BTreeSet<NodeId>,
+) -> Option<(usize, Kernel)> {
+    let mut body = Scalarizer {
+        graph,
+        reads,
+        epilogues,
+        lines: Vec::new(),
+        line_of: BTreeMap::new(),
+        scalars: Vec::new(),
+        loads: Vec::new(),
+        operands: Vec::new(),
+    };
+    for &id in members {
+        body.line(Value::first(id), members);
+    }
+    let (mut writes, mut results) = (Vec::new(), Vec::new());
+    for &id in members {
+        if is_read_outside(graph, id, members) {
+            let node = graph.node(id);
+            let name: Rc<str> = node.display_name().into();
+            writes.push(Written {
+                value: Value::first(id),
+                ty: node.types[0].clone(),
+                name,
+            });
+            results.push(body.line_of[&Value::first(id)]);
+        }
+    }
+    let last = *members.last()?;
+    let first = graph.node(last);
+    if writes.is_empty() {
+        return None;
+    }
+    let group = Group {
+        shape: first.types[0].shape.clone(),
+        lines: body.lines,
+        results,
+        scalars: body.scalars,
+        loads: body.loads,
+    };
+    let flops = members.iter().map(|&id| {
+        let node = graph.node(id);
+        node.op.rule().flops(&[], &node.types)
+    });
+    let kernel = Kernel {
+        title: title(graph, members),
+        reads: body.operands,
+        writes,
+        scratch: Vec::new(),
+        phase: first.phase,
+        flops: Dim::sum(flops.collect::<Vec<_>>()),
+        task: Task::Group(group),
+    };
+    Some((last.index(), kernel))
+}
+
+fn title(graph: &Graph, members: &BTreeSet<NodeId>) -> String {
+    let names: Vec<&str> = members
+        .iter()
+        .map(|&id| graph.node(id).op.rule().name())
+        .collect();
+    names.join(" + ")
+}
+
+fn is_read_outside(graph: &Graph, id: NodeId, members: &BTreeSet<NodeId>) -> bool {
+    let by_output = graph.outputs.iter().any(|o| o.value.node == id);
+    by_output
+        || graph
+            .iter()
+            .any(|(user, node)| !members.contains(&user) && node.inputs.iter().any(|v| v.node == id))
+}
+
+/// Turns members of a group into lines of scalar code.
+struct Scalarizer<'a> {
+    graph: &'a Graph,
+    reads: &'a Reads,
+    epilogues: &'a Epilogues,
+    lines: Vec<Line>,
+    line_of: BTreeMap<Value, usize>,
+    scalars: Vec<Scalar>,
+    loads: Vec<usize>,
+    operands: Vec<Operand>,
+}
+
+impl Scalarizer<'_> {
+    fn line(&mut self, value: Value, members: &BTreeSet<NodeId>) -> usize {
+        if let Some(&line) = self.line_of.get(&value) {
+            return line;
+        }
+        let node = self.graph.node(value.node);
+        let is_fill = matches!(node.op, Op::Fill(_));
+        let code = match body(self.graph, node) {
+            Some(Body::Row(row)) if members.contains(&value.node) => {
+                let operands = node
+                    .inputs
+                    .iter()
+                    .map(|input| self.line(*input, members))
+                    .collect();
+                LineCode::Row(row, operands)
+            }
+            Some(Body::Immediate(scalar)) if is_fill => LineCode::Scalar(self.scalar(scalar)),
+            _ => LineCode::Load(self.load(value)),
+        };
+        let source = match &code {
+            LineCode::Load(k) => self.graph.node(self.operands[*k].value.node),
+            _ => node,
+        };
+        let (dtype, name) = (self.graph.ty(value).dtype, source.display_name().into());
+        if let LineCode::Load(k) = code
+            && let Some(&line) = self.loads.get(k)
+        {
+            self.line_of.insert(value, line);
+            return line;
+        }
+        if matches!(code, LineCode::Load(_)) {
+            self.loads.push(self.lines.len());
+        }
+        self.lines.push(Line { name, dtype, code });
+        self.line_of.insert(value, self.lines.len() - 1);
+        self.lines.len() - 1
+    }
+
+    fn scalar(&mut self, scalar: Scalar) -> usize {
+        self.scalars.iter().position(|s| *s == scalar).unwrap_or_else(|| {
+            self.scalars.push(scalar);
+            self.scalars.len() - 1
+        })
+    }
+
+    /// The operand of a load; equal readings of one stored value are one operand.
+    fn load(&mut self, value: Value) -> usize {
+        debug_assert!(!self.epilogues.absorbs(value.node) || self.epilogues.stores(value.node));
+        let operand = self.reads.operand(self.graph, value);
+        self.operands
+            .iter()
+            .position(|o| *o == operand)
+            .unwrap_or_else(|| {
+                self.operands.push(operand);
+                self.operands.len() - 1
+            })
+    }
+}

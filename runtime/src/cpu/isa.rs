@@ -1,0 +1,351 @@
+//! Instruction sets: which of them this CPU has, and running code compiled for one of them.
+//!
+//! A function may use AVX2 only on a CPU that has it. The proof is a value: an [`Avx2`] exists only where
+//! detection found the instructions, so a function that is handed one may rely on them. [`Isa`] is the choice
+//! among the proofs, and [`Isa::run`] compiles a [`Kernel`] once for each instruction set and calls the right
+//! one; its body is the only place that turns a proof into `unsafe`.
+//!
+//! Not here: which instruction set serves which shape best (kernels know), and AMX.
+
+use std::fmt::{self, Display, Formatter};
+use std::sync::OnceLock;
+
+use crate::error::Error;
+
+/// Proof that the CPU has AVX2, FMA, BMI1 and BMI2 (x86-64-v3, Haswell and Zen or later).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Avx2(());
+
+/// Proof that the CPU has AVX-512 F, BW, CD, DQ and VL besides all of [`Avx2`] (x86-64-v4, Skylake-X and
+/// Zen 4 or later).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Avx512(());
+
+/// Proof that the CPU has the Advanced SIMD instructions of AArch64 (all of them do, in practice).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Neon(());
+
+impl Avx2 {
+    /// The proof, if this CPU has the instructions.
+    pub fn detect() -> Option<Self> {
+        #[cfg(target_arch = "x86_64")]
+        {
+            let found = std::arch::is_x86_feature_detected!("avx2")
+                && std::arch::is_x86_feature_detected!("fma")
+                && std::arch::is_x86_feature_detected!("bmi1")
+                && std::arch::is_x86_feature_detected!("bmi2");
+            found.then_some(Avx2(()))
+        }
+        #[cfg(not(target_arch = "x86_64"))]
+        None
+    }
+}
+
+impl Avx512 {
+    /// The proof, if this CPU has the instructions.
+    pub fn detect() -> Option<Self> {
+        #[cfg(target_arch = "x86_64")]
+        {
+            let found = Avx2::detect().is_some()
+                && std::arch::is_x86_feature_detected!("avx512f")
+                && std::arch::is_x86_feature_detected!("avx512bw")
+                && std::arch::is_x86_feature_detected!("avx512cd")
+                && std::arch::is_x86_feature_detected!("avx512dq")
+                && std::arch::is_x86_feature_detected!("avx512vl");
+            found.then_some(Avx512(()))
+        }
+        #[cfg(not(target_arch = "x86_64"))]
+        None
+    }
+
+    /// A CPU with AVX-512 has AVX2.
+    pub fn avx2(self) -> Avx2 {
+        Avx2(())
+    }
+}
+
+impl Neon {
+    /// The proof, if this CPU has the instructions.
+    pub fn detect() -> Option<Self> {
+        #[cfg(target_arch = "aarch64")]
+        {
+            std::arch::is_aarch64_feature_detected!("neon").then_some(Neon(()))
+        }
+        #[cfg(not(target_arch = "aarch64"))]
+        None
+    }
+}
+
+/// An instruction set that this CPU has.
+///
+/// ```
+/// use tapeless_runtime::cpu::isa::Isa;
+///
+/// println!("running on {}", Isa::best());
+/// assert_eq!("portable".parse(), Ok(Isa::Portable));
+/// assert!(Isa::available().contains(&Isa::best()));
+/// ```
+#[non_exhaustive]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Isa {
+    /// What the target of the build has at least: SSE2 on x86-64.
+    Portable,
+    /// 256-bit vectors of x86-64.
+    Avx2(Avx2),
+    /// 512-bit vectors of x86-64.
+    Avx512(Avx512),
+    /// 128-bit vectors of AArch64.
+    Neon(Neon),
+}
+
+/// An instruction set that was asked for by name and cannot be had.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum IsaError {
+    /// No instruction set has this name.
+    #[error("`{0}` is no instruction set; choose one of {names}", names = NAMES.join(", "))]
+    Unknown(String),
+    /// The name is right, but this CPU lacks the instructions.
+    #[error("this CPU has no {name}; it has {had}", had = list(Isa::available()))]
+    Missing {
+        /// The instruction set that was asked for.
+        name: &'static str,
+    },
+}
+
+impl From<IsaError> for Error {
+    fn from(error: IsaError) -> Self {
+        Error::config(error.to_string()).with_source(error)
+    }
+}
+
+const NAMES: [&str; 4] = ["portable", "avx2", "avx512", "neon"];
+
+fn list(sets: &[Isa]) -> String {
+    sets.iter().map(Isa::name).collect::<Vec<_>>().join(", ")
+}
+
+impl Isa {
+    /// The instruction sets that this CPU has, the most capable first; `Portable` is the last.
+    ///
+    /// Detected at the first call.
+    pub fn available() -> &'static [Isa] {
+        static AVAILABLE: OnceLock<Vec<Isa>> = OnceLock::new();
+        AVAILABLE.get_or_init(|| {
+            let found = [
+                Avx512::detect().map(Isa::Avx512),
+                Avx2::detect().map(Isa::Avx2),
+                Neon::detect().map(Isa::Neon),
+                Some(Isa::Portable),
+            ];
+            found.into_iter().flatten().collect()
+        })
+    }
+
+    /// The most capable instruction set of this CPU.
+    pub fn best() -> Isa {
+        Isa::available()[0]
+    }
+
+    /// The name by which users choose it and checkpoints record it: `avx512`, `avx2`, `neon` or `portable`.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Isa::Portable => "portable",
+            Isa::Avx2(_) => "avx2",
+            Isa::Avx512(_) => "avx512",
+            Isa::Neon(_) => "neon",
+        }
+    }
+
+    /// Runs `kernel`, compiled for this instruction set.
+    #[inline]
+    pub fn run<K: Kernel>(self, kernel: K) -> K::Output {
+        match self {
+            #[cfg(target_arch = "x86_64")]
+            // SAFETY: the proof says that the CPU has the features that the callee enables.
+            Isa::Avx2(Avx2(())) => unsafe { run_avx2(kernel) },
+            #[cfg(target_arch = "x86_64")]
+            // SAFETY: as above.
+            Isa::Avx512(Avx512(())) => unsafe { run_avx512(kernel) },
+            #[cfg(target_arch = "aarch64")]
+            // SAFETY: as above.
+            Isa::Neon(Neon(())) => unsafe { run_neon(kernel) },
+            // A proof of another architecture's instructions does not exist; nothing would be wrong.
+            _ => kernel.run(),
+        }
+    }
+}
+
+/// Code to be compiled once for each instruction set: see [`Isa::run`].
+///
+/// Implementations must put `#[inline(always)]` on [`run`](Kernel::run) and on all that it calls: code takes
+/// the instruction set of the function into which it is inlined, and is correct but slow where it is not.
+/// Closures cannot be told to be inlined, and a large one will not be: use `for` loops around the arithmetic,
+/// never `for_each`, and put dispatch inside the closures that are given to a team, not around them.
+///
+/// ```
+/// use tapeless_runtime::cpu::isa::{Isa, Kernel};
+/// use tapeless_runtime::real::Real;
+///
+/// struct Sigmoid<'a, T>(&'a mut [T]);
+///
+/// impl<T: Real> Kernel for Sigmoid<'_, T> {
+///     type Output = ();
+///     #[inline(always)]
+///     fn run(self) {
+///         for x in self.0 {
+///             *x = x.sigmoid();
+///         }
+///     }
+/// }
+/// let mut data = [0.0f32; 8];
+/// Isa::best().run(Sigmoid(&mut data));
+/// assert_eq!(data, [0.5; 8]);
+/// ```
+pub trait Kernel {
+    /// What the kernel gives back.
+    type Output;
+
+    /// The work, with everything it needs in `self`.
+    fn run(self) -> Self::Output;
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx2,fma,bmi1,bmi2")]
+fn run_avx2<K: Kernel>(kernel: K) -> K::Output {
+    kernel.run()
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx512f,avx512bw,avx512cd,avx512dq,avx512vl,avx2,fma,bmi1,bmi2")]
+fn run_avx512<K: Kernel>(kernel: K) -> K::Output {
+    kernel.run()
+}
+
+#[cfg(target_arch = "aarch64")]
+#[target_feature(enable = "neon")]
+fn run_neon<K: Kernel>(kernel: K) -> K::Output {
+    kernel.run()
+}
+
+impl Display for Isa {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+impl std::str::FromStr for Isa {
+    type Err = IsaError;
+
+    /// The instruction set called `name`, if this CPU has it.
+    fn from_str(name: &str) -> Result<Isa, IsaError> {
+        let Some(known) = NAMES.into_iter().find(|known| *known == name) else {
+            return Err(IsaError::Unknown(name.to_owned()));
+        };
+        let found = Isa::available().iter().find(|isa| isa.name() == name);
+        found.copied().ok_or(IsaError::Missing { name: known })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cpu::vecmath::ulp;
+    use crate::real::Real;
+
+    #[test]
+    fn the_best_is_available_and_every_choice_can_be_forced() {
+        assert_eq!(Isa::available().last(), Some(&Isa::Portable));
+        assert_eq!(Isa::best(), Isa::available()[0]);
+        for isa in Isa::available() {
+            assert_eq!(isa.to_string().parse(), Ok(*isa));
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_had_is_said() {
+        let error = "avx3".parse::<Isa>().unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "`avx3` is no instruction set; choose one of portable, avx2, avx512, neon"
+        );
+        let foreign = if cfg!(target_arch = "x86_64") {
+            "neon"
+        } else {
+            "avx2"
+        };
+        let error = foreign.parse::<Isa>().unwrap_err();
+        assert_eq!(Error::from(error.clone()).kind(), crate::ErrorKind::Config);
+        assert!(
+            error
+                .to_string()
+                .starts_with(&format!("this CPU has no {foreign}; it has ")),
+            "{error}"
+        );
+        assert!(error.to_string().ends_with("portable"), "{error}");
+    }
+
+    /// One method of `Real` over an array.
+    struct Map<'a> {
+        method: &'static str,
+        x: &'a [f32],
+        out: &'a mut [f32],
+    }
+
+    macro_rules! unary_methods {
+        ($($method:ident)*) => {
+            const METHODS: &[&str] = &[$(stringify!($method)),*];
+
+            impl Kernel for Map<'_> {
+                type Output = ();
+
+                /// A loop for each method, as a kernel has it, so that each is vectorised by itself.
+                #[inline(always)]
+                fn run(self) {
+                    match self.method {
+                         $(stringify!($method) => {
+                            for (x, out) in self.x.iter().zip(self.out) {
+                                *out = Real::$method(*x);
+                            }
+                        })*
+                        _ => {
+                            for (x, out) in self.x.iter().zip(self.out) {
+                                *out = Real::pow(*x, 1.25);
+                            }
+                        }
+                    }
+                }
+            }
+        };
+    }
+    unary_methods! {
+        recip sqrt rsqrt exp log log1p expm1 sin cos tan tanh sigmoid erf abs sign floor ceil round relu
+        softplus
+    }
+
+    /// Nothing in `Real` fuses or reorders, so that every instruction set gives the same bits for `f32`.
+    #[test]
+    fn every_instruction_set_gives_the_same_bits() {
+        let x: Vec<f32> = ulp::sweep().collect();
+        for method in METHODS.iter().copied().chain(["pow"]) {
+            let run = |isa: Isa| {
+                let mut out = vec![0.0; x.len()];
+                isa.run(Map {
+                    method,
+                    x: &x,
+                    out: &mut out,
+                });
+                out
+            };
+            let portable = run(Isa::Portable);
+            for &isa in Isa::available() {
+                for ((x, got), want) in x.iter().zip(run(isa)).zip(&portable) {
+                    let same = got.to_bits() == want.to_bits() || got.is_nan() && want.is_nan();
+                    assert!(
+                        same,
+                        "{method}({x:e}) is {got:e} on {isa} and {want:e} on portable"
+                    );
+                }
+            }
+        }
+    }
+}

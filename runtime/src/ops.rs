@@ -1,0 +1,19 @@
+//! The CPU kernels that emitted code calls, one file a family.
+//!
+//! A kernel takes the context, its buffers and its sizes; it decides the type of floats once, asks the binder for
+//! slices, and computes on them in safe code. What a kernel computes depends on its inputs and sizes alone: work is cut
+//! into tasks by shape, never by the number of threads, so that results have the same bits for any team.
+
+pub mod batch_norm;
+pub mod cross_entropy;
+pub mod dropout;
+pub mod epilogue;
+pub mod matmul;
+pub mod lanes;
+pub mod layer_norm;
+pub mod pointwise;
+#[cfg(test)]
+pub(crate) mod testbed;
+#[cfg(test)]
+pub mod testkit;
+pub mod view;

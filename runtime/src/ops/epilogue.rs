@@ -1,0 +1,140 @@
+//! What happens to a result of matmul or convolution while it is still in cache: bias, then activation.
+//!
+//! An [`Epilogue`] is what emitted code passes; a kernel binds it and applies the resulting [`Finish`] to every block that
+//! it has just computed. The numbers are those that the separate pointwise kernels would give, to the bit.
+
+use crate::arena::{Binder, Buf};
+use crate::dtype::Element;
+use crate::real::Real;
+
+/// A pointwise function applied last.
+#[derive(Copy, Clone, PartialEq, Eq, Debug, Default)]
+pub enum Activation {
+    /// The identity.
+    #[default]
+    None,
+    /// max(x, 0), NaN stays NaN.
+    Relu,
+    /// The hyperbolic tangent.
+    Tanh,
+    /// 1 / (1 + e^-x).
+    Sigmoid,
+}
+
+/// `activation(y + bias)`, where the bias varies along one axis of the result.
+#[derive(Copy, Clone, Debug, Default)]
+pub struct Epilogue {
+    /// One number for every index of the channel axis.
+    pub bias: Option<Buf>,
+    /// What follows.
+    pub activation: Activation,
+}
+
+impl Epilogue {
+    /// Nothing to be done.
+    pub const NONE: Self = Self {
+        bias: None,
+        activation: Activation::None,
+    };
+
+    /// Asks for the bias, which must have `channels` elements.
+    ///
+    /// # Panics
+    /// Where the bias has another length: a mistake of the compiler.
+    pub fn bind<'b, T: Element>(self, bind: &mut Binder<'b, '_>, channels: usize) -> Finish<'b, T> {
+        let bias = self.bias.map(|buf| bind.read::<T>(buf));
+        if let Some(bias) = bias {
+            assert_eq!(
+                bias.len(),
+                channels,
+                "a bias must have one element for every channel"
+            );
+        }
+        Finish {
+            bias,
+            activation: self.activation,
+        }
+    }
+}
+
+/// An epilogue with its bias at hand.
+#[derive(Copy, Clone, Debug)]
+pub struct Finish<'b, T> {
+    bias: Option<&'b [T]>,
+    activation: Activation,
+}
+
+impl<'b, T: Real> Finish<'b, T> {
+    /// An epilogue over a bias that lies in a slice.
+    pub fn new(bias: Option<&'b [T]>, activation: Activation) -> Self {
+        Self { bias, activation }
+    }
+
+    /// True where there is nothing to do.
+    #[inline(always)]
+    pub fn is_none(&self) -> bool {
+        self.bias.is_none() && self.activation == Activation::None
+    }
+
+    /// Finishes part of a row whose elements are the channels from `first` on.
+    #[inline(always)]
+    pub fn along_channels(&self, row: &mut [T], first: usize) {
+        if let Some(bias) = self.bias {
+            for (y, b) in row.iter_mut().zip(&bias[first..]) {
+                *y += *b;
+            }
+        }
+        self.activate(row);
+    }
+
+    /// Finishes elements that all belong to one channel.
+    #[inline(always)]
+    pub fn within_channel(&self, plane: &mut [T], channel: usize) {
+        if let Some(bias) = self.bias {
+            let b = bias[channel];
+            for y in plane.iter_mut() {
+                *y += b;
+            }
+        }
+        self.activate(plane);
+    }
+
+    #[inline(always)]
+    fn activate(&self, ys: &mut [T]) {
+        match self.activation {
+            Activation::None => {}
+            Activation::Relu => ys.iter_mut().for_each(|y| *y = y.relu()),
+            Activation::Tanh => ys.iter_mut().for_each(|y| *y = y.tanh()),
+            Activation::Sigmoid => ys.iter_mut().for_each(|y| *y = y.sigmoid()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_bias_comes_before_the_activation() {
+        let bias = [1.0, -10.0, 0.0];
+        let finish = Finish::new(Some(&bias), Activation::Relu);
+        let mut row = [1.0f64, 2.0, f64::NAN];
+        finish.along_channels(&mut row, 0);
+        assert_eq!(row[..2], [2.0, 0.0]);
+        assert!(row[2].is_nan());
+        let mut part = [3.0, 4.0];
+        finish.along_channels(&mut part, 1);
+        assert_eq!(part, [0.0, 4.0]);
+    }
+
+    #[test]
+    fn a_plane_takes_the_bias_of_its_channel() {
+        let bias = [0.5f32, 2.0];
+        let mut plane = [0.0f32, -2.0];
+        Finish::new(Some(&bias), Activation::Sigmoid).within_channel(&mut plane, 1);
+        assert_eq!(plane, [Real::sigmoid(2.0f32), 0.5]);
+        let mut plane = [0.25f32; 3];
+        Finish::new(None, Activation::Tanh).within_channel(&mut plane, 7);
+        assert_eq!(plane, [Real::tanh(0.25f32); 3]);
+    }
+}

@@ -1,0 +1,363 @@
+//! Fused pointwise groups: one scalar function of several tensors, evaluated for every element.
+//!
+//! # The emitted form
+//!
+//! A group is a type with one generic function. The compiler emits it once, however often it is used, and calls
+//! [`pointwise`] with the shape that is iterated, the inputs and outputs by kind (floats, integers, truth values), and
+//! the host scalars:
+//!
+//! ```
+//! use tapeless_runtime::rt;
+//!
+//! /// `select(y > 0, g, 0) * s`
+//! struct ReluGrad;
+//!
+//! // Numbers of: float, integer and bool inputs; float, integer and bool outputs; scalars.
+//! impl rt::Pointwise<2, 0, 0, 1, 0, 0, 1> for ReluGrad {
+//!     #[inline(always)]
+//!     fn eval<T: rt::Real>(
+//!         f: [T; 2],
+//!         _: [rt::Int; 0],
+//!         _: [bool; 0],
+//!         s: &[f64; 1],
+//!     ) -> ([T; 1], [rt::Int; 0], [bool; 0]) {
+//!         let [y, g] = f;
+//!         let positive = y > T::ZERO;
+//!         let passed = T::select(positive, g, T::ZERO);
+//!         let scaled = passed * T::from_f64(s[0]);
+//!         ([scaled], [], [])
+//!     }
+//! }
+//!
+//! /// `y_bar[b, j] = select(y[b, j] > 0, g[j], 0) * scale`, written over `y`.
+//! fn backward(cx: &mut rt::Cx<'_>, y: rt::Buf, g: rt::Buf, batch: usize, width: usize, scale: f64) {
+//!     rt::pointwise(
+//!         cx,
+//!         ReluGrad,
+//!         [batch, width],
+//!         rt::Ins { floats: [rt::In::in_place(0), rt::In::strided(g, 0, [0, 1])], ints: [], bools: [] },
+//!         rt::Outs { floats: [y], ints: [], bools: [] },
+//!         [scale],
+//!     );
+//! }
+//! # let _ = backward;
+//! ```
+//!
+//! Every operation of the compiler's pointwise table is a method of [`Real`], an operator, or a method of [`Int`].
+//! Integers are [`Int`] in a group, so that their arithmetic wraps instead of panicking.
+//!
+//! # How it runs
+//!
+//! The iteration space is the flat, row-major index of `shape`; outputs are contiguous. It is walked in tiles of
+//! [`TILE`] elements. A dense input is read where it lies; any other is first gathered into a buffer on the stack; so
+//! the group's own code, the part that is compiled once for each group, precision and instruction set, is a loop over
+//! blocks of [`LANES`] consecutive elements and nothing else. Everything around it is compiled once.
+//!
+//! # Invariants
+//!
+//! - Every element is computed by the same instructions wherever it stands, whichever thread takes it.
+//! - An output is never an input at the same time, [`In::in_place`] excepted, which reads element `i` of an output before
+//!   element `i` is written.
+//!
+//! Not here: reductions, and the choice of what is fused.
+
+mod drive;
+mod gather;
+mod int;
+#[cfg(test)]
+mod tests;
+
+use std::array;
+
+use crate::arena::Buf;
+use crate::cpu::isa::{Isa, Kernel};
+use crate::cx::Cx;
+use crate::dtype::Element;
+use crate::program::MAX_RANK;
+use crate::real::Real;
+
+use drive::{Problem, Tile};
+pub use int::Int;
+
+/// The most inputs of one kind that a group may have.
+pub const MAX_INPUTS: usize = 16;
+
+/// The most outputs of one kind that a group may have.
+pub const MAX_OUTPUTS: usize = 8;
+
+/// Elements that the inner loop of a group computes at a time: four of the widest vectors of `f32`.
+const LANES: usize = 64;
+
+/// Elements that are gathered at a time.
+const TILE: usize = 512;
+
+/// A fused group: a function of `F` floats, `I` integers, `B` truth values and `S` host scalars, with `FO` floats, `IO`
+/// integers and `BO` truth values as results.
+///
+/// `eval` must be `#[inline(always)]`, or it is compiled without the instruction set that was chosen.
+pub trait Pointwise<
+    const F: usize,
+    const I: usize,
+    const B: usize,
+    const FO: usize,
+    const IO: usize,
+    const BO: usize,
+    const S: usize,
+>
+{
+    /// The results at one element. Host scalars are in `f64`, to be converted (`T::from_f64(s[0])`) where they are used.
+    fn eval<T: Real>(
+        floats: [T; F],
+        ints: [Int; I],
+        bools: [bool; B],
+        scalars: &[f64; S],
+    ) -> ([T; FO], [Int; IO], [bool; BO]);
+}
+
+/// Where an input of a group is read.
+#[derive(Copy, Clone, Debug)]
+pub struct In(Source);
+
+#[derive(Copy, Clone, Debug)]
+enum Source {
+    Dense(Buf),
+    InPlace(usize),
+    Strided {
+        buf: Buf,
+        offset: usize,
+        strides: [isize; MAX_RANK],
+    },
+}
+
+impl In {
+    /// A buffer with the elements of the iterated shape, in row-major order.
+    pub fn dense(buf: Buf) -> Self {
+        Self(Source::Dense(buf))
+    }
+
+    /// What output number `k` of the same kind holds before the call: the output replaces this input.
+    pub fn in_place(k: usize) -> Self {
+        Self(Source::InPlace(k))
+    }
+
+    /// Element `offset + sum(i[k] * strides[k])` of a buffer for element `i` of the iterated shape. Strides are counted in
+    /// elements: zero along broadcast axes, negative along flipped ones.
+    pub fn strided<const R: usize>(buf: Buf, offset: usize, strides: [isize; R]) -> Self {
+        let mut padded = [0; MAX_RANK];
+        padded[..R].copy_from_slice(&strides);
+        Self(Source::Strided {
+            buf,
+            offset,
+            strides: padded,
+        })
+    }
+}
+
+/// The inputs of a group, by kind.
+pub struct Ins<const F: usize, const I: usize, const B: usize> {
+    /// Float tensors.
+    pub floats: [In; F],
+    /// Integer tensors.
+    pub ints: [In; I],
+    /// Tensors of truth values.
+    pub bools: [In; B],
+}
+
+/// The outputs of a group, by kind: contiguous buffers of the iterated shape.
+pub struct Outs<const F: usize, const I: usize, const B: usize> {
+    /// Float tensors.
+    pub floats: [Buf; F],
+    /// Integer tensors.
+    pub ints: [Buf; I],
+    /// Tensors of truth values.
+    pub bools: [Buf; B],
+}
+
+/// Evaluates a group for every element of `shape`.
+///
+/// # Panics
+/// Where an output has another number of elements than `shape`, or a strided input reaches outside its buffer: mistakes of
+/// the compiler.
+pub fn pointwise<
+    P,
+    const R: usize,
+    const F: usize,
+    const I: usize,
+    const B: usize,
+    const FO: usize,
+    const IO: usize,
+    const BO: usize,
+    const S: usize,
+>(
+    cx: &mut Cx<'_>,
+    _group: P,
+    shape: [usize; R],
+    ins: Ins<F, I, B>,
+    outs: Outs<FO, IO, BO>,
+    scalars: [f64; S],
+) where
+    P: Pointwise<F, I, B, FO, IO, BO, S>,
+{
+    const {
+        assert!(
+            F <= MAX_INPUTS && I <= MAX_INPUTS && B <= MAX_INPUTS,
+            "too many inputs for one group"
+        )
+    };
+    const {
+        assert!(
+            FO <= MAX_OUTPUTS && IO <= MAX_OUTPUTS && BO <= MAX_OUTPUTS,
+            "too many outputs for one group"
+        )
+    };
+    const { assert!(R <= MAX_RANK, "too many axes") };
+    let problem = Problem {
+        shape: &shape,
+        floats: &ins.floats,
+        ints: &ins.ints,
+        bools: &ins.bools,
+        out_floats: &outs.floats,
+        out_ints: &outs.ints,
+        out_bools: &outs.bools,
+        scalars: &scalars,
+        body_f32: single::<P, F, I, B, FO, IO, BO, S>,
+        body_f64: double::<P, F, I, B, FO, IO, BO, S>,
+    };
+    drive::run(cx, &problem);
+}
+
+/// The loop over a tile in f32, compiled for every instruction set.
+fn single<
+    P,
+    const F: usize,
+    const I: usize,
+    const B: usize,
+    const FO: usize,
+    const IO: usize,
+    const BO: usize,
+    const S: usize,
+>(
+    isa: Isa,
+    tile: Tile<'_, f32>,
+) where
+    P: Pointwise<F, I, B, FO, IO, BO, S>,
+{
+    isa.run(Group::<'_, P, f32, F, I, B, FO, IO, BO, S>::new(tile));
+}
+
+/// The loop over a tile in f64, which exists for checks and is compiled once.
+fn double<
+    P,
+    const F: usize,
+    const I: usize,
+    const B: usize,
+    const FO: usize,
+    const IO: usize,
+    const BO: usize,
+    const S: usize,
+>(
+    _: Isa,
+    tile: Tile<'_, f64>,
+) where
+    P: Pointwise<F, I, B, FO, IO, BO, S>,
+{
+    Group::<'_, P, f64, F, I, B, FO, IO, BO, S>::new(tile).run();
+}
+
+/// A tile whose numbers of inputs and outputs are known.
+struct Group<
+    'a,
+    P,
+    T,
+    const F: usize,
+    const I: usize,
+    const B: usize,
+    const FO: usize,
+    const IO: usize,
+    const BO: usize,
+    const S: usize,
+> {
+    tile: Tile<'a, T>,
+    group: std::marker::PhantomData<P>,
+}
+
+impl<
+    'a,
+    P,
+    T,
+    const F: usize,
+    const I: usize,
+    const B: usize,
+    const FO: usize,
+    const IO: usize,
+    const BO: usize,
+    const S: usize,
+> Group<'a, P, T, F, I, B, FO, IO, BO, S>
+{
+    #[inline(always)]
+    fn new(tile: Tile<'a, T>) -> Self {
+        Self {
+            tile,
+            group: std::marker::PhantomData,
+        }
+    }
+}
+
+impl<
+    P,
+    T,
+    const F: usize,
+    const I: usize,
+    const B: usize,
+    const FO: usize,
+    const IO: usize,
+    const BO: usize,
+    const S: usize,
+> Kernel for Group<'_, P, T, F, I, B, FO, IO, BO, S>
+where
+    P: Pointwise<F, I, B, FO, IO, BO, S>,
+    T: Real + Element,
+{
+    type Output = ();
+
+    /// Results are collected in local arrays of a fixed length: the compiler then knows that they overlap no input and
+    /// how many there are, and vectorises without checks and without a second loop for the rest.
+    #[inline(always)]
+    fn run(self) {
+        let Tile {
+            blocks,
+            floats,
+            ints,
+            bools,
+            out_floats,
+            out_ints,
+            out_bools,
+            scalars,
+        } = self.tile;
+        let floats: [&[[T; LANES]]; F] = array::from_fn(|j| &floats[j][..blocks]);
+        let ints: [&[[i64; LANES]]; I] = array::from_fn(|j| &ints[j][..blocks]);
+        let bools: [&[[u8; LANES]]; B] = array::from_fn(|j| &bools[j][..blocks]);
+        let scalars: &[f64; S] = scalars
+            .first_chunk()
+            .expect("the call passes as many scalars as the group has");
+        for block in 0..blocks {
+            let mut ys = [[T::ZERO; LANES]; FO];
+            let mut ns = [[0i64; LANES]; IO];
+            let mut bs = [[0u8; LANES]; BO];
+            for k in 0..LANES {
+                let (y, n, b) = P::eval::<T>(
+                    array::from_fn(|j| floats[j][block][k]),
+                    array::from_fn(|j| Int(ints[j][block][k])),
+                    array::from_fn(|j| bools[j][block][k] != 0),
+                    scalars,
+                );
+                (0..FO).for_each(|j| ys[j][k] = y[j]);
+                (0..IO).for_each(|j| ns[j][k] = n[j].0);
+                (0..BO).for_each(|j| bs[j][k] = u8::from(b[j]));
+            }
+            (0..FO).for_each(|j| out_floats[j][block] = ys[j]);
+            (0..IO).for_each(|j| out_ints[j][block] = ns[j]);
+            (0..BO).for_each(|j| out_bools[j][block] = bs[j]);
+        }
+    }
+}

@@ -1,0 +1,301 @@
+use std::array::from_fn;
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::cpu::isa::Isa;
+use crate::dtype::{Dtype, Precision};
+use crate::ops::testbed::{Bed, PRECISIONS, numbers};
+use crate::rt;
+
+/// `tanh(a) * b + s0` and `a > b`.
+struct TwoResults;
+
+impl rt::Pointwise<2, 0, 0, 1, 0, 1, 1> for TwoResults {
+    #[inline(always)]
+    fn eval<T: rt::Real>(
+        f: [T; 2],
+        _: [Int; 0],
+        _: [bool; 0],
+        s: &[f64; 1],
+    ) -> ([T; 1], [Int; 0], [bool; 1]) {
+        let [a, b] = f;
+        ([a.tanh() * b + T::from_f64(s[0])], [], [a > b])
+    }
+}
+
+fn two_results(a: f64, b: f64, precision: Precision) -> (f64, u8) {
+    let y = match precision {
+        Precision::F32 => f64::from(Real::tanh(a as f32) * b as f32 + 0.5),
+        Precision::F64 => Real::tanh(a) * b + 0.5,
+    };
+    (y, u8::from(a > b))
+}
+
+/// Integers and truth values in, integers out: `if c { n + m } else { n * m }`.
+struct Whole;
+
+impl rt::Pointwise<0, 2, 1, 0, 1, 0, 0> for Whole {
+    #[inline(always)]
+    fn eval<T: rt::Real>(
+        _: [T; 0],
+        i: [Int; 2],
+        b: [bool; 1],
+        _: &[f64; 0],
+    ) -> ([T; 0], [Int; 1], [bool; 0]) {
+        let [n, m] = i;
+        ([], [if b[0] { n + m } else { n * m }], [])
+    }
+}
+
+/// The alternating sum of sixteen tensors.
+struct Many;
+
+impl rt::Pointwise<16, 0, 0, 2, 0, 0, 0> for Many {
+    #[inline(always)]
+    fn eval<T: rt::Real>(
+        f: [T; 16],
+        _: [Int; 0],
+        _: [bool; 0],
+        _: &[f64; 0],
+    ) -> ([T; 2], [Int; 0], [bool; 0]) {
+        let even = (0..8).fold(T::ZERO, |sum, k| sum + f[2 * k]);
+        let odd = (0..8).fold(T::ZERO, |sum, k| sum + f[2 * k + 1]);
+        ([even, odd], [], [])
+    }
+}
+
+const SIZES: [usize; 12] = [0, 1, 2, 63, 64, 65, 511, 512, 513, 1000, 16_384, 100_001];
+
+#[test]
+fn dense_groups_of_every_length() {
+    for precision in PRECISIONS {
+        for (threads, len) in [1, 3].into_iter().flat_map(|t| SIZES.map(|n| (t, n))) {
+            let mut bed = Bed::new(precision, threads);
+            let (a, b) = (numbers(len, 1), numbers(len, 2));
+            let (fa, fb) = (bed.floats(&a), bed.floats(&b));
+            let (y, mask) = (bed.output(Dtype::Float, len), bed.output(Dtype::Bool, len));
+            bed.call(|cx| {
+                let ins = Ins {
+                    floats: [In::dense(fa), In::dense(fb)],
+                    ints: [],
+                    bools: [],
+                };
+                rt::pointwise(
+                    cx,
+                    TwoResults,
+                    [len],
+                    ins,
+                    Outs {
+                        floats: [y],
+                        ints: [],
+                        bools: [mask],
+                    },
+                    [0.5],
+                );
+            });
+            let want: Vec<_> = a
+                .iter()
+                .zip(&b)
+                .map(|(a, b)| two_results(*a, *b, precision))
+                .collect();
+            assert_eq!(
+                bed.read_floats(y),
+                want.iter().map(|w| w.0).collect::<Vec<_>>(),
+                "{len} {precision}"
+            );
+            assert_eq!(
+                bed.read_bools(mask),
+                want.iter().map(|w| w.1).collect::<Vec<_>>(),
+                "{len} {precision}"
+            );
+        }
+    }
+}
+
+#[test]
+fn an_output_may_replace_an_input_of_a_broadcast_group() {
+    for (rows, cols) in [(1, 1), (3, 5), (7, 64), (64, 10), (129, 300)] {
+        let mut bed = Bed::new(Precision::F64, 2);
+        let (a, b) = (numbers(rows * cols, 3), numbers(cols, 4));
+        let (y, bias) = (bed.floats(&a), bed.floats(&b));
+        let mask = bed.output(Dtype::Bool, rows * cols);
+        bed.call(|cx| {
+            let ins = Ins {
+                floats: [In::in_place(0), In::strided(bias, 0, [0, 1])],
+                ints: [],
+                bools: [],
+            };
+            let outs = Outs {
+                floats: [y],
+                ints: [],
+                bools: [mask],
+            };
+            rt::pointwise(cx, TwoResults, [rows, cols], ins, outs, [0.5]);
+        });
+        let want = |k: usize| two_results(a[k], b[k % cols], Precision::F64);
+        assert_eq!(
+            bed.read_floats(y),
+            (0..rows * cols).map(|k| want(k).0).collect::<Vec<_>>()
+        );
+        assert_eq!(
+            bed.read_bools(mask),
+            (0..rows * cols).map(|k| want(k).1).collect::<Vec<_>>()
+        );
+    }
+}
+
+#[test]
+fn integers_and_truth_values() {
+    for len in SIZES {
+        let mut bed = Bed::new(Precision::F32, 2);
+        let n: Vec<i64> = (0..len as i64).map(|k| k - 7).collect();
+        let c: Vec<bool> = (0..len).map(|k| k % 3 == 0).collect();
+        let (fn_, fc) = (bed.ints(&n), bed.bools(&c));
+        let m = bed.ints(&[i64::MAX]);
+        let y = bed.output(Dtype::Int, len);
+        bed.call(|cx| {
+            let ins = Ins {
+                floats: [],
+                ints: [In::dense(fn_), In::strided(m, 0, [0])],
+                bools: [In::dense(fc)],
+            };
+            rt::pointwise(
+                cx,
+                Whole,
+                [len],
+                ins,
+                Outs {
+                    floats: [],
+                    ints: [y],
+                    bools: [],
+                },
+                [],
+            );
+        });
+        let whole = |k: usize| {
+            if c[k] {
+                n[k].wrapping_add(i64::MAX)
+            } else {
+                n[k].wrapping_mul(i64::MAX)
+            }
+        };
+        assert_eq!(bed.read_ints(y), (0..len).map(whole).collect::<Vec<_>>());
+    }
+}
+
+#[test]
+fn sixteen_inputs_all_strided() {
+    for len in [1, 64, 700, 20_000] {
+        let mut bed = Bed::new(Precision::F64, 2);
+        let sources: Vec<Vec<f64>> = (0..16).map(|k| numbers(2 * len, k)).collect();
+        let bufs: Vec<Buf> = sources.iter().map(|s| bed.floats(s)).collect();
+        let (even, odd) = (bed.output(Dtype::Float, len), bed.output(Dtype::Float, len));
+        bed.call(|cx| {
+            let floats = from_fn(|k| In::strided(bufs[k], k % 2, [2]));
+            let ins = Ins {
+                floats,
+                ints: [],
+                bools: [],
+            };
+            rt::pointwise(
+                cx,
+                Many,
+                [len],
+                ins,
+                Outs {
+                    floats: [even, odd],
+                    ints: [],
+                    bools: [],
+                },
+                [],
+            );
+        });
+        let sum = |parity: usize| -> Vec<f64> {
+            (0..len)
+                .map(|i| (0..8).fold(0.0, |s, k| s + sources[2 * k + parity][2 * i + parity]))
+                .collect()
+        };
+        assert_eq!(bed.read_floats(even), sum(0));
+        assert_eq!(bed.read_floats(odd), sum(1));
+    }
+}
+
+#[test]
+fn a_scalar_has_one_element() {
+    let mut bed = Bed::new(Precision::F64, 1);
+    let (a, b) = (bed.floats(&[0.25]), bed.floats(&[2.0]));
+    let (y, mask) = (bed.output(Dtype::Float, 1), bed.output(Dtype::Bool, 1));
+    bed.call(|cx| {
+        let ins = Ins {
+            floats: [In::dense(a), In::strided(b, 0, [])],
+            ints: [],
+            bools: [],
+        };
+        rt::pointwise(
+            cx,
+            TwoResults,
+            [],
+            ins,
+            Outs {
+                floats: [y],
+                ints: [],
+                bools: [mask],
+            },
+            [0.5],
+        );
+    });
+    assert_eq!(bed.read_floats(y), [two_results(0.25, 2.0, Precision::F64).0]);
+}
+
+#[test]
+#[should_panic(expected = "as many elements as its shape")]
+fn an_output_of_another_length_is_refused() {
+    let mut bed = Bed::new(Precision::F32, 1);
+    let (a, y, mask) = (
+        bed.floats(&[1.0; 4]),
+        bed.floats(&[0.0; 3]),
+        bed.bools(&[false; 4]),
+    );
+    bed.call(|cx| {
+        let ins = Ins {
+            floats: [In::dense(a), In::dense(a)],
+            ints: [],
+            bools: [],
+        };
+        rt::pointwise(
+            cx,
+            TwoResults,
+            [4],
+            ins,
+            Outs {
+                floats: [y],
+                ints: [],
+                bools: [mask],
+            },
+            [0.5],
+        );
+    });
+}
+
+proptest! {
+    /// Instruction sets and threads change no bit.
+    #[test]
+    fn the_same_bits_everywhere(len in 1usize..40_000, seed in any::<u64>()) {
+        let run = |isa: Isa, threads: usize| {
+            let mut bed = Bed::new(Precision::F32, threads).with_isa(isa);
+            let (a, b) = (numbers(len, seed), numbers(1, seed + 1));
+            let (a, b) = (bed.floats(&a), bed.floats(&b));
+            let (y, mask) = (bed.output(Dtype::Float, len), bed.output(Dtype::Bool, len));
+            bed.call(|cx| {
+                let ins = Ins { floats: [In::dense(a), In::strided(b, 0, [0])], ints: [], bools: [] };
+                rt::pointwise(cx, TwoResults, [len], ins, Outs { floats: [y], ints: [], bools: [mask] }, [0.1]);
+            });
+            bed.read_floats(y)
+        };
+        let want = run(Isa::Portable, 1);
+        for &isa in Isa::available() {
+            prop_assert_eq!(&run(isa, 2), &want);
+        }
+    }
+}

@@ -1,0 +1,288 @@
+//! Strided readings of a buffer, and the kernel that copies one into contiguous memory.
+
+use crate::arena::Buf;
+use crate::cpu::threads::Team;
+use crate::cx::Cx;
+use crate::dtype::Element;
+
+/// A strided reading of a buffer: element `i` is number `offset + i[0] * strides[0] + ...` of `buf`.
+///
+/// Strides are counted in elements; they are zero along broadcast axes and negative along flipped ones.
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+pub struct View<const R: usize> {
+    /// What is read.
+    pub buf: Buf,
+    /// Number of the element that index 0 names.
+    pub offset: usize,
+    /// Size of every axis.
+    pub shape: [usize; R],
+    /// Step of every axis.
+    pub strides: [isize; R],
+}
+
+impl<const R: usize> View<R> {
+    /// A whole buffer, row-major.
+    pub fn contiguous(buf: Buf, shape: [usize; R]) -> Self {
+        let mut strides = [0; R];
+        let mut step = 1;
+        for k in (0..R).rev() {
+            strides[k] = step as isize;
+            step *= shape[k];
+        }
+        Self {
+            buf,
+            offset: 0,
+            shape,
+            strides,
+        }
+    }
+
+    /// The last two axes swapped.
+    ///
+    /// # Panics
+    /// With fewer than two axes: a mistake of the compiler.
+    pub fn t(mut self) -> Self {
+        self.shape.swap(R - 1, R - 2);
+        self.strides.swap(R - 1, R - 2);
+        self
+    }
+
+    /// Number of elements, repeated ones counted each time.
+    pub fn numel(&self) -> usize {
+        self.shape.iter().product()
+    }
+}
+
+/// `y[i] = x[i]`: the elements of `x`, of any type, in row-major order.
+///
+/// # Panics
+/// Where `y` has another number of elements, or `x` reaches outside its buffer: mistakes of the compiler.
+pub fn copy<const R: usize>(cx: &mut Cx<'_>, x: View<R>, y: Buf) {
+    // Only the width matters. Floats of 64 bits travel as integers, which no move can change.
+    match y.width {
+        1 => copy_elements::<R, u8>(cx, x, y),
+        4 => copy_elements::<R, f32>(cx, x, y),
+        _ => copy_elements::<R, i64>(cx, x, y),
+    }
+}
+
+fn copy_elements<const R: usize, T: Element>(cx: &mut Cx<'_>, x: View<R>, y: Buf) {
+    let env = cx.env;
+    assert_eq!(x.numel(), y.len, "a copy needs as many elements as the view has");
+    let mut bind = cx.bind();
+    let source: &[T] = bind.read(x.buf);
+    let y: &mut [T] = bind.write(y);
+    gather(env.team, source, &Walk::new(&x), y);
+}
+
+/// Elements a task copies, about; fewer are not worth a second thread.
+const TASK: usize = 1 << 15;
+
+/// Side of the square tiles in which a transposition reads, so that whole cache lines are used.
+const TILE: usize = 16;
+
+/// A view brought to its simplest form: axes of size 1 dropped, neighbours that run through merged, then split into the
+/// last axis (`cols`), the one before (`rows`) and the rest.
+struct Walk<const R: usize> {
+    offset: isize,
+    outer: [(usize, isize); R],
+    n_outer: usize,
+    rows: (usize, isize),
+    cols: (usize, isize),
+}
+
+impl<const R: usize> Walk<R> {
+    fn new(x: &View<R>) -> Self {
+        let mut axes = [(1, 0); R];
+        let mut n = 0;
+        for (&size, &stride) in x.shape.iter().zip(&x.strides).filter(|(size, _)| **size != 1) {
+            let runs_through = n > 0 && axes[n - 1].1 == stride * size as isize;
+            if runs_through {
+                axes[n - 1] = (axes[n - 1].0 * size, stride);
+            } else {
+                axes[n] = (size, stride);
+                n += 1;
+            }
+        }
+        let cols = if n > 0 { axes[n - 1] } else { (1, 0) };
+        let rows = if n > 1 { axes[n - 2] } else { (1, 0) };
+        Self {
+            offset: x.offset as isize,
+            outer: axes,
+            n_outer: n.saturating_sub(2),
+            rows,
+            cols,
+        }
+    }
+
+    /// Where plane number `k` (in row-major order of the outer axes) starts.
+    fn plane(&self, mut k: usize) -> isize {
+        let mut start = self.offset;
+        for &(size, stride) in self.outer[..self.n_outer].iter().rev() {
+            start += (k % size) as isize * stride;
+            k /= size;
+        }
+        start
+    }
+}
+
+/// Copies what `walk` visits of `source` to `out`. Indexing is checked, so a walk that leaves `source` panics.
+fn gather<const R: usize, T: Element>(team: &Team, source: &[T], walk: &Walk<R>, out: &mut [T]) {
+    if out.is_empty() {
+        return;
+    }
+    let cols = walk.cols.0;
+    let rows_a_task = (TASK / cols).max(1);
+    team.chunks_mut(out, rows_a_task * cols, |task, mut chunk| {
+        let mut row = task * rows_a_task;
+        while !chunk.is_empty() {
+            // As many rows as the plane still has.
+            let (plane, first) = (row / walk.rows.0, row % walk.rows.0);
+            let n = (walk.rows.0 - first).min(chunk.len() / cols);
+            let (part, rest) = std::mem::take(&mut chunk).split_at_mut(n * cols);
+            let start = walk.plane(plane) + first as isize * walk.rows.1;
+            copy_plane(source, start, walk.rows.1, walk.cols, part);
+            row += n;
+            chunk = rest;
+        }
+    });
+}
+
+fn copy_plane<T: Element>(
+    source: &[T],
+    start: isize,
+    row_step: isize,
+    (cols, step): (usize, isize),
+    out: &mut [T],
+) {
+    let rows = out.chunks_exact_mut(cols).enumerate();
+    match step {
+        1 => rows.for_each(|(r, row)| {
+            let from = (start + r as isize * row_step) as usize;
+            row.copy_from_slice(&source[from..from + cols]);
+        }),
+        0 => rows.for_each(|(r, row)| row.fill(source[(start + r as isize * row_step) as usize])),
+        _ => {
+            for (band, rows) in out.chunks_mut(TILE * cols).enumerate() {
+                let start = start + (band * TILE) as isize * row_step;
+                for first in (0..cols).step_by(TILE) {
+                    let last = (first + TILE).min(cols);
+                    for (r, row) in rows.chunks_exact_mut(cols).enumerate() {
+                        let from = start + r as isize * row_step;
+                        for (c, y) in row[first..last].iter_mut().enumerate() {
+                            *y = source[(from + (first + c) as isize * step) as usize];
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::num::NonZeroUsize;
+
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::arena::Place;
+
+    /// Element by element, by the definition.
+    fn naive<const R: usize>(source: &[i64], x: &View<R>) -> Vec<i64> {
+        let element = |mut k: usize| {
+            let mut at = x.offset as isize;
+            for (&size, &stride) in x.shape.iter().zip(&x.strides).rev() {
+                at += (k % size) as isize * stride;
+                k /= size;
+            }
+            source[at as usize]
+        };
+        (0..x.numel()).map(element).collect()
+    }
+
+    fn buf(len: usize) -> Buf {
+        Buf {
+            place: Place::Arena,
+            offset: 0,
+            len,
+            width: 8,
+        }
+    }
+
+    fn check<const R: usize>(source: &[i64], x: &View<R>) {
+        let team = Team::new(NonZeroUsize::new(2).unwrap()).unwrap();
+        let mut out = vec![-1; x.numel()];
+        gather(&team, source, &Walk::new(x), &mut out);
+        assert_eq!(out, naive(source, x));
+    }
+
+    proptest! {
+        /// Permuted, flipped, broadcast and sliced views at once.
+        #[test]
+        fn copies_what_the_definition_says(
+            sizes in prop::array::uniform4(0usize..7),
+            perm in Just([0usize, 1, 2, 3]).prop_shuffle(),
+            kind in prop::array::uniform4(0u8..4),
+        ) {
+            let whole = View::contiguous(buf(0), sizes.map(|n| 2 * n));
+            let source: Vec<i64> = (0..whole.numel() as i64).collect();
+            let mut x = whole;
+            for k in 0..4 {
+                let (n, stride) = (sizes[perm[k]], whole.strides[perm[k]]);
+                x.shape[k] = n;
+                x.strides[k] = match kind[k] {
+                    0 => stride,
+                    1 => 0,
+                    2 => 2 * stride,
+                    _ => -stride,
+                };
+                if kind[k] == 3 && n > 0 {
+                    x.offset += (n - 1) * stride as usize;
+                }
+            }
+            check(&source, &x);
+        }
+    }
+
+    #[test]
+    fn large_transpositions_are_cut_into_tasks() {
+        let source: Vec<i64> = (0..300 * 257).collect();
+        let x = View {
+            buf: buf(0),
+            offset: 0,
+            shape: [257, 300],
+            strides: [1, 257],
+        };
+        check(&source, &x);
+    }
+
+    #[test]
+    fn a_scalar_and_an_empty_view_are_copied() {
+        check(
+            &[1, 2, 3],
+            &View {
+                buf: buf(3),
+                offset: 2,
+                shape: [],
+                strides: [],
+            },
+        );
+        check(
+            &[],
+            &View {
+                buf: buf(0),
+                offset: 0,
+                shape: [3, 0],
+                strides: [1, 1],
+            },
+        );
+    }
+
+    #[test]
+    fn merging_keeps_runs_and_drops_unit_axes() {
+        let x = View::contiguous(buf(24), [2, 1, 3, 4]);
+        let walk = Walk::new(&x);
+        assert_eq!((walk.n_outer, walk.rows, walk.cols), (0, (1, 0), (24, 1)));
+    }
+}
