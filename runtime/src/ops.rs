@@ -6,8 +6,8 @@
 
 pub mod cross_entropy;
 pub mod epilogue;
-pub mod matmul;
 pub mod lanes;
+pub mod matmul;
 pub mod pointwise;
 #[cfg(test)]
 pub(crate) mod testbed;
