@@ -8,9 +8,9 @@ pub mod batch_norm;
 pub mod cross_entropy;
 pub mod dropout;
 pub mod epilogue;
-pub mod matmul;
 pub mod lanes;
 pub mod layer_norm;
+pub mod matmul;
 pub mod pointwise;
 #[cfg(test)]
 pub(crate) mod testbed;
