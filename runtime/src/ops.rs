@@ -4,8 +4,14 @@
 //! slices, and computes on them in safe code. What a kernel computes depends on its inputs and sizes alone: work is cut
 //! into tasks by shape, never by the number of threads, so that results have the same bits for any team.
 
+pub mod arg;
+pub mod concat;
+pub mod cumsum;
 pub mod epilogue;
+pub mod pad;
 pub mod pointwise;
+pub mod reduce;
+pub mod softmax;
 #[cfg(test)]
 pub(crate) mod testbed;
 pub mod view;
