@@ -95,6 +95,7 @@ impl Fuser<'_> {
         Fused {
             kernels: order(placed),
             leaves: self.leaves(),
+            leaf_types: self.leaf_types(),
             outputs,
             output_types,
             named: self.named(),
@@ -234,6 +235,13 @@ impl Fuser<'_> {
         self.graph
             .iter()
             .filter_map(|(id, node)| Some((Value::first(id), place(node)?)))
+            .collect()
+    }
+
+    fn leaf_types(&self) -> BTreeMap<Value, Type> {
+        let leaves = self.graph.iter().filter(|(_, node)| node.leaf().is_some());
+        leaves
+            .map(|(id, node)| (Value::first(id), node.types[0].clone()))
             .collect()
     }
 

@@ -4,10 +4,13 @@
 
 mod ast;
 mod diag;
+mod emit;
 mod fuse;
 mod grad;
 mod ir;
+mod layers;
 mod memory;
+mod model;
 mod ops;
 mod parse;
 mod plan;

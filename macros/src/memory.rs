@@ -50,6 +50,7 @@ pub fn plan(fused: Fused, reuse: Reuse) -> Plan {
         kernels: fused.kernels,
         n_forward,
         places: planner.places,
+        leaf_types: fused.leaf_types,
         scratch,
         slots: planner.slots,
         outputs: fused.outputs,

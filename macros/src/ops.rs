@@ -2,40 +2,47 @@
 //!
 //! To add an operation: write `ops/<name>.rs` (attributes, shape rule, gradient rule, kernel call, samples),
 //! `runtime/src/ops/<name>.rs` (kernel and naive twin), and add its line here. A new *pointwise* function is
-//! one row in `ops/pointwise.rs`.
+//! one row in `ops/pointwise.rs`. A fused gradient is an operation of the same file: `softmax::Softmax + SoftmaxGrad`.
 
 use crate::ir::{Rule, Sample, Surface};
 
+pub mod loss;
+#[cfg(test)]
+pub mod testkit;
+
 macro_rules! ops {
-    ($($(#[$doc:meta])* $module:ident :: $family:ident,)*) => {
+    ($($(#[$doc:meta])* $module:ident :: $family:ident $(+ $more:ident)*,)*) => {
         $(pub mod $module;)*
 
         /// An operation with its attributes.
         #[derive(Clone, PartialEq, Debug)]
         pub enum Op {
-            $($(#[$doc])* $family($module::$family),)*
+            $($(#[$doc])* $family($module::$family), $(#[doc = "A fused gradient."] $more($module::$more),)*)*
         }
 
         impl Op {
             /// What the compiler knows about it.
             pub fn rule(&self) -> &dyn Rule {
-                match self { $(Self::$family(op) => op,)* }
+                match self { $(Self::$family(op) => op, $(Self::$more(op) => op,)*)* }
             }
         }
 
         $(impl From<$module::$family> for Op {
             fn from(op: $module::$family) -> Self { Self::$family(op) }
-        })*
+        } $(impl From<$module::$more> for Op {
+            fn from(op: $module::$more) -> Self { Self::$more(op) }
+        })*)*
 
         /// What users can write, of every family.
         pub fn surfaces() -> impl Iterator<Item = &'static Surface> {
-            std::iter::empty()$(.chain($module::$family::surfaces()))*
+            std::iter::empty()$(.chain($module::$family::surfaces())$(.chain($module::$more::surfaces()))*)*.chain(loss::SURFACES)
         }
 
         /// The samples of every family, for tests and benches.
         pub fn samples() -> Vec<Sample> {
             let mut samples = Vec::new();
-            $(samples.extend($module::$family::samples());)*
+            $(samples.extend($module::$family::samples()); $(samples.extend($module::$more::samples());)*)*
+            samples.extend(loss::samples());
             samples
         }
     };
@@ -54,4 +61,8 @@ ops! {
     pad::Pad,
     /// Sum, max, min, prod over axes.
     reduce::Reduce,
+    /// The fused loss of class labels.
+    cross_entropy::CrossEntropy + CrossEntropyGrad,
+    /// Elements or channels set to zero at random.
+    dropout::Dropout,
 }

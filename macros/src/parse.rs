@@ -15,6 +15,8 @@ mod guard;
 mod implementation;
 mod names;
 mod options;
+mod place;
+mod refuse;
 mod stmt;
 mod structure;
 mod types;
@@ -26,48 +28,36 @@ pub use implementation::implementation;
 pub use structure::structure;
 
 use crate::ast;
-use crate::diag::{Diagnostic, Diagnostics, SourceSpan};
-use proc_macro2::TokenStream;
+use crate::diag::{Diagnostic, Diagnostics, Reported, SourceSpan};
+use proc_macro2::{Ident, TokenStream, TokenTree};
 use syn::parse::{ParseStream, Parser};
 
 /// Reads whatever `#[model(attr)]` stands on: a struct or an impl.
 ///
-/// Returns `None` if not even the name of the model could be read.
+/// Returns `None` if not even the name of the model could be read; there is an error then.
 pub fn item(attr: TokenStream, item: TokenStream, diagnostics: &mut Diagnostics) -> Option<ast::Item> {
-    match keyword(&item).as_deref() {
+    let word = item.clone().into_iter().find_map(keyword);
+    match word.as_ref().map(Ident::to_string).as_deref() {
         Some("struct") => structure(attr, item, diagnostics).map(ast::Item::Struct),
         Some("impl") => implementation(attr, item, diagnostics).map(ast::Item::Impl),
         _ => {
-            let error = Diagnostic::error(SourceSpan::of(&item), "`#[model]` stands on a struct or on an impl")
-                .help("write `#[model] struct Name { … }` for the layers, `#[model] impl Name { … }` for the functions");
+            let place = word.map_or_else(|| SourceSpan::of(&item), |word| word.span().into());
+            let error = Diagnostic::error(place, "`#[model]` stands on a struct or on an impl").help(
+                "write `#[model] struct Name { … }` for the layers, `#[model] impl Name { … }` for functions",
+            );
             diagnostics.push(error);
             None
         }
     }
 }
 
-/// The word that says what kind of item this is.
-fn keyword(item: &TokenStream) -> Option<String> {
-    const ITEMS: [&str; 13] = [
-        "struct",
-        "impl",
-        "enum",
-        "union",
-        "fn",
-        "trait",
-        "mod",
-        "type",
-        "static",
-        "use",
-        "const",
-        "extern",
-        "macro_rules",
-    ];
-    let words = item.clone().into_iter().filter_map(|tree| match tree {
-        proc_macro2::TokenTree::Ident(ident) => Some(ident.to_string()),
+/// The token as the word that says what kind of item it begins.
+fn keyword(tree: TokenTree) -> Option<Ident> {
+    const ITEMS: &str = "struct impl enum union fn trait mod type static use const extern macro_rules";
+    match tree {
+        TokenTree::Ident(ident) if ITEMS.split(' ').any(|item| ident == item) => Some(ident),
         _ => None,
-    });
-    words.into_iter().find(|word| ITEMS.contains(&word.as_str()))
+    }
 }
 
 /// Runs a `syn` parser; what it finds wrong is reported.
@@ -75,6 +65,6 @@ fn read<T>(
     parser: impl FnOnce(ParseStream<'_>) -> syn::Result<T>,
     tokens: TokenStream,
     diagnostics: &mut Diagnostics,
-) -> Result<T, crate::diag::Reported> {
+) -> Result<T, Reported> {
     parser.parse2(tokens).map_err(|error| diagnostics.push_syn(error))
 }

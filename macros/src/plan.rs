@@ -141,6 +141,8 @@ pub struct Plan {
     pub n_forward: usize,
     /// Place of every stored value.
     pub places: BTreeMap<Value, Place>,
+    /// Types of arguments, parameters and carried tensors.
+    pub leaf_types: BTreeMap<Value, Type>,
     /// For every kernel, the slots of its scratch memory.
     pub scratch: Vec<Vec<usize>>,
     /// The workspace.
@@ -153,12 +155,36 @@ pub struct Plan {
     pub named: Vec<(Rc<str>, Value, Type)>,
 }
 
+impl Plan {
+    /// The type of an argument, parameter or carried tensor.
+    pub fn leaf_type(&self, value: Value) -> Type {
+        self.leaf_types[&value].clone()
+    }
+
+    /// The type of a stored value.
+    pub fn stored_type(&self, value: Value) -> &Type {
+        let written = self
+            .kernels
+            .iter()
+            .flat_map(|k| &k.writes)
+            .find(|w| w.value == value);
+        written.map_or_else(|| &self.leaf_types[&value], |w| &w.ty)
+    }
+
+    /// True where an operand reads as many elements as are stored.
+    pub fn is_whole(&self, operand: &Operand) -> bool {
+        Dim::product(&operand.layout.shape) == self.stored_type(operand.value).numel()
+    }
+}
+
 /// A list of kernels with the leaves that they read: the output of fusion.
 pub struct Fused {
     /// The kernels, in an order that respects their dependencies.
     pub kernels: Vec<Kernel>,
     /// Place of values that exist before the function runs.
     pub leaves: BTreeMap<Value, Place>,
+    /// Their types.
+    pub leaf_types: BTreeMap<Value, Type>,
     /// What leaves the graph; every value in it is stored by a kernel or is a leaf.
     pub outputs: Vec<Output>,
     /// Types of the outputs.

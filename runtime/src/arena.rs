@@ -39,11 +39,18 @@ impl Storage {
                 bytes,
             };
         }
-        let layout = Self::layout(bytes);
+        Self::try_zeroed(bytes).unwrap_or_else(|| handle_alloc_error(Self::layout(bytes)))
+    }
+
+    /// `bytes` zero bytes, or `None` if the system does not have them.
+    pub fn try_zeroed(bytes: usize) -> Option<Self> {
+        if bytes == 0 {
+            return Some(Self::zeroed(0));
+        }
+        let layout = Layout::from_size_align(bytes, ALIGN).ok()?;
         // SAFETY: the layout has a size above zero.
-        let start = unsafe { alloc_zeroed(layout) };
-        let start = NonNull::new(start).unwrap_or_else(|| handle_alloc_error(layout));
-        Self { start, bytes }
+        let start = NonNull::new(unsafe { alloc_zeroed(layout) })?;
+        Some(Self { start, bytes })
     }
 
     fn layout(bytes: usize) -> Layout {

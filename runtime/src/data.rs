@@ -8,6 +8,7 @@
 //! Two invariants hold throughout. A file's header is a claim, not a fact: nothing is allocated on its word
 //! alone. And a training loop allocates nothing per step: every batch is filled again and again.
 
+mod adapters;
 mod batch;
 mod bytes;
 mod column;
@@ -18,10 +19,12 @@ mod loader;
 mod mnist;
 pub mod npy;
 mod order;
+mod queue;
 
+pub use adapters::{Map, MapInPlace, Part, Subset};
 pub use batch::{Batch, BatchArray};
 pub use column::{Column, Columns, Pixels};
-pub use dataset::{Arrays, Dataset, Map, MapInPlace, Part, Portion, Subset};
+pub use dataset::{Arrays, Dataset, Portion};
 pub use loader::{Batches, Loader};
 pub use mnist::{DigitArrays, Digits, Mnist};
 pub use order::shuffle_epoch;

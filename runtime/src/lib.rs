@@ -1,18 +1,28 @@
 //! The runtime of Tapeless.
 
 pub mod arena;
+pub mod call;
 pub mod cpu;
 pub mod cx;
 pub mod data;
+pub mod device;
 pub mod dtype;
 pub mod error;
+pub mod flat;
 pub mod init;
+pub mod model;
 pub mod ops;
 pub mod program;
 pub mod real;
 pub mod rng;
 #[doc(hidden)]
 pub mod rt;
+mod summary;
+pub mod workspace;
 
+pub use call::{Accumulate, Probe, Trace};
+pub use device::Device;
 pub use dtype::Precision;
 pub use error::{Error, ErrorKind, Result};
+pub use model::{Builder, Model};
+pub use workspace::Workspace;

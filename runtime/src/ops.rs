@@ -9,9 +9,18 @@ pub mod concat;
 pub mod cumsum;
 pub mod epilogue;
 pub mod pad;
+pub mod batch_norm;
+pub mod cross_entropy;
+pub mod dropout;
+pub mod epilogue;
+pub mod matmul;
+pub mod lanes;
+pub mod layer_norm;
 pub mod pointwise;
 pub mod reduce;
 pub mod softmax;
 #[cfg(test)]
 pub(crate) mod testbed;
+#[cfg(test)]
+pub mod testkit;
 pub mod view;

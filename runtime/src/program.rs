@@ -9,6 +9,18 @@ use crate::init::Init;
 /// The most axes that an argument or a result of a compiled function may have.
 pub const MAX_RANK: usize = 8;
 
+/// A list of sizes as the tables hold it: padded with ones.
+pub const fn shape<const R: usize>(sizes: [usize; R]) -> [usize; MAX_RANK] {
+    assert!(R <= MAX_RANK, "arguments and results have at most 8 axes");
+    let mut padded = [1; MAX_RANK];
+    let mut k = 0;
+    while k < R {
+        padded[k] = sizes[k];
+        k += 1;
+    }
+    padded
+}
+
 /// Dynamic dimensions and const generics, in the order of their declaration.
 #[derive(Copy, Clone, Debug)]
 pub struct Sizes<'a> {
@@ -139,6 +151,11 @@ pub struct Code {
     pub kernels: fn(&Sizes<'_>) -> Vec<KernelRow>,
     /// Arguments marked `#[grad]` and the slots where their gradients are found.
     pub input_grads: &'static [(usize, usize)],
+    /// Parameters whose gradients `backward` writes, ascending. The others keep their values in a step, as
+    /// parameters without gradient do in PyTorch.
+    pub trained: &'static [usize],
+    /// Carried tensors whose new value the code writes, ascending; the others are not committed.
+    pub updates: &'static [usize],
 }
 
 /// Where a result is found.

@@ -157,6 +157,24 @@ impl Stream {
         unit_f64(self.u64(element))
     }
 
+    /// Fills `out` with the numbers of elements `first..first + out.len()`, as
+    /// [`uniform_f32`](Stream::uniform_f32) gives them, at a quarter of the work.
+    #[inline(always)]
+    pub fn fill_uniform_f32(&self, first: u64, out: &mut [f32]) {
+        let n_before_block = (first.wrapping_neg() % 4).min(out.len() as u64);
+        let (head, blocks) = out.split_at_mut(n_before_block as usize);
+        for (i, x) in (first..).zip(head) {
+            *x = self.uniform_f32(i);
+        }
+        let first_block = first.div_ceil(4);
+        for (b, chunk) in (first_block..).zip(blocks.chunks_mut(4)) {
+            let words = self.block(b);
+            for (x, word) in chunk.iter_mut().zip(words) {
+                *x = unit_f32(word);
+            }
+        }
+    }
+
     /// Two independent draws from the standard normal distribution, made of block `pair` by the
     /// transformation of Box and Muller (1958). None is larger than 8.6 in size.
     ///
@@ -371,6 +389,15 @@ mod tests {
         fn bounded_numbers_are_bounded(seed: u64, stream: u64, bound: u64, element: u64) {
             let got = Key { seed, stream }.stream(0).below(bound, element);
             prop_assert!(got < bound || bound == 0 && got == 0);
+        }
+
+        #[test]
+        fn filling_gives_the_numbers_of_the_elements(seed: u64, first in 0u64..1 << 62, len in 0usize..40) {
+            let stream = Key { seed, stream: 1 }.stream(2);
+            let mut out = vec![-1.0; len];
+            stream.fill_uniform_f32(first, &mut out);
+            let want: Vec<f32> = (first..).take(len).map(|i| stream.uniform_f32(i)).collect();
+            prop_assert_eq!(out, want);
         }
 
         #[test]

@@ -270,7 +270,11 @@ impl Scalarizer<'_> {
             Some(Body::Immediate(scalar)) if is_fill => LineCode::Scalar(self.scalar(scalar)),
             _ => LineCode::Load(self.load(value)),
         };
-        let (dtype, name) = (self.graph.ty(value).dtype, node.display_name().into());
+        let source = match &code {
+            LineCode::Load(k) => self.graph.node(self.operands[*k].value.node),
+            _ => node,
+        };
+        let (dtype, name) = (self.graph.ty(value).dtype, source.display_name().into());
         if let LineCode::Load(k) = code
             && let Some(&line) = self.loads.get(k)
         {

@@ -5,7 +5,7 @@
 
 use std::rc::Rc;
 
-use proc_macro2::TokenStream;
+use proc_macro2::{Literal, TokenStream};
 use quote::{format_ident, quote};
 
 use crate::shape::Dim;
@@ -155,6 +155,24 @@ impl Scalar {
         }
     }
 
+    /// Visits the sizes it depends on.
+    pub fn dims(&self, visit: &mut dyn FnMut(&Dim)) {
+        match self {
+            Self::Lit(_) | Self::Arg(_) => {}
+            Self::Dim(dim) => visit(dim),
+            Self::Unary(_, a) => a.dims(visit),
+            Self::Binary(_, a, b) => {
+                a.dims(visit);
+                b.dims(visit);
+            }
+            Self::If(c, a, b) => {
+                c.dims(visit);
+                a.dims(visit);
+                b.dims(visit);
+            }
+        }
+    }
+
     /// A Rust expression of type `f64`. Arguments are read from local variables of their name, which the
     /// emitted function binds as `f64`.
     pub fn to_tokens(&self) -> TokenStream {
@@ -170,7 +188,12 @@ impl Scalar {
             Self::Lit(bits) => {
                 let value = f64::from_bits(*bits);
                 if value.is_finite() {
-                    quote!(#value)
+                    let digits = Literal::f64_unsuffixed(value.abs());
+                    if value < 0.0 {
+                        quote!((-#digits))
+                    } else {
+                        quote!(#digits)
+                    }
                 } else if value.is_nan() {
                     quote!(f64::NAN)
                 } else if value > 0.0 {
@@ -238,6 +261,6 @@ mod tests {
         let mut found = Vec::new();
         x.args(&mut found);
         assert_eq!(found, ["p".into()]);
-        assert_eq!(x.to_tokens().to_string(), "((1.0 / (1f64 - p)) * p)");
+        assert_eq!(x.to_tokens().to_string(), "((1.0 / (1.0 - p)) * p)");
     }
 }

@@ -60,6 +60,7 @@ pub struct Surface {
 }
 
 /// The evaluated arguments of one call. Every accessor takes its argument away; [`Args::finish`] complains about the rest.
+#[derive(Clone, Debug)]
 pub struct Args {
     /// Arguments without a name, the receiver first; taken ones are `None`.
     pub positional: Vec<Option<Operand>>,

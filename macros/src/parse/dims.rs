@@ -2,6 +2,7 @@
 
 use crate::ast::{DimArg, DimExpr, DimExprKind};
 use crate::diag::{Diagnostic, Diagnostics, SourceSpan};
+use crate::parse::place;
 use syn::{BinOp, Expr, GenericArgument, Lit, Type, UnOp};
 
 /// Reads a list of generic arguments as sizes.
@@ -14,10 +15,13 @@ pub fn arguments(
 
 /// Reads one generic argument as a size.
 pub fn argument(arg: GenericArgument, diagnostics: &mut Diagnostics) -> DimArg {
-    let span = SourceSpan::of(&arg);
-    let error = match arg {
+    let arg = match arg {
         GenericArgument::Const(expr) => return DimArg::Expr(from_expr(expr, diagnostics)),
         GenericArgument::Type(ty) => return from_type(ty, diagnostics),
+        arg => arg,
+    };
+    let span = SourceSpan::of(&arg);
+    let error = match arg {
         GenericArgument::AssocType(_) | GenericArgument::AssocConst(_) => {
             let text = quote::quote!(#arg);
             Diagnostic::error(span, "an option cannot stand among the sizes")
@@ -45,7 +49,7 @@ fn poison(error: Diagnostic, span: SourceSpan, diagnostics: &mut Diagnostics) ->
 
 /// Names look like types to `syn`.
 fn from_type(ty: Type, diagnostics: &mut Diagnostics) -> DimArg {
-    let span = SourceSpan::of(&ty);
+    let span = place::ty(&ty);
     match ty {
         Type::Infer(_) => DimArg::Infer(span),
         Type::Group(group) => from_type(*group.elem, diagnostics),
@@ -72,7 +76,7 @@ fn from_type(ty: Type, diagnostics: &mut Diagnostics) -> DimArg {
 
 /// Reads an expression as a size. What the shape algebra does not know is kept for rustc to evaluate.
 pub fn from_expr(expr: Expr, diagnostics: &mut Diagnostics) -> DimExpr {
-    let span = SourceSpan::of(&expr);
+    let span = place::expr(&expr);
     let kind = match expr {
         Expr::Group(group) => return from_expr(*group.expr, diagnostics),
         Expr::Paren(paren) => return from_expr(*paren.expr, diagnostics),

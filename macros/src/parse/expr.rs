@@ -3,13 +3,12 @@
 use crate::ast::{BinaryOp, CastType, Expr, ExprKind, Lit, OptionArg, RangeLimits, TensorDtype, UnaryOp};
 use crate::diag::{Diagnostic, Diagnostics, Reported, SourceSpan};
 use crate::parse::names::Declared;
-use crate::parse::{stmt, types};
-use proc_macro2::Span;
+use crate::parse::{place, refuse, stmt, types};
 use syn::{BinOp, Member, Type, UnOp};
 
 /// Reads an expression.
 pub fn expr(expr: syn::Expr, diagnostics: &mut Diagnostics) -> Expr {
-    let span = SourceSpan::of(&expr);
+    let span = place::expr(&expr);
     let kind = match expr {
         syn::Expr::Group(group) => return self::expr(*group.expr, diagnostics),
         syn::Expr::Paren(paren) => return self::expr(*paren.expr, diagnostics),
@@ -42,7 +41,7 @@ pub fn expr(expr: syn::Expr, diagnostics: &mut Diagnostics) -> Expr {
                 body: stmt::braced(for_loop.body, diagnostics),
             })
         }
-        other => Err(refuse(other, span, diagnostics)),
+        other => Err(refuse::expr(other, span, diagnostics)),
     };
     Expr {
         kind: kind.unwrap_or_else(ExprKind::Error),
@@ -198,7 +197,7 @@ fn method_call(call: syn::ExprMethodCall, diagnostics: &mut Diagnostics) -> Expr
 }
 
 fn function_call(call: syn::ExprCall, diagnostics: &mut Diagnostics) -> Result<ExprKind, Reported> {
-    let span = SourceSpan::of(&call.func);
+    let span = place::expr(&call.func);
     let (args, options) = arguments(Vec::new(), call.args, diagnostics);
     let mut callee = *call.func;
     while let syn::Expr::Group(group) = callee {
@@ -250,7 +249,7 @@ pub fn arguments(
     }
     let mut args = Vec::new();
     for argument in arguments {
-        let span = SourceSpan::of(&argument);
+        let span = place::expr(&argument);
         let syn::Expr::Assign(assign) = argument else {
             if let Some(option) = options.last() {
                 let error =
@@ -302,7 +301,7 @@ fn branch_of(branch: syn::ExprIf, diagnostics: &mut Diagnostics) -> ExprKind {
 }
 
 fn cast_of(cast: syn::ExprCast, diagnostics: &mut Diagnostics) -> Result<ExprKind, Reported> {
-    let ty_span = SourceSpan::of(&cast.ty);
+    let ty_span = place::ty(&cast.ty);
     let operand = boxed(*cast.expr, diagnostics);
     let name = match &*cast.ty {
         Type::Path(path) if path.qself.is_none() => path.path.get_ident(),
@@ -329,148 +328,3 @@ fn refuse_label(label: Option<&syn::Label>, diagnostics: &mut Diagnostics) {
         diagnostics.push(error.note("loops run to their end").help("remove the label"));
     }
 }
-
-/// Why a macro call is refused.
-pub fn refuse_macro(call: &syn::Macro) -> Diagnostic {
-    let name = call
-        .path
-        .segments
-        .last()
-        .map(|last| last.ident.to_string())
-        .unwrap_or_default();
-    let help = match name.as_str() {
-        "print" | "println" | "eprint" | "eprintln" | "dbg" => {
-            "to see values, call the model's `trace`; it returns every intermediate by its name"
-        }
-        "vec" => "write a list of numbers as an array: `axes = [2, 3]`",
-        "assert" | "assert_eq" | "assert_ne" | "debug_assert" | "todo" | "panic" | "unimplemented" => {
-            "remove it; shapes are checked by the compiler"
-        }
-        _ => "write out what it stands for, or put it into a helper function",
-    };
-    Diagnostic::error(
-        SourceSpan::of(call),
-        format!("the macro `{name}!` cannot be called inside of a model"),
-    )
-    .note("a model is compiled before its macros would be expanded")
-    .help(help)
-}
-
-/// Reports an expression of Rust that the language does not have, and what it has instead.
-fn refuse(expr: syn::Expr, whole: SourceSpan, diagnostics: &mut Diagnostics) -> Reported {
-    let (place, what, help): (SourceSpan, &str, &str) = match &expr {
-        syn::Expr::Index(index) => (
-            SourceSpan::of(&index.index),
-            "tensors are not indexed with `[…]`",
-            "use `x.slice(.., 0..3)` for a part, `x.gather(index)` for chosen elements",
-        ),
-        syn::Expr::Macro(call) => return diagnostics.push(refuse_macro(&call.mac)),
-        syn::Expr::Assign(assign) => (
-            assign.eq_token.span.into(),
-            "an assignment has no value",
-            "make it a statement of its own: `x = y;`",
-        ),
-        syn::Expr::Reference(_) | syn::Expr::RawAddr(_) => (
-            whole,
-            "nothing can be changed through a reference",
-            "use the value itself; operations return new tensors",
-        ),
-        other => match keyword(other) {
-            Some((span, what, help)) => (span.into(), what, help),
-            None => (whole, "this expression is not part of the language", ELSE),
-        },
-    };
-    let reported = diagnostics.push(Diagnostic::error(place, what).help(help));
-    // What is inside is looked at as well, so that all errors of a function are seen at once.
-    match expr {
-        syn::Expr::Index(index) => drop(self::expr(*index.expr, diagnostics)),
-        syn::Expr::Try(inner) => drop(self::expr(*inner.expr, diagnostics)),
-        syn::Expr::Await(inner) => drop(self::expr(*inner.base, diagnostics)),
-        syn::Expr::While(inner) => drop(stmt::braced(inner.body, diagnostics)),
-        syn::Expr::Loop(inner) => drop(stmt::braced(inner.body, diagnostics)),
-        syn::Expr::Unsafe(inner) => drop(stmt::braced(inner.block, diagnostics)),
-        syn::Expr::Return(inner) => drop(inner.expr.map(|value| self::expr(*value, diagnostics))),
-        _ => {}
-    }
-    reported
-}
-
-const ELSE: &str = "a function of a model is made of `let`, operations, calls, `if` and `for`";
-
-/// The keyword or sign by which an expression is recognised, why it is refused, and what to write instead.
-fn keyword(expr: &syn::Expr) -> Option<(Span, &'static str, &'static str)> {
-    Some(match expr {
-        syn::Expr::Match(found) => (
-            found.match_token.span,
-            "`match` is not part of the language",
-            "choose between tensors with `select(condition, a, b)`, by an argument of the host with `if`",
-        ),
-        syn::Expr::While(found) => (
-            found.while_token.span,
-            "`while` is not part of the language",
-            LOOPS,
-        ),
-        syn::Expr::Loop(found) => (found.loop_token.span, "`loop` is not part of the language", LOOPS),
-        syn::Expr::Break(found) => (found.break_token.span, "`break` is not part of the language", RUN),
-        syn::Expr::Continue(found) => (
-            found.continue_token.span,
-            "`continue` is not part of the language",
-            RUN,
-        ),
-        syn::Expr::Return(found) => (
-            found.return_token.span,
-            "`return` is not part of the language",
-            "the value of a function is its last expression, without `;`",
-        ),
-        syn::Expr::Try(found) => (
-            found.question_token.span,
-            "`?` is not part of the language",
-            "remove it; operations cannot fail",
-        ),
-        syn::Expr::Closure(found) => (
-            found.inputs_begin.span,
-            "closures are not part of the language",
-            "write a helper function without `self` in the impl; it is inlined",
-        ),
-        syn::Expr::Unsafe(found) => (
-            found.unsafe_token.span,
-            "`unsafe` is not part of the language",
-            "remove it",
-        ),
-        syn::Expr::Async(found) => (
-            found.async_token.span,
-            "`async` is not part of the language",
-            "remove it",
-        ),
-        syn::Expr::Await(found) => (
-            found.await_token.span,
-            "`await` is not part of the language",
-            "remove it",
-        ),
-        syn::Expr::Const(found) => (
-            found.const_token.span,
-            "`const` blocks are not part of the language",
-            "declare a constant outside of the model",
-        ),
-        syn::Expr::Let(found) => (
-            found.let_token.span,
-            "`let` in a condition is not part of the language",
-            "there is nothing to match; a condition is a `bool`",
-        ),
-        syn::Expr::Repeat(found) => (
-            found.semi_token.span,
-            "`[value; count]` is not part of the language",
-            "write a list of numbers out, `[1, 1]`; a scalar fills a shape with `x.broadcast_to(…)`",
-        ),
-        syn::Expr::Infer(found) => (
-            found.underscore_token.span,
-            "`_` is not a value",
-            "name the value; only a size can be inferred",
-        ),
-        _ => return None,
-    })
-}
-
-const LOOPS: &str =
-    "loop over layers with `for block in &self.blocks`, over time with `for x in xs.steps(axis = 1)`";
-const RUN: &str = "loops run to their end; choose values with `select(condition, a, b)`";

@@ -3,11 +3,11 @@
 use crate::ast::{
     Arg, Block, DimArg, DimExpr, DimExprKind, DynDim, Expr, ExprKind, Function, Receiver, ReturnType,
 };
-use crate::ast::{Stmt, ValueType};
+use crate::ast::{Stmt, TensorDtype, ValueType};
 use crate::diag::{Diagnostic, Diagnostics, Reported, SourceSpan};
 use crate::parse::attributes::{self, Place};
 use crate::parse::names::Declared;
-use crate::parse::{dims, read, stmt, types};
+use crate::parse::{dims, place, read, stmt, types};
 use proc_macro2::{Ident, Span, TokenStream, extra::DelimSpan};
 use syn::{
     FnArg, GenericArgument, GenericParam, Pat, PathArguments, ReceiverKind, Signature, TypeParamBound,
@@ -50,7 +50,7 @@ pub fn function(
     };
     let end = match &signature.output {
         syn::ReturnType::Default => signature.paren_token.span.close().into(),
-        syn::ReturnType::Type(_, ty) => SourceSpan::of(ty),
+        syn::ReturnType::Type(_, ty) => place::ty(ty),
     };
     check_qualifiers(&signature, diagnostics);
     let attributes = attributes::sort(attrs, Place::Function, diagnostics);
@@ -110,7 +110,7 @@ fn body_block(name: &Ident, body: TokenStream, brace: DelimSpan, diagnostics: &m
         Err(reported) => return poison(reported),
     };
     attributes::refuse_in_body(&stmts, diagnostics);
-    let last = stmts.last().map_or(span, SourceSpan::of);
+    let last = stmts.last().map_or(span, place::stmt);
     let mut block = stmt::block(stmts, span, diagnostics);
     if block.tail.is_none() {
         let kind = match block.stmts.last() {
@@ -328,7 +328,7 @@ fn self_argument(receiver: syn::Receiver, diagnostics: &mut Diagnostics) -> Sour
 /// Reads one argument.
 fn argument(typed: syn::PatType, diagnostics: &mut Diagnostics) -> Result<Arg, Reported> {
     let attributes = attributes::sort(typed.attrs, Place::Arg, diagnostics);
-    let end = SourceSpan::of(&typed.ty);
+    let end = place::ty(&typed.ty);
     let place = SourceSpan::of(&typed.pat);
     let ty = types::value_type(*typed.ty, diagnostics);
     let (name, mutable) = match *typed.pat {
@@ -340,12 +340,19 @@ fn argument(typed: syn::PatType, diagnostics: &mut Diagnostics) -> Result<Arg, R
             return Err(diagnostics.push(error.help("name it, and take it apart with `let` in the function")));
         }
     };
-    if let (Some(grad), ValueType::Host(..)) = (attributes.grad, &ty) {
+    let is_real = match &ty {
+        ValueType::Tensor(tensor) => tensor.dtype == TensorDtype::Float,
+        ValueType::Host(..) => false,
+        ValueType::Error(_) => true,
+    };
+    if let (Some(grad), false) = (attributes.grad, is_real) {
         let error = Diagnostic::error(grad, format!("`{name}` can have no gradient"));
         diagnostics.push(
             error
                 .note("only tensors of real numbers have one")
-                .help("make it a `Scalar`"),
+                .help(format_args!(
+                    "make it a `Scalar` or a `Tensor<…>` without dtype, or remove `#[grad]`"
+                )),
         );
     }
     Ok(Arg {

@@ -5,7 +5,7 @@ use crate::diag::{Diagnostic, Diagnostics, Reported, SourceSpan};
 use crate::parse::attributes::{self, Place};
 use crate::parse::names::{self, Declared};
 use crate::parse::structure::{Owner, const_generics};
-use crate::parse::{function, guard, options, read, types};
+use crate::parse::{function, guard, options, place, read, types};
 use proc_macro2::{Delimiter, Ident, Span, TokenStream, TokenTree};
 use syn::parse::{Parse, ParseStream};
 use syn::{Attribute, GenericArgument, Generics, Path, Signature, Token, Type, Visibility, WhereClause};
@@ -102,7 +102,7 @@ pub fn implementation(attr: TokenStream, item: TokenStream, diagnostics: &mut Di
 
 /// Splits the type of the model into its path and its arguments.
 fn self_type(ty: Type, diagnostics: &mut Diagnostics) -> Result<(Path, Vec<GenericArgument>), Reported> {
-    let span = SourceSpan::of(&ty);
+    let span = place::ty(&ty);
     match ty {
         Type::Group(group) => self_type(*group.elem, diagnostics),
         Type::Paren(paren) => self_type(*paren.elem, diagnostics),

@@ -162,7 +162,9 @@ fn memory_limit(value: TokenStream, diagnostics: &mut Diagnostics) -> Option<Mem
     if bytes.is_none() {
         diagnostics.push(
             Diagnostic::error(text.span(), "this is no amount of memory")
-                .expected("a number and a unit: B, kB, MB, GB, TB (powers of 1000), KiB, MiB, GiB, TiB (powers of 1024)")
+                .expected(
+                    "a number and a unit: B, kB, MB, GB, TB (powers of 1000) or KiB, MiB, GiB, TiB (of 1024)",
+                )
                 .found(format_args!("`{:?}`", text.value()))
                 .help("write for example `max_memory = \"64 MiB\"`"),
         );

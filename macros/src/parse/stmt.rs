@@ -2,7 +2,7 @@
 
 use crate::ast::{AssignTarget, BinaryOp, Block, Expr, ExprKind, Pattern, Stmt};
 use crate::diag::{Diagnostic, Diagnostics, Reported, SourceSpan};
-use crate::parse::{expr, types};
+use crate::parse::{expr, place, refuse, types};
 use syn::{BinOp, Pat};
 
 /// Reads the statements of a block; the last one is its value, if it has no semicolon.
@@ -40,7 +40,7 @@ pub fn braced(block: syn::Block, diagnostics: &mut Diagnostics) -> Block {
 }
 
 fn statement(stmt: syn::Stmt, diagnostics: &mut Diagnostics) -> Stmt {
-    let span = SourceSpan::of(&stmt);
+    let span = place::stmt(&stmt);
     let refused = match stmt {
         syn::Stmt::Local(local) => return local_binding(local, span, diagnostics),
         syn::Stmt::Expr(value, _) => return expression(value, span, diagnostics),
@@ -48,7 +48,7 @@ fn statement(stmt: syn::Stmt, diagnostics: &mut Diagnostics) -> Stmt {
             Diagnostic::error(SourceSpan::of(&item), "a function of a model holds no items")
                 .help("move it out of the impl, or write a helper function without `self` in the impl")
         }
-        syn::Stmt::Macro(stmt) => expr::refuse_macro(&stmt.mac),
+        syn::Stmt::Macro(stmt) => refuse::macro_call(&stmt.mac),
     };
     Stmt::Expr(Expr {
         kind: ExprKind::Error(diagnostics.push(refused)),
@@ -175,7 +175,7 @@ pub fn compound(op: &BinOp) -> Option<BinaryOp> {
 
 /// Reads the left side of an assignment.
 fn target(left: syn::Expr, diagnostics: &mut Diagnostics) -> Result<AssignTarget, Reported> {
-    let span = SourceSpan::of(&left);
+    let span = place::expr(&left);
     let error = Diagnostic::error(span, "this cannot be assigned to");
     let error = match left {
         syn::Expr::Group(group) => return target(*group.expr, diagnostics),
@@ -206,6 +206,15 @@ fn target(left: syn::Expr, diagnostics: &mut Diagnostics) -> Result<AssignTarget
 
 /// Reads what a `let` or a `for` binds.
 pub fn pattern(pat: Pat, diagnostics: &mut Diagnostics) -> Pattern {
+    let pat = match pat {
+        Pat::Ident(pat) if pat.by_ref.is_none() && pat.subpat.is_none() => {
+            return Pattern::Name {
+                name: pat.ident,
+                mutable: pat.mutability.map(|token| token.span.into()),
+            };
+        }
+        pat => pat,
+    };
     let span = SourceSpan::of(&pat);
     let error = Diagnostic::error(span, "this pattern is not part of the language");
     let error = match pat {
@@ -218,12 +227,6 @@ pub fn pattern(pat: Pat, diagnostics: &mut Diagnostics) -> Pattern {
                 .map(|part| pattern(part, diagnostics))
                 .collect();
             return Pattern::Tuple(parts, span);
-        }
-        Pat::Ident(pat) if pat.by_ref.is_none() && pat.subpat.is_none() => {
-            return Pattern::Name {
-                name: pat.ident,
-                mutable: pat.mutability.map(|token| token.span.into()),
-            };
         }
         Pat::Ident(_) | Pat::Reference(_) => error.help("write the name alone; tensors are values"),
         Pat::Rest(_) => error.help("name every value of the tuple; `_` for one that is not used"),

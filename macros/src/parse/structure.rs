@@ -4,7 +4,7 @@ use crate::ast::{ConstGeneric, Field, Struct};
 use crate::diag::{Diagnostic, Diagnostics, Reported, SourceSpan};
 use crate::parse::attributes::{self, Place};
 use crate::parse::names::Declared;
-use crate::parse::{guard, options, read, types};
+use crate::parse::{guard, options, place, read, types};
 use proc_macro2::TokenStream;
 use syn::parse::Parse;
 use syn::{GenericParam, ItemStruct, Type};
@@ -16,12 +16,11 @@ pub fn structure(attr: TokenStream, item: TokenStream, diagnostics: &mut Diagnos
     guard::check(&item, diagnostics).ok()?;
     let options = options::model(attr, options::Owner::Model, diagnostics);
     let item = read(<ItemStruct as Parse>::parse, item, diagnostics).ok()?;
-    let span = SourceSpan::of(&item.vis).to(item.ident.span());
-    let span = if matches!(item.vis, syn::Visibility::Inherited) {
-        SourceSpan::from(item.struct_token.span).to(item.ident.span())
-    } else {
-        span
+    let start = match &item.vis {
+        syn::Visibility::Inherited => item.struct_token.span.into(),
+        vis => SourceSpan::of(vis),
     };
+    let span = start.to(item.ident.span());
     let attrs = attributes::sort(item.attrs, Place::Struct, diagnostics).kept;
     let mut error = None;
     let generics = const_generics(item.generics, Owner::Struct, &mut error, diagnostics);
@@ -65,7 +64,7 @@ fn fields(
     for field in fields {
         // A list of named fields holds no other; `syn` has one type for both kinds.
         let Some(name) = field.ident else { continue };
-        let span = SourceSpan::from(name.span()).to(SourceSpan::of(&field.ty));
+        let span = SourceSpan::from(name.span()).to(place::ty(&field.ty));
         let attributes = attributes::sort(field.attrs, Place::Field, diagnostics);
         let kind = types::field_kind(field.ty, diagnostics);
         if let Some((_, value)) = field.default {

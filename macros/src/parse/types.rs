@@ -2,7 +2,7 @@
 
 use crate::ast::{DimArg, FieldKind, HostType, ReturnType, TensorDtype, TensorType, ValueType};
 use crate::diag::{Diagnostic, Diagnostics, Reported, SourceSpan};
-use crate::parse::dims;
+use crate::parse::{dims, place};
 use proc_macro2::Ident;
 use syn::{AngleBracketedGenericArguments, GenericArgument, Path, PathArguments, Type};
 
@@ -43,7 +43,7 @@ fn bare(ty: Type) -> Type {
 
 /// Reads the type of an argument or of a `let`.
 pub fn value_type(ty: Type, diagnostics: &mut Diagnostics) -> ValueType {
-    let span = SourceSpan::of(&ty);
+    let span = place::ty(&ty);
     let ty = bare(ty);
     if let Some(tensor) = tensor_type(&ty, span, diagnostics) {
         return tensor.map_or_else(ValueType::Error, ValueType::Tensor);
@@ -66,7 +66,7 @@ pub fn value_type(ty: Type, diagnostics: &mut Diagnostics) -> ValueType {
 
 /// Reads what a function returns.
 pub fn return_type(ty: Type, diagnostics: &mut Diagnostics) -> ReturnType {
-    let span = SourceSpan::of(&ty);
+    let span = place::ty(&ty);
     let ty = bare(ty);
     if let Type::Path(path) = &ty
         && path.qself.is_none()
@@ -171,7 +171,7 @@ fn dtype_argument(arg: &GenericArgument) -> Option<Result<TensorDtype, (Ident, &
 
 /// Reads what a field is.
 pub fn field_kind(ty: Type, diagnostics: &mut Diagnostics) -> FieldKind {
-    let span = SourceSpan::of(&ty);
+    let span = place::ty(&ty);
     match ty {
         Type::Group(group) => field_kind(*group.elem, diagnostics),
         Type::Paren(paren) => field_kind(*paren.elem, diagnostics),
@@ -218,8 +218,9 @@ fn path_field(
     let args = take_arguments(&mut path, diagnostics)?;
     if is_param || is_state {
         if let Some(Ok(_) | Err(_)) = args.first().and_then(dtype_argument) {
-            let error = Diagnostic::error(span, "the tensors of a model are real numbers")
-                .help("name the dimensions only, as in `Param<D, H>`; the precision is chosen when the model is made");
+            let error = Diagnostic::error(span, "the tensors of a model are real numbers").help(
+                "name the dimensions only, as in `Param<D, H>`; precision is chosen when the model is made",
+            );
             return Err(diagnostics.push(error));
         }
         let dims = dims::arguments(args, diagnostics);
@@ -256,7 +257,7 @@ pub fn take_arguments(
     path: &mut Path,
     diagnostics: &mut Diagnostics,
 ) -> Result<Vec<GenericArgument>, Reported> {
-    let span = SourceSpan::of(path);
+    let span = place::path(path);
     let mut taken = Vec::new();
     let last = path.segments.len().saturating_sub(1);
     for (index, segment) in path.segments.iter_mut().enumerate() {

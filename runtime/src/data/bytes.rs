@@ -340,6 +340,20 @@ pub(crate) mod tests {
     }
 
     #[test]
+    fn room_at_most_doubles() {
+        let mut elements = vec![0_u8; 1000];
+        reserve(&mut elements, 10, 1 << 40).unwrap();
+        assert!(
+            (1010..=2000).contains(&elements.capacity()),
+            "{}",
+            elements.capacity()
+        );
+        let mut elements = vec![0_u8; 1000];
+        reserve(&mut elements, 10, 1010).unwrap();
+        assert_eq!(elements.capacity(), 1010);
+    }
+
+    #[test]
     fn reading_crosses_chunks() {
         let numbers: Vec<i32> = (0..50_000).collect();
         for endian in [Endian::Little, Endian::Big] {

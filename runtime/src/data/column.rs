@@ -1,8 +1,8 @@
 //! Columns: one input of a model for every sample, and how it is gathered into a batch.
 //!
 //! A column is an `ndarray` array whose first axis is the sample, or a cheap function of one, computed while
-//! it is copied: [`Pixels`] keeps images as bytes and yields normalised `f32`, so that neither a float copy of
-//! the data set nor a second pass over the batch exists.
+//! it is copied: [`Pixels`] keeps images as bytes and yields normalised `f32`, so that neither a float copy
+//! of the data set nor a second pass over the batch exists.
 //!
 //! What this module does not do: it does not choose samples; indices come from outside and are checked.
 
@@ -75,10 +75,7 @@ fn prepare<C: Column + ?Sized>(
         .shape()
         .split_first()
         .map_or((0, &[][..]), |(&n, rest)| (n, rest));
-    if let Some(&index) = indices.iter().find(|&&index| index >= n_samples) {
-        let message = format!("sample {index} was asked for, but there are {n_samples}");
-        return Err(Error::new(ErrorKind::Index, message));
-    }
+    check_indices(indices, n_samples)?;
     if into.sample_shape() != sample_shape {
         let (expected, found) = (sample_shape, into.sample_shape());
         let message = format!("the samples have the shape {expected:?}, the batch was made for {found:?}");
@@ -87,10 +84,21 @@ fn prepare<C: Column + ?Sized>(
     into.resize(indices.len())
 }
 
+/// Checks that all indices are less than the number of samples.
+pub(super) fn check_indices(indices: &[usize], n_samples: usize) -> Result<()> {
+    match indices.iter().find(|&&index| index >= n_samples) {
+        None => Ok(()),
+        Some(index) => {
+            let message = format!("sample {index} was asked for, but there are {n_samples}");
+            Err(Error::new(ErrorKind::Index, message))
+        }
+    }
+}
+
 /// Images of bytes, read as normalised `f32`.
 ///
-/// y = (x / 255 - mean) / std, in that order and in `f32`, as torchvision's `ToTensor` and `Normalize` compute
-/// it, so the bits agree. A table of the 256 values is kept for each channel.
+/// y = (x / 255 - mean) / std, in that order and in `f32`, as torchvision's `ToTensor` and `Normalize`
+/// compute it, so the bits agree. A table of the 256 values is kept for each channel.
 ///
 /// Shapes: `[n, ..]` or, with values for each channel, `[n, channels, ..]`; the batch has the same axes.
 ///
@@ -281,7 +289,10 @@ macro_rules! impl_columns {
             }
 
             fn gather(&self, indices: &[usize], into: &mut Self::Batch) -> Result<()> {
-                $(self.$n.gather(indices, &mut into.$n).map_err(|error| error.context(concat!("column ", $n)))?;)+
+                $(
+                    let gathered = self.$n.gather(indices, &mut into.$n);
+                    gathered.map_err(|error| error.context(concat!("column ", $n)))?;
+                )+
                 Ok(())
             }
         }
@@ -302,7 +313,7 @@ fn agree(shapes: &[&[usize]]) -> Result<usize> {
     match shapes.iter().position(|shape| shape.first() != Some(n_samples)) {
         None => Ok(*n_samples),
         Some(column) => Err(Error::shape(format!(
-            "the columns differ in their number of samples: column 0 has the shape {:?}, column {column} {:?}",
+            "the numbers of samples differ: column 0 has the shape {:?}, column {column} {:?}",
             shapes[0], shapes[column]
         ))
         .hint("the first axis of every column is the sample")),

@@ -1,19 +1,17 @@
-//! Data sets: a number of samples that can be asked for by index, and ways to divide and change them.
+//! Data sets: a number of samples that can be asked for by index, and those that lie in memory.
 //!
-//! Every data set fills batches that its caller owns. Adapters keep what scratch space they need in a
-//! [`Pool`], so that a warm training loop allocates nothing whatever adapters it goes through; and
-//! [`Subset`] yields the batch type of the data set it was cut from, so that the two parts of a
-//! [`split`](Dataset::split) go wherever the whole would.
+//! Every data set fills batches that its caller owns, so that a training loop allocates nothing.
 //!
-//! What this module does not do: it has no order and no randomness beyond `split`; both are the
+//! What this module does not do: it has no order and no randomness beyond [`Dataset::split`]; both are the
 //! [`Loader`](super::Loader)'s.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
+use super::adapters::{Map, MapInPlace, Part, Subset};
 use super::batch::Batch;
 use super::column::Columns;
-use super::order::{Purpose, permute};
-use crate::error::{Error, ErrorKind, Result};
+use super::order::shuffle_split;
+use crate::error::{Error, Result};
 
 /// A finite collection of samples, addressed by index.
 ///
@@ -42,15 +40,15 @@ pub trait Dataset: Sync {
     ///
     /// # Errors
     ///
-    /// Typically [`ErrorKind::Shape`], if there is no memory for it.
+    /// Typically [`ErrorKind::Shape`](crate::ErrorKind::Shape), if there is no memory for it.
     fn empty_batch(&self, capacity: usize) -> Result<Self::Batch>;
 
     /// Puts the samples at `indices` into `into`, in that order, replacing what was there.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Index`] if an index is not less than [`len`](Self::len), and whatever reading a sample
-    /// can run into.
+    /// [`ErrorKind::Index`](crate::ErrorKind::Index) if an index is not less than [`len`](Self::len), and
+    /// whatever reading a sample can run into.
     fn batch(&self, indices: &[usize], into: &mut Self::Batch) -> Result<()>;
 
     /// Whether there is no sample.
@@ -62,7 +60,7 @@ pub trait Dataset: Sync {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Index`] if an index is not less than [`len`](Self::len).
+    /// [`ErrorKind::Index`](crate::ErrorKind::Index) if an index is not less than [`len`](Self::len).
     fn subset(self, indices: Vec<usize>) -> Result<Subset<Self>>
     where
         Self: Sized,
@@ -75,12 +73,7 @@ pub trait Dataset: Sync {
     where
         Self: Sized,
     {
-        let indices = (0..self.len().min(n_samples)).collect();
-        Subset {
-            data: self,
-            indices,
-            scratch: Pool::default(),
-        }
+        Subset::first(self, n_samples)
     }
 
     /// Divides at random into two parts, the first with a given share or number of the samples.
@@ -90,7 +83,8 @@ pub trait Dataset: Sync {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Config`] if a fraction is outside 0 ..= 1, or a count exceeds the number of samples.
+    /// [`ErrorKind::Config`](crate::ErrorKind::Config) if a fraction is outside 0 ..= 1, or a count exceeds
+    /// the number of samples.
     ///
     /// ```
     /// use ndarray::Array1;
@@ -109,7 +103,7 @@ pub trait Dataset: Sync {
     {
         let n_first = first.into().count(self.len())?;
         let mut order = Vec::new();
-        permute(self.len(), seed, Purpose::Split, &mut order);
+        shuffle_split(self.len(), seed, &mut order);
         let mut second = order.split_off(n_first);
         order.sort_unstable();
         second.sort_unstable();
@@ -149,12 +143,7 @@ pub trait Dataset: Sync {
         E: Fn(usize) -> Result<B> + Sync,
         F: Fn(&Self::Batch, &mut B) -> Result<()> + Sync,
     {
-        Map {
-            data: self,
-            empty,
-            fill,
-            scratch: Pool::default(),
-        }
+        Map::new(self, empty, fill)
     }
 
     /// Changes every batch in place after it was filled.
@@ -177,7 +166,7 @@ pub trait Dataset: Sync {
         Self: Sized,
         F: Fn(&mut Self::Batch) -> Result<()> + Sync,
     {
-        MapInPlace { data: self, change }
+        MapInPlace::new(self, change)
     }
 }
 
@@ -254,7 +243,7 @@ impl<C: Columns> Arrays<C> {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Shape`] if the columns differ in their number of samples.
+    /// [`ErrorKind::Shape`](crate::ErrorKind::Shape) if the columns differ in their number of samples.
     pub fn new(columns: C) -> Result<Self> {
         let n_samples = columns.n_samples()?;
         Ok(Self { columns, n_samples })
@@ -287,187 +276,15 @@ impl<C: Columns> Dataset for Arrays<C> {
     }
 }
 
-/// One of the two parts of a [`split`](Dataset::split); both share the data.
-pub type Part<D> = Subset<Arc<D>>;
-
-/// Some samples of a data set; see [`Dataset::subset`].
-#[derive(Debug)]
-pub struct Subset<D> {
-    data: D,
-    /// Each less than `data.len()`.
-    indices: Vec<usize>,
-    scratch: Pool<Vec<usize>>,
-}
-
-impl<D: Dataset> Subset<D> {
-    fn new(data: D, indices: Vec<usize>) -> Result<Self> {
-        check_indices(&indices, data.len())?;
-        Ok(Self {
-            data,
-            indices,
-            scratch: Pool::default(),
-        })
-    }
-
-    /// Which samples of the whole these are.
-    pub fn indices(&self) -> &[usize] {
-        &self.indices
-    }
-
-    /// The whole.
-    pub fn whole(&self) -> &D {
-        &self.data
-    }
-}
-
-impl<D: Dataset> Dataset for Subset<D> {
-    type Batch = D::Batch;
-
-    fn len(&self) -> usize {
-        self.indices.len()
-    }
-
-    fn empty_batch(&self, capacity: usize) -> Result<D::Batch> {
-        self.data.empty_batch(capacity)
-    }
-
-    fn batch(&self, indices: &[usize], into: &mut D::Batch) -> Result<()> {
-        check_indices(indices, self.len())?;
-        let mut in_whole = self.scratch.take().unwrap_or_default();
-        in_whole.clear();
-        in_whole.extend(indices.iter().map(|&index| self.indices[index]));
-        let filled = self.data.batch(&in_whole, into);
-        self.scratch.give_back(in_whole);
-        filled
-    }
-}
-
-/// A data set whose batches are computed from those of another; see [`Dataset::map`].
-#[derive(Debug)]
-pub struct Map<D: Dataset, E, F> {
-    data: D,
-    empty: E,
-    fill: F,
-    scratch: Pool<D::Batch>,
-}
-
-impl<D, B, E, F> Dataset for Map<D, E, F>
-where
-    D: Dataset,
-    B: Batch + Send,
-    E: Fn(usize) -> Result<B> + Sync,
-    F: Fn(&D::Batch, &mut B) -> Result<()> + Sync,
-{
-    type Batch = B;
-
-    fn len(&self) -> usize {
-        self.data.len()
-    }
-
-    fn empty_batch(&self, capacity: usize) -> Result<B> {
-        // The input of the first batches is made here, so that filling them allocates nothing.
-        self.scratch.give_back(self.data.empty_batch(capacity)?);
-        (self.empty)(capacity)
-    }
-
-    fn batch(&self, indices: &[usize], into: &mut B) -> Result<()> {
-        let mut input = match self.scratch.take() {
-            Some(input) => input,
-            None => self.data.empty_batch(indices.len())?,
-        };
-        let filled = self
-            .data
-            .batch(indices, &mut input)
-            .and_then(|()| (self.fill)(&input, into));
-        self.scratch.give_back(input);
-        filled
-    }
-}
-
-/// A data set whose batches are changed in place; see [`Dataset::map_in_place`].
-#[derive(Clone, Debug)]
-pub struct MapInPlace<D, F> {
-    data: D,
-    change: F,
-}
-
-impl<D, F> Dataset for MapInPlace<D, F>
-where
-    D: Dataset,
-    F: Fn(&mut D::Batch) -> Result<()> + Sync,
-{
-    type Batch = D::Batch;
-
-    fn len(&self) -> usize {
-        self.data.len()
-    }
-
-    fn empty_batch(&self, capacity: usize) -> Result<D::Batch> {
-        self.data.empty_batch(capacity)
-    }
-
-    fn batch(&self, indices: &[usize], into: &mut D::Batch) -> Result<()> {
-        self.data.batch(indices, into)?;
-        (self.change)(into)
-    }
-}
-
-/// Scratch space of an adapter, kept between calls. Callers on several threads at once get a piece each.
-#[derive(Debug)]
-struct Pool<T> {
-    spare: Mutex<Vec<T>>,
-}
-
-/// No more pieces than this are kept; more are needed only by as many simultaneous callers.
-const MAX_SPARE: usize = 4;
-
-impl<T> Default for Pool<T> {
-    fn default() -> Self {
-        Self {
-            spare: Mutex::new(Vec::with_capacity(MAX_SPARE)),
-        }
-    }
-}
-
-impl<T> Pool<T> {
-    fn take(&self) -> Option<T> {
-        // A panic elsewhere cannot leave a `Vec` of whole pieces in a bad state.
-        self.spare.lock().unwrap_or_else(PoisonError::into_inner).pop()
-    }
-
-    fn give_back(&self, piece: T) {
-        let mut spare = self.spare.lock().unwrap_or_else(PoisonError::into_inner);
-        if spare.len() < MAX_SPARE {
-            spare.push(piece);
-        }
-    }
-}
-
-fn check_indices(indices: &[usize], n_samples: usize) -> Result<()> {
-    match indices.iter().find(|&&index| index >= n_samples) {
-        None => Ok(()),
-        Some(index) => {
-            let message = format!("sample {index} was asked for, but there are {n_samples}");
-            Err(Error::new(ErrorKind::Index, message))
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use super::super::batch::BatchArray;
     use super::*;
-    use ndarray::{Array1, Array2, Ix1, array};
+    use crate::error::ErrorKind;
+    use ndarray::{Array1, Array2, array};
     use proptest::prelude::*;
 
     fn numbers(n: usize) -> Arrays<(Array1<f64>,)> {
         Arrays::new((Array1::from_iter((0..n).map(|i| i as f64)),)).unwrap()
-    }
-
-    fn read<D: Dataset<Batch = (BatchArray<f64, Ix1>,)>>(data: &D, indices: &[usize]) -> Vec<f64> {
-        let mut batch = data.empty_batch(indices.len()).unwrap();
-        data.batch(indices, &mut batch).unwrap();
-        batch.0.as_slice().to_vec()
     }
 
     #[test]
@@ -492,21 +309,6 @@ mod tests {
     }
 
     #[test]
-    fn subsets_nest_and_check_their_own_length() {
-        let data = numbers(10).subset(vec![9, 5, 5, 1]).unwrap();
-        assert_eq!(read(&data, &[3, 0, 2]), [1.0, 9.0, 5.0]);
-        let inner = data.subset(vec![1, 0]).unwrap();
-        assert_eq!(read(&inner, &[0, 1]), [5.0, 9.0]);
-        let mut batch = inner.empty_batch(1).unwrap();
-        assert_eq!(
-            inner.batch(&[2], &mut batch).unwrap_err().kind(),
-            ErrorKind::Index
-        );
-        assert_eq!(numbers(3).subset(vec![3]).unwrap_err().kind(), ErrorKind::Index);
-        assert_eq!((numbers(3).take(2).len(), numbers(3).take(7).len()), (2, 3));
-    }
-
-    #[test]
     fn split_refuses_what_it_cannot_do() {
         for portion in [
             Portion::Fraction(1.5),
@@ -523,38 +325,9 @@ mod tests {
         assert!(none.is_empty());
     }
 
-    #[test]
-    fn map_reuses_its_input_and_passes_errors_on() {
-        let data = numbers(10).map(
-            |capacity| Ok((BatchArray::<f64, Ix1>::with_capacity(capacity, &[])?,)),
-            |(x,): &(BatchArray<f64, Ix1>,), (y,)| {
-                if x.as_slice().contains(&7.0) {
-                    return Err(Error::new(ErrorKind::Callback, "seven"));
-                }
-                y.resize(x.len())?;
-                y.as_mut_slice()
-                    .iter_mut()
-                    .zip(x.as_slice())
-                    .for_each(|(y, &x)| *y = -x);
-                Ok(())
-            },
-        );
-        assert_eq!(read(&data, &[3, 4]), [-3.0, -4.0]);
-        let mut batch = data.empty_batch(1).unwrap();
-        assert_eq!(data.batch(&[7], &mut batch).unwrap_err().to_string(), "seven");
-        let n_spare = data.scratch.spare.lock().unwrap().len();
-        data.batch(&[1], &mut batch).unwrap();
-        assert_eq!(data.scratch.spare.lock().unwrap().len(), n_spare);
-        let doubled = data.map_in_place(|(x,)| {
-            x.view_mut().mapv_inplace(|x| 2.0 * x);
-            Ok(())
-        });
-        assert_eq!(read(&doubled, &[1]), [-2.0]);
-    }
-
     proptest! {
         #[test]
-        fn split_parts_are_disjoint_complete_and_reproducible(n in 0_usize..200, share in 0.0_f64..=1.0, seed: u64) {
+        fn split_parts_are_disjoint_and_complete(n in 0_usize..200, share in 0.0_f64..=1.0, seed: u64) {
             let (first, second) = numbers(n).split(share, seed).unwrap();
             prop_assert_eq!(first.len(), (share * n as f64).round() as usize);
             let again = numbers(n).split(first.len(), seed).unwrap();

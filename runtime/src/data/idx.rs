@@ -91,7 +91,7 @@ element_types! {
 /// use ndarray::{Array2, array};
 /// use tapeless_runtime::data::idx;
 ///
-/// let path = std::env::temp_dir().join("tapeless-doc.idx");
+/// let path = std::env::temp_dir().join(format!("tapeless-doc-{}.idx", std::process::id()));
 /// idx::write(&path, &array![[1_i16, -2], [3, 4]])?;
 /// let back: Array2<i16> = idx::read(&path)?;
 /// assert_eq!(back, array![[1, -2], [3, 4]]);
@@ -266,7 +266,7 @@ mod tests {
         );
         assert_eq!(
             decode::<u8, _>(&file(&[0, 7], &[])).unwrap(),
-            Array2::zeros((0, 7))
+            Array2::<u8>::zeros((0, 7))
         );
     }
 

@@ -10,16 +10,16 @@
 //!   consumer ------------> background thread ----------------> consumer
 //! ```
 //!
-//! Both channels have room for the whole set, so neither side ever waits to send: the thread waits
-//! only for a free batch, the consumer only for a filled one. Either side that leaves closes its channel,
-//! which wakes the other.
+//! Both queues have room for the whole set, so neither side ever waits to push: the thread waits
+//! only for a free batch, the consumer only for a filled one. Either side that leaves, by a panic too, closes
+//! the queue that it feeds, which wakes the other.
 
 use std::slice::Chunks;
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread;
 
 use super::dataset::Dataset;
 use super::order::shuffle_epoch;
+use super::queue::Queue;
 use crate::error::{Error, ErrorKind, Result};
 
 /// What happens to the samples that do not fill a batch at the end of an epoch.
@@ -210,8 +210,8 @@ enum Source<'a, D: Dataset> {
     Direct { data: &'a D, chunks: Chunks<'a, usize> },
     /// Filled by a background thread.
     Prefetched {
-        filled: Receiver<Result<D::Batch>>,
-        free: SyncSender<D::Batch>,
+        filled: &'a Queue<Result<D::Batch>>,
+        free: &'a Queue<D::Batch>,
     },
 }
 
@@ -233,12 +233,11 @@ impl<D: Dataset> Batches<'_, D> {
             Source::Direct { data, chunks } => fill(*data, chunks.next(), self.current.take()),
             Source::Prefetched { filled, free } => {
                 if let Some(done) = self.current.take() {
-                    // Refused only when the thread is gone, having filled or failed at the last batch.
-                    let _ = free.send(done);
+                    free.push(done);
                 }
                 filled
-                    .recv()
-                    .unwrap_or_else(|_| Err(Error::internal("the thread that reads data has died")))
+                    .pop()
+                    .unwrap_or_else(|| Err(Error::internal("the thread that reads data has died")))
             }
         };
         match filled {
@@ -300,61 +299,56 @@ fn prefetched<D: Dataset, R>(
     consume: impl FnOnce(&mut Batches<'_, D>) -> Result<R>,
 ) -> Result<R> {
     let n_left = chunks.len();
-    let (free, free_receiver) = sync_channel(pool.len());
-    let (filled_sender, filled) = sync_channel(pool.len());
-    for batch in pool.drain(..) {
-        free.send(batch)
-            .map_err(|_| Error::internal("a channel is closed before it was used"))?;
-    }
-    thread::scope(|scope| {
+    let (free, filled) = (Queue::with_capacity(pool.len()), Queue::with_capacity(pool.len()));
+    pool.drain(..).for_each(|batch| free.push(batch));
+    let result = thread::scope(|scope| {
+        let stop = free.close_on_drop();
         let thread = thread::Builder::new()
             .name("tapeless-data".into())
-            .spawn_scoped(scope, || fill_all(data, chunks, free_receiver, filled_sender))
+            .spawn_scoped(scope, || fill_all(data, chunks, &free, &filled))
             .map_err(|error| Error::from(error).context("cannot start the thread that reads data"))?;
+        let source = Source::Prefetched {
+            filled: &filled,
+            free: &free,
+        };
         let mut batches = Batches {
-            source: Source::Prefetched { filled, free },
+            source,
             current: None,
             n_done,
             n_left,
         };
         let result = consume(&mut batches);
-        let Batches {
-            source: Source::Prefetched { filled, free },
-            current,
-            ..
-        } = batches
-        else {
-            return result;
-        };
-        // Without a sender the thread stops waiting for free batches, wherever it is.
-        drop(free);
-        let free = thread
+        pool.extend(batches.current);
+        // Without free batches and the prospect of more, the thread finishes the one in its hands.
+        pool.extend(free.drain());
+        drop(stop);
+        thread
             .join()
             .unwrap_or_else(|panic| std::panic::resume_unwind(panic));
-        pool.extend(current);
-        pool.extend(filled.try_iter().flatten());
-        pool.extend(free.try_iter());
         result
-    })
+    });
+    pool.extend(free.drain());
+    pool.extend(filled.drain().into_iter().flatten());
+    result
 }
 
-/// The background thread: fills free batches until the order or the consumer ends, and returns those
-/// that are still free.
+/// The background thread: fills free batches until the order or the consumer ends, or a batch fails.
 fn fill_all<D: Dataset>(
     data: &D,
     chunks: Chunks<'_, usize>,
-    free: Receiver<D::Batch>,
-    filled: SyncSender<Result<D::Batch>>,
-) -> Receiver<D::Batch> {
+    free: &Queue<D::Batch>,
+    filled: &Queue<Result<D::Batch>>,
+) {
+    let _end = filled.close_on_drop();
     for indices in chunks {
-        let Ok(batch) = free.recv() else { break };
+        let Some(batch) = free.pop() else { break };
         let result = fill(data, Some(indices), Some(batch));
         let failed = result.is_err();
-        if filled.send(result).is_err() || failed {
+        filled.push(result);
+        if failed {
             break;
         }
     }
-    free
 }
 
 #[cfg(test)]

@@ -107,7 +107,7 @@ element_types! {
 /// use ndarray::{Array2, array};
 /// use tapeless_runtime::data::npy;
 ///
-/// let path = std::env::temp_dir().join("tapeless-doc.npy");
+/// let path = std::env::temp_dir().join(format!("tapeless-doc-{}.npy", std::process::id()));
 /// npy::write(&path, &array![[1.5_f32, -2.0], [3.0, 4.0]])?;
 /// let back: Array2<f32> = npy::read(&path)?;
 /// assert_eq!(back, array![[1.5, -2.0], [3.0, 4.0]]);

@@ -37,6 +37,16 @@ impl<const R: usize> View<R> {
         }
     }
 
+    /// The last two axes swapped.
+    ///
+    /// # Panics
+    /// With fewer than two axes: a mistake of the compiler.
+    pub fn t(mut self) -> Self {
+        self.shape.swap(R - 1, R - 2);
+        self.strides.swap(R - 1, R - 2);
+        self
+    }
+
     /// Number of elements, repeated ones counted each time.
     pub fn numel(&self) -> usize {
         self.shape.iter().product()

@@ -160,7 +160,7 @@ fn damaged(tokens: TokenStream, at: &mut usize, damage: &Damage) -> TokenStream 
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 512, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 256, ..ProptestConfig::default() })]
 
     #[test]
     fn random_tokens_give_a_tree_or_an_error(attr in stream(), item in stream()) {

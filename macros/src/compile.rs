@@ -1,0 +1,115 @@
+//! The pipeline: a model with all its definitions goes in, Rust source comes out.
+//!
+//! ```text
+//! model -> lower -> ir::Graph -> simplify -> grad -> simplify -> fuse -> memory -> emit
+//! ```
+//!
+//! This is the only place that knows the order of the stages. Graphs are verified after every stage that makes one; a
+//! violation is a mistake of the compiler and stops it.
+
+use proc_macro2::TokenStream;
+use quote::quote;
+
+use crate::diag::{Diagnostic, Diagnostics};
+use crate::emit::{self, EmitFunction, Emission};
+use crate::fuse::{fuse, unfused};
+use crate::grad::{Gradient, Wanted, differentiate};
+use crate::ir::{Graph, InputId, OutputKind, ParamId, verify::verify};
+use crate::lower;
+use crate::memory::{self, Reuse};
+use crate::model::{InputGrad, Lowered, LoweredFunction, Training, UserModel};
+use crate::plan::Plan;
+use crate::simplify::simplify;
+
+/// What compilation yields.
+pub struct Compiled {
+    /// Items for a `const _: () = { .. }`: groups, sweeps, tables and `fn program() -> &'static rt::Program`; empty after
+    /// an error.
+    pub items: TokenStream,
+    /// The model with names resolved: signatures, sizes, checks.
+    pub lowered: Lowered,
+}
+
+/// Compiles a model; mistakes go to `diagnostics`.
+pub fn model(model: &UserModel, key: u64, krate: &TokenStream, diagnostics: &mut Diagnostics) -> Compiled {
+    let lowered = lower::lower(model, diagnostics);
+    if !diagnostics.is_empty() {
+        return Compiled { items: TokenStream::new(), lowered };
+    }
+    let functions = lowered.functions.iter().map(|f| function(&lowered, f, diagnostics)).collect();
+    let rt = runtime_path(&lowered, krate);
+    let emission = Emission {
+        rt: &rt,
+        name: model.structure.name.to_string(),
+        key,
+        generics: model.structure.generics.iter().map(|g| g.name.to_string()).collect(),
+        lowered: &lowered,
+        functions,
+    };
+    let items = emit::program(&emission);
+    let items = if rt.to_string() == "rt" { quote!(use #krate::rt; #items) } else { items };
+    Compiled { items, lowered }
+}
+
+/// How emitted code names the runtime: `rt`, or the whole path where a size of the user's mentions something called `rt`.
+fn runtime_path(lowered: &Lowered, krate: &TokenStream) -> TokenStream {
+    let mentions_rt = lowered.constants.iter().any(|c| c.text.split(|c: char| !c.is_alphanumeric() && c != '_').any(|word| word == "rt"));
+    if mentions_rt { quote!(#krate::rt) } else { quote!(rt) }
+}
+
+/// The plans of one function.
+fn function<'a>(lowered: &Lowered, function: &'a LoweredFunction, diagnostics: &mut Diagnostics) -> EmitFunction<'a> {
+    let traced = function.train.as_ref().unwrap_or(&function.eval);
+    EmitFunction {
+        lowered: function,
+        eval: plan(&checked(simplify(&checked(function.eval.clone())))),
+        train: function.train.as_ref().and_then(|graph| train(lowered, function, graph, diagnostics)),
+        trace: memory::plan(unfused(&without_effects(traced)), Reuse::Never),
+    }
+}
+
+/// The plan of loss and gradient, where the loss depends on something trained.
+fn train(
+    lowered: &Lowered,
+    function: &LoweredFunction,
+    graph: &Graph,
+    diagnostics: &mut Diagnostics,
+) -> Option<Plan> {
+    let trained = lowered.params.iter().enumerate().filter(|(_, p)| p.training == Training::Trained);
+    let inputs = function.inputs.iter().enumerate().filter(|(_, input)| input.grad == InputGrad::Wanted);
+    let wanted = Wanted {
+        params: trained.map(|(k, _)| ParamId::new(k)).collect(),
+        inputs: inputs.map(|(k, _)| InputId::new(k)).collect(),
+    };
+    match differentiate(checked(simplify(graph)), &wanted) {
+        Gradient::Joint(joint) => Some(plan(&checked(simplify(&checked(joint))))),
+        Gradient::Unreached(None) => None,
+        // A metric counts; what is meant to be trained says so by its name.
+        Gradient::Unreached(Some(why)) if function.name == "loss" => {
+            diagnostics.push(
+                Diagnostic::error(function.span, format!("`{}` has no gradient: {why}", function.name))
+                    .help("a loss depends on the parameters through differentiable operations"),
+            );
+            None
+        }
+        Gradient::Unreached(Some(_)) => None,
+    }
+}
+
+fn plan(graph: &Graph) -> Plan {
+    memory::plan(fuse(graph), Reuse::AfterLastUse)
+}
+
+/// A trace reports values and changes nothing.
+fn without_effects(graph: &Graph) -> Graph {
+    let mut graph = graph.clone();
+    graph.outputs.retain(|output| matches!(output.kind, OutputKind::Result(_)));
+    graph
+}
+
+fn checked(graph: Graph) -> Graph {
+    if let Err(violation) = verify(&graph) {
+        panic!("the compiler broke an invariant of its graph: {violation}\n{graph}");
+    }
+    graph
+}

@@ -1,0 +1,15 @@
+//! Emission: plans as Rust source.
+//!
+//! What comes out is what a patient engineer would have written: one type for every distinct pointwise group, one small
+//! function for every sweep, and constant tables that tell the runtime what there is. Sizes are arguments everywhere; nothing
+//! here needs a number.
+
+mod code;
+mod group;
+mod names;
+mod sizes;
+mod tables;
+#[cfg(test)]
+mod tests;
+
+pub use tables::{Emission, EmitFunction, program};

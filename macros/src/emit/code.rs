@@ -1,0 +1,412 @@
+//! The sweeps: straight-line calls of the runtime.
+//!
+//! ```text
+//! fn loss_forward(cx: &mut rt::Cx<'_>) {
+//!     let B = cx.dim(0);
+//!     let image = cx.input(0, rt::Dtype::Float, B * 784);
+//!     let fc1_weight = cx.param(0, 100352);
+//!     let fc1_bias = cx.param(1, 128);
+//!     let hidden = cx.slot(0, rt::Dtype::Float, B * 128);
+//!     rt::matmul(cx, rt::View::contiguous(image, [B, 784]), rt::View::contiguous(fc1_weight, [128, 784]).t(), hidden, ..);
+//! }
+//! ```
+//!
+//! A long sweep becomes several functions called one after the other, so that each can be read on a screen.
+
+use proc_macro2::{Ident, Literal, TokenStream};
+use quote::{format_ident, quote};
+
+use super::group::{GroupTypes, KINDS, passed_scalars};
+use super::names::{IsNew, Names};
+use super::sizes::{SizeNames, Source, Spelling};
+use crate::ir::{Call, CallArg, DType, Type, Value};
+use crate::plan::{Epilogue, Group, Kernel, Operand, Place, Plan, Task};
+use crate::shape::Dim;
+
+/// Lines that one emitted function aims at, as the formatter would set them.
+const LINES: usize = 44;
+
+/// What a sweep needs to know of its surroundings.
+pub(super) struct Surroundings<'a> {
+    /// Path of the runtime: `rt`.
+    pub(super) rt: &'a TokenStream,
+    /// Names of sizes and scalars.
+    pub(super) sizes: &'a SizeNames,
+    /// Names of the arguments.
+    pub(super) inputs: &'a [String],
+    /// Paths of the parameters.
+    pub(super) params: &'a [String],
+    /// Paths of the carried tensors.
+    pub(super) states: &'a [String],
+}
+
+/// Emits the functions of `kernels` (indices into the plan) and answers the name of the one to call.
+pub(super) fn sweep(
+    around: &Surroundings<'_>,
+    plan: &Plan,
+    kernels: std::ops::Range<usize>,
+    name: &Ident,
+    doc: &str,
+    groups: &mut GroupTypes,
+) -> TokenStream {
+    let mut parts = vec![Part::new(around, plan)];
+    for k in kernels {
+        if parts.last().is_some_and(|part| part.lines >= LINES) {
+            parts.push(Part::new(around, plan));
+        }
+        parts.last_mut().expect("there is a part").kernel(k, groups);
+    }
+    let rt = around.rt;
+    let [only] = parts.as_slice() else {
+        let names: Vec<Ident> = (1..=parts.len()).map(|n| format_ident!("{name}_{n}")).collect();
+        let bodies = parts.iter().map(Part::body);
+        return quote! {
+            #[doc = #doc]
+            fn #name(cx: &mut #rt::Cx<'_>) {
+                #(#names(cx);)*
+            }
+            #(fn #names(cx: &mut #rt::Cx<'_>) { #bodies })*
+        };
+    };
+    let body = only.body();
+    let cx = if body.is_empty() {
+        format_ident!("_cx")
+    } else {
+        format_ident!("cx")
+    };
+    quote! {
+        #[doc = #doc]
+        fn #name(#cx: &mut #rt::Cx<'_>) { #body }
+    }
+}
+
+/// One emitted function of a sweep.
+struct Part<'a> {
+    around: &'a Surroundings<'a>,
+    plan: &'a Plan,
+    names: Names<Binding>,
+    spelling: Spelling<'a>,
+    body: TokenStream,
+    lines: usize,
+}
+
+/// What a binding stands for. Two values of one slot (the second written over the first) are two bindings.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
+enum Binding {
+    Value(Value),
+    Scratch(usize, usize),
+}
+
+impl<'a> Part<'a> {
+    fn new(around: &'a Surroundings<'a>, plan: &'a Plan) -> Self {
+        let sizes = around.sizes;
+        let reserved = sizes
+            .dims
+            .iter()
+            .chain(&sizes.generics)
+            .chain(&sizes.scalars)
+            .cloned();
+        Self {
+            around,
+            plan,
+            names: Names::avoiding(reserved),
+            spelling: Spelling::new(sizes),
+            body: TokenStream::new(),
+            lines: 0,
+        }
+    }
+
+    fn body(&self) -> TokenStream {
+        let (lets, body) = (self.spelling.bindings(Source::Context), &self.body);
+        quote!(#lets #body)
+    }
+
+    fn kernel(&mut self, k: usize, groups: &mut GroupTypes) {
+        let plan = self.plan;
+        let kernel = &plan.kernels[k];
+        let reads: Vec<Ident> = kernel.reads.iter().map(|operand| self.read(operand)).collect();
+        let writes: Vec<Ident> = kernel
+            .writes
+            .iter()
+            .map(|written| self.value(written.value, &written.name, &written.ty))
+            .collect();
+        let scratch: Vec<Ident> = (0..kernel.scratch.len()).map(|n| self.scratch(k, n)).collect();
+        let buffers = Buffers {
+            kernel,
+            reads,
+            writes,
+            scratch,
+        };
+        let call = match &kernel.task {
+            Task::Call(call, epilogue) => self.call(call, epilogue, &buffers),
+            Task::Group(group) => self.group(group, &buffers, groups),
+            Task::Copy => {
+                let (rt, from, to) = (self.around.rt, self.view(&buffers, 0), &buffers.writes[0]);
+                quote!(#rt::copy(cx, #from, #to))
+            }
+        };
+        self.lines += 2 + call.to_string().len() / 90;
+        self.body.extend(quote!(#call;));
+    }
+
+    /// The binding of a stored value that is read; the first use in this function makes it.
+    fn read(&mut self, operand: &Operand) -> Ident {
+        let writer = self
+            .plan
+            .kernels
+            .iter()
+            .flat_map(|k| &k.writes)
+            .find(|w| w.value == operand.value);
+        match writer {
+            Some(written) => {
+                let (name, ty) = (written.name.clone(), written.ty.clone());
+                self.value(operand.value, &name, &ty)
+            }
+            None => {
+                let ty = self.plan.leaf_type(operand.value);
+                self.value(operand.value, "leaf", &ty)
+            }
+        }
+    }
+
+    fn value(&mut self, value: Value, name: &str, ty: &Type) -> Ident {
+        let place = self.plan.places[&value];
+        let around = self.around;
+        let wanted = match place {
+            Place::Input(k) => around.inputs[k].clone(),
+            Place::Param(k) => around.params[k].clone(),
+            Place::Grad(k) => format!("{}_grad", around.params[k]),
+            Place::State(k) => around.states[k].clone(),
+            Place::NewState(k) => format!("{}_new", around.states[k]),
+            Place::Slot(_) => name.to_owned(),
+        };
+        let (ident, new) = self.names.get(&Binding::Value(value), &wanted);
+        if new == IsNew::Yes {
+            let source = self.place(place, ty);
+            self.bind(&ident, source);
+        }
+        ident
+    }
+
+    fn place(&mut self, place: Place, ty: &Type) -> TokenStream {
+        let len = self.spelling.dim(&ty.numel());
+        let dtype = dtype(self.around.rt, ty.dtype);
+        let index = match place {
+            Place::Slot(k)
+            | Place::Input(k)
+            | Place::Param(k)
+            | Place::Grad(k)
+            | Place::State(k)
+            | Place::NewState(k) => k,
+        };
+        let k = Literal::usize_unsuffixed(index);
+        match place {
+            Place::Slot(_) => quote!(cx.slot(#k, #dtype, #len)),
+            Place::Input(_) => quote!(cx.input(#k, #dtype, #len)),
+            Place::Param(_) => quote!(cx.param(#k, #len)),
+            Place::Grad(_) => quote!(cx.grad(#k, #len)),
+            Place::State(_) => quote!(cx.state(#k, #len)),
+            Place::NewState(_) => quote!(cx.new_state(#k, #len)),
+        }
+    }
+
+    fn scratch(&mut self, k: usize, n: usize) -> Ident {
+        let (ident, new) = self.names.get(&Binding::Scratch(k, n), "scratch");
+        if new == IsNew::Yes {
+            let (dtype, len) = self.plan.kernels[k].scratch[n].clone();
+            let source = self.place(Place::Slot(self.plan.scratch[k][n]), &Type::new(dtype, vec![len]));
+            self.bind(&ident, source);
+        }
+        ident
+    }
+
+    fn bind(&mut self, ident: &Ident, source: TokenStream) {
+        self.lines += 1;
+        self.body.extend(quote!(let #ident = #source;));
+    }
+
+    fn call(&mut self, call: &Call, epilogue: &Epilogue, buffers: &Buffers<'_>) -> TokenStream {
+        let args: Vec<TokenStream> = call
+            .args
+            .iter()
+            .map(|arg| self.arg(arg, epilogue, buffers))
+            .collect();
+        let (rt, function) = (self.around.rt, format_ident!("{}", call.function));
+        quote!(#rt::#function(cx, #(#args),*))
+    }
+
+    fn arg(&mut self, arg: &CallArg, epilogue: &Epilogue, buffers: &Buffers<'_>) -> TokenStream {
+        let rt = self.around.rt;
+        match arg {
+            CallArg::In(k) => self.buffer(buffers, *k),
+            CallArg::InView(k) => self.view(buffers, *k),
+            CallArg::Out(k) => {
+                let out = &buffers.writes[*k];
+                quote!(#out)
+            }
+            CallArg::Scratch(k) => {
+                let scratch = &buffers.scratch[*k];
+                quote!(#scratch)
+            }
+            CallArg::Size(dim) => self.spelling.dim(dim),
+            CallArg::Sizes(dims) => self.spelling.dims(dims),
+            CallArg::Scalar(scalar) => self.spelling.scalar(scalar),
+            CallArg::Constant(path) => {
+                let path: TokenStream = path.parse().expect("constants of calls are Rust paths");
+                quote!(#rt::#path)
+            }
+            CallArg::Struct(name, fields) => {
+                let name = format_ident!("{name}");
+                let names = fields.iter().map(|(field, _)| format_ident!("{field}"));
+                let values: Vec<_> = fields
+                    .iter()
+                    .map(|(_, arg)| self.arg(arg, epilogue, buffers))
+                    .collect();
+                quote!(#rt::#name { #(#names: #values),* })
+            }
+            CallArg::Present(arg) => {
+                let arg = self.arg(arg, epilogue, buffers);
+                quote!(Some(#arg))
+            }
+            CallArg::Absent => quote!(None),
+            CallArg::Stream(key) => quote!(#key),
+            CallArg::Epilogue { .. } => self.epilogue(epilogue, buffers),
+        }
+    }
+
+    fn epilogue(&mut self, epilogue: &Epilogue, buffers: &Buffers<'_>) -> TokenStream {
+        let rt = self.around.rt;
+        if *epilogue == Epilogue::default() {
+            return quote!(#rt::Epilogue::NONE);
+        }
+        let bias = match epilogue.bias {
+            Some(k) => {
+                let bias = self.buffer(buffers, k);
+                quote!(Some(#bias))
+            }
+            None => quote!(None),
+        };
+        let activation = format_ident!("{}", epilogue.activation.unwrap_or("None"));
+        quote!(#rt::Epilogue { bias: #bias, activation: #rt::Activation::#activation })
+    }
+
+    /// A contiguous operand: its whole buffer, or a part of it.
+    fn buffer(&mut self, buffers: &Buffers<'_>, k: usize) -> TokenStream {
+        let (operand, name) = (&buffers.kernel.reads[k], &buffers.reads[k]);
+        if operand.layout.offset.is_zero() && self.plan.is_whole(operand) {
+            return quote!(#name);
+        }
+        let start = self.spelling.dim(&operand.layout.offset);
+        let len = self.spelling.dim(&Dim::product(&operand.layout.shape));
+        quote!(#name.at(#start, #len))
+    }
+
+    /// A strided operand.
+    fn view(&mut self, buffers: &Buffers<'_>, k: usize) -> TokenStream {
+        let rt = self.around.rt;
+        let layout = &buffers.kernel.reads[k].layout;
+        let name = &buffers.reads[k];
+        if layout.is_whole() {
+            let shape = self.spelling.dims(&layout.shape);
+            return quote!(#rt::View::contiguous(#name, #shape));
+        }
+        let rank = layout.shape.len();
+        if rank >= 2 {
+            let mut swapped = layout.clone();
+            swapped.shape.swap(rank - 1, rank - 2);
+            swapped.strides.swap(rank - 1, rank - 2);
+            if swapped.is_whole() {
+                let shape = self.spelling.dims(&swapped.shape);
+                return quote!(#rt::View::contiguous(#name, #shape).t());
+            }
+        }
+        let (offset, shape) = (
+            self.spelling.dim(&layout.offset),
+            self.spelling.dims(&layout.shape),
+        );
+        let strides: Vec<_> = layout
+            .strides
+            .iter()
+            .map(|stride| self.spelling.stride(stride))
+            .collect();
+        quote!(#rt::View { buf: #name, offset: #offset, shape: #shape, strides: [#(#strides),*] })
+    }
+
+    fn group(&mut self, group: &Group, buffers: &Buffers<'_>, groups: &mut GroupTypes) -> TokenStream {
+        let rt = self.around.rt;
+        let name = groups.get(buffers.kernel, group);
+        let shape = self.spelling.dims(&group.shape);
+        let ins = KINDS.map(|kind| {
+            let of_kind = (0..buffers.reads.len()).filter(|&k| buffers.kernel.reads[k].dtype == kind);
+            let ins: Vec<TokenStream> = of_kind.map(|k| self.group_input(buffers, k)).collect();
+            quote!([#(#ins),*])
+        });
+        let outs = KINDS.map(|kind| {
+            let outs = buffers.outs_of(kind).map(|k| &buffers.writes[k]);
+            quote!([#(#outs),*])
+        });
+        let scalars: Vec<TokenStream> = passed_scalars(group)
+            .into_iter()
+            .map(|scalar| self.spelling.scalar(scalar))
+            .collect();
+        let ([f, i, b], [fo, io, bo]) = (ins, outs);
+        quote! {
+            #rt::pointwise(
+                cx, #name, #shape,
+                #rt::Ins { floats: #f, ints: #i, bools: #b },
+                #rt::Outs { floats: #fo, ints: #io, bools: #bo },
+                [#(#scalars),*],
+            )
+        }
+    }
+
+    fn group_input(&mut self, buffers: &Buffers<'_>, k: usize) -> TokenStream {
+        let rt = self.around.rt;
+        let operand = &buffers.kernel.reads[k];
+        let place = self.plan.places[&operand.value];
+        let same_kind: Vec<usize> = buffers.outs_of(operand.dtype).collect();
+        let written = same_kind
+            .iter()
+            .position(|&w| self.plan.places[&buffers.kernel.writes[w].value] == place);
+        if let Some(w) = written {
+            let w = Literal::usize_unsuffixed(w);
+            return quote!(#rt::In::in_place(#w));
+        }
+        if operand.layout.is_contiguous() {
+            let buffer = self.buffer(buffers, k);
+            return quote!(#rt::In::dense(#buffer));
+        }
+        let (name, offset) = (&buffers.reads[k], self.spelling.dim(&operand.layout.offset));
+        let strides: Vec<_> = operand
+            .layout
+            .strides
+            .iter()
+            .map(|stride| self.spelling.stride(stride))
+            .collect();
+        quote!(#rt::In::strided(#name, #offset, [#(#strides),*]))
+    }
+}
+
+/// The bindings of one kernel's buffers.
+struct Buffers<'a> {
+    kernel: &'a Kernel,
+    reads: Vec<Ident>,
+    writes: Vec<Ident>,
+    scratch: Vec<Ident>,
+}
+
+impl Buffers<'_> {
+    fn outs_of(&self, kind: DType) -> impl Iterator<Item = usize> {
+        (0..self.writes.len()).filter(move |&k| self.kernel.writes[k].ty.dtype == kind)
+    }
+}
+
+/// `rt::Dtype::Float`.
+pub(super) fn dtype(rt: &TokenStream, dtype: DType) -> TokenStream {
+    let name = match dtype {
+        DType::Float => format_ident!("Float"),
+        DType::Int => format_ident!("Int"),
+        DType::Bool => format_ident!("Bool"),
+    };
+    quote!(#rt::Dtype::#name)
+}

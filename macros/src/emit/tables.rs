@@ -1,0 +1,497 @@
+//! The tables: what the runtime has to know of a compiled model (`runtime/src/program.rs` is their vocabulary).
+
+use proc_macro2::{Ident, Literal, TokenStream};
+use quote::{format_ident, quote};
+
+use super::code::{self, Surroundings};
+use super::group::GroupTypes;
+use super::names::snake;
+use super::sizes::{SizeNames, Source, Spelling};
+use crate::ast::TensorDtype;
+use crate::ir::{OutputKind, Phase, Type, Value};
+use crate::model::{InitSpec, LayerRow, Lowered, LoweredFunction, TensorDecl};
+use crate::plan::{Kernel, Place, Plan};
+use crate::shape::{self, Atom, Dim};
+
+/// A function with its plans.
+pub struct EmitFunction<'a> {
+    /// Names, arguments, results.
+    pub lowered: &'a LoweredFunction,
+    /// Eval mode.
+    pub eval: Plan,
+    /// Loss and gradient in train mode.
+    pub train: Option<Plan>,
+    /// The unfused forward sweep.
+    pub trace: Plan,
+}
+
+/// Everything that is emitted for a model.
+pub struct Emission<'a> {
+    /// Path of the runtime: `rt`.
+    pub rt: &'a TokenStream,
+    /// Name of the struct.
+    pub name: String,
+    /// Key of the definition.
+    pub key: u64,
+    /// Const generics of the struct.
+    pub generics: Vec<String>,
+    /// Tensors and summary.
+    pub lowered: &'a Lowered,
+    /// Functions, in the order of the source.
+    pub functions: Vec<EmitFunction<'a>>,
+}
+
+/// The items of a model: groups, sweeps, tables, and `fn program() -> &'static rt::Program`.
+pub fn program(emission: &Emission<'_>) -> TokenStream {
+    let rt = emission.rt;
+    let mut groups = GroupTypes::new(rt.clone());
+    let tables = Tables {
+        emission,
+        params: emission.lowered.params.iter().map(|p| p.path.clone()).collect(),
+        states: emission.lowered.states.iter().map(|s| s.path.clone()).collect(),
+    };
+    let mut items = TokenStream::new();
+    let functions: Vec<TokenStream> = emission
+        .functions
+        .iter()
+        .map(|f| tables.function(f, &mut groups, &mut items))
+        .collect();
+    let (params, states) = (
+        tables.tensors("params", &emission.lowered.params),
+        tables.tensors("states", &emission.lowered.states),
+    );
+    let layers = tables.layers();
+    let (name, key, groups) = (
+        &emission.name,
+        Literal::u64_unsuffixed(emission.key),
+        groups.into_items(),
+    );
+    quote! {
+        #groups
+        #items
+        #params
+        #states
+        #layers
+        fn program() -> &'static #rt::Program {
+            static PROGRAM: #rt::Program = #rt::Program {
+                name: #name,
+                key: #key,
+                params,
+                states,
+                layers,
+                functions: &[#(#functions),*],
+            };
+            &PROGRAM
+        }
+    }
+}
+
+struct Tables<'a> {
+    emission: &'a Emission<'a>,
+    params: Vec<String>,
+    states: Vec<String>,
+}
+
+impl Tables<'_> {
+    fn size_names(&self, function: Option<&LoweredFunction>) -> SizeNames {
+        SizeNames {
+            dims: function.map_or_else(Vec::new, |f| f.dims.iter().map(|d| d.name.clone()).collect()),
+            generics: self.emission.generics.clone(),
+            scalars: function.map_or_else(Vec::new, |f| {
+                f.scalars.iter().map(|(name, _)| name.clone()).collect()
+            }),
+        }
+    }
+
+    /// `fn params(sizes) -> Vec<TensorSpec>`.
+    fn tensors(&self, name: &str, tensors: &[TensorDecl]) -> TokenStream {
+        let rt = self.emission.rt;
+        let names = self.size_names(None);
+        let mut spelling = Spelling::new(&names);
+        let specs: Vec<TokenStream> = tensors
+            .iter()
+            .map(|tensor| {
+                let (path, shape) = (&tensor.path, spelling.dims(&tensor.shape));
+                if let InitSpec::LinearBias { fan_in } = &tensor.init {
+                    spelling.dim(fan_in);
+                }
+                let init = tensor.init.to_tokens(&quote!(#rt::init));
+                quote!(#rt::TensorSpec { path: #path, shape: vec!#shape, init: #init })
+            })
+            .collect();
+        self.sizes_fn(
+            &format_ident!("{name}"),
+            &spelling,
+            quote!(Vec<#rt::TensorSpec>),
+            quote!(vec![#(#specs),*]),
+        )
+    }
+
+    /// `fn name(sizes: &rt::Sizes<'_>) -> ty { let B = sizes.dims[0]; body }`.
+    fn sizes_fn(
+        &self,
+        name: &Ident,
+        spelling: &Spelling<'_>,
+        ty: TokenStream,
+        body: TokenStream,
+    ) -> TokenStream {
+        let rt = self.emission.rt;
+        let lets = spelling.bindings(Source::Sizes);
+        let arg = if lets.is_empty() {
+            format_ident!("_sizes")
+        } else {
+            format_ident!("sizes")
+        };
+        quote!(fn #name(#arg: &#rt::Sizes<'_>) -> #ty { #lets #body })
+    }
+
+    /// The same as a closure for a table.
+    fn sizes_closure(&self, spelling: &Spelling<'_>, body: &TokenStream) -> TokenStream {
+        let lets = spelling.bindings(Source::Sizes);
+        let arg = if lets.is_empty() {
+            format_ident!("_sizes")
+        } else {
+            format_ident!("sizes")
+        };
+        quote!(|#arg| { #lets #body })
+    }
+
+    /// Rows of the summary.
+    fn layers(&self) -> TokenStream {
+        let rt = self.emission.rt;
+        let names = self.size_names(None);
+        let mut spelling = Spelling::new(&names);
+        let rows: Vec<TokenStream> = self
+            .emission
+            .lowered
+            .rows
+            .iter()
+            .map(|row| self.layer(row, &mut spelling))
+            .collect();
+        let ty = quote!(Vec<#rt::LayerRow>);
+        self.sizes_fn(&format_ident!("layers"), &spelling, ty, quote!(vec![#(#rows),*]))
+    }
+
+    fn layer(&self, row: &LayerRow, spelling: &mut Spelling<'_>) -> TokenStream {
+        let rt = self.emission.rt;
+        let output = row
+            .output
+            .as_ref()
+            .map_or_else(String::new, |dims| shape::display(dims));
+        let flops = spelling.dim(&one_sample(&self.flops_of(&row.path)));
+        let (path, kind, params) = (&row.path, &row.kind, spelling.dim(&row.params));
+        quote! {
+            #rt::LayerRow { path: #path, kind: #kind, output: #output, params: #params, flops: (#flops) as u64 }
+        }
+    }
+
+    /// Forward operations of a layer and of the layers inside it, in the first function that uses it.
+    fn flops_of(&self, path: &str) -> Dim {
+        let inside = |scope: &str| {
+            scope
+                .strip_prefix(path)
+                .is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+        };
+        for function in &self.emission.functions {
+            let graph = &function.lowered.eval;
+            let nodes = graph
+                .iter()
+                .filter(|(_, node)| !node.origin.scope.is_empty() && inside(&node.origin.scope));
+            let flops: Vec<Dim> = nodes
+                .map(|(_, node)| {
+                    let inputs: Vec<Type> = node.inputs.iter().map(|v| graph.ty(*v).clone()).collect();
+                    node.op.rule().flops(&inputs, &node.types)
+                })
+                .collect();
+            if !flops.is_empty() {
+                return Dim::sum(flops);
+            }
+        }
+        Dim::zero()
+    }
+
+    fn function(
+        &self,
+        function: &EmitFunction<'_>,
+        groups: &mut GroupTypes,
+        items: &mut TokenStream,
+    ) -> TokenStream {
+        let rt = self.emission.rt;
+        let lowered = function.lowered;
+        let name = &lowered.name;
+        let dims = lowered.dims.iter().map(|dim| {
+            let (name, multiple) = (&dim.name, Literal::i64_unsuffixed(dim.multiple));
+            let (arg, axis) = dim.bare;
+            quote!(#rt::DimSpec { name: #name, multiple_of: |_| #multiple, bare: (#arg, #axis) })
+        });
+        let inputs = lowered.inputs.iter().map(|input| {
+            let (name, kind, rank) = (&input.name, input_kind(rt, input.dtype), input.shape.len());
+            let shape = self.shape(lowered, &input.shape);
+            quote!(#rt::InputSpec { name: #name, kind: #kind, rank: #rank, shape: #shape })
+        });
+        let scalars = lowered.scalars.iter().map(|(name, _)| name);
+        let results = function.eval.results.iter().map(|(_, ty)| {
+            let (dtype, rank, shape) = (
+                code::dtype(rt, ty.dtype),
+                ty.rank(),
+                self.shape(lowered, &ty.shape),
+            );
+            quote!(#rt::ResultSpec { dtype: #dtype, rank: #rank, shape: #shape })
+        });
+        let (dims, inputs, results): (Vec<_>, Vec<_>, Vec<_>) =
+            (dims.collect(), inputs.collect(), results.collect());
+        let eval = self.code(lowered, &function.eval, "eval", groups, items);
+        let train = match &function.train {
+            Some(plan) => {
+                let train = self.code(lowered, plan, "train", groups, items);
+                quote!(Some(#train))
+            }
+            None => quote!(None),
+        };
+        let trace = self.trace(lowered, &function.trace, groups, items);
+        quote! {
+            #rt::Function {
+                name: #name,
+                dims: &[#(#dims),*],
+                inputs: &[#(#inputs),*],
+                scalars: &[#(#scalars),*],
+                results: &[#(#results),*],
+                eval: #eval,
+                train: #train,
+                trace: #trace,
+            }
+        }
+    }
+
+    /// `|sizes| rt::shape([..])`.
+    fn shape(&self, function: &LoweredFunction, dims: &[Dim]) -> TokenStream {
+        let rt = self.emission.rt;
+        let names = self.size_names(Some(function));
+        let mut spelling = Spelling::new(&names);
+        let dims = spelling.dims(dims);
+        self.sizes_closure(&spelling, &quote!(#rt::shape(#dims)))
+    }
+
+    /// The code of one mode: sweeps go to `items`, the table entry comes back.
+    fn code(
+        &self,
+        function: &LoweredFunction,
+        plan: &Plan,
+        mode: &str,
+        groups: &mut GroupTypes,
+        items: &mut TokenStream,
+    ) -> TokenStream {
+        let rt = self.emission.rt;
+        let stem = format!("{}_{mode}", snake(&function.name));
+        let [forward, backward, slots, kernels] =
+            ["forward", "backward", "slots", "kernels"].map(|part| format_ident!("{stem}_{part}"));
+        items.extend(self.sweep(
+            function,
+            plan,
+            0..plan.n_forward,
+            &forward,
+            "Forward sweep",
+            mode,
+            groups,
+        ));
+        let has_backward = plan.n_forward < plan.kernels.len();
+        let backward_entry = if has_backward {
+            let range = plan.n_forward..plan.kernels.len();
+            items.extend(self.sweep(function, plan, range, &backward, "Backward sweep", mode, groups));
+            quote!(Some(#backward))
+        } else {
+            quote!(None)
+        };
+        items.extend(self.slots(function, plan, &slots));
+        items.extend(self.kernels(function, plan, &kernels));
+        let slot = |value: &Value| match plan.places[value] {
+            Place::Slot(slot) => slot,
+            other => unreachable!("a result lies in the workspace, not in {other:?}"),
+        };
+        let results = plan.results.iter().map(|(value, _)| slot(value));
+        let input_grads = plan.outputs.iter().filter_map(|o| match o.kind {
+            OutputKind::InputGrad(id) => Some((id.index(), slot(&o.value))),
+            _ => None,
+        });
+        let input_grads = input_grads.map(|(input, slot)| quote!((#input, #slot)));
+        let trained = plan.outputs.iter().filter_map(|o| match o.kind {
+            OutputKind::ParamGrad(id) => Some(id.index()),
+            _ => None,
+        });
+        let updates = plan.outputs.iter().filter_map(|o| match o.kind {
+            OutputKind::State(id) => Some(id.index()),
+            _ => None,
+        });
+        quote! {
+            #rt::Code {
+                slots: #slots,
+                results: &[#(#rt::ResultSlot { slot: #results }),*],
+                forward: #forward,
+                backward: #backward_entry,
+                kernels: #kernels,
+                input_grads: &[#(#input_grads),*],
+                trained: &[#(#trained),*],
+                updates: &[#(#updates),*],
+            }
+        }
+    }
+
+    #[allow(clippy::too_many_arguments)]
+    fn sweep(
+        &self,
+        function: &LoweredFunction,
+        plan: &Plan,
+        kernels: std::ops::Range<usize>,
+        name: &Ident,
+        what: &str,
+        mode: &str,
+        groups: &mut GroupTypes,
+    ) -> TokenStream {
+        let sizes = self.size_names(Some(function));
+        let inputs: Vec<String> = function.inputs.iter().map(|input| input.name.clone()).collect();
+        let around = Surroundings {
+            rt: self.emission.rt,
+            sizes: &sizes,
+            inputs: &inputs,
+            params: &self.params,
+            states: &self.states,
+        };
+        let doc = format!(" {what} of `{}`, {mode} mode.", function.name);
+        code::sweep(&around, plan, kernels, name, &doc, groups)
+    }
+
+    /// `fn slots(sizes, slots)`: one line a slot.
+    fn slots(&self, function: &LoweredFunction, plan: &Plan, name: &Ident) -> TokenStream {
+        let rt = self.emission.rt;
+        let names = self.size_names(Some(function));
+        let mut spelling = Spelling::new(&names);
+        let specs: Vec<TokenStream> = plan
+            .slots
+            .iter()
+            .map(|slot| {
+                let (dtype, len) = (code::dtype(rt, slot.dtype), spelling.dim(&slot.len));
+                let first = Literal::usize_unsuffixed(slot.first);
+                let last = match slot.last {
+                    usize::MAX => quote!(usize::MAX),
+                    last => {
+                        let last = Literal::usize_unsuffixed(last);
+                        quote!(#last)
+                    }
+                };
+                quote!(#rt::SlotSpec { dtype: #dtype, len: #len, first: #first, last: #last })
+            })
+            .collect();
+        let lets = spelling.bindings(Source::Sizes);
+        let arg = if lets.is_empty() {
+            format_ident!("_sizes")
+        } else {
+            format_ident!("sizes")
+        };
+        quote! {
+            fn #name(#arg: &#rt::Sizes<'_>, slots: &mut Vec<#rt::SlotSpec>) {
+                #lets
+                slots.extend([#(#specs),*]);
+            }
+        }
+    }
+
+    /// `fn kernels(sizes) -> Vec<KernelRow>`, for `explain`.
+    fn kernels(&self, function: &LoweredFunction, plan: &Plan, name: &Ident) -> TokenStream {
+        let rt = self.emission.rt;
+        let names = self.size_names(Some(function));
+        let mut spelling = Spelling::new(&names);
+        let rows: Vec<TokenStream> = plan
+            .kernels
+            .iter()
+            .map(|kernel| self.kernel(plan, kernel, &mut spelling))
+            .collect();
+        self.sizes_fn(
+            name,
+            &spelling,
+            quote!(Vec<#rt::KernelRow>),
+            quote!(vec![#(#rows),*]),
+        )
+    }
+
+    fn kernel(&self, plan: &Plan, kernel: &Kernel, spelling: &mut Spelling<'_>) -> TokenStream {
+        let rt = self.emission.rt;
+        let phase = match kernel.phase {
+            Phase::Forward => "forward",
+            Phase::Backward => "backward",
+        };
+        let written = &kernel.writes[0];
+        let moved = kernel.reads.iter().map(|r| plan.stored_type(r.value).numel());
+        let moved = moved
+            .chain(kernel.writes.iter().map(|w| w.ty.numel()))
+            .collect::<Vec<_>>();
+        let (elements, flops) = (spelling.dim(&Dim::sum(moved)), spelling.dim(&kernel.flops));
+        let slot = match plan.places[&written.value] {
+            Place::Slot(slot) => quote!(Some(#slot)),
+            _ => quote!(None),
+        };
+        let (title, value, shapes) = (&kernel.title, &*written.name, shape::display(&written.ty.shape));
+        quote! {
+            #rt::KernelRow {
+                name: #title, value: #value, phase: #phase, shapes: #shapes,
+                flops: (#flops) as u64, elements: (#elements) as u64, slot: #slot,
+            }
+        }
+    }
+
+    fn trace(
+        &self,
+        function: &LoweredFunction,
+        plan: &Plan,
+        groups: &mut GroupTypes,
+        items: &mut TokenStream,
+    ) -> TokenStream {
+        let rt = self.emission.rt;
+        let [run, slots] =
+            ["run", "slots"].map(|part| format_ident!("{}_trace_{part}", snake(&function.name)));
+        items.extend(self.sweep(
+            function,
+            plan,
+            0..plan.kernels.len(),
+            &run,
+            "Every value",
+            "trace",
+            groups,
+        ));
+        items.extend(self.slots(function, plan, &slots));
+        let values = plan.named.iter().map(|(name, value, ty)| {
+            let Place::Slot(slot) = plan.places[value] else {
+                unreachable!("named values lie in the workspace")
+            };
+            let (dtype, rank, shape) = (
+                code::dtype(rt, ty.dtype),
+                ty.rank(),
+                self.shape(function, &ty.shape),
+            );
+            let name = &**name;
+            quote!(#rt::TraceValue { name: #name, slot: #slot, dtype: #dtype, rank: #rank, shape: #shape })
+        });
+        quote!(#rt::TraceCode { slots: #slots, run: #run, values: &[#(#values),*] })
+    }
+}
+
+/// A count with every dynamic dimension at its smallest positive value.
+fn one_sample(dim: &Dim) -> Dim {
+    dim.substitute(&|atom| match atom {
+        Atom::Dynamic(symbol) => Some(Dim::lit(symbol.multiple())),
+        _ => None,
+    })
+}
+
+fn input_kind(rt: &TokenStream, dtype: TensorDtype) -> TokenStream {
+    let name = match dtype {
+        TensorDtype::Float => "Float",
+        TensorDtype::U8 => "U8",
+        TensorDtype::U16 => "U16",
+        TensorDtype::U32 => "U32",
+        TensorDtype::I32 => "I32",
+        TensorDtype::I64 => "I64",
+        TensorDtype::Bool => "Bool",
+    };
+    let name = format_ident!("{name}");
+    quote!(#rt::InputKind::#name)
+}

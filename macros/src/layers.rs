@@ -1,0 +1,178 @@
+//! The layer table: built-in layers as compositions of operations.
+//!
+//! A layer is data: the names of its sizes and options, the tensors that it declares (with PyTorch's names, layouts and
+//! initialisers, so that PyTorch's weights load without a map), and its `forward`, written with the operations that a
+//! user would write. Lowering knows no layer by name.
+//!
+//! To add a layer: write its [`Builtin`] in the file of its family, and add it to that file's list.
+
+mod activation;
+mod linear;
+
+use crate::ir::{Args, Builder, Form, Operand, ShapeError, StateId, Value};
+use crate::model::InitSpec;
+use crate::ops;
+use crate::shape::{self, Dim};
+
+/// A layer of the library.
+#[derive(Debug)]
+pub struct Builtin {
+    /// The name of its type.
+    pub name: &'static str,
+    /// What it computes: formula, shapes, PyTorch's equivalent. The documentation of its type.
+    pub doc: &'static str,
+    /// How it is written, for messages: `Linear<IN, OUT>`.
+    pub usage: &'static str,
+    /// The names of its sizes.
+    pub sizes: Sizes,
+    /// The names of its options.
+    pub options: &'static [&'static str],
+    /// The tensors that it declares.
+    pub declare: fn(&mut Args) -> Result<Vec<Declared>, ShapeError>,
+    /// Its result. The arguments of the call come by position.
+    pub forward: fn(&mut Builder, &Layer, &mut Args) -> Result<Value, ShapeError>,
+}
+
+/// The sizes in angle brackets.
+#[derive(Copy, Clone, Debug)]
+pub enum Sizes {
+    /// One for each of these names.
+    Named(&'static [&'static str]),
+    /// One or more.
+    Trailing(&'static str),
+}
+
+/// A tensor that a layer declares.
+#[derive(Clone, Debug)]
+pub struct Declared {
+    /// The last part of its path: `weight`.
+    pub name: &'static str,
+    /// Its shape.
+    pub shape: Vec<Dim>,
+    /// Its first values.
+    pub init: InitSpec,
+    /// Trained or carried.
+    pub role: Role,
+}
+
+/// What a declared tensor is.
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+pub enum Role {
+    /// A trained tensor.
+    Param,
+    /// A carried tensor.
+    State,
+}
+
+impl Declared {
+    /// A trained tensor.
+    pub fn param(name: &'static str, shape: Vec<Dim>, init: InitSpec) -> Self {
+        Self {
+            name,
+            shape,
+            init,
+            role: Role::Param,
+        }
+    }
+
+    /// A carried tensor.
+    pub fn state(name: &'static str, shape: Vec<Dim>, init: InitSpec) -> Self {
+        Self {
+            name,
+            shape,
+            init,
+            role: Role::State,
+        }
+    }
+}
+
+/// A layer at work: its sizes, options and tensors.
+#[derive(Clone, Debug)]
+pub struct Layer {
+    /// How it is written where it is declared: `Linear<784, 128>`.
+    pub written: String,
+    /// Its sizes by position, its options by name; taken from a copy, see [`Layer::config`].
+    pub config: Args,
+    /// The trained tensors that it declared.
+    pub params: Vec<(&'static str, Value)>,
+    /// The carried tensors that it declared, with their committed values.
+    pub states: Vec<(&'static str, StateId, Value)>,
+}
+
+impl Layer {
+    /// Sizes and options, to take from.
+    pub fn config(&self) -> Args {
+        self.config.clone()
+    }
+
+    /// A trained tensor, where the options did not do without it.
+    pub fn param(&self, name: &str) -> Option<Value> {
+        self.params
+            .iter()
+            .find(|(n, _)| *n == name)
+            .map(|(_, value)| *value)
+    }
+
+    /// A carried tensor, where the options did not do without it.
+    pub fn state(&self, name: &str) -> Option<(StateId, Value)> {
+        self.states
+            .iter()
+            .find(|(n, ..)| *n == name)
+            .map(|(_, id, value)| (*id, *value))
+    }
+
+    /// The error that says what the layer expects of its input: "`Linear<784, 128>` expects inputs of 784 features,
+    /// found 780 in [B, 780]".
+    pub fn expects(&self, what: &str, found: &str, shape: &[Dim]) -> ShapeError {
+        let shape = shape::display(shape);
+        ShapeError::new(format!(
+            "`{}` expects inputs of {what}, found {found} in {shape}",
+            self.written
+        ))
+    }
+}
+
+/// A size that must be there: the checks of the sizes' number come before any layer sees them.
+pub fn size(config: &mut Args, index: usize, name: &str) -> Result<Dim, ShapeError> {
+    config
+        .size(index, name)?
+        .ok_or_else(|| ShapeError::new(format!("the size `{name}` is missing")))
+}
+
+/// Applies an operation of the language by its name.
+pub fn apply(
+    b: &mut Builder,
+    name: &'static str,
+    form: Form,
+    positional: Vec<Operand>,
+    named: Vec<(String, Operand)>,
+) -> Result<Value, ShapeError> {
+    let Some(surface) = ops::surfaces().find(|surface| surface.name == name && surface.form == form) else {
+        return Err(ShapeError::new(format!(
+            "the operation `{name}` is not in the language yet"
+        )));
+    };
+    let span = b.origin.span.start;
+    let mut args = Args {
+        positional: positional.into_iter().map(Some).collect(),
+        named: named
+            .into_iter()
+            .map(|(name, operand)| (name, operand, span))
+            .collect(),
+        usage: surface.usage,
+    };
+    match (surface.lower)(b, &mut args)? {
+        Operand::Tensor(value) => Ok(value),
+        _ => Err(ShapeError::new(format!("`{name}` gives no tensor"))),
+    }
+}
+
+/// Every layer of the library.
+pub fn all() -> impl Iterator<Item = &'static Builtin> {
+    linear::LAYERS.iter().chain(activation::LAYERS)
+}
+
+/// The layer of that name.
+pub fn named(name: &str) -> Option<&'static Builtin> {
+    all().find(|layer| layer.name == name)
+}

@@ -1,0 +1,253 @@
+//! Calls of compiled functions: from host arrays to results, losses and gradients.
+//!
+//! A call checks its arguments, binds the dynamic dimensions, prepares the workspace, and hands a context to the
+//! emitted code. Whatever is wrong with what the caller passed is an error here, before any kernel runs; what a kernel
+//! finds in the data (a label out of range) becomes the call's error. A gradient call that fails leaves the model
+//! untouched, so that it can be repeated or traced.
+
+pub(crate) mod arg;
+mod bind;
+pub(crate) mod outputs;
+pub(crate) mod trace;
+
+pub use arg::{Arg, Host, HostArg, HostData, HostElement, HostNumber, Probe, kind};
+pub use bind::function_of;
+pub use outputs::{OutputElement, Outputs};
+pub use trace::{Trace, TracedValue};
+
+use crate::arena::{Memory, Region};
+use crate::cx::{Cx, Env};
+use crate::dtype::Dtype;
+use crate::error::{Error, ErrorKind, Result};
+use crate::model::Core;
+use crate::program::Code;
+use crate::workspace::gradients::copy_tensors;
+use crate::workspace::{MAX_ARGS, Mode, Pending, Workspace, regions};
+use bind::Bound;
+
+/// What a gradient call does with the gradients that are in the workspace.
+#[derive(Copy, Clone, PartialEq, Eq, Debug, Default)]
+pub enum Accumulate {
+    /// Replaces them.
+    #[default]
+    Overwrite,
+    /// Adds to them, as PyTorch's `backward` does: a step of `k` batches takes the gradient of the sum of their losses.
+    /// Carried tensors continue from the call before.
+    Add,
+}
+
+impl Core {
+    /// Calls a function in eval mode, in a workspace of its own.
+    ///
+    /// `args` are its array arguments and `scalars` its host scalars, each in the order of declaration.
+    ///
+    /// # Errors
+    ///
+    /// Shape and element-type errors that name function and argument, and what kernels find in the data.
+    pub fn call(&self, function: usize, args: &[HostArg<'_>], scalars: &[f64]) -> Result<Outputs<'static>> {
+        let name = |error: Error| error.context(self.label(function));
+        let bound = self.bind(function, args, scalars).map_err(name)?;
+        let mut work = Workspace::new(self, function, bound.dims(), Mode::Eval).map_err(name)?;
+        self.evaluate(&mut work, &bound, args, scalars).map_err(name)?;
+        Ok(Outputs::own(work))
+    }
+
+    /// Calls a function in eval mode in a workspace that the caller keeps; allocates nothing after the first call.
+    ///
+    /// # Errors
+    ///
+    /// As [`call`](Self::call); and if the workspace belongs to another function, or is too small.
+    pub fn call_in<'w>(
+        &self,
+        function: usize,
+        work: &'w mut Workspace,
+        args: &[HostArg<'_>],
+        scalars: &[f64],
+    ) -> Result<Outputs<'w>> {
+        let name = |error: Error| error.context(self.label(function));
+        let bound = self.bind(function, args, scalars).map_err(name)?;
+        work.check_owner(self, function).map_err(name)?;
+        self.evaluate(work, &bound, args, scalars).map_err(name)?;
+        Ok(Outputs::lent(work))
+    }
+
+    fn evaluate(
+        &self,
+        work: &mut Workspace,
+        bound: &Bound,
+        args: &[HostArg<'_>],
+        scalars: &[f64],
+    ) -> Result<()> {
+        work.prepare(Mode::Eval, bound.dims())?;
+        work.stage(args)?;
+        let code = &work.function().eval;
+        self.with_cx(work, args, scalars, StateSource::Committed, |cx| {
+            (code.forward)(cx);
+            cx.failure.take().map_or(Ok(()), Err)
+        })
+    }
+
+    /// The loss of a function in train mode, and its gradients, which stay in the workspace together with the new
+    /// values of carried tensors; counts a step.
+    ///
+    /// # Errors
+    ///
+    /// As [`call_in`](Self::call_in); [`ErrorKind::NonFinite`] if the loss is not finite, naming the first value that
+    /// was not. After an error the step does not count, and gradients that were to be added to are as before.
+    pub fn grad(
+        &mut self,
+        function: usize,
+        work: &mut Workspace,
+        args: &[HostArg<'_>],
+        scalars: &[f64],
+        accumulate: Accumulate,
+    ) -> Result<f64> {
+        let name = |core: &Self, error: Error| error.context(core.label(function));
+        let bound = self
+            .bind(function, args, scalars)
+            .map_err(|error| name(self, error))?;
+        work.check_owner(self, function)
+            .map_err(|error| name(self, error))?;
+        let adds = accumulate == Accumulate::Add && work.pending.is_some();
+        let earlier = work.pending.take();
+        if adds {
+            work.set_aside(self.states())?;
+        }
+        match self.differentiate(work, &bound, args, scalars, adds) {
+            Ok(loss) => {
+                if adds {
+                    work.add_before();
+                }
+                work.pending = Some(Pending { loss });
+                self.count_step();
+                Ok(loss)
+            }
+            Err(error) => {
+                if adds {
+                    work.take_back();
+                    work.pending = earlier;
+                }
+                Err(name(self, error))
+            }
+        }
+    }
+
+    fn differentiate(
+        &self,
+        work: &mut Workspace,
+        bound: &Bound,
+        args: &[HostArg<'_>],
+        scalars: &[f64],
+        adds: bool,
+    ) -> Result<f64> {
+        work.prepare(Mode::Train, bound.dims())?;
+        work.stage(args)?;
+        let Some(code) = &work.function().train else {
+            return Err(Error::internal("the function has no gradient"));
+        };
+        let states = if adds {
+            StateSource::Workspace
+        } else {
+            StateSource::Committed
+        };
+        let loss = self.with_cx(work, args, scalars, states, |cx| sweep(code, cx))?;
+        if loss.is_finite() {
+            return Ok(loss);
+        }
+        Err(self.blame(bound.function(), args, scalars, loss))
+    }
+
+    /// Copies the new values of carried tensors from a workspace, after a step.
+    pub(crate) fn commit(&mut self, work: &Workspace) {
+        if let Some(code) = &work.function().train {
+            let layout = std::sync::Arc::clone(self.states_layout());
+            copy_tensors(&layout, code.updates, self.states_mut(), &work.new_states);
+        }
+    }
+
+    /// Runs `body` with the context of a prepared workspace.
+    fn with_cx<R>(
+        &self,
+        work: &mut Workspace,
+        args: &[HostArg<'_>],
+        scalars: &[f64],
+        states: StateSource,
+        body: impl FnOnce(&mut Cx<'_>) -> R,
+    ) -> R {
+        let parts = work.parts();
+        let inputs: [Region<'_>; MAX_ARGS] = regions(args, parts.staging, self.precision());
+        let states = match states {
+            StateSource::Committed => self.states(),
+            StateSource::Workspace => parts.states_before,
+        };
+        let mut cx = Cx {
+            env: self.env(),
+            memory: Memory {
+                arena: parts.arena.region_mut(),
+                params: self.params().region(),
+                grads: parts.grads.region_mut(),
+                states: states.region(),
+                new_states: parts.new_states.region_mut(),
+                inputs: &inputs[..args.len()],
+            },
+            sizes: parts.sizes,
+            slots: parts.slots,
+            params: self.params_layout().offsets(),
+            states: self.states_layout().offsets(),
+            scalars,
+            failure: None,
+        };
+        body(&mut cx)
+    }
+
+    /// Who computes, and how.
+    fn env(&self) -> Env<'_> {
+        Env {
+            team: self.team(),
+            isa: self.device().isa(),
+            precision: self.precision(),
+            seed: self.seed(),
+            step: self.step(),
+        }
+    }
+}
+
+/// Where code reads carried tensors.
+#[derive(Copy, Clone, PartialEq, Eq)]
+enum StateSource {
+    /// In the model.
+    Committed,
+    /// In the workspace: as the call before, of the same step, has left them.
+    Workspace,
+}
+
+/// Runs the forward sweep, and the backward sweep if the loss is finite; gives the loss.
+fn sweep(code: &Code, cx: &mut Cx<'_>) -> Result<f64> {
+    (code.forward)(cx);
+    if let Some(error) = cx.failure.take() {
+        return Err(error);
+    }
+    let Some(result) = code.results.first() else {
+        return Err(Error::internal("the function has no result"));
+    };
+    let loss = cx.slot(result.slot, Dtype::Float, 1);
+    let loss = crate::float!(cx, T => {
+        let value: T = cx.bind().read::<T>(loss)[0];
+        f64::from(value)
+    });
+    if let (true, Some(backward)) = (loss.is_finite(), code.backward) {
+        backward(cx);
+    }
+    match cx.failure.take() {
+        Some(error) => Err(error),
+        None => Ok(loss),
+    }
+}
+
+/// The error of a wrong kind of element.
+fn wrong_elements(expected: &str, found: &str) -> Error {
+    Error::new(
+        ErrorKind::Dtype,
+        format!("expected {expected} elements, found {found}"),
+    )
+}

@@ -1,0 +1,185 @@
+//! Results of a call, and their way into host arrays.
+
+use std::any::TypeId;
+
+use ndarray::{Array, ArrayD, ArrayView, Dimension, IxDyn};
+
+use crate::dtype::{Dtype, Element, Precision};
+use crate::error::{Error, ErrorKind, Result};
+use crate::program::{Code, ResultSpec};
+use crate::workspace::Workspace;
+
+/// The results of a call: of its own workspace, or of one that the caller keeps.
+#[derive(Debug)]
+pub struct Outputs<'w> {
+    work: Hold<'w>,
+}
+
+#[derive(Debug)]
+enum Hold<'w> {
+    Own(Box<Workspace>),
+    Lent(&'w Workspace),
+}
+
+/// Element types that results are read as.
+pub trait OutputElement: sealed::Sealed + Copy + 'static {
+    #[doc(hidden)]
+    const DTYPE: Dtype;
+    #[doc(hidden)]
+    fn from_f64(x: f64) -> Self;
+    #[doc(hidden)]
+    fn from_i64(x: i64) -> Self;
+}
+
+mod sealed {
+    pub trait Sealed {}
+}
+
+macro_rules! output_elements {
+    ($($element:ident: $dtype:ident, |$x:ident| $float:expr, |$y:ident| $int:expr;)*) => {$(
+        impl sealed::Sealed for $element {}
+
+        impl OutputElement for $element {
+            const DTYPE: Dtype = Dtype::$dtype;
+
+            fn from_f64($x: f64) -> Self {
+                $float
+            }
+
+            fn from_i64($y: i64) -> Self {
+                $int
+            }
+        }
+    )*};
+}
+output_elements! {
+    f32: Float, |x| x as f32, |y| y as f32;
+    f64: Float, |x| x, |y| y as f64;
+    i64: Int, |x| x as i64, |y| y;
+    bool: Bool, |x| x != 0.0, |y| y != 0;
+}
+
+impl<'w> Outputs<'w> {
+    pub(crate) fn own(work: Workspace) -> Outputs<'static> {
+        Outputs {
+            work: Hold::Own(Box::new(work)),
+        }
+    }
+
+    pub(crate) fn lent(work: &'w Workspace) -> Self {
+        Self {
+            work: Hold::Lent(work),
+        }
+    }
+
+    fn work(&self) -> &Workspace {
+        match &self.work {
+            Hold::Own(work) => work,
+            Hold::Lent(work) => work,
+        }
+    }
+
+    /// The number of results.
+    pub fn n_results(&self) -> usize {
+        self.work().function().results.len()
+    }
+
+    fn result(&self, k: usize) -> Result<(&'static ResultSpec, usize)> {
+        let work = self.work();
+        let code: &Code = &work.function().eval;
+        match (work.function().results.get(k), code.results.get(k)) {
+            (Some(spec), Some(result)) => Ok((spec, result.slot)),
+            _ => Err(Error::internal(format!(
+                "{} has no result {k}",
+                work.function().name
+            ))),
+        }
+    }
+
+    /// The shape of a result.
+    ///
+    /// # Errors
+    ///
+    /// An internal error if there is no such result.
+    pub fn shape(&self, k: usize) -> Result<Vec<usize>> {
+        let (spec, _) = self.result(k)?;
+        Ok((spec.shape)(&self.work().sizes())[..spec.rank].to_vec())
+    }
+
+    /// A result as an array of its own. Floats are converted to `T`; integers and truth values are not.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Dtype`] if the result's elements are of another kind, [`ErrorKind::Shape`] for another rank.
+    pub fn array<T: OutputElement, D: Dimension>(&self, k: usize) -> Result<Array<T, D>> {
+        let (spec, slot) = self.result(k)?;
+        check_dtype::<T>(spec.dtype, k)?;
+        let shape = self.shape(k)?;
+        let elements = self
+            .work()
+            .read_slot::<T>(slot, spec.dtype, shape.iter().product());
+        let array = ArrayD::from_shape_vec(IxDyn(&shape), elements)?;
+        array.into_dimensionality::<D>().map_err(Error::from)
+    }
+
+    /// A result without a copy.
+    ///
+    /// # Errors
+    ///
+    /// As [`array`](Self::array); and [`ErrorKind::Dtype`] if `T` is not the width that the model computes in
+    /// (`f32` or `f64` as its precision, `i64` for integers, `u8` for truth values).
+    pub fn view<T: Element, D: Dimension>(&self, k: usize) -> Result<ArrayView<'_, T, D>> {
+        let (spec, slot) = self.result(k)?;
+        let shape = self.shape(k)?;
+        let elements = self
+            .work()
+            .slot_slice::<T>(slot, spec.dtype, shape.iter().product())?;
+        let view = ArrayView::from_shape(IxDyn(&shape), elements)?;
+        view.into_dimensionality::<D>().map_err(Error::from)
+    }
+
+    /// A result without axes, as `f64`: a loss in nats, a share, a count.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Shape`] if the result has more than one element.
+    pub fn scalar(&self, k: usize) -> Result<f64> {
+        let (spec, slot) = self.result(k)?;
+        let len: usize = (spec.shape)(&self.work().sizes())[..spec.rank].iter().product();
+        if len != 1 {
+            return Err(Error::shape(format!(
+                "result {k} has {len} elements, expected one"
+            )));
+        }
+        Ok(self.work().read_number(slot, spec.dtype, 0))
+    }
+}
+
+fn check_dtype<T: OutputElement>(dtype: Dtype, k: usize) -> Result<()> {
+    if dtype == T::DTYPE {
+        return Ok(());
+    }
+    let message = format!(
+        "result {k} is of kind {dtype:?}, asked for as {}",
+        std::any::type_name::<T>()
+    );
+    Err(Error::new(ErrorKind::Dtype, message))
+}
+
+/// Whether elements of a kind are `T`s in memory.
+pub(crate) fn check_width<T: Element>(dtype: Dtype, precision: Precision) -> Result<()> {
+    let (found, name) = match (dtype, precision) {
+        (Dtype::Float, Precision::F32) => (TypeId::of::<f32>(), "f32"),
+        (Dtype::Float, Precision::F64) => (TypeId::of::<f64>(), "f64"),
+        (Dtype::Int, _) => (TypeId::of::<i64>(), "i64"),
+        (Dtype::Bool, _) => (TypeId::of::<u8>(), "u8"),
+    };
+    if found == TypeId::of::<T>() {
+        return Ok(());
+    }
+    let asked = std::any::type_name::<T>();
+    Err(Error::new(
+        ErrorKind::Dtype,
+        format!("the elements are {name}, asked for as {asked}"),
+    ))
+}

@@ -1,0 +1,254 @@
+//! Tensors in one flat buffer: the layout that parameters, gradients and moments of optimizers share.
+//!
+//! Invariants: every tensor starts at a multiple of [`ALIGN`] bytes; what lies between two tensors is zero and
+//! stays zero; paths are unique. So an optimizer or a norm is a single pass over one slice.
+
+use ndarray::{ArrayD, ArrayViewD, IxDyn};
+
+use crate::arena::{ALIGN, Storage};
+use crate::dtype::{Element, Precision};
+use crate::error::{Error, Result};
+use crate::program::TensorSpec;
+use crate::real::Real;
+
+/// Where each tensor of a group lies in its flat buffer.
+#[derive(Clone, Debug)]
+pub struct Layout {
+    specs: Vec<TensorSpec>,
+    /// Bytes from the start of the buffer, one for each tensor.
+    offsets: Vec<usize>,
+    /// Elements, one for each tensor.
+    lens: Vec<usize>,
+    bytes: usize,
+    precision: Precision,
+}
+
+impl Layout {
+    /// Lays tensors out one after the other.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Config`](crate::ErrorKind::Config) if they do not fit into the address space, and an internal
+    /// error if two have one path.
+    pub fn new(specs: Vec<TensorSpec>, precision: Precision) -> Result<Self> {
+        let (mut offsets, mut lens, mut bytes) = (Vec::new(), Vec::new(), 0_usize);
+        for (k, spec) in specs.iter().enumerate() {
+            if specs[..k].iter().any(|other| other.path == spec.path) {
+                return Err(Error::internal(format!(
+                    "two tensors have the path `{}`",
+                    spec.path
+                )));
+            }
+            let len = spec
+                .shape
+                .iter()
+                .try_fold(1_usize, |len, &size| len.checked_mul(size));
+            let end = len
+                .and_then(|len| len.checked_mul(precision.width()))
+                .and_then(|size| size.checked_add(bytes))
+                .filter(|&end| end <= isize::MAX as usize - ALIGN);
+            let (Some(len), Some(end)) = (len, end) else {
+                let message = format!(
+                    "`{}` of shape {:?} does not fit into memory",
+                    spec.path, spec.shape
+                );
+                return Err(Error::config(message).hint("choose smaller const generics"));
+            };
+            offsets.push(bytes);
+            lens.push(len);
+            bytes = crate::arena::align_up(end);
+        }
+        Ok(Self {
+            specs,
+            offsets,
+            lens,
+            bytes,
+            precision,
+        })
+    }
+
+    /// The tensors, in the order of the buffer.
+    pub fn specs(&self) -> &[TensorSpec] {
+        &self.specs
+    }
+
+    /// Byte offsets of the tensors.
+    pub fn offsets(&self) -> &[usize] {
+        &self.offsets
+    }
+
+    /// Bytes of the whole buffer.
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Width of its elements.
+    pub fn precision(&self) -> Precision {
+        self.precision
+    }
+
+    /// Number of elements of all tensors, without what lies between them.
+    pub fn n_elements(&self) -> usize {
+        self.lens.iter().sum()
+    }
+
+    /// The elements of a tensor, as a range of the buffer's elements.
+    pub fn range(&self, index: usize) -> std::ops::Range<usize> {
+        let start = self.offsets[index] / self.precision.width();
+        start..start + self.lens[index]
+    }
+
+    /// The number of a tensor.
+    ///
+    /// # Errors
+    ///
+    /// A configuration error that lists similar paths if there is no such tensor.
+    pub fn index(&self, path: &str) -> Result<usize> {
+        self.find(path).ok_or_else(|| self.unknown(path))
+    }
+
+    /// The number of a tensor, if it exists.
+    pub fn find(&self, path: &str) -> Option<usize> {
+        self.specs.iter().position(|spec| spec.path == path)
+    }
+
+    fn unknown(&self, path: &str) -> Error {
+        let last = path.rsplit('.').next().unwrap_or(path);
+        let similar = |spec: &&TensorSpec| spec.path.ends_with(last) || spec.path.starts_with(path);
+        let mut known: Vec<_> = self.specs.iter().filter(similar).map(|spec| spec.path).collect();
+        if known.is_empty() {
+            known = self.specs.iter().map(|spec| spec.path).collect();
+        }
+        let more = known.len().saturating_sub(8);
+        known.truncate(8);
+        let more = if more > 0 {
+            format!(" and {more} more")
+        } else {
+            String::new()
+        };
+        Error::config(format!("there is no tensor `{path}`"))
+            .hint(format!("known paths are {}{more}", known.join(", ")))
+    }
+
+    /// A copy of a tensor.
+    pub fn read<T: Real>(&self, storage: &Storage, index: usize) -> ArrayD<T> {
+        let (range, shape) = (self.range(index), IxDyn(&self.specs[index].shape));
+        let elements = match self.precision {
+            Precision::F32 => convert(&storage.as_slice::<f32>()[range]),
+            Precision::F64 => convert(&storage.as_slice::<f64>()[range]),
+        };
+        ArrayD::from_shape_vec(shape, elements).expect("a layout holds as many elements as its shapes say")
+    }
+
+    /// Replaces a tensor; numbers are rounded to the layout's precision.
+    ///
+    /// # Errors
+    ///
+    /// A shape error if `values` has another shape.
+    pub fn write<T: Real>(
+        &self,
+        storage: &mut Storage,
+        index: usize,
+        values: ArrayViewD<'_, T>,
+    ) -> Result<()> {
+        let spec = &self.specs[index];
+        if values.shape() != spec.shape {
+            let message = format!("expected shape {:?}, found {:?}", spec.shape, values.shape());
+            return Err(Error::shape(message).context(format!("`{}`", spec.path)));
+        }
+        let range = self.range(index);
+        match self.precision {
+            Precision::F32 => fill(&mut storage.as_mut_slice::<f32>()[range], values),
+            Precision::F64 => fill(&mut storage.as_mut_slice::<f64>()[range], values),
+        }
+        Ok(())
+    }
+
+    /// Ranges of elements that the tensors `indices` (ascending) cover, neighbours joined.
+    pub fn runs(&self, indices: &[usize]) -> Vec<std::ops::Range<usize>> {
+        let mut runs: Vec<std::ops::Range<usize>> = Vec::new();
+        let mut previous = None;
+        for &index in indices {
+            let range = self.range(index);
+            match runs.last_mut() {
+                Some(run) if previous.is_some_and(|previous| previous + 1 == index) => run.end = range.end,
+                _ => runs.push(range),
+            }
+            previous = Some(index);
+        }
+        runs
+    }
+}
+
+fn convert<S: Real, T: Real>(elements: &[S]) -> Vec<T> {
+    elements.iter().map(|x| T::from_f64(x.to_f64())).collect()
+}
+
+fn fill<S: Real, T: Real + Element>(into: &mut [T], values: ArrayViewD<'_, S>) {
+    for (x, value) in into.iter_mut().zip(values.iter()) {
+        *x = T::from_f64(value.to_f64());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::init::Init;
+    use ndarray::array;
+
+    fn layout(precision: Precision) -> Layout {
+        let spec = |path, shape: &[usize]| TensorSpec {
+            path,
+            shape: shape.to_vec(),
+            init: Init::Zeros,
+        };
+        let specs = vec![
+            spec("a.weight", &[3, 2]),
+            spec("a.bias", &[]),
+            spec("b.weight", &[17]),
+        ];
+        Layout::new(specs, precision).unwrap()
+    }
+
+    #[test]
+    fn tensors_are_aligned_and_joined_to_runs() {
+        let layout = layout(Precision::F32);
+        assert_eq!(layout.offsets(), [0, 64, 128]);
+        assert_eq!((layout.bytes(), layout.n_elements()), (256, 24));
+        assert_eq!(layout.runs(&[0, 1, 2]), [0..49]);
+        assert_eq!(layout.runs(&[0, 2]), [0..6, 32..49]);
+        assert_eq!(layout.runs(&[]), []);
+    }
+
+    #[test]
+    fn reads_what_was_written_in_either_precision() {
+        for precision in [Precision::F32, Precision::F64] {
+            let layout = layout(precision);
+            let mut storage = Storage::zeroed(layout.bytes());
+            let values = array![[1.0, 2.0], [3.0, 4.0], [5.0, 6.5]].into_dyn();
+            layout.write(&mut storage, 0, values.view()).unwrap();
+            assert_eq!(layout.read::<f64>(&storage, 0), values);
+            let error = layout.write(&mut storage, 1, values.view()).unwrap_err();
+            assert_eq!(error.to_string(), "`a.bias`: expected shape [], found [3, 2]");
+        }
+    }
+
+    #[test]
+    fn unknown_paths_are_answered_with_similar_ones() {
+        let error = layout(Precision::F32).index("c.weight").unwrap_err();
+        assert!(
+            error.to_string().ends_with("known paths are a.weight, b.weight"),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn sizes_beyond_memory_are_errors() {
+        let spec = TensorSpec {
+            path: "w",
+            shape: vec![usize::MAX, 2],
+            init: Init::Zeros,
+        };
+        assert!(Layout::new(vec![spec], Precision::F32).is_err());
+    }
+}

@@ -1,0 +1,424 @@
+//! A model at run time: its parameters and carried tensors, and the trait through which users see it.
+//!
+//! The macro emits, for every model, a type that wraps a [`Core`] and implements [`Model`]. The core holds the numbers;
+//! the code that works on them is in the [`Program`], a table of constants. A model has no parameter for device or
+//! precision in its type: both are chosen when it is made.
+
+use std::marker::PhantomData;
+use std::sync::Arc;
+
+use ndarray::{ArrayBase, ArrayD, Data, Dimension};
+
+use crate::arena::Storage;
+use crate::cpu::threads::Team;
+use crate::device::Device;
+use crate::dtype::{Element, Precision};
+use crate::error::{Error, ErrorKind, Result};
+use crate::flat::Layout;
+use crate::init::Init;
+use crate::program::{Program, Sizes};
+use crate::real::Real;
+use crate::rng::Key;
+use crate::summary;
+
+/// The numbers of a model, and what is needed to compute with them.
+#[derive(Clone)]
+pub struct Core {
+    device: Device,
+    team: Arc<Team>,
+    precision: Precision,
+    seed: u64,
+    /// Gradient calls so far.
+    step: u64,
+    program: &'static Program,
+    generics: Vec<usize>,
+    params_layout: Arc<Layout>,
+    states_layout: Arc<Layout>,
+    params: Storage,
+    states: Storage,
+}
+
+impl Core {
+    /// A model with freshly initialised parameters.
+    ///
+    /// Every initial value is a function of the seed and of its parameter's path.
+    ///
+    /// # Errors
+    ///
+    /// If the device cannot be used, the parameters do not fit into memory, or an initialiser does not suit its
+    /// parameter's shape.
+    pub fn new(
+        device: &Device,
+        program: &'static Program,
+        generics: Vec<usize>,
+        precision: Precision,
+        seed: u64,
+    ) -> Result<Self> {
+        let name = |error: Error| error.context(program.name);
+        let sizes = Sizes {
+            dims: &[],
+            generics: &generics,
+        };
+        let params_layout = Arc::new(Layout::new((program.params)(&sizes), precision).map_err(name)?);
+        let states_layout = Arc::new(Layout::new((program.states)(&sizes), precision).map_err(name)?);
+        let mut core = Self {
+            team: device.team().map_err(name)?,
+            device: device.clone(),
+            precision,
+            seed,
+            step: 0,
+            program,
+            params: allocate(params_layout.bytes()).map_err(name)?,
+            states: allocate(states_layout.bytes()).map_err(name)?,
+            generics,
+            params_layout,
+            states_layout,
+        };
+        initialise(&core.params_layout, &mut core.params, seed).map_err(name)?;
+        initialise(&core.states_layout, &mut core.states, seed).map_err(name)?;
+        Ok(core)
+    }
+
+    /// The device.
+    pub fn device(&self) -> &Device {
+        &self.device
+    }
+
+    pub(crate) fn team(&self) -> &Arc<Team> {
+        &self.team
+    }
+
+    /// The width in which it computes.
+    pub fn precision(&self) -> Precision {
+        self.precision
+    }
+
+    /// The seed of initial values and random operations.
+    pub fn seed(&self) -> u64 {
+        self.seed
+    }
+
+    /// Gradient calls so far: with the seed it determines every random number of the next one.
+    pub fn step(&self) -> u64 {
+        self.step
+    }
+
+    pub(crate) fn count_step(&mut self) {
+        self.step += 1;
+    }
+
+    pub(crate) fn set_position(&mut self, seed: u64, step: u64) {
+        (self.seed, self.step) = (seed, step);
+    }
+
+    /// The compiled model.
+    pub fn program(&self) -> &'static Program {
+        self.program
+    }
+
+    /// Values of the model's const generics.
+    pub fn generics(&self) -> &[usize] {
+        &self.generics
+    }
+
+    /// Where the parameters lie in their flat buffer, and their gradients in theirs.
+    pub fn params_layout(&self) -> &Arc<Layout> {
+        &self.params_layout
+    }
+
+    /// Where the carried tensors lie in theirs.
+    pub fn states_layout(&self) -> &Arc<Layout> {
+        &self.states_layout
+    }
+
+    /// The flat buffer of parameters.
+    pub fn params(&self) -> &Storage {
+        &self.params
+    }
+
+    /// The flat buffer of parameters, to be changed.
+    pub fn params_mut(&mut self) -> &mut Storage {
+        &mut self.params
+    }
+
+    /// The flat buffer of carried tensors.
+    pub fn states(&self) -> &Storage {
+        &self.states
+    }
+
+    /// The flat buffer of carried tensors, to be changed.
+    pub fn states_mut(&mut self) -> &mut Storage {
+        &mut self.states
+    }
+
+    /// A function as messages name it: `Mnist::loss`.
+    pub(crate) fn label(&self, function: usize) -> String {
+        let name = self
+            .program
+            .functions
+            .get(function)
+            .map_or("?", |function| function.name);
+        format!("{}::{name}", self.program.name)
+    }
+
+    /// The number of the function called `name`.
+    ///
+    /// # Errors
+    ///
+    /// A configuration error that lists the model's functions if there is none.
+    pub fn function(&self, name: &str) -> Result<usize> {
+        let functions = self.program.functions;
+        functions
+            .iter()
+            .position(|function| function.name == name)
+            .ok_or_else(|| {
+                let known: Vec<_> = functions.iter().map(|function| function.name).collect();
+                Error::config(format!("{} has no function `{name}`", self.program.name))
+                    .hint(format!("its functions are {}", known.join(", ")))
+            })
+    }
+
+    /// A workspace for a function with room for dynamic dimensions up to `max_dims`: for its gradient where it has one,
+    /// else for plain calls.
+    ///
+    /// # Errors
+    ///
+    /// If the sizes do not fit into memory.
+    pub fn workspace(&self, function: usize, max_dims: &[usize]) -> Result<crate::workspace::Workspace> {
+        use crate::workspace::{Mode, Workspace};
+        let train = self
+            .program
+            .functions
+            .get(function)
+            .and_then(|function| function.train.as_ref());
+        let mode = if train.is_some() { Mode::Train } else { Mode::Eval };
+        Workspace::new(self, function, max_dims, mode).map_err(|error| error.context(self.label(function)))
+    }
+}
+
+fn allocate(bytes: usize) -> Result<Storage> {
+    Storage::try_zeroed(bytes).ok_or_else(|| {
+        let message = format!("the system does not have {bytes} bytes of memory for the parameters");
+        Error::new(ErrorKind::Device, message)
+    })
+}
+
+/// Gives every tensor of a flat buffer its initial values.
+fn initialise(layout: &Layout, storage: &mut Storage, seed: u64) -> Result<()> {
+    fn fill<T: Real + Element>(init: Init, shape: &[usize], key: Key, into: &mut [T]) -> Result<()> {
+        init.fill(shape, key, into)
+            .map_err(|error| Error::config(error.to_string()).with_source(error))
+    }
+    for (k, spec) in layout.specs().iter().enumerate() {
+        let (key, range) = (Key::for_path(seed, spec.path), layout.range(k));
+        let filled = match layout.precision() {
+            Precision::F32 => fill(
+                spec.init,
+                &spec.shape,
+                key,
+                &mut storage.as_mut_slice::<f32>()[range],
+            ),
+            Precision::F64 => fill(
+                spec.init,
+                &spec.shape,
+                key,
+                &mut storage.as_mut_slice::<f64>()[range],
+            ),
+        };
+        filled.map_err(|error| error.context(format!("`{}`", spec.path)))?;
+    }
+    Ok(())
+}
+
+/// A compiled model: what the `#[model]` macro implements for a struct.
+pub trait Model: Sized + Send + Sync {
+    /// The model around its numbers.
+    #[doc(hidden)]
+    fn from_core(core: Core) -> Self;
+
+    /// The numbers.
+    #[doc(hidden)]
+    fn core(&self) -> &Core;
+
+    /// The numbers, to be changed.
+    #[doc(hidden)]
+    fn core_mut(&mut self) -> &mut Core;
+
+    /// The compiled code, and the values of the const generics.
+    #[doc(hidden)]
+    fn program() -> (&'static Program, Vec<usize>);
+
+    /// A model in f32 with freshly initialised parameters, PyTorch's defaults where nothing else was asked for.
+    ///
+    /// # Errors
+    ///
+    /// As [`Builder::build`].
+    fn new(device: &Device, seed: u64) -> Result<Self> {
+        Self::builder(device).seed(seed).build()
+    }
+
+    /// Makes a model with further choices: `Mnist::builder(&device).seed(42).precision(Precision::F64).build()?`.
+    fn builder(device: &Device) -> Builder<Self> {
+        Builder {
+            device: device.clone(),
+            seed: 0,
+            precision: Precision::F32,
+            model: PhantomData,
+        }
+    }
+
+    /// A table of the layers with shapes, numbers of parameters and floating point operations for one sample.
+    fn summary() -> String {
+        let (program, generics) = Self::program();
+        summary::summary(program, &generics)
+    }
+
+    /// The schedule of every function with all dynamic dimensions 1 (or the smallest that is allowed): kernels, shapes,
+    /// operations, bytes, slots.
+    fn explain() -> String {
+        Self::explain_at(&[])
+    }
+
+    /// [`explain`](Self::explain) for given sizes: `Mnist::explain_at(&[("B", 64)])`.
+    fn explain_at(dims: &[(&str, usize)]) -> String {
+        let (program, generics) = Self::program();
+        summary::explain(program, &generics, dims)
+    }
+
+    /// The device that it computes on.
+    fn device(&self) -> &Device {
+        self.core().device()
+    }
+
+    /// The width in which it computes.
+    fn precision(&self) -> Precision {
+        self.core().precision()
+    }
+
+    /// Gradient calls so far.
+    fn step(&self) -> u64 {
+        self.core().step()
+    }
+
+    /// The number of trained numbers.
+    fn n_params(&self) -> usize {
+        self.core().params_layout().n_elements()
+    }
+
+    /// Paths and shapes of the parameters, in the order of the flat buffer.
+    fn params(&self) -> Vec<(&'static str, Vec<usize>)> {
+        listing(self.core().params_layout())
+    }
+
+    /// Paths and shapes of the carried tensors.
+    fn states(&self) -> Vec<(&'static str, Vec<usize>)> {
+        listing(self.core().states_layout())
+    }
+
+    /// A copy of the parameter at `path`, as `f64`.
+    ///
+    /// # Errors
+    ///
+    /// A configuration error that names similar paths if there is none.
+    fn param(&self, path: &str) -> Result<ArrayD<f64>> {
+        self.param_as(path)
+    }
+
+    /// [`param`](Self::param), as `f32` or `f64`.
+    ///
+    /// # Errors
+    ///
+    /// As [`param`](Self::param).
+    fn param_as<T: Real>(&self, path: &str) -> Result<ArrayD<T>> {
+        let (core, layout) = (self.core(), self.core().params_layout());
+        Ok(layout.read(core.params(), layout.index(path)?))
+    }
+
+    /// Replaces the parameter at `path`.
+    ///
+    /// # Errors
+    ///
+    /// A configuration error if there is none, a shape error if it has another shape.
+    fn set_param<T, S, D>(&mut self, path: &str, values: &ArrayBase<S, D>) -> Result<()>
+    where
+        T: Real,
+        S: Data<Elem = T>,
+        D: Dimension,
+    {
+        let core = self.core_mut();
+        let layout = Arc::clone(&core.params_layout);
+        layout.write(&mut core.params, layout.index(path)?, values.view().into_dyn())
+    }
+
+    /// A copy of the carried tensor at `path`, as `f64`.
+    ///
+    /// # Errors
+    ///
+    /// A configuration error if there is none.
+    fn state(&self, path: &str) -> Result<ArrayD<f64>> {
+        let (core, layout) = (self.core(), self.core().states_layout());
+        Ok(layout.read(core.states(), layout.index(path)?))
+    }
+
+    /// Replaces the carried tensor at `path`.
+    ///
+    /// # Errors
+    ///
+    /// A configuration error if there is none, a shape error if it has another shape.
+    fn set_state<T, S, D>(&mut self, path: &str, values: &ArrayBase<S, D>) -> Result<()>
+    where
+        T: Real,
+        S: Data<Elem = T>,
+        D: Dimension,
+    {
+        let core = self.core_mut();
+        let layout = Arc::clone(&core.states_layout);
+        layout.write(&mut core.states, layout.index(path)?, values.view().into_dyn())
+    }
+}
+
+fn listing(layout: &Layout) -> Vec<(&'static str, Vec<usize>)> {
+    layout
+        .specs()
+        .iter()
+        .map(|spec| (spec.path, spec.shape.clone()))
+        .collect()
+}
+
+/// Choices for a model that is to be made.
+#[derive(Debug)]
+#[must_use]
+pub struct Builder<M> {
+    device: Device,
+    seed: u64,
+    precision: Precision,
+    model: PhantomData<fn() -> M>,
+}
+
+impl<M: Model> Builder<M> {
+    /// The seed of initial values and random operations (0 if none is given).
+    pub fn seed(self, seed: u64) -> Self {
+        Self { seed, ..self }
+    }
+
+    /// The width in which it computes (f32 if none is given).
+    pub fn precision(self, precision: Precision) -> Self {
+        Self { precision, ..self }
+    }
+
+    /// Makes the model.
+    ///
+    /// # Errors
+    ///
+    /// If the device cannot be used or the parameters do not fit into memory.
+    pub fn build(self) -> Result<M> {
+        let (program, generics) = M::program();
+        Ok(M::from_core(Core::new(
+            &self.device,
+            program,
+            generics,
+            self.precision,
+            self.seed,
+        )?))
+    }
+}

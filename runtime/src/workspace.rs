@@ -1,0 +1,449 @@
+//! The workspace of a function: every buffer of a step, planned once.
+//!
+//! A workspace belongs to one function of one kind of model and is made for the largest sizes that will
+//! come. Smaller ones run in the same arena at the same offsets: a slot that is shorter cannot overlap more. So after
+//! the first call of each mode (plain, or with gradient) nothing is allocated. It holds the arena, the gradients, the
+//! new values of carried tensors until an optimizer commits them, and copies of arguments that kernels cannot read in
+//! place.
+
+pub(crate) mod gradients;
+pub(crate) mod plan;
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use crate::arena::{Region, Storage};
+use crate::call::arg::{self, HostArg};
+use crate::call::outputs::{OutputElement, check_width};
+use crate::cpu::threads::Team;
+use crate::dtype::{Dtype, Element, Precision};
+use crate::error::{Error, ErrorKind, Result};
+use crate::flat::Layout;
+use crate::model::Core;
+use crate::program::{Function, Program, Sizes, SlotSpec};
+use plan::Plan;
+
+/// The most arguments that are arrays, and the most dynamic dimensions, that a function may have.
+pub(crate) const MAX_ARGS: usize = 16;
+
+/// The largest product of dynamic dimensions: beyond it no buffer fits into a machine, and sizes would overflow.
+const MAX_DIMS_PRODUCT: usize = 1 << 40;
+
+/// Which code of a function runs.
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+pub(crate) enum Mode {
+    /// The plain function.
+    Eval,
+    /// Loss and gradients.
+    Train,
+    /// The unfused forward sweep.
+    Trace,
+}
+
+/// The slots of one mode, and where they lie.
+#[derive(Debug)]
+pub(crate) struct Slots {
+    /// Lengths that the plan has room for.
+    specs: Vec<SlotSpec>,
+    plan: Plan,
+    /// Sizes that have been checked last.
+    dims: Vec<usize>,
+    scratch: Vec<SlotSpec>,
+}
+
+/// What a gradient call has left behind.
+#[derive(Copy, Clone, PartialEq, Debug)]
+pub(crate) struct Pending {
+    /// The mean loss of the (last) batch.
+    pub loss: f64,
+}
+
+/// Every buffer that calls of one function need, for sizes up to a maximum.
+///
+/// Made by a model's `<function>_workspace` methods.
+pub struct Workspace {
+    program: &'static Program,
+    generics: Vec<usize>,
+    pub(crate) params: Arc<Layout>,
+    pub(crate) states: Arc<Layout>,
+    team: Arc<Team>,
+    function: usize,
+    max_dims: Vec<usize>,
+    /// Sizes and mode of the last call.
+    dims: Vec<usize>,
+    mode: Mode,
+    slots: [Option<Slots>; 3],
+    pub(crate) arena: Storage,
+    staging: Vec<Storage>,
+    pub(crate) grads: Storage,
+    /// The sum of earlier gradients, while another is added.
+    pub(crate) grads_before: Storage,
+    pub(crate) new_states: Storage,
+    /// Carried tensors after the earlier gradients, while another is added.
+    pub(crate) states_before: Storage,
+    /// Elements of the flat buffers whose gradients are written.
+    runs: Vec<Range<usize>>,
+    partial_sums: Vec<f64>,
+    pub(crate) pending: Option<Pending>,
+}
+
+impl Workspace {
+    /// A workspace for a function, with room for dynamic dimensions up to `max_dims`; the buffers of `mode` are
+    /// made now, those of another mode when it is first used.
+    pub(crate) fn new(core: &Core, function: usize, max_dims: &[usize], mode: Mode) -> Result<Self> {
+        let mut work = Self {
+            program: core.program(),
+            generics: core.generics().to_vec(),
+            params: Arc::clone(core.params_layout()),
+            states: Arc::clone(core.states_layout()),
+            team: Arc::clone(core.team()),
+            function,
+            max_dims: max_dims.to_vec(),
+            dims: max_dims.to_vec(),
+            mode,
+            slots: [None, None, None],
+            arena: Storage::zeroed(0),
+            staging: Vec::new(),
+            grads: Storage::zeroed(0),
+            grads_before: Storage::zeroed(0),
+            new_states: Storage::zeroed(0),
+            states_before: Storage::zeroed(0),
+            runs: Vec::new(),
+            partial_sums: Vec::new(),
+            pending: None,
+        };
+        let n_dims = work.function().dims.len();
+        if max_dims.len() != n_dims {
+            let message = format!("{n_dims} dynamic dimensions expected, {} given", max_dims.len());
+            return Err(Error::internal(message));
+        }
+        check_dims(max_dims)?;
+        work.staging
+            .resize_with(work.function().inputs.len(), || Storage::zeroed(0));
+        work.prepare(mode, max_dims)?;
+        Ok(work)
+    }
+
+    /// The function that it belongs to.
+    pub(crate) fn function(&self) -> &'static Function {
+        &self.program.functions[self.function]
+    }
+
+    /// Precision of the model that it belongs to.
+    pub fn precision(&self) -> Precision {
+        self.params.precision()
+    }
+
+    /// The threads of the model's device.
+    pub(crate) fn team(&self) -> &Arc<Team> {
+        &self.team
+    }
+
+    /// The largest dynamic dimensions that it has room for, in the order of their declaration.
+    pub fn max_dims(&self) -> &[usize] {
+        &self.max_dims
+    }
+
+    /// Sizes of the last call.
+    pub(crate) fn sizes(&self) -> Sizes<'_> {
+        Sizes {
+            dims: &self.dims,
+            generics: &self.generics,
+        }
+    }
+
+    /// Elements of the flat buffers whose gradients are written.
+    pub(crate) fn runs(&self) -> &[Range<usize>] {
+        &self.runs
+    }
+
+    /// Checks that it belongs to a function of a model.
+    pub(crate) fn check_owner(&self, core: &Core, function: usize) -> Result<()> {
+        let same = std::ptr::eq(self.program, core.program()) && self.generics == core.generics();
+        if same && self.function == function && self.precision() == core.precision() {
+            return Ok(());
+        }
+        let (own, name) = (self.function().name, self.program.name);
+        let message = format!(
+            "this workspace was made for {name}::{own} in {}",
+            self.precision()
+        );
+        let wanted = core.program().functions[function].name;
+        Err(Error::config(message).hint(format!("make one with `{wanted}_workspace` of this model")))
+    }
+
+    /// Makes the arena ready for a call: sizes are checked against the maximum, slots have their offsets.
+    pub(crate) fn prepare(&mut self, mode: Mode, dims: &[usize]) -> Result<()> {
+        for (k, (&dim, &max)) in dims.iter().zip(&self.max_dims).enumerate() {
+            if dim > max {
+                let name = self.function().dims[k].name;
+                let message = format!("{name} = {dim} exceeds the workspace's maximum of {max}");
+                let hint = format!("make the workspace for {name} = {dim}");
+                return Err(Error::shape(message).hint(hint));
+            }
+        }
+        self.dims.clear();
+        self.dims.extend_from_slice(dims);
+        self.mode = mode;
+        if self.slots[mode as usize].is_none() {
+            self.plan_first(mode)?;
+        }
+        self.fit(mode)
+    }
+
+    fn plan_first(&mut self, mode: Mode) -> Result<()> {
+        let sizes = Sizes {
+            dims: &self.max_dims,
+            generics: &self.generics,
+        };
+        let mut specs = Vec::new();
+        self.fill_slots(mode, &sizes, &mut specs)?;
+        let plan = self.plan(mode, &specs)?;
+        let scratch = Vec::with_capacity(specs.len());
+        let dims = self.max_dims.clone();
+        self.slots[mode as usize] = Some(Slots {
+            specs,
+            plan,
+            dims,
+            scratch,
+        });
+        self.new_states = at_least(&mut self.new_states, self.states.bytes())?;
+        if let (Mode::Train, Some(code)) = (mode, &self.function().train) {
+            self.grads = at_least(&mut self.grads, self.params.bytes())?;
+            self.runs = self.params.runs(code.trained);
+            self.partial_sums = Vec::with_capacity(gradients::n_partial_sums(&self.runs));
+        }
+        Ok(())
+    }
+
+    fn fill_slots(&self, mode: Mode, sizes: &Sizes<'_>, into: &mut Vec<SlotSpec>) -> Result<()> {
+        let function = self.function();
+        match (mode, &function.train) {
+            (Mode::Eval, _) => (function.eval.slots)(sizes, into),
+            (Mode::Trace, _) => (function.trace.slots)(sizes, into),
+            (Mode::Train, Some(code)) => (code.slots)(sizes, into),
+            (Mode::Train, None) => {
+                let message = format!("{} has no gradient", function.name);
+                return Err(Error::internal(message));
+            }
+        }
+        Ok(())
+    }
+
+    fn plan(&self, mode: Mode, specs: &[SlotSpec]) -> Result<Plan> {
+        match mode {
+            Mode::Trace => Plan::apart(specs, self.precision()),
+            Mode::Eval | Mode::Train => Plan::new(specs, self.precision()),
+        }
+    }
+
+    /// Gives the slots of a mode room for the present sizes. Sizes below the maximum usually mean shorter slots, for
+    /// which there is room; where a slot grows as a dimension shrinks, the plan is made anew.
+    fn fit(&mut self, mode: Mode) -> Result<()> {
+        let Some(mut slots) = self.slots[mode as usize].take() else {
+            return Err(Error::internal("a workspace has no plan"));
+        };
+        if slots.dims != self.dims {
+            slots.scratch.clear();
+            self.fill_slots(mode, &self.sizes(), &mut slots.scratch)?;
+            let room = slots
+                .specs
+                .iter()
+                .zip(&slots.scratch)
+                .all(|(room, slot)| slot.len <= room.len);
+            if !room {
+                for (room, slot) in slots.specs.iter_mut().zip(&slots.scratch) {
+                    room.len = room.len.max(slot.len);
+                }
+                slots.plan = self.plan(mode, &slots.specs)?;
+            }
+            slots.dims.clear();
+            slots.dims.extend_from_slice(&self.dims);
+        }
+        let bytes = slots.plan.bytes;
+        self.slots[mode as usize] = Some(slots);
+        if self.arena.bytes() < bytes {
+            self.arena = at_least(&mut self.arena, bytes)?;
+        }
+        Ok(())
+    }
+
+    /// Copies those arguments that kernels cannot read in place.
+    pub(crate) fn stage(&mut self, args: &[HostArg<'_>]) -> Result<()> {
+        let (precision, inputs) = (self.precision(), self.function().inputs);
+        for (k, (given, spec)) in args.iter().zip(inputs).enumerate() {
+            if given.region(precision).is_some() {
+                continue;
+            }
+            let width = arg::dtype(spec.kind).width(precision);
+            let n_elements = |sizes: &Sizes<'_>| (spec.shape)(sizes)[..spec.rank].iter().product::<usize>();
+            let needed = width * n_elements(&self.sizes());
+            if self.staging[k].bytes() < needed {
+                let largest = Sizes {
+                    dims: &self.max_dims,
+                    generics: &self.generics,
+                };
+                let bytes = needed.max(width * n_elements(&largest));
+                self.staging[k] = at_least(&mut self.staging[k], bytes)?;
+            }
+            given.copy_to(&mut self.staging[k], precision);
+        }
+        Ok(())
+    }
+
+    /// The parts that a call works with.
+    pub(crate) fn parts(&mut self) -> Parts<'_> {
+        let slots = self.slots[self.mode as usize]
+            .as_ref()
+            .map_or(&[][..], |slots| &slots.plan.offsets);
+        Parts {
+            sizes: Sizes {
+                dims: &self.dims,
+                generics: &self.generics,
+            },
+            slots,
+            arena: &mut self.arena,
+            staging: &self.staging,
+            grads: &mut self.grads,
+            new_states: &mut self.new_states,
+            states_before: &self.states_before,
+        }
+    }
+
+    /// Byte offset of a slot in the last call.
+    fn offset(&self, slot: usize) -> usize {
+        self.slots[self.mode as usize]
+            .as_ref()
+            .map_or(0, |slots| slots.plan.offsets[slot])
+    }
+
+    /// A slot of the last call as elements of its own type.
+    pub(crate) fn slot_slice<T: Element>(&self, slot: usize, dtype: Dtype, len: usize) -> Result<&[T]> {
+        check_width::<T>(dtype, self.precision())?;
+        let start = self.offset(slot) / size_of::<T>();
+        Ok(&self.arena.as_slice::<T>()[start..start + len])
+    }
+
+    /// A slot of the last call, converted.
+    pub(crate) fn read_slot<T: OutputElement>(&self, slot: usize, dtype: Dtype, len: usize) -> Vec<T> {
+        let start = self.offset(slot) / dtype.width(self.precision());
+        let range = start..start + len;
+        match (dtype, self.precision()) {
+            (Dtype::Float, Precision::F32) => self.arena.as_slice::<f32>()[range]
+                .iter()
+                .map(|&x| T::from_f64(f64::from(x)))
+                .collect(),
+            (Dtype::Float, Precision::F64) => self.arena.as_slice::<f64>()[range]
+                .iter()
+                .map(|&x| T::from_f64(x))
+                .collect(),
+            (Dtype::Int, _) => self.arena.as_slice::<i64>()[range]
+                .iter()
+                .map(|&x| T::from_i64(x))
+                .collect(),
+            (Dtype::Bool, _) => self.arena.as_slice::<u8>()[range]
+                .iter()
+                .map(|&x| T::from_i64(i64::from(x != 0)))
+                .collect(),
+        }
+    }
+
+    /// An element of a slot of the last call.
+    pub(crate) fn read_number(&self, slot: usize, dtype: Dtype, index: usize) -> f64 {
+        let at = self.offset(slot) / dtype.width(self.precision()) + index;
+        match (dtype, self.precision()) {
+            (Dtype::Float, Precision::F32) => f64::from(self.arena.as_slice::<f32>()[at]),
+            (Dtype::Float, Precision::F64) => self.arena.as_slice::<f64>()[at],
+            (Dtype::Int, _) => self.arena.as_slice::<i64>()[at] as f64,
+            (Dtype::Bool, _) => f64::from(self.arena.as_slice::<u8>()[at]),
+        }
+    }
+
+    /// Bytes of all its buffers now: arena, gradients, new values of carried tensors, copied arguments.
+    pub fn bytes(&self) -> usize {
+        let own = [
+            &self.arena,
+            &self.grads,
+            &self.grads_before,
+            &self.new_states,
+            &self.states_before,
+        ];
+        own.into_iter().chain(&self.staging).map(Storage::bytes).sum()
+    }
+
+    /// Bytes of the arena: activations, their gradients and scratch of kernels share it.
+    pub fn arena_bytes(&self) -> usize {
+        self.arena.bytes()
+    }
+
+    /// The most bytes that are alive at one kernel at the maximal sizes: no plan can need a smaller arena.
+    pub fn lower_bound_bytes(&self) -> usize {
+        self.slots
+            .iter()
+            .flatten()
+            .map(|slots| slots.plan.lower_bound)
+            .max()
+            .unwrap_or(0)
+    }
+}
+
+/// What a call borrows from a workspace.
+pub(crate) struct Parts<'w> {
+    pub sizes: Sizes<'w>,
+    pub slots: &'w [usize],
+    pub arena: &'w mut Storage,
+    pub staging: &'w [Storage],
+    pub grads: &'w mut Storage,
+    pub new_states: &'w mut Storage,
+    pub states_before: &'w Storage,
+}
+
+/// The arguments' memory: borrowed from the caller, or staged.
+pub(crate) fn regions<'a>(
+    args: &'a [HostArg<'_>],
+    staging: &'a [Storage],
+    precision: Precision,
+) -> [Region<'a>; MAX_ARGS] {
+    std::array::from_fn(|k| match args.get(k) {
+        Some(given) => given.region(precision).unwrap_or_else(|| staging[k].region()),
+        None => Region::empty(),
+    })
+}
+
+/// Rejects sizes whose products could overflow.
+pub(crate) fn check_dims(dims: &[usize]) -> Result<()> {
+    let product = dims
+        .iter()
+        .try_fold(1_usize, |product, &dim| product.checked_mul(dim.max(1)));
+    match product {
+        Some(product) if product <= MAX_DIMS_PRODUCT => Ok(()),
+        _ => Err(Error::shape(format!(
+            "sizes of {dims:?} are beyond what fits into memory"
+        ))),
+    }
+}
+
+/// The storage itself if it is large enough, else a larger one, zeroed.
+pub(crate) fn at_least(storage: &mut Storage, bytes: usize) -> Result<Storage> {
+    let old = std::mem::replace(storage, Storage::zeroed(0));
+    if old.bytes() >= bytes {
+        return Ok(old);
+    }
+    drop(old);
+    Storage::try_zeroed(bytes).ok_or_else(|| {
+        let message = format!("the system does not have {bytes} bytes of memory for a workspace");
+        Error::new(ErrorKind::Device, message).hint("make it for a smaller batch")
+    })
+}
+
+impl std::fmt::Debug for Workspace {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let name = format!("{}::{}", self.program.name, self.function().name);
+        let mut debug = f.debug_struct("Workspace");
+        debug
+            .field("function", &name)
+            .field("max_dims", &self.max_dims)
+            .field("bytes", &self.bytes())
+            .finish()
+    }
+}
