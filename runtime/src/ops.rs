@@ -4,6 +4,11 @@
 //! slices, and computes on them in safe code. What a kernel computes depends on its inputs and sizes alone: work is cut
 //! into tasks by shape, never by the number of threads, so that results have the same bits for any team.
 
+pub mod arg;
+pub mod concat;
+pub mod cumsum;
+pub mod epilogue;
+pub mod pad;
 pub mod batch_norm;
 pub mod cross_entropy;
 pub mod dropout;
@@ -12,6 +17,8 @@ pub mod lanes;
 pub mod layer_norm;
 pub mod matmul;
 pub mod pointwise;
+pub mod reduce;
+pub mod softmax;
 #[cfg(test)]
 pub(crate) mod testbed;
 #[cfg(test)]
