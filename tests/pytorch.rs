@@ -159,7 +159,7 @@ fn stepper<M: Model>(settings: &Value) -> Box<dyn FnMut(&mut M, &mut Workspace)>
     let number = |name: &str| settings[name].as_f64().unwrap_or_else(|| panic!("no setting `{name}` in {settings}"));
     let flag = |name: &str| settings[name].as_bool().unwrap_or(false);
     let betas = || (settings["betas"][0].as_f64().unwrap(), settings["betas"][1].as_f64().unwrap());
-    match settings["optimizer"].as_str().or(settings["class"].as_str()).expect("the settings name the class") {
+    match settings["kind"].as_str().expect("the settings name the kind") {
         "SGD" => {
             let mut sgd = Sgd::new(number("lr")).momentum(number("momentum")).weight_decay(number("weight_decay"));
             if flag("nesterov") {
@@ -193,7 +193,7 @@ fn stepper<M: Model>(settings: &Value) -> Box<dyn FnMut(&mut M, &mut Workspace)>
 fn check_optimizers<M: Model>(fixture: &Fixture, steps: Steps<'_, M>) {
     for (name, settings) in fixture.optimizers() {
         let mut model = initial::<M>(fixture, Precision::F64);
-        let mut step = stepper::<M>(&settings);
+        let mut step = stepper::<M>(settings);
         let losses = steps(&mut model, &mut *step, 10);
         let expected = fixture.array::<Ix1>(&format!("losses.{name}"));
         for (k, (found, expected)) in losses.iter().zip(&expected).enumerate() {
@@ -201,7 +201,7 @@ fn check_optimizers<M: Model>(fixture: &Fixture, steps: Steps<'_, M>) {
             assert!(error < 1e-9, "{name}: step {k}: loss {found}, PyTorch has {expected}");
         }
         for path in fixture.under(&format!("after.{name}.")) {
-            if path.ends_with("num_batches_tracked") || fixture.zero_gradients().contains(&path) {
+            if path.ends_with("num_batches_tracked") || fixture.zero_gradients().any(|p| p == path) {
                 continue;
             }
             let expected = fixture.array::<IxDyn>(&format!("after.{name}.{path}"));
@@ -210,7 +210,7 @@ fn check_optimizers<M: Model>(fixture: &Fixture, steps: Steps<'_, M>) {
         }
 
         let mut model = initial::<M>(fixture, Precision::F32);
-        let mut step = stepper::<M>(&settings);
+        let mut step = stepper::<M>(settings);
         let losses = steps(&mut model, &mut *step, 10);
         for (k, (found, expected)) in losses.iter().zip(&expected).enumerate() {
             let error = (found - expected).abs() / expected.abs();
@@ -243,7 +243,7 @@ macro_rules! fixture_tests {
                 }
                 let found = work.grad(&ours(&path)).unwrap();
                 let expected = $f.array::<IxDyn>(&format!("grad.{path}"));
-                if $f.zero_gradients().contains(&path) {
+                if $f.zero_gradients().any(|p| p == path) {
                     assert!(found.iter().all(|v| v.abs() < 1e-12), "`{path}` should have no gradient");
                 } else {
                     let error = distance(&found, &expected);
