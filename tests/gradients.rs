@@ -32,7 +32,13 @@ enum Value {
 
 /// Random arguments of function `index` for the given sizes. Integers stay below the smallest size, so that they are labels
 /// and indices of every axis.
-fn arguments(model: &OpSamples, index: usize, dims: &[usize], domain: (f64, f64), numbers: &mut Numbers) -> Vec<Value> {
+fn arguments(
+    model: &OpSamples,
+    index: usize,
+    dims: &[usize],
+    domain: (f64, f64),
+    numbers: &mut Numbers,
+) -> Vec<Value> {
     let function = &model.core().program().functions[index];
     let sizes = Sizes { dims, generics: &[] };
     let bound = dims.iter().copied().filter(|&n| n > 0).min().unwrap_or(1).max(1);
@@ -40,11 +46,19 @@ fn arguments(model: &OpSamples, index: usize, dims: &[usize], domain: (f64, f64)
         let shape = IxDyn(&(input.shape)(&sizes)[..input.rank]);
         match input.kind {
             InputKind::Float => {
-                let (low, high) = if input.name == "probe" { (-1.0, 1.0) } else { domain };
-                Value::Float(ArrayD::from_shape_simple_fn(shape, || low + (high - low) * numbers.next()))
+                let (low, high) = if input.name == "probe" {
+                    (-1.0, 1.0)
+                } else {
+                    domain
+                };
+                Value::Float(ArrayD::from_shape_simple_fn(shape, || {
+                    low + (high - low) * numbers.next()
+                }))
             }
             InputKind::Bool => Value::Bool(ArrayD::from_shape_simple_fn(shape, || numbers.next() < 0.5)),
-            _ => Value::Int(ArrayD::from_shape_simple_fn(shape, || (numbers.next() * bound as f64) as i64)),
+            _ => Value::Int(ArrayD::from_shape_simple_fn(shape, || {
+                (numbers.next() * bound as f64) as i64
+            })),
         }
     };
     function.inputs.iter().map(|input| make(input, numbers)).collect()
@@ -63,14 +77,21 @@ fn host(values: &[Value]) -> Vec<HostArg<'_>> {
 
 /// The loss in train mode at one and the same step, so that random masks repeat.
 fn loss(index: usize, work: &mut Workspace, values: &[Value]) -> Result<f64> {
-    let mut model = OpSamples::builder(&Device::cpu()).seed(7).precision(Precision::F64).build()?;
-    model.core_mut().grad(index, work, &host(values), &[], Accumulate::Overwrite)
+    let mut model = OpSamples::builder(&Device::cpu())
+        .seed(7)
+        .precision(Precision::F64)
+        .build()?;
+    model
+        .core_mut()
+        .grad(index, work, &host(values), &[], Accumulate::Overwrite)
 }
 
 /// Central differences of the loss along every element of argument `k`.
 fn differences(index: usize, work: &mut Workspace, values: &[Value], k: usize) -> Result<ArrayD<f64>> {
     const H: f64 = 1e-5;
-    let Value::Float(x) = &values[k] else { unreachable!("only floats are differentiated") };
+    let Value::Float(x) = &values[k] else {
+        unreachable!("only floats are differentiated")
+    };
     let mut slopes = ArrayD::zeros(x.raw_dim());
     for (place, slope) in slopes.indexed_iter_mut() {
         let mut at = |step: f64| -> Result<f64> {
@@ -91,21 +112,37 @@ fn norm(x: &ArrayD<f64>) -> f64 {
 
 /// What is wrong with the gradients of one sample at one row of sizes, if anything.
 fn check(name: &str, dims: &[usize], domain: (f64, f64)) -> Result<Vec<String>> {
-    let mut model = OpSamples::builder(&Device::cpu()).seed(7).precision(Precision::F64).build()?;
+    let mut model = OpSamples::builder(&Device::cpu())
+        .seed(7)
+        .precision(Precision::F64)
+        .build()?;
     let index = model.core().function(&format!("{name}_probed"))?;
-    let values = arguments(&model, index, dims, domain, &mut Numbers(dims.iter().sum::<usize>() as u64));
+    let values = arguments(
+        &model,
+        index,
+        dims,
+        domain,
+        &mut Numbers(dims.iter().sum::<usize>() as u64),
+    );
     let mut work = model.core().workspace(index, dims)?;
-    model.core_mut().grad(index, &mut work, &host(&values), &[], Accumulate::Overwrite)?;
+    model
+        .core_mut()
+        .grad(index, &mut work, &host(&values), &[], Accumulate::Overwrite)?;
     let inputs = model.core().program().functions[index].inputs;
     let mut wrong = Vec::new();
     for (k, input) in inputs.iter().enumerate() {
         let is_argument = input.kind == InputKind::Float && input.name != "probe";
-        let Some(found) = is_argument.then(|| work.input_grad(input.name)).transpose()? else { continue };
+        let Some(found) = is_argument.then(|| work.input_grad(input.name)).transpose()? else {
+            continue;
+        };
         let mut scratch = model.core().workspace(index, dims)?;
         let expected = differences(index, &mut scratch, &values, k)?;
         let error = norm(&(&found - &expected)) / norm(&found).max(norm(&expected)).max(1e-3);
         if error.is_nan() || error > 1e-6 {
-            wrong.push(format!("{name} {dims:?}: gradient of `{}` off by {error:.1e}", input.name));
+            wrong.push(format!(
+                "{name} {dims:?}: gradient of `{}` off by {error:.1e}",
+                input.name
+            ));
         }
     }
     Ok(wrong)
@@ -125,12 +162,23 @@ fn gradients_of_all_samples_agree_with_differences() {
         }
     }
     assert!(n_checked > 100, "only {n_checked} checks were made");
-    assert!(wrong.is_empty(), "{} of {n_checked} fail:\n{}", wrong.len(), wrong.join("\n"));
+    assert!(
+        wrong.is_empty(),
+        "{} of {n_checked} fail:\n{}",
+        wrong.len(),
+        wrong.join("\n")
+    );
 }
 
 #[test]
 fn f32_agrees_with_f64_on_all_samples() {
-    let build = |precision| OpSamples::builder(&Device::cpu()).seed(7).precision(precision).build().unwrap();
+    let build = |precision| {
+        OpSamples::builder(&Device::cpu())
+            .seed(7)
+            .precision(precision)
+            .build()
+            .unwrap()
+    };
     let (single, double) = (build(Precision::F32), build(Precision::F64));
     let mut wrong = Vec::new();
     for (name, sizes, domain, _) in SAMPLES {
