@@ -9,6 +9,7 @@ mod fuse;
 mod grad;
 mod ir;
 mod layers;
+mod lower;
 mod memory;
 mod model;
 mod ops;
