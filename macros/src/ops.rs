@@ -65,4 +65,8 @@ ops! {
     cross_entropy::CrossEntropy + CrossEntropyGrad,
     /// Elements or channels set to zero at random.
     dropout::Dropout,
+    /// Layer norm and RMS norm.
+    layer_norm::LayerNorm + LayerNormGrad,
+    /// Batch norm by the statistics of the batch.
+    batch_norm::BatchNorm + BatchNormGrad,
 }

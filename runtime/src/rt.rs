@@ -7,6 +7,7 @@ pub use crate::arena::{Buf, Place};
 pub use crate::cx::Cx;
 pub use crate::dtype::Dtype;
 pub use crate::init;
+pub use crate::ops::batch_norm::{Channels, batch_norm, batch_norm_grad};
 pub use crate::ops::arg::{Extremum, arg};
 pub use crate::ops::batch_norm::{Channels, batch_norm, batch_norm_grad};
 pub use crate::ops::concat::concat;
