@@ -36,7 +36,7 @@ pub fn model(
     krate: &TokenStream,
     diagnostics: &mut Diagnostics,
 ) -> Option<Compiled> {
-    let lowered = lower::model(model, diagnostics)?;
+    let lowered = lower::lower(model, diagnostics)?;
     let functions = lowered
         .functions
         .iter()
