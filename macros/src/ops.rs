@@ -66,4 +66,10 @@ ops! {
     matmul::Matmul,
     /// The fused loss of class labels.
     cross_entropy::CrossEntropy + CrossEntropyGrad,
+    /// Elements or channels set to zero at random.
+    dropout::Dropout,
+    /// Layer norm and RMS norm.
+    layer_norm::LayerNorm + LayerNormGrad,
+    /// Batch norm by the statistics of the batch.
+    batch_norm::BatchNorm + BatchNormGrad,
 }
