@@ -231,6 +231,7 @@ impl Library {
             Body::Poison => return None,
             Body::Builtin => match layers::named(&entry.name.to_string())?.sizes {
                 layers::Sizes::Named(names) => names.len(),
+                layers::Sizes::Between(least, _) => least,
                 layers::Sizes::Trailing(_) => 1,
             },
             Body::Model(source) => silently(|diagnostics| {

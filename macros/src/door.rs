@@ -37,7 +37,7 @@ use crate::diag::{Diagnostic, Diagnostics, SourceSpan};
 use crate::parse;
 
 pub use builtin::emit as builtin_layers;
-pub use finish::compile;
+pub use finish::finish;
 
 /// `#[model(attr)]` on `item`.
 pub fn model(attr: TokenStream, item: TokenStream) -> TokenStream {

@@ -1,6 +1,6 @@
 //! The layers of the library as items: a documented type, and a macro of the same name that answers questions.
 
-use proc_macro2::TokenStream;
+use proc_macro2::{Ident, TokenStream};
 use quote::{format_ident, quote};
 
 use crate::definition::{Body, Entry, Reply};
@@ -20,33 +20,18 @@ fn layer(layer: &Builtin) -> TokenStream {
     let name = format_ident!("{}", layer.name);
     let key = names::builtin_key(layer.name);
     let doc = layer.doc;
-    let (declared, generics) = match layer.sizes {
-        Sizes::Named([]) => (TokenStream::new(), TokenStream::new()),
-        Sizes::Named(sizes) => {
-            let sizes: Vec<_> = sizes.iter().map(|size| format_ident!("{size}")).collect();
-            (quote!(<#(const #sizes: usize),*>), quote!(<#(#sizes),*>))
-        }
-        Sizes::Trailing(size) => {
-            let sizes: Vec<_> = (0..MAX_TRAILING).map(|k| format_ident!("{size}{k}")).collect();
-            (quote!(<#(const #sizes: usize = 1),*>), quote!(<#(#sizes),*>))
-        }
-    };
-    let without_defaults = match layer.sizes {
-        Sizes::Named(_) => declared.clone(),
-        Sizes::Trailing(size) => {
-            let sizes = (0..MAX_TRAILING).map(|k| format_ident!("{size}{k}"));
-            quote!(<#(const #sizes: usize),*>)
-        }
-    };
+    let (required, optional) = sizes(layer.sizes);
+    let all: Vec<_> = required.iter().chain(&optional).collect();
+    let parameters = quote!(#(const #required: usize,)* #(const #optional: usize = 1,)*);
     let reply = Reply { entries: vec![Entry { key, name: name.clone(), body: Body::Builtin }] };
     let rule = ask::rule(&reply);
     let unique = format_ident!("__tapeless_layer_{name}");
     quote! {
         #[doc = #doc]
         #[derive(Debug)]
-        pub enum #name #declared {}
+        pub enum #name<#parameters> {}
 
-        impl #without_defaults #name #generics {
+        impl<#(const #all: usize),*> #name<#(#all),*> {
             #[doc(hidden)]
             pub const __KEY: u64 = #key;
         }
@@ -58,5 +43,18 @@ fn layer(layer: &Builtin) -> TokenStream {
         }
         #[doc(hidden)]
         pub use #unique as #name;
+    }
+}
+
+/// The names of the sizes that must be written, and of those that may be left out.
+fn sizes(sizes: Sizes) -> (Vec<Ident>, Vec<Ident>) {
+    let idents = |names: &[&str]| names.iter().map(|name| format_ident!("{name}")).collect();
+    match sizes {
+        Sizes::Named(names) => (idents(names), Vec::new()),
+        Sizes::Between(least, names) => (idents(&names[..least]), idents(&names[least..])),
+        Sizes::Trailing(name) => {
+            let numbered = |k| format_ident!("{name}{k}");
+            (vec![numbered(0)], (1..MAX_TRAILING).map(numbered).collect())
+        }
     }
 }

@@ -12,14 +12,14 @@ use syn::visit_mut::VisitMut;
 use syn::{LitInt, token};
 
 use crate::ast;
-use crate::compile;
+use crate::compile::{self, Compiled};
 use crate::definition::{self, Body, Entry, Library, Reply, Source, silently};
 use crate::diag::{Diagnostic, Diagnostics, SourceSpan};
 use crate::door::ask::{self, Questions};
 use crate::door::names;
 use crate::door::structure::Generics;
 use crate::door::{crate_path, hidden, sources, with_errors};
-use crate::model::{Accessor, Check, CheckRelation, Constant, Lowered, Solution};
+use crate::model::{Accessor, Check, Constant, Lowered, Solution};
 use crate::parse;
 
 /// What the chain brought.
@@ -29,7 +29,7 @@ struct Answers {
 }
 
 /// Input: `0 [] { { struct attr } { struct } { impl attr } { impl } } { 1 reply } { 2 reply }…`.
-pub fn compile(input: TokenStream) -> TokenStream {
+pub fn finish(input: TokenStream) -> TokenStream {
     let Ok(Answers { source, replies }) = answers.parse2(input) else {
         return hidden();
     };
@@ -56,7 +56,7 @@ pub fn compile(input: TokenStream) -> TokenStream {
     let is_whole = parsed.is_ok() && library.entries().all(|entry| !matches!(entry.body, Body::Poison));
     let compiled = library
         .user_model(&source, None)
-        .map(|user| compile::model(&user, key, &krate, &mut diagnostics))
+        .and_then(|user| compile::model(&user, key, &krate, &mut diagnostics))
         .filter(|_| is_whole && diagnostics.is_empty());
     let type_checks = model.type_checks(&questions, &keys, &library);
     let items = match compiled {
@@ -192,14 +192,14 @@ impl Model<'_> {
     }
 
     /// The compiled program and the functions for parents.
-    fn program(&self, compiled: &compile::Compiled) -> TokenStream {
+    fn program(&self, compiled: &Compiled) -> TokenStream {
         let rt = {
             let krate = self.krate;
             quote!(#krate::rt)
         };
         let Generics { declared, named, values, .. } = self.generics();
         let (path, key) = (&self.implementation.self_path, self.key_item());
-        let compile::Compiled { items, lowered } = compiled;
+        let Compiled { items, lowered } = compiled;
         let is_generic = !values.is_empty();
         let checks = lowered.checks.iter().map(check);
         let (outer, inner) = match is_generic {
@@ -370,11 +370,7 @@ fn constant_tokens(constant: &Constant) -> TokenStream {
 /// An assertion for rustc, at the user's token.
 fn check(check: &Check) -> TokenStream {
     let (left, right, message) = (check.left.to_tokens(), check.right.to_tokens(), &check.message);
-    let holds = match check.relation {
-        CheckRelation::Equal => quote!((#left) == (#right)),
-        CheckRelation::AtLeast => quote!((#left) >= (#right)),
-    };
-    quote_spanned!(check.span.start=> ::core::assert!(#holds, #message);)
+    quote_spanned!(check.span.start=> ::core::assert!((#left) == (#right), #message);)
 }
 
 /// The struct with the solutions in the places of its `_`s.

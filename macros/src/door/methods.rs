@@ -78,7 +78,8 @@ impl Family<'_> {
     }
 
     fn methods(&self) -> TokenStream {
-        let mut methods = vec![self.plain(), self.plain_as(), self.plain_in(), self.workspace(), self.trace()];
+        let mut methods = vec![self.plain(), self.plain_in(), self.workspace(), self.trace()];
+        methods.extend(self.plain_as());
         if matches!(self.function().ret, ReturnType::Scalar(_)) {
             methods.extend([self.grad(), self.accumulate(), self.train_step()]);
         }
