@@ -7,9 +7,9 @@
 pub mod cross_entropy;
 pub mod epilogue;
 pub mod lanes;
-#[cfg(test)]
-pub mod testkit;
 pub mod pointwise;
 #[cfg(test)]
 pub(crate) mod testbed;
+#[cfg(test)]
+pub mod testkit;
 pub mod view;
