@@ -33,6 +33,7 @@ mod stub;
 pub use crate::call::{Accumulate, Arg, OutputElement, Outputs, Trace, kind};
 pub use crate::error::Result;
 pub use crate::model::{Core, Model};
+pub use crate::optim::Optimizer;
 pub use crate::workspace::Workspace;
 pub use ndarray;
 pub use stub::{Fallback, Handle};
