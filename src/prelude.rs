@@ -3,4 +3,5 @@
 pub use crate::language::*;
 pub use crate::layers::*;
 pub use crate::model;
-pub use tapeless_runtime::{Device, Model as _, Precision, Workspace};
+pub use tapeless_runtime::optim::{Adam, AdamW, RmsProp, Sgd};
+pub use tapeless_runtime::{Device, Model, Precision, Workspace};
