@@ -5,17 +5,16 @@
 //! into tasks by shape, never by the number of threads, so that results have the same bits for any team.
 
 pub mod arg;
-pub mod concat;
-pub mod cumsum;
-pub mod epilogue;
-pub mod pad;
 pub mod batch_norm;
+pub mod concat;
 pub mod cross_entropy;
+pub mod cumsum;
 pub mod dropout;
 pub mod epilogue;
-pub mod matmul;
 pub mod lanes;
 pub mod layer_norm;
+pub mod matmul;
+pub mod pad;
 pub mod pointwise;
 pub mod reduce;
 pub mod softmax;
