@@ -32,7 +32,7 @@ mod tree;
 mod work;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -47,7 +47,7 @@ type Solutions = BTreeMap<u32, (Dim, SourceSpan)>;
 /// Lowers a model.
 ///
 /// Returns `None` where the model has an error, which is reported, or uses a model that has one.
-pub fn model(root: &UserModel, diagnostics: &mut Diagnostics) -> Option<Lowered> {
+pub fn lower(root: &UserModel, diagnostics: &mut Diagnostics) -> Option<Lowered> {
     let before = diagnostics.iter().count();
     let (solutions, refused) = solve(root, diagnostics);
     let tree = Tree::build(root, Round::Last, &solutions, diagnostics);

@@ -8,7 +8,6 @@ pub use crate::cx::Cx;
 pub use crate::dtype::Dtype;
 pub use crate::init;
 pub use crate::ops::arg::{Extremum, arg};
-pub use crate::ops::batch_norm::{Channels, batch_norm, batch_norm_grad};
 pub use crate::ops::concat::concat;
 pub use crate::ops::cross_entropy::{CrossEntropy, LossReduction, Scores, cross_entropy, cross_entropy_grad};
 pub use crate::ops::cumsum::{Direction, cumsum};

@@ -3,7 +3,7 @@
 use crate::ast::{BinaryOp, HostType, UnaryOp};
 use crate::diag::SourceSpan;
 use crate::ir::scalar::ScalarFn;
-use crate::ir::{Builder, DType, Operand, Scalar, ShapeError, Value};
+use crate::ir::{DType, Operand, Scalar, ShapeError, Value};
 use crate::lower::object::Object;
 use crate::lower::work::{Frame, Work};
 use crate::ops::pointwise;
@@ -66,7 +66,7 @@ impl<'a> Work<'_, 'a, '_> {
             ),
             (Some(name), Some(a), Some(b)) if fits(&left) && fits(&right) => {
                 self.b.origin.span = frame.place(span);
-                let value = tensor_binary(&mut self.b, name, &a, &b);
+                let value = pointwise::binary(&mut self.b, name, &a, &b);
                 self.operation(frame, span, op_span, value)
             }
             _ => {
@@ -235,20 +235,4 @@ fn spelling(op: BinaryOp) -> &'static str {
         BinaryOp::And => "&&",
         BinaryOp::Or => "||",
     }
-}
-
-/// Applies a row of two operands to tensors and numbers; shapes are broadcast.
-fn tensor_binary(b: &mut Builder, name: &str, lhs: &Operand, rhs: &Operand) -> Result<Operand, ShapeError> {
-    let Some(op) = pointwise::named(name) else {
-        return Err(ShapeError::new(format!(
-            "the operation `{name}` is not in the language yet"
-        )));
-    };
-    let (left, right) = match (lhs, rhs) {
-        (Operand::Tensor(left), Operand::Tensor(right)) => b.broadcast(*left, *right)?,
-        (Operand::Tensor(left), number) => (*left, b.as_tensor(number, *left)?),
-        (number, Operand::Tensor(right)) => (b.as_tensor(number, *right)?, *right),
-        _ => return Err(ShapeError::new("one operand is a tensor")),
-    };
-    Ok(Operand::Tensor(b.push(op, &[left, right])))
 }

@@ -53,7 +53,7 @@ fn source_items(file: &syn::File, source: &str) -> Vec<TokenStream> {
 }
 
 /// Resolves the fields of every model; models that come earlier can be layers of later ones.
-fn define(source: &str) -> UserModel {
+pub(crate) fn define(source: &str) -> UserModel {
     let mut known: Vec<Rc<Definition>> = Vec::new();
     for (structure, implementation) in models(source) {
         let children = structure.fields.iter().map(|field| {
@@ -111,7 +111,7 @@ fn define(source: &str) -> UserModel {
 fn accept(source: &str) -> Lowered {
     let model = define(source);
     let mut diagnostics = Diagnostics::new();
-    let lowered = super::model(&model, &mut diagnostics);
+    let lowered = super::lower(&model, &mut diagnostics);
     let errors: Vec<String> = diagnostics.iter().map(|error| error.text()).collect();
     let _ = diagnostics.finish();
     assert!(
@@ -137,7 +137,7 @@ fn accept(source: &str) -> Lowered {
 fn errors(source: &str) -> Vec<(String, String)> {
     let model = define(source);
     let mut diagnostics = Diagnostics::new();
-    let lowered = super::model(&model, &mut diagnostics);
+    let lowered = super::lower(&model, &mut diagnostics);
     assert!(
         lowered.is_none() || diagnostics.is_empty(),
         "a model with errors is not lowered"
