@@ -3,6 +3,7 @@
 #![allow(dead_code, unused_imports)]
 
 mod ast;
+mod compile;
 mod diag;
 mod emit;
 mod fuse;
@@ -15,5 +16,6 @@ mod model;
 mod ops;
 mod parse;
 mod plan;
+mod samples;
 mod shape;
 mod simplify;
