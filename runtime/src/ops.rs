@@ -11,7 +11,6 @@ pub mod cross_entropy;
 pub mod cumsum;
 pub mod dropout;
 pub mod epilogue;
-pub mod epilogue;
 pub mod lanes;
 pub mod layer_norm;
 pub mod matmul;
