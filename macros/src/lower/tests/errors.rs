@@ -210,12 +210,6 @@ fn statements() {
          help: let the `if` give the value: `let a = if c { 1.0 } else { 0.5 };`",
     );
     expect(
-        body("x * 1.0;"),
-        "{ x * 1.0; }",
-        "`f` returns a tensor\nfound: nothing\nhelp: the last line has no semicolon\n\
-         note: line 5, column 18: the declared type",
-    );
-    expect(
         body("self.mean = label; x"),
         "self.mean = label;",
         "the new value of `mean` has another type\nexpected: float[784]\nfound: int[B]",
