@@ -5,11 +5,13 @@
 //! precision in its type: both are chosen when it is made.
 
 use std::marker::PhantomData;
+use std::path::Path;
 use std::sync::Arc;
 
 use ndarray::{ArrayBase, ArrayD, Data, Dimension};
 
 use crate::arena::Storage;
+use crate::checkpoint;
 use crate::cpu::threads::Team;
 use crate::device::Device;
 use crate::dtype::{Element, Precision};
@@ -374,6 +376,36 @@ pub trait Model: Sized + Send + Sync {
         let core = self.core_mut();
         let layout = Arc::clone(&core.states_layout);
         layout.write(&mut core.states, layout.index(path)?, values.view().into_dyn())
+    }
+
+    /// Writes parameters and carried tensors to a safetensors file, atomically; their names are the paths.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Io`] if the file cannot be written; an existing one is then as it was.
+    fn save(&self, path: impl AsRef<Path>) -> Result<()> {
+        checkpoint::save(self.core(), path.as_ref())
+    }
+
+    /// Replaces all parameters and carried tensors by those of a safetensors file: one of [`save`](Self::save), a training
+    /// checkpoint, or one that PyTorch's users have made. Floats of 16, 32 and 64 bits are converted. Seed and step
+    /// stay as they are.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Io`] or [`ErrorKind::Format`] if the file cannot be read, [`ErrorKind::Checkpoint`] if a tensor is
+    /// missing, left over or of another shape. Nothing is changed then.
+    fn load(&mut self, path: impl AsRef<Path>) -> Result<()> {
+        checkpoint::load(self.core_mut(), path.as_ref())
+    }
+
+    /// Loads those tensors that the file and the model have in common, and reports the others.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Io`] or [`ErrorKind::Format`] if the file cannot be read.
+    fn load_partial(&mut self, path: impl AsRef<Path>) -> Result<checkpoint::Report> {
+        checkpoint::load_partial(self.core_mut(), path.as_ref())
     }
 }
 
