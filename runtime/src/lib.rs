@@ -2,6 +2,7 @@
 
 pub mod arena;
 pub mod call;
+pub mod checkpoint;
 pub mod cpu;
 pub mod cx;
 pub mod data;
