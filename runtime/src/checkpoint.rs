@@ -13,9 +13,11 @@ mod atomic;
 mod format;
 mod half;
 mod model;
-pub(crate) mod tensors;
+mod tensors;
+pub(crate) mod training;
 
 
+pub(crate) use atomic::replace;
 pub use model::{Mismatch, Report};
 
 /// The version of what the texts of the header mean.

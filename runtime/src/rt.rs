@@ -12,7 +12,7 @@ pub use crate::ops::epilogue::{Activation, Epilogue};
 pub use crate::ops::pointwise::{In, Ins, Int, Outs, Pointwise, pointwise};
 pub use crate::ops::view::{View, copy};
 pub use crate::program::{
-    Code, DimSpec, Function, InputKind, InputSpec, KernelRow, LayerRow, Program, ResultSlot, ResultSpec,
-    Sizes, SlotSpec, TensorSpec, TraceCode, TraceValue, shape,
+    Code, DimSpec, Function, InputKind, InputSpec, KernelRow, LayerRow, Program, ResultSlot, ResultSpec, Sizes, SlotSpec,
+    TensorSpec, TraceCode, TraceValue, shape,
 };
 pub use crate::real::Real;
