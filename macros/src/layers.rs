@@ -38,6 +38,8 @@ pub struct Builtin {
 pub enum Sizes {
     /// One for each of these names.
     Named(&'static [&'static str]),
+    /// At least so many of these names, in order.
+    Between(usize, &'static [&'static str]),
     /// One or more.
     Trailing(&'static str),
 }

@@ -6,6 +6,7 @@
 
 use crate::ir::{Rule, Sample, Surface};
 
+pub mod einsum;
 pub mod loss;
 #[cfg(test)]
 pub mod testkit;
@@ -61,6 +62,14 @@ ops! {
     pad::Pad,
     /// Sum, max, min, prod over axes.
     reduce::Reduce,
+    /// Products of matrices.
+    matmul::Matmul,
     /// The fused loss of class labels.
     cross_entropy::CrossEntropy + CrossEntropyGrad,
+    /// Elements or channels set to zero at random.
+    dropout::Dropout,
+    /// Layer norm and RMS norm.
+    layer_norm::LayerNorm + LayerNormGrad,
+    /// Batch norm by the statistics of the batch.
+    batch_norm::BatchNorm + BatchNormGrad,
 }

@@ -3,8 +3,8 @@
 //! Soft targets (probabilities instead of labels) are a composition, in [`loss`](super::loss).
 
 use crate::ir::{
-    Args, Builder, Call, CallArg, Constraints, Cotangents, DType, Form, Kernel, Operand, Rule, Sample, SampleGradient,
-    Scalar, ShapeError, Site, Surface, Type, Value,
+    Args, Builder, Call, CallArg, Constraints, Cotangents, DType, Form, Kernel, Operand, Rule, Sample,
+    SampleGradient, Scalar, ShapeError, Site, Surface, Type, Value,
 };
 use crate::ops::loss::LossReduction;
 use crate::shape::{self, Dim};
@@ -58,14 +58,17 @@ impl CrossEntropy {
         let (scores, labels, word) = (&inputs[0], &inputs[1], self.word());
         if scores.dtype != DType::Float || scores.rank() == 0 {
             let message = format!("`{word}` takes float scores with an axis of classes, found {scores}");
-            return Err(ShapeError::new(message).help("scores are [B, C], or [B, C, d1, ...] with labels [B, d1, ...]"));
+            return Err(ShapeError::new(message)
+                .help("scores are [B, C], or [B, C, d1, ...] with labels [B, d1, ...]"));
         }
         let axis = class_axis(scores.rank());
         let mut samples = scores.shape.clone();
         let classes = samples.remove(axis);
         if labels.dtype != DType::Int {
             let message = format!("`{word}` takes integer labels, found {labels}");
-            return Err(ShapeError::new(message).help("declare them as `Tensor<u8, B>` or another integer type"));
+            return Err(
+                ShapeError::new(message).help("declare them as `Tensor<u8, B>` or another integer type")
+            );
         }
         if !constraints.equal_shapes(&samples, &labels.shape) {
             let (found, wanted) = (shape::display(&labels.shape), shape::display(&samples));
@@ -73,12 +76,16 @@ impl CrossEntropy {
                 "`{word}` expects labels {wanted} for scores {}, found labels {found}; losses never broadcast",
                 shape::display(&scores.shape)
             );
-            return Err(ShapeError::new(message).help(format!("axis {axis} of the scores counts the classes")));
+            return Err(
+                ShapeError::new(message).help(format!("axis {axis} of the scores counts the classes"))
+            );
         }
         if let Some(weight) = inputs.get(2)
-            && (weight.dtype != DType::Float || !constraints.equal_shapes(&weight.shape, std::slice::from_ref(&classes)))
+            && (weight.dtype != DType::Float
+                || !constraints.equal_shapes(&weight.shape, std::slice::from_ref(&classes)))
         {
-            let message = format!("`{word}` expects a weight for each of the {classes} classes, found {weight}");
+            let message =
+                format!("`{word}` expects a weight for each of the {classes} classes, found {weight}");
             return Err(ShapeError::new(message));
         }
         Ok(samples)
@@ -96,7 +103,10 @@ impl CrossEntropy {
             ("classes", CallArg::Size(scores.shape[axis].clone())),
             ("inner", CallArg::Size(shape::numel(&scores.shape[axis + 1..]))),
             ("smoothing", CallArg::Scalar(self.smoothing.clone())),
-            ("ignore_index", CallArg::Scalar(Scalar::lit(self.ignore_index as f64))),
+            (
+                "ignore_index",
+                CallArg::Scalar(Scalar::lit(self.ignore_index as f64)),
+            ),
             ("scores", CallArg::Constant(kind)),
             ("reduction", CallArg::Constant(self.reduction.constant())),
         ];
@@ -106,7 +116,11 @@ impl CrossEntropy {
 
 /// `Some(input)` where there is an input of that number, `None` elsewhere.
 fn optional(input: usize, is_given: bool) -> CallArg {
-    if is_given { CallArg::Present(Box::new(CallArg::In(input))) } else { CallArg::Absent }
+    if is_given {
+        CallArg::Present(Box::new(CallArg::In(input)))
+    } else {
+        CallArg::Absent
+    }
 }
 
 impl Rule for CrossEntropy {
@@ -149,7 +163,11 @@ impl Rule for CrossEntropy {
             LossReduction::None => (CallArg::Out(0), CallArg::Absent, Vec::new()),
             LossReduction::Mean | LossReduction::Sum => {
                 let loss = CallArg::Present(Box::new(CallArg::Out(0)));
-                (CallArg::Scratch(0), loss, vec![(DType::Float, outputs[1].numel())])
+                (
+                    CallArg::Scratch(0),
+                    loss,
+                    vec![(DType::Float, outputs[1].numel())],
+                )
             }
         };
         let weight = optional(2, inputs.len() > 2);
@@ -164,7 +182,11 @@ impl Rule for CrossEntropy {
             CallArg::Out(2),
             spec,
         ];
-        Kernel::Call(Call { function: "cross_entropy", args, scratch })
+        Kernel::Call(Call {
+            function: "cross_entropy",
+            args,
+            scratch,
+        })
     }
 
     /// Maximum, difference, exponential and sum.
@@ -209,9 +231,27 @@ impl Rule for CrossEntropy {
         let with_empty: &[&[usize]] = &[&[1, 1], &[0, 3], &[5, 3], &[2, 17]];
         vec![
             sample("cross_entropy_mean", rows, "Scalar", "cross_entropy(x, y)", sizes),
-            sample("cross_entropy_sum", rows, "Scalar", "cross_entropy(x, y, reduction = \"sum\")", with_empty),
-            sample("cross_entropy_none", rows, "Tensor<B>", "cross_entropy(x, y, reduction = \"none\")", with_empty),
-            sample("cross_entropy_planes", planes, "Scalar", "cross_entropy(x, y, label_smoothing = 0.2)", sizes),
+            sample(
+                "cross_entropy_sum",
+                rows,
+                "Scalar",
+                "cross_entropy(x, y, reduction = \"sum\")",
+                with_empty,
+            ),
+            sample(
+                "cross_entropy_none",
+                rows,
+                "Tensor<B>",
+                "cross_entropy(x, y, reduction = \"none\")",
+                with_empty,
+            ),
+            sample(
+                "cross_entropy_planes",
+                planes,
+                "Scalar",
+                "cross_entropy(x, y, label_smoothing = 0.2)",
+                sizes,
+            ),
             sample(
                 "cross_entropy_weight",
                 weighted,
@@ -261,7 +301,11 @@ impl Rule for CrossEntropyGrad {
             CallArg::Out(0),
             self.0.spec(&inputs[0]),
         ];
-        Kernel::Call(Call { function: "cross_entropy_grad", args, scratch: Vec::new() })
+        Kernel::Call(Call {
+            function: "cross_entropy_grad",
+            args,
+            scratch: Vec::new(),
+        })
     }
 
     /// Difference, exponential and factor.
@@ -280,7 +324,13 @@ impl Rule for CrossEntropyGrad {
 
 impl Builder {
     /// The loss of class labels: see [`CrossEntropy`].
-    pub fn cross_entropy(&mut self, op: CrossEntropy, scores: Value, labels: Value, weight: Option<Value>) -> Value {
+    pub fn cross_entropy(
+        &mut self,
+        op: CrossEntropy,
+        scores: Value,
+        labels: Value,
+        weight: Option<Value>,
+    ) -> Value {
         let mut operands = vec![scores, labels];
         operands.extend(weight);
         let [loss, ..] = self.push_many::<3>(op, &operands);
@@ -298,17 +348,26 @@ fn lower_cross_entropy(b: &mut Builder, args: &mut Args) -> Result<Operand, Shap
     if let Some(share) = smoothing.as_lit()
         && !(0.0..=1.0).contains(&share)
     {
-        return Err(ShapeError::new(format!("`label_smoothing` must be in 0..=1, found {share}")));
+        return Err(ShapeError::new(format!(
+            "`label_smoothing` must be in 0..=1, found {share}"
+        )));
     }
     if b.ty(target).dtype == DType::Float && !b.is_poison(target) {
         if ignore_index.is_some() {
             let message = "`ignore_index` needs class labels, but the target is a tensor of probabilities";
             return Err(ShapeError::new(message));
         }
-        return Ok(Operand::Tensor(b.soft_cross_entropy(scores, target, weight, smoothing, reduction)));
+        return Ok(Operand::Tensor(
+            b.soft_cross_entropy(scores, target, weight, smoothing, reduction),
+        ));
     }
     let ignore_index = ignore_index.unwrap_or(IGNORE_INDEX);
-    let op = CrossEntropy { scores: Scores::Logits, smoothing, ignore_index, reduction };
+    let op = CrossEntropy {
+        scores: Scores::Logits,
+        smoothing,
+        ignore_index,
+        reduction,
+    };
     Ok(Operand::Tensor(b.cross_entropy(op, scores, target, weight)))
 }
 
@@ -318,8 +377,12 @@ fn lower_nll_loss(b: &mut Builder, args: &mut Args) -> Result<Operand, ShapeErro
     let ignore_index = args.literal(usize::MAX, "ignore_index")?.unwrap_or(IGNORE_INDEX);
     let reduction = LossReduction::take(args)?;
     args.finish()?;
-    let op =
-        CrossEntropy { scores: Scores::LogProbabilities, smoothing: Scalar::lit(0.0), ignore_index, reduction };
+    let op = CrossEntropy {
+        scores: Scores::LogProbabilities,
+        smoothing: Scalar::lit(0.0),
+        ignore_index,
+        reduction,
+    };
     Ok(Operand::Tensor(b.cross_entropy(op, scores, labels, weight)))
 }
 
@@ -334,18 +397,31 @@ mod tests {
         let x = input(&mut b, DType::Float, &["B", "10", "H", "3"]);
         let y = input(&mut b, DType::Int, &["B", "H", "3"]);
         let operands = [Operand::Tensor(x), Operand::Tensor(y)];
-        for (reduction, want) in [("mean", "float[]"), ("sum", "float[]"), ("none", "float[B, H, 3]")] {
-            let options = [("reduction", Operand::Text(reduction.into())), ("ignore_index", whole(0))];
+        for (reduction, want) in [
+            ("mean", "float[]"),
+            ("sum", "float[]"),
+            ("none", "float[B, H, 3]"),
+        ] {
+            let options = [
+                ("reduction", Operand::Text(reduction.into())),
+                ("ignore_index", whole(0)),
+            ];
             let loss = call(&mut b, "cross_entropy", &operands, &options).unwrap();
             assert_eq!(typed(&b, loss), want);
-            assert_eq!(b.graph.node(loss.node).op.rule().attributes(), format!("reduction = {reduction}, ignore_index = 0"));
+            assert_eq!(
+                b.graph.node(loss.node).op.rule().attributes(),
+                format!("reduction = {reduction}, ignore_index = 0")
+            );
         }
     }
 
     #[test]
     fn a_vector_of_scores_has_a_single_label() {
         let mut b = builder();
-        let (x, y) = (input(&mut b, DType::Float, &["10"]), input(&mut b, DType::Int, &[]));
+        let (x, y) = (
+            input(&mut b, DType::Float, &["10"]),
+            input(&mut b, DType::Int, &[]),
+        );
         let loss = call(&mut b, "nll_loss", &[Operand::Tensor(x), Operand::Tensor(y)], &[]).unwrap();
         assert_eq!(typed(&b, loss), "float[]");
     }
@@ -353,14 +429,31 @@ mod tests {
     #[test]
     fn the_gradient_reads_the_log_sum_exps() {
         let mut b = builder();
-        let (x, y) = (input(&mut b, DType::Float, &["B", "10"]), input(&mut b, DType::Int, &["B"]));
+        let (x, y) = (
+            input(&mut b, DType::Float, &["B", "10"]),
+            input(&mut b, DType::Int, &["B"]),
+        );
         let w = input(&mut b, DType::Float, &["10"]);
         let options = [("weight", Operand::Tensor(w))];
-        let loss = call(&mut b, "cross_entropy", &[Operand::Tensor(x), Operand::Tensor(y)], &options).unwrap();
+        let loss = call(
+            &mut b,
+            "cross_entropy",
+            &[Operand::Tensor(x), Operand::Tensor(y)],
+            &options,
+        )
+        .unwrap();
         let node = b.graph.node(loss.node).clone();
-        let outputs: Vec<Value> = (0..3).map(|output| Value { node: loss.node, output }).collect();
+        let outputs: Vec<Value> = (0..3)
+            .map(|output| Value {
+                node: loss.node,
+                output,
+            })
+            .collect();
         let g = b.fill_like(loss, 1.0);
-        let site = Site { inputs: &node.inputs, outputs: &outputs };
+        let site = Site {
+            inputs: &node.inputs,
+            outputs: &outputs,
+        };
         let Cotangents::Flow(bars) = node.op.rule().grad(&mut b, &site, &[Some(g), None, None]) else {
             panic!("cross_entropy has a gradient");
         };
@@ -405,7 +498,13 @@ mod tests {
         for (scores, dtype, labels, want) in cases {
             let mut b = builder();
             let (x, y) = (input(&mut b, DType::Float, scores), input(&mut b, dtype, labels));
-            let loss = call(&mut b, "cross_entropy", &[Operand::Tensor(x), Operand::Tensor(y)], &[]).unwrap();
+            let loss = call(
+                &mut b,
+                "cross_entropy",
+                &[Operand::Tensor(x), Operand::Tensor(y)],
+                &[],
+            )
+            .unwrap();
             assert!(b.is_poison(loss));
             assert_eq!(error(&b), want);
         }
@@ -414,9 +513,13 @@ mod tests {
     #[test]
     fn wrong_options_are_refused() {
         let mut b = builder();
-        let (x, y) = (input(&mut b, DType::Float, &["B", "10"]), input(&mut b, DType::Int, &["B"]));
+        let (x, y) = (
+            input(&mut b, DType::Float, &["B", "10"]),
+            input(&mut b, DType::Int, &["B"]),
+        );
         let operands = [Operand::Tensor(x), Operand::Tensor(y)];
-        let mut refused = |name, value| text(&call(&mut b, "cross_entropy", &operands, &[(name, value)]).unwrap_err());
+        let mut refused =
+            |name, value| text(&call(&mut b, "cross_entropy", &operands, &[(name, value)]).unwrap_err());
         assert_eq!(
             refused("reduction", Operand::Text("average".into())),
             "`reduction` must be \"mean\", \"sum\" or \"none\", found \"average\""
@@ -425,6 +528,9 @@ mod tests {
             refused("label_smoothing", Operand::Scalar(Scalar::lit(1.5))),
             "`label_smoothing` must be in 0..=1, found 1.5"
         );
-        assert!(refused("smoothing", Operand::Scalar(Scalar::lit(0.5))).starts_with("there is no option `smoothing`"));
+        assert!(
+            refused("smoothing", Operand::Scalar(Scalar::lit(0.5)))
+                .starts_with("there is no option `smoothing`")
+        );
     }
 }

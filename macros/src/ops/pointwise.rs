@@ -8,11 +8,16 @@
 mod arithmetic;
 mod logic;
 mod smooth;
+mod surface;
+#[cfg(test)]
+mod tests;
 
 use crate::ir::{
     Body, Builder, Constraints, Cotangents, DType, Kernel, Rule, Sample, ShapeError, Site, Surface, Type, Value,
 };
 use crate::shape::{self, Dim};
+
+pub use surface::{binary, unary};
 
 /// A row of the pointwise table.
 #[derive(Debug)]
@@ -23,8 +28,8 @@ pub struct Row {
     pub doc: &'static str,
     /// Kinds of operands and result.
     pub signature: Signature,
-    /// The Rust expression, with `{0}`, `{1}`, `{2}` for the operands. Floats are of a type `T: Real`, integers
-    /// `i64`, truth values `bool`.
+    /// The Rust expression, with `{0}`, `{1}`, `{2}` for the operands. Floats are of a type `T: Real`, integers of the
+    /// runtime's `rt::Int`, whose arithmetic wraps; truth values are `bool`.
     pub rust: &'static str,
     /// The CUDA C expression, likewise; floats are of a type `T`.
     pub cuda: &'static str,
@@ -178,10 +183,10 @@ impl Rule for Pointwise {
     }
 
     fn surfaces() -> &'static [Surface] {
-        &[]
+        surface::SURFACES
     }
 
     fn samples() -> Vec<Sample> {
-        Vec::new()
+        surface::samples()
     }
 }

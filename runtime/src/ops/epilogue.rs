@@ -71,11 +71,13 @@ impl<'b, T: Real> Finish<'b, T> {
     }
 
     /// True where there is nothing to do.
+    #[inline(always)]
     pub fn is_none(&self) -> bool {
         self.bias.is_none() && self.activation == Activation::None
     }
 
     /// Finishes part of a row whose elements are the channels from `first` on.
+    #[inline(always)]
     pub fn along_channels(&self, row: &mut [T], first: usize) {
         if let Some(bias) = self.bias {
             for (y, b) in row.iter_mut().zip(&bias[first..]) {
@@ -86,6 +88,7 @@ impl<'b, T: Real> Finish<'b, T> {
     }
 
     /// Finishes elements that all belong to one channel.
+    #[inline(always)]
     pub fn within_channel(&self, plane: &mut [T], channel: usize) {
         if let Some(bias) = self.bias {
             let b = bias[channel];
@@ -96,6 +99,7 @@ impl<'b, T: Real> Finish<'b, T> {
         self.activate(plane);
     }
 
+    #[inline(always)]
     fn activate(&self, ys: &mut [T]) {
         match self.activation {
             Activation::None => {}

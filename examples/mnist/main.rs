@@ -1,0 +1,176 @@
+//! The seed network of every tutorial: 784-128-relu-dropout-10, trained on MNIST.
+//!
+//! ```text
+//! cargo run --release --example mnist                  trains five epochs and saves a checkpoint
+//! cargo run --release --example mnist -- --resume      goes on where the checkpoint stopped
+//! cargo run --release --example mnist -- predict       ten test digits and what the model says
+//! cargo run --release --example mnist -- predict a.png the digit in an image file
+//! ```
+
+mod digit;
+
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use clap::{Args, Parser, Subcommand};
+use tapeless::data;
+use tapeless::prelude::*;
+
+const CLASSES: usize = 10;
+
+/// Two fully connected layers.
+#[model]
+pub struct Mnist {
+    fc1: Linear<784, 128>,
+    fc2: Linear<_, CLASSES>,
+}
+
+#[model]
+impl Mnist {
+    /// Class scores (unnormalised) of a batch of images.
+    fn scores<B: Dim>(&self, image: Tensor<B, 1, 28, 28>, dropout: f32) -> Tensor<B, CLASSES> {
+        let hidden = self.fc1(image.flatten()).relu();
+        self.fc2(hidden.dropout(dropout))
+    }
+
+    /// Mean cross-entropy of the batch, in nats.
+    pub fn loss<B: Dim>(&self, image: Tensor<B, 1, 28, 28>, label: Tensor<u8, B>, dropout: f32) -> Scalar {
+        cross_entropy(self.scores(image, dropout), label)
+    }
+
+    /// The share of images whose highest score is that of their label.
+    pub fn accuracy<B: Dim>(&self, image: Tensor<B, 1, 28, 28>, label: Tensor<u8, B>) -> Scalar {
+        let guess = self.scores(image, 0.0).argmax(axis = 1);
+        (guess == label).to_float().mean()
+    }
+
+    /// The probability of every class.
+    pub fn probabilities<B: Dim>(&self, image: Tensor<B, 1, 28, 28>) -> Tensor<B, CLASSES> {
+        self.scores(image, 0.0).softmax(axis = 1)
+    }
+}
+
+/// Trains a small network on handwritten digits, or asks it.
+#[derive(Parser)]
+struct Cli {
+    #[command(subcommand)]
+    command: Option<Command>,
+    #[command(flatten)]
+    options: Options,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Show what a trained model says to ten test digits, or to an image file.
+    Predict {
+        /// An image of one digit (PNG, JPEG, BMP or PNM).
+        image: Option<PathBuf>,
+    },
+}
+
+#[derive(Args)]
+struct Options {
+    /// Passes over the training images.
+    #[arg(long, default_value_t = 5)]
+    epochs: usize,
+    /// Images a step.
+    #[arg(long, default_value_t = 64)]
+    batch_size: usize,
+    /// Learning rate of Adam.
+    #[arg(long, default_value_t = 1e-3)]
+    lr: f64,
+    /// Share of hidden units that are dropped in training.
+    #[arg(long, default_value_t = 0.2)]
+    dropout: f64,
+    /// Seed of initial weights, order of the images, and dropout.
+    #[arg(long, default_value_t = 42)]
+    seed: u64,
+    /// Threads; all cores where it is not given.
+    #[arg(long)]
+    threads: Option<usize>,
+    /// Folder with the four files of MNIST.
+    #[arg(long, default_value = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/data/mnist"))]
+    data: PathBuf,
+    /// Folder for the checkpoint and the history.
+    #[arg(long, default_value = "target/mnist")]
+    out: PathBuf,
+    /// Go on with the checkpoint in that folder.
+    #[arg(long)]
+    resume: bool,
+}
+
+fn main() -> Result<()> {
+    let cli = Cli::parse();
+    let device = match cli.options.threads {
+        Some(n) => Device::cpu().threads(n)?,
+        None => Device::cpu(),
+    };
+    match cli.command {
+        None => train(&device, &cli.options),
+        Some(Command::Predict { image }) => predict(&device, &cli.options, image.as_deref()),
+    }
+}
+
+fn checkpoint(options: &Options) -> PathBuf {
+    options.out.join("mnist.safetensors")
+}
+
+fn train(device: &Device, options: &Options) -> Result<()> {
+    let digits = data::Mnist::load(&options.data)?;
+    let (train, test) = (digits.train.into_dataset()?, digits.test.into_dataset()?);
+    let mut model = Mnist::new(device, options.seed)?;
+    println!("{}", Mnist::summary());
+
+    let mut trainer = Trainer::new(Adam::new(options.lr))
+        .epochs(options.epochs)
+        .batch_size(options.batch_size)
+        .seed(options.seed)
+        .scalar("dropout", options.dropout)
+        .metric("accuracy", Mnist::accuracy)
+        .checkpoint(checkpoint(options))
+        .progress();
+    if options.resume {
+        trainer = trainer.resume(checkpoint(options));
+    }
+    let start = Instant::now();
+    let history = trainer.fit(&mut model, &train, &test)?;
+    let seconds = start.elapsed().as_secs_f64();
+
+    history.to_csv(options.out.join("history.csv"))?;
+    println!("trained in {seconds:.2} s");
+    println!("saved {}", checkpoint(options).display());
+    let accuracy = history.last_metric("accuracy").unwrap_or(f64::NAN);
+    println!("test accuracy: {:.2} %", 100.0 * accuracy);
+    Ok(())
+}
+
+fn predict(device: &Device, options: &Options, image: Option<&Path>) -> Result<()> {
+    let mut model = Mnist::new(device, options.seed)?;
+    model.load(checkpoint(options))?;
+    if let Some(path) = image {
+        let pixels = digit::read(path)?;
+        return show(&model, &pixels, None);
+    }
+    let test = data::Mnist::load_test(&options.data)?;
+    for (pixels, label) in test.images.outer_iter().zip(&test.labels).take(10) {
+        show(&model, &pixels.to_owned(), Some(*label))?;
+    }
+    Ok(())
+}
+
+/// Prints a digit and the probabilities that the model gives to its classes.
+fn show(model: &Mnist, pixels: &ndarray::Array2<u8>, label: Option<u8>) -> Result<()> {
+    let image = digit::normalised(pixels);
+    let probabilities = model.probabilities(&image)?;
+    let mut ranked: Vec<(usize, f32)> = probabilities.row(0).iter().copied().enumerate().collect();
+    ranked.sort_by(|a, b| b.1.total_cmp(&a.1));
+    println!("{}", digit::text_art(pixels));
+    let truth = label.map_or_else(String::new, |label| format!(", label {label}"));
+    let answers: Vec<String> = ranked
+        .iter()
+        .take(3)
+        .map(|(k, p)| format!("{k} ({:.1} %)", 100.0 * p))
+        .collect();
+    println!("answer {}{truth}\n", answers.join(", "));
+    Ok(())
+}

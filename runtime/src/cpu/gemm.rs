@@ -1,0 +1,115 @@
+//! Products of matrices: the inner engine of matmul and convolution.
+//!
+//! The method is Goto's (K. Goto, R. van de Geijn, *Anatomy of High-Performance Matrix Multiplication*, 2008): blocks of
+//! both factors are packed so that a micro-kernel, which keeps a small tile of the result in registers, reads them
+//! front to back. The working memory is a fixed array on the stack, so a product allocates nothing.
+//!
+//! Invariants:
+//!
+//! - An element of the result is one chain of multiply-adds over `k` in a fixed order, in blocks whose size depends on
+//!   `k` alone. Its bits therefore depend neither on the cut into tasks nor on the number of threads, only on the
+//!   instruction set ([`Isa`]; with or without fused multiply-add).
+//! - The old contents of the result are never read where it is overwritten.
+//! - Strides of factors are arbitrary (transposed, broadcast, reversed); [`Matrix::new`] checks once that every element
+//!   lies inside its slice.
+//!
+//! `unsafe` in `gemm/` is of three kinds: vector instructions, whose proof is the [`Isa`] (`lanes.rs`); the blocks of the
+//! result that tasks write (`block.rs`); and packed memory known to be filled (`pack.rs`).
+
+mod block;
+mod lanes;
+mod matrix;
+mod pack;
+#[cfg(test)]
+mod tests;
+mod tile;
+
+pub use block::{Block, Blocks};
+pub use matrix::Matrix;
+pub use tile::{Product, Start};
+
+use crate::cpu::isa::Isa;
+use crate::cpu::threads::Team;
+use crate::ops::epilogue::Finish;
+
+/// `c = a b`, or `c += a b`, on the calling thread.
+///
+/// # Panics
+/// Where the sizes do not fit together.
+pub fn product<T: Product>(isa: Isa, a: Matrix<'_, T>, b: Matrix<'_, T>, c: &mut Block<'_, T>, start: Start) {
+    assert_eq!(
+        (a.rows(), b.cols(), a.cols()),
+        (c.rows(), c.cols(), b.rows()),
+        "the sizes of a product do not fit"
+    );
+    T::product(isa, a, b, c, start);
+}
+
+/// Multiply-adds that are worth a task of their own.
+const TASK: usize = 1 << 21;
+/// Multiply-adds in all below which other threads are not asked for help.
+const SMALL: usize = 1 << 17;
+/// Tasks that one matrix is cut into, about: every task packs its part of both factors anew.
+const TASKS: usize = 16;
+/// The largest block of a result that a task computes.
+const MAX_BLOCK: (usize, usize) = (192, 512);
+
+/// Rows and columns of the blocks of an `m` x `n` result that tasks compute, for an inner size `k`.
+///
+/// Blocks are kept as square as possible, because that is what packs least.
+pub fn task_block(m: usize, n: usize, k: usize) -> (usize, usize) {
+    let parts = |size: usize, parts: usize, unit: usize| {
+        size.div_ceil(parts).next_multiple_of(unit).clamp(1, size.max(1))
+    };
+    let work = m.saturating_mul(n).saturating_mul(k);
+    let tasks = (work / TASK).clamp(1, TASKS);
+    let (mut down, mut across) = (m.div_ceil(MAX_BLOCK.0).max(1), n.div_ceil(MAX_BLOCK.1).max(1));
+    while down * across < tasks {
+        let (rows, cols) = (m / down, n / across);
+        if cols >= rows && cols >= 64 {
+            across += 1;
+        } else if rows >= 24 {
+            down += 1;
+        } else if cols >= 64 {
+            across += 1;
+        } else {
+            break;
+        }
+    }
+    (parts(m, down, 12), parts(n, across, 32))
+}
+
+/// `c[i] = finish(a(i) b(i))` for every `i` below `count`, where `c` holds `count` row-major matrices of `m` x `n` one
+/// after the other. Columns of the result are the channels of the epilogue.
+///
+/// # Panics
+/// Where the sizes do not fit together.
+pub fn products<'f, T: Product>(
+    (team, isa): (&Team, Isa),
+    count: usize,
+    factors: impl Fn(usize) -> (Matrix<'f, T>, Matrix<'f, T>) + Sync,
+    c: &mut [T],
+    (m, n): (usize, usize),
+    finish: Finish<'_, T>,
+) {
+    if c.is_empty() {
+        return;
+    }
+    assert_eq!(
+        c.len(),
+        count * m * n,
+        "the result has another size than the products"
+    );
+    let (rows, cols) = task_block(m, n, factors(0).0.cols());
+    let blocks = Blocks::new(c, [count * m, n], m, [rows, cols]);
+    let is_small = count * m * n * factors(0).0.cols().max(1) < SMALL;
+    blocks.run((!is_small).then_some(team), |at, mut block| {
+        let (a, b) = factors(at.matrix);
+        let a = a.part(at.row..at.row + block.rows(), 0..a.cols());
+        let b = b.part(0..b.rows(), at.col..at.col + block.cols());
+        product(isa, a, b, &mut block, Start::Overwrite);
+        if !finish.is_none() {
+            T::finish(isa, &mut block, finish, at.col);
+        }
+    });
+}

@@ -1,0 +1,143 @@
+//! Vectors of one instruction set, as far as the micro-kernel needs them.
+//!
+//! A value that proves that the instructions exist (see [`isa`](crate::cpu::isa)) is the receiver of every method, so that
+//! they are safe to call; being inlined, they become single instructions in a function compiled for that set.
+
+use crate::cpu::isa::{Avx2, Avx512};
+use crate::real::Real;
+
+/// Vectors of `T` on one instruction set.
+pub(super) trait Lanes<T>: Copy {
+    /// A register.
+    type Vector: Copy;
+    /// Elements in a register.
+    const LANES: usize;
+    /// Rows of the largest tile: with two vectors a row, the tile and its operands fill the registers.
+    const ROWS: usize;
+
+    /// `x` everywhere.
+    fn splat(self, x: T) -> Self::Vector;
+
+    /// The first elements of `from`.
+    fn load(self, from: &[T]) -> Self::Vector;
+
+    /// Writes the elements to the front of `to`.
+    fn store(self, x: Self::Vector, to: &mut [T]);
+
+    /// `a * b + c`, fused where the set has that instruction.
+    fn mul_add(self, a: Self::Vector, b: Self::Vector, c: Self::Vector) -> Self::Vector;
+}
+
+/// What every CPU can do: four numbers at a time, products rounded before they are added.
+#[derive(Copy, Clone, Debug)]
+pub(super) struct Portable;
+
+impl<T: Real> Lanes<T> for Portable {
+    type Vector = [T; 4];
+    const LANES: usize = 4;
+    const ROWS: usize = 4;
+
+    #[inline(always)]
+    fn splat(self, x: T) -> [T; 4] {
+        [x; 4]
+    }
+
+    #[inline(always)]
+    fn load(self, from: &[T]) -> [T; 4] {
+        from[..4].try_into().expect("four elements")
+    }
+
+    #[inline(always)]
+    fn store(self, x: [T; 4], to: &mut [T]) {
+        to[..4].copy_from_slice(&x);
+    }
+
+    #[inline(always)]
+    fn mul_add(self, a: [T; 4], b: [T; 4], c: [T; 4]) -> [T; 4] {
+        std::array::from_fn(|i| a[i] * b[i] + c[i])
+    }
+}
+
+macro_rules! x86_lanes {
+    ($($proof:ident $t:ident $vector:ident $lanes:literal $rows:literal $splat:ident $load:ident $store:ident $fma:ident;)*) => {$(
+        #[cfg(target_arch = "x86_64")]
+        impl Lanes<$t> for $proof {
+            type Vector = std::arch::x86_64::$vector;
+            const LANES: usize = $lanes;
+            const ROWS: usize = $rows;
+
+            #[inline(always)]
+            fn splat(self, x: $t) -> Self::Vector {
+                // SAFETY: `self` proves that the CPU has the instruction.
+                unsafe { std::arch::x86_64::$splat(x) }
+            }
+
+            #[inline(always)]
+            fn load(self, from: &[$t]) -> Self::Vector {
+                let from = &from[..$lanes];
+                // SAFETY: `self` proves that the CPU has the instruction, which reads `LANES` elements without alignment;
+                // the slice has that many.
+                unsafe { std::arch::x86_64::$load(from.as_ptr()) }
+            }
+
+            #[inline(always)]
+            fn store(self, x: Self::Vector, to: &mut [$t]) {
+                let to = &mut to[..$lanes];
+                // SAFETY: as in `load`, writing.
+                unsafe { std::arch::x86_64::$store(to.as_mut_ptr(), x) }
+            }
+
+            #[inline(always)]
+            fn mul_add(self, a: Self::Vector, b: Self::Vector, c: Self::Vector) -> Self::Vector {
+                // SAFETY: `self` proves that the CPU has the instruction.
+                unsafe { std::arch::x86_64::$fma(a, b, c) }
+            }
+        }
+    )*};
+}
+
+x86_lanes! {
+    Avx512 f32 __m512 16 12 _mm512_set1_ps _mm512_loadu_ps _mm512_storeu_ps _mm512_fmadd_ps;
+    Avx512 f64 __m512d 8 12 _mm512_set1_pd _mm512_loadu_pd _mm512_storeu_pd _mm512_fmadd_pd;
+    Avx2 f32 __m256 8 6 _mm256_set1_ps _mm256_loadu_ps _mm256_storeu_ps _mm256_fmadd_ps;
+    Avx2 f64 __m256d 4 6 _mm256_set1_pd _mm256_loadu_pd _mm256_storeu_pd _mm256_fmadd_pd;
+}
+
+/// Rows and columns of the squares that [`transpose`] turns.
+pub(super) const SQUARE: usize = 4;
+
+/// Rows become columns, in four registers.
+#[cfg(target_arch = "x86_64")]
+#[inline(always)]
+pub(super) fn transpose(rows: [&[f32; SQUARE]; SQUARE]) -> [[f32; SQUARE]; SQUARE] {
+    use std::arch::x86_64::{
+        _mm_loadu_ps, _mm_movehl_ps, _mm_movelh_ps, _mm_storeu_ps, _mm_unpackhi_ps, _mm_unpacklo_ps,
+    };
+    // SAFETY: SSE belongs to every x86-64 CPU, and each reference is to the four elements that are read.
+    let [a, b, c, d] = rows.map(|row| unsafe { _mm_loadu_ps(row.as_ptr()) });
+    // SAFETY: SSE belongs to every x86-64 CPU.
+    let columns = unsafe {
+        let (ab_low, ab_high) = (_mm_unpacklo_ps(a, b), _mm_unpackhi_ps(a, b));
+        let (cd_low, cd_high) = (_mm_unpacklo_ps(c, d), _mm_unpackhi_ps(c, d));
+        let (first, second) = (_mm_movelh_ps(ab_low, cd_low), _mm_movehl_ps(cd_low, ab_low));
+        [
+            first,
+            second,
+            _mm_movelh_ps(ab_high, cd_high),
+            _mm_movehl_ps(cd_high, ab_high),
+        ]
+    };
+    columns.map(|column| {
+        let mut elements = [0.0; SQUARE];
+        // SAFETY: SSE belongs to every x86-64 CPU, and there is room for four elements.
+        unsafe { _mm_storeu_ps(elements.as_mut_ptr(), column) };
+        elements
+    })
+}
+
+/// Rows become columns.
+#[cfg(not(target_arch = "x86_64"))]
+#[inline(always)]
+pub(super) fn transpose(rows: [&[f32; SQUARE]; SQUARE]) -> [[f32; SQUARE]; SQUARE] {
+    std::array::from_fn(|j| std::array::from_fn(|i| rows[i][j]))
+}

@@ -1,0 +1,112 @@
+//! Strided matrices over a slice.
+
+use std::ops::Range;
+
+/// A strided reading of a slice as a matrix; every element is known to lie inside the slice.
+#[derive(Copy, Clone, Debug)]
+pub struct Matrix<'a, T> {
+    data: &'a [T],
+    start: isize,
+    size: [usize; 2],
+    step: [isize; 2],
+}
+
+impl<'a, T: Copy> Matrix<'a, T> {
+    /// Element `(i, j)` is `data[start + i * step[0] + j * step[1]]`.
+    ///
+    /// # Panics
+    /// Where an element lies outside `data`.
+    pub fn new(data: &'a [T], start: usize, size: [usize; 2], step: [isize; 2]) -> Self {
+        let start = isize::try_from(start).expect("an offset is below half the address space");
+        if size[0] > 0 && size[1] > 0 {
+            let (mut low, mut high) = (start as i128, start as i128);
+            for (n, step) in size.iter().zip(step) {
+                let reach = (*n as i128 - 1) * step as i128;
+                low += reach.min(0);
+                high += reach.max(0);
+            }
+            let inside = low >= 0 && high < data.len() as i128;
+            assert!(
+                inside,
+                "elements {low}..={high} of a matrix leave a slice of {}",
+                data.len()
+            );
+        }
+        Self {
+            data,
+            start,
+            size,
+            step,
+        }
+    }
+
+    /// `data` as `rows` rows of `cols` elements.
+    ///
+    /// # Panics
+    /// Where `data` is too short.
+    pub fn row_major(data: &'a [T], rows: usize, cols: usize) -> Self {
+        Self::new(data, 0, [rows, cols], [cols as isize, 1])
+    }
+
+    /// Number of rows.
+    pub fn rows(&self) -> usize {
+        self.size[0]
+    }
+
+    /// Number of columns.
+    pub fn cols(&self) -> usize {
+        self.size[1]
+    }
+
+    /// Step from a row to the next and from a column to the next, in elements.
+    pub fn step(&self) -> [isize; 2] {
+        self.step
+    }
+
+    /// The transposed matrix.
+    pub fn transposed(self) -> Self {
+        let ([m, n], [row, col]) = (self.size, self.step);
+        Self {
+            size: [n, m],
+            step: [col, row],
+            ..self
+        }
+    }
+
+    /// The matrix of these rows and columns.
+    ///
+    /// # Panics
+    /// Where the ranges leave the matrix.
+    pub fn part(self, rows: Range<usize>, cols: Range<usize>) -> Self {
+        let inside = rows.start <= rows.end
+            && rows.end <= self.size[0]
+            && cols.start <= cols.end
+            && cols.end <= self.size[1];
+        assert!(
+            inside,
+            "rows {rows:?} and columns {cols:?} of a matrix of {:?}",
+            self.size
+        );
+        let size = [rows.len(), cols.len()];
+        // The start of an empty matrix is never read and may be anything.
+        let moved = rows.start as isize * self.step[0] + cols.start as isize * self.step[1];
+        Self {
+            start: if size.contains(&0) { 0 } else { self.start + moved },
+            size,
+            ..self
+        }
+    }
+
+    /// The element in row `i` and column `j`.
+    #[inline(always)]
+    pub fn at(&self, i: usize, j: usize) -> T {
+        self.data[(self.start + i as isize * self.step[0] + j as isize * self.step[1]) as usize]
+    }
+
+    /// `len` elements from `(i, j)` on that follow each other in memory.
+    #[inline(always)]
+    pub fn run(&self, i: usize, j: usize, len: usize) -> &'a [T] {
+        let from = (self.start + i as isize * self.step[0] + j as isize * self.step[1]) as usize;
+        &self.data[from..from + len]
+    }
+}

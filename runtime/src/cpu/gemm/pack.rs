@@ -1,0 +1,147 @@
+//! Packing: a strip of a factor, laid out as the micro-kernel reads it.
+
+use std::mem::MaybeUninit;
+use std::ops::Range;
+
+use super::tile::Product;
+use super::{Matrix, lanes};
+
+/// A fixed piece of the stack for packed elements, aligned so that a vector never straddles two cache lines.
+#[repr(C, align(64))]
+pub(super) struct Packed<T, const N: usize> {
+    elements: [MaybeUninit<T>; N],
+}
+
+impl<T: Product, const N: usize> Packed<T, N> {
+    /// Memory that holds nothing yet.
+    #[inline(always)]
+    pub(super) fn new() -> Self {
+        Self {
+            elements: [const { MaybeUninit::uninit() }; N],
+        }
+    }
+
+    /// Packs `rows` of `x`, all columns in `cols`, from element `first` on: for every column the `width` numbers of its
+    /// rows, zeros after the last row. Returns the packed elements.
+    ///
+    /// # Panics
+    /// Where `width` is below the number of rows, or the memory is too small.
+    #[inline(always)]
+    pub(super) fn pack(
+        &mut self,
+        first: usize,
+        x: &Matrix<'_, T>,
+        rows: Range<usize>,
+        cols: Range<usize>,
+        width: usize,
+    ) -> &[T] {
+        let out = &mut self.elements[first..first + cols.len() * width];
+        let x = x.part(rows, cols);
+        assert!(x.rows() <= width, "{} rows in a strip of {width}", x.rows());
+        match x.step() {
+            [1, _] => along_rows(&x, width, out),
+            [_, 1] => across_rows(&x, width, out),
+            _ => scattered(&x, width, out),
+        }
+        let out: &[MaybeUninit<T>] = out;
+        // SAFETY: each of the three functions has written every element of `out`: for each column its `rows` numbers and
+        // `width - rows` zeros.
+        unsafe { std::slice::from_raw_parts(out.as_ptr().cast::<T>(), out.len()) }
+    }
+
+    /// The first `len` elements.
+    ///
+    /// # Safety
+    /// They must have been packed.
+    #[inline(always)]
+    pub(super) unsafe fn filled(&self, len: usize) -> &[T] {
+        let elements = &self.elements[..len];
+        // SAFETY: the caller has packed them.
+        unsafe { std::slice::from_raw_parts(elements.as_ptr().cast::<T>(), len) }
+    }
+}
+
+/// Initialised elements, as a source for memory that may not be.
+#[inline(always)]
+fn as_uninit<T: Copy>(from: &[T]) -> &[MaybeUninit<T>] {
+    // SAFETY: `MaybeUninit<T>` has the layout of `T`, and every `T` is one; the result can only be read.
+    unsafe { std::slice::from_raw_parts(from.as_ptr().cast(), from.len()) }
+}
+
+/// Rows follow each other in memory: a column is copied as it lies.
+#[inline(always)]
+fn along_rows<T: Product>(x: &Matrix<'_, T>, width: usize, out: &mut [MaybeUninit<T>]) {
+    if x.rows() == width {
+        for (j, column) in out.chunks_exact_mut(width).enumerate() {
+            column.copy_from_slice(as_uninit(x.run(0, j, width)));
+        }
+        return;
+    }
+    for (j, column) in out.chunks_exact_mut(width).enumerate() {
+        let (copied, padding) = column.split_at_mut(x.rows());
+        copied.copy_from_slice(as_uninit(x.run(0, j, x.rows())));
+        for to in padding {
+            to.write(T::ZERO);
+        }
+    }
+}
+
+const SQUARE: usize = lanes::SQUARE;
+
+/// Columns follow each other in memory: the strip is transposed, in squares that stay in registers.
+#[inline(always)]
+fn across_rows<T: Product>(x: &Matrix<'_, T>, width: usize, out: &mut [MaybeUninit<T>]) {
+    let (rows, cols) = (x.rows(), x.cols());
+    let even_rows = rows - rows % SQUARE;
+    for i in (0..even_rows).step_by(SQUARE) {
+        let lines: [&[T]; SQUARE] = std::array::from_fn(|k| x.run(i + k, 0, cols));
+        for (j, columns) in out.chunks_mut(SQUARE * width).enumerate() {
+            transpose_square(lines, j * SQUARE, columns, width, i);
+        }
+    }
+    for i in even_rows..rows {
+        for (column, from) in out.chunks_exact_mut(width).zip(x.run(i, 0, cols)) {
+            column[i].write(*from);
+        }
+    }
+    if rows < width {
+        for column in out.chunks_exact_mut(width) {
+            for to in &mut column[rows..] {
+                to.write(T::ZERO);
+            }
+        }
+    }
+}
+
+/// Elements `from..` of four lines go to places `i..i + 4` of as many columns as `columns` holds, four at most.
+#[inline(always)]
+fn transpose_square<T: Product>(
+    lines: [&[T]; SQUARE],
+    from: usize,
+    columns: &mut [MaybeUninit<T>],
+    width: usize,
+    i: usize,
+) {
+    if columns.len() == SQUARE * width {
+        let square = lines.map(|line| line[from..from + SQUARE].try_into().expect("four elements"));
+        for (column, transposed) in columns.chunks_exact_mut(width).zip(T::transpose(square)) {
+            column[i..i + SQUARE].copy_from_slice(as_uninit(&transposed));
+        }
+    } else {
+        for (j, column) in columns.chunks_exact_mut(width).enumerate() {
+            for (to, line) in column[i..i + SQUARE].iter_mut().zip(&lines) {
+                to.write(line[from + j]);
+            }
+        }
+    }
+}
+
+/// Neither axis is dense: element by element.
+#[inline(always)]
+fn scattered<T: Product>(x: &Matrix<'_, T>, width: usize, out: &mut [MaybeUninit<T>]) {
+    for (j, column) in out.chunks_exact_mut(width).enumerate() {
+        for (i, to) in column.iter_mut().enumerate() {
+            to.write(if i < x.rows() { x.at(i, j) } else { T::ZERO });
+        }
+    }
+}

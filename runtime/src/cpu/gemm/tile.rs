@@ -1,0 +1,264 @@
+//! One block of a product: packing, the micro-kernel, and the way back to memory.
+
+use super::lanes::{self, Lanes, Portable, SQUARE};
+use super::pack::Packed;
+use super::{Block, Matrix};
+use crate::cpu::isa::{Isa, Kernel};
+use crate::dtype::Element;
+use crate::ops::epilogue::Finish;
+use crate::real::Real;
+
+/// Whether a product replaces what was there or adds to it.
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+pub enum Start {
+    /// `c = a b`; the old contents are not read.
+    Overwrite,
+    /// `c += a b`.
+    Accumulate,
+}
+
+/// Floats that can be multiplied as matrices.
+pub trait Product: Real + Element {
+    /// `c = a b` or `c += a b` with the instructions of `isa`; the sizes fit together.
+    fn product(isa: Isa, a: Matrix<'_, Self>, b: Matrix<'_, Self>, c: &mut Block<'_, Self>, start: Start);
+
+    /// Rows become columns.
+    fn transpose(rows: [&[Self; SQUARE]; SQUARE]) -> [[Self; SQUARE]; SQUARE];
+
+    /// Applies an epilogue to a block whose first column is channel `first`.
+    fn finish(isa: Isa, c: &mut Block<'_, Self>, finish: Finish<'_, Self>, first: usize) {
+        isa.run(FinishBlock { c, finish, first });
+    }
+}
+
+macro_rules! products {
+    ($($t:ident $transpose:expr;)*) => {$(
+        impl Product for $t {
+            fn product(isa: Isa, a: Matrix<'_, $t>, b: Matrix<'_, $t>, c: &mut Block<'_, $t>, start: Start) {
+                match isa {
+                    #[cfg(target_arch = "x86_64")]
+                    Isa::Avx512(lanes) => isa.run(BlockProduct { lanes, a, b, c, start }),
+                    #[cfg(target_arch = "x86_64")]
+                    Isa::Avx2(lanes) => isa.run(BlockProduct { lanes, a, b, c, start }),
+                    _ => isa.run(BlockProduct { lanes: Portable, a, b, c, start }),
+                }
+            }
+
+            #[inline(always)]
+            fn transpose(rows: [&[$t; SQUARE]; SQUARE]) -> [[$t; SQUARE]; SQUARE] {
+                $transpose(rows)
+            }
+        }
+    )*};
+}
+products! {
+    f32 lanes::transpose;
+    f64 |rows: [&[f64; SQUARE]; SQUARE]| std::array::from_fn(|j| std::array::from_fn(|i| rows[i][j]));
+}
+
+struct FinishBlock<'c, 'a, 'f, T> {
+    c: &'c mut Block<'a, T>,
+    finish: Finish<'f, T>,
+    first: usize,
+}
+
+impl<T: Real> Kernel for FinishBlock<'_, '_, '_, T> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run(self) {
+        for i in 0..self.c.rows() {
+            self.finish.along_channels(self.c.row_mut(i), self.first);
+        }
+    }
+}
+
+/// Most elements along `k` that are packed at a time: a strip of both factors stays in the first two caches.
+const K_BLOCK: usize = 256;
+/// Most rows of the first factor that are packed at a time.
+const ROW_BLOCK: usize = 192;
+/// Columns of the widest tile: two vectors of 16.
+const MAX_COLS: usize = 32;
+/// Rows of the tallest tile.
+const MAX_ROWS: usize = 12;
+
+struct BlockProduct<'x, 'c, 'a, L, T> {
+    lanes: L,
+    a: Matrix<'x, T>,
+    b: Matrix<'x, T>,
+    c: &'c mut Block<'a, T>,
+    start: Start,
+}
+
+impl<T: Product, L: Lanes<T>> Kernel for BlockProduct<'_, '_, '_, L, T> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run(mut self) {
+        let k = self.a.cols();
+        if k == 0 && self.start == Start::Overwrite {
+            (0..self.c.rows()).for_each(|i| self.c.row_mut(i).fill(T::ZERO));
+        }
+        if k == 0 || self.c.cols() == 0 {
+            return;
+        }
+        let rows = self.c.rows();
+        let k_block = k.div_ceil(k.div_ceil(K_BLOCK));
+        for from in (0..k).step_by(k_block) {
+            let to = (from + k_block).min(k);
+            let start = if from == 0 { self.start } else { Start::Accumulate };
+            for first in (0..rows).step_by(ROW_BLOCK) {
+                self.row_block(first..(first + ROW_BLOCK).min(rows), from..to, start);
+            }
+        }
+    }
+}
+
+type Range = std::ops::Range<usize>;
+
+/// The rows of a tile for `rest` remaining rows: full tiles first, then the smallest that holds what is left.
+#[inline(always)]
+fn tile_rows(rest: usize, most: usize) -> usize {
+    if rest >= most {
+        return most;
+    }
+    [1, 2, 4, 6, 8]
+        .into_iter()
+        .find(|rows| rest <= *rows)
+        .unwrap_or(most)
+        .min(most)
+}
+
+impl<T: Product, L: Lanes<T>> BlockProduct<'_, '_, '_, L, T> {
+    /// Adds (or sets) the part of rows `rows` that comes from indices `k`.
+    #[inline(always)]
+    fn row_block(&mut self, rows: Range, k: Range, start: Start) {
+        let mut a = Packed::<T, { (ROW_BLOCK + MAX_ROWS) * K_BLOCK }>::new();
+        let mut b = Packed::<T, { MAX_COLS * K_BLOCK }>::new();
+        let mut packed = 0;
+        let mut row = rows.start;
+        while row < rows.end {
+            let height = tile_rows(rows.end - row, L::ROWS);
+            let last = (row + height).min(rows.end);
+            // As for columns below: a constant in the arm of full tiles.
+            packed += match height == L::ROWS {
+                true => a.pack(packed, &self.a, row..last, k.clone(), L::ROWS).len(),
+                false => a.pack(packed, &self.a, row..last, k.clone(), height).len(),
+            };
+            row += height;
+        }
+        // SAFETY: `packed` counts the elements that the loop has just packed, one strip after the other.
+        let a = unsafe { a.filled(packed) };
+        let columns = self.b.transposed();
+        let mut col = 0;
+        while col < self.c.cols() {
+            let rest = self.c.cols() - col;
+            let vectors = if rest > L::LANES { 2 } else { 1 };
+            let width = vectors * L::LANES;
+            let some = col..(col + width).min(self.c.cols());
+            // The width of a strip is a constant in each arm, which makes packing straight-line code.
+            match vectors {
+                1 => {
+                    let b = b.pack(0, &columns, some, k.clone(), L::LANES);
+                    self.column_strip::<1>(a, b, rows.clone(), col, start);
+                }
+                _ => {
+                    let b = b.pack(0, &columns, some, k.clone(), 2 * L::LANES);
+                    self.column_strip::<2>(a, b, rows.clone(), col, start);
+                }
+            }
+            col += width;
+        }
+    }
+
+    /// The tiles below each other in the `VECTORS` vectors of columns from `col` on.
+    #[inline(always)]
+    fn column_strip<const VECTORS: usize>(
+        &mut self,
+        a: &[T],
+        b: &[T],
+        rows: Range,
+        col: usize,
+        start: Start,
+    ) {
+        let depth = b.len() / (VECTORS * L::LANES);
+        let mut rest = a;
+        let mut row = rows.start;
+        while row < rows.end {
+            let height = tile_rows(rows.end - row, L::ROWS);
+            let (strip, after) = rest.split_at(height * depth);
+            let place = Place {
+                rows: row..(row + height).min(rows.end),
+                col,
+                start,
+            };
+            match height {
+                1 => self.tile::<1, VECTORS>(strip, b, place),
+                2 => self.tile::<2, VECTORS>(strip, b, place),
+                4 => self.tile::<4, VECTORS>(strip, b, place),
+                6 => self.tile::<6, VECTORS>(strip, b, place),
+                8 => self.tile::<8, VECTORS>(strip, b, place),
+                _ => self.tile::<12, VECTORS>(strip, b, place),
+            }
+            (rest, row) = (after, row + height);
+        }
+    }
+
+    /// Computes one tile and writes what of it lies inside the block.
+    #[inline(always)]
+    fn tile<const ROWS: usize, const VECTORS: usize>(&mut self, a: &[T], b: &[T], place: Place) {
+        let sums = micro::<T, L, ROWS, VECTORS>(self.lanes, a, b);
+        let width = (self.c.cols() - place.col).min(VECTORS * L::LANES);
+        for (sums, i) in sums.iter().zip(place.rows) {
+            let to = &mut self.c.row_mut(i)[place.col..place.col + width];
+            if width == VECTORS * L::LANES {
+                write_row(self.lanes, sums, to, place.start);
+            } else {
+                // A padded tile: its row goes through memory that has room for the padding.
+                let mut row = [T::ZERO; MAX_COLS];
+                row[..width].copy_from_slice(to);
+                write_row(self.lanes, sums, &mut row, place.start);
+                to.copy_from_slice(&row[..width]);
+            }
+        }
+    }
+}
+
+/// Where a tile goes and how.
+struct Place {
+    rows: Range,
+    col: usize,
+    start: Start,
+}
+
+#[inline(always)]
+fn write_row<T: Product, L: Lanes<T>>(lanes: L, sums: &[L::Vector], to: &mut [T], start: Start) {
+    for (sum, to) in sums.iter().zip(to.chunks_exact_mut(L::LANES)) {
+        let value = match start {
+            Start::Overwrite => *sum,
+            // 1 * sum + c is rounded once in either form of the instruction: it is the plain sum.
+            Start::Accumulate => lanes.mul_add(lanes.splat(T::ONE), *sum, lanes.load(to)),
+        };
+        lanes.store(value, to);
+    }
+}
+
+/// The product of a packed strip of `ROWS` rows and one of `VECTORS` vectors of columns, in registers.
+#[inline(always)]
+fn micro<T: Product, L: Lanes<T>, const ROWS: usize, const VECTORS: usize>(
+    lanes: L,
+    a: &[T],
+    b: &[T],
+) -> [[L::Vector; VECTORS]; ROWS] {
+    let mut sums = [[lanes.splat(T::ZERO); VECTORS]; ROWS];
+    for (a, b) in a.chunks_exact(ROWS).zip(b.chunks_exact(VECTORS * L::LANES)) {
+        let b: [L::Vector; VECTORS] = std::array::from_fn(|v| lanes.load(&b[v * L::LANES..]));
+        for (sums, a) in sums.iter_mut().zip(a) {
+            let a = lanes.splat(*a);
+            for (sum, b) in sums.iter_mut().zip(b) {
+                *sum = lanes.mul_add(a, b, *sum);
+            }
+        }
+    }
+    sums
+}
