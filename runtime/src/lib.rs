@@ -13,6 +13,7 @@ pub mod flat;
 pub mod init;
 pub mod model;
 pub mod ops;
+pub mod optim;
 pub mod program;
 pub mod real;
 pub mod rng;
