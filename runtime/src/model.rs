@@ -11,7 +11,7 @@ use std::sync::Arc;
 use ndarray::{ArrayBase, ArrayD, Data, Dimension};
 
 use crate::arena::Storage;
-use crate::checkpoint;
+use crate::checkpoint::Report;
 use crate::cpu::threads::Team;
 use crate::device::Device;
 use crate::dtype::{Element, Precision};
@@ -378,34 +378,42 @@ pub trait Model: Sized + Send + Sync {
         layout.write(&mut core.states, layout.index(path)?, values.view().into_dyn())
     }
 
-    /// Writes parameters and carried tensors to a safetensors file, atomically; their names are the paths.
+    /// Writes parameters and carried tensors, under their paths, into a file in the safetensors format.
+    ///
+    /// The file is replaced all or nothing: after a crash it is the old one or the new one. Seed and step go with
+    /// it, so that a loaded model continues the stream of random numbers.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Io`] if the file cannot be written; an existing one is then as it was.
+    /// [`ErrorKind::Io`] that names the file.
     fn save(&self, path: impl AsRef<Path>) -> Result<()> {
-        checkpoint::save(self.core(), path.as_ref())
+        self.core().save(path.as_ref())
     }
 
-    /// Replaces all parameters and carried tensors by those of a safetensors file: one of [`save`](Self::save), a training
-    /// checkpoint, or one that PyTorch's users have made. Floats of 16, 32 and 64 bits are converted. Seed and step
-    /// stay as they are.
+    /// Replaces all parameters and carried tensors by those of a file that [`save`](Self::save), a [`Trainer`], or
+    /// another framework has written.
+    ///
+    /// Floats of 16, 32 and 64 bits are accepted and rounded to the model's precision; so are PyTorch's counters
+    /// `num_batches_tracked`, which mean nothing here. After an error the model is as it was.
+    ///
+    /// [`Trainer`]: crate::train::Trainer
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Io`] or [`ErrorKind::Format`] if the file cannot be read, [`ErrorKind::Checkpoint`] if a tensor is
-    /// missing, left over or of another shape. Nothing is changed then.
+    /// [`ErrorKind::Io`]; [`ErrorKind::Format`] if the file is truncated or damaged; [`ErrorKind::Checkpoint`] if the
+    /// file has not the very tensors of this model.
     fn load(&mut self, path: impl AsRef<Path>) -> Result<()> {
-        checkpoint::load(self.core_mut(), path.as_ref())
+        self.core_mut().load(path.as_ref())
     }
 
-    /// Loads those tensors that the file and the model have in common, and reports the others.
+    /// Replaces those parameters and carried tensors that a file has under the same path and in the same shape, and
+    /// reports the others. Seed and step stay.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Io`] or [`ErrorKind::Format`] if the file cannot be read.
-    fn load_partial(&mut self, path: impl AsRef<Path>) -> Result<checkpoint::Report> {
-        checkpoint::load_partial(self.core_mut(), path.as_ref())
+    /// [`ErrorKind::Io`], and [`ErrorKind::Format`] if the file is truncated or damaged.
+    fn load_partial(&mut self, path: impl AsRef<Path>) -> Result<Report> {
+        self.core_mut().load_partial(path.as_ref())
     }
 }
 

@@ -1,84 +1,150 @@
-//! Writing a file so that a crash at any instant leaves the old contents or the new, whole.
+//! Files that are there in full or not at all.
+//!
+//! A file is written beside its target under another name, flushed to the disk, and renamed over the target; then
+//! the folder is flushed, so that the new name is on the disk too. A crash at any instant leaves either the old file or
+//! the new one. What a crash may leave besides is a file `.<name>.<process>-<number>.tmp`: nothing ever reads it, and it
+//! may be deleted.
 
-use std::ffi::OsString;
 use std::fs::{self, File};
-use std::io::Write;
+use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::error::{Error, Result};
 
-/// Replaces the contents of a file, or makes it.
+/// Replaces the file at `path` by what `write` writes, all or nothing.
 ///
-/// The bytes go to a file aside in the same folder and to the disk; then the file takes its name, and the folder goes to
-/// the disk as well, so that the new name survives a power failure.
-pub(crate) fn write(path: &Path, bytes: &[u8]) -> Result<()> {
-    let aside = aside(path)?;
-    let written = write_aside(&aside, bytes)
-        .and_then(|()| fs::rename(&aside, path).map_err(|error| Error::io(path, error)));
-    if written.is_err() {
-        // What is left is of no use; that it cannot be removed either is not the error to be told.
-        let _ = fs::remove_file(&aside);
-        return written;
-    }
-    sync_folder(path)
-}
-
-/// The name of the file aside. It holds the process's number, so that two processes do not write into one.
-fn aside(path: &Path) -> Result<PathBuf> {
+/// Two writers at the same time do not disturb each other: the one that finishes last wins.
+///
+/// # Errors
+///
+/// [`ErrorKind::Io`](crate::ErrorKind::Io) that names the file; the one that was there before is untouched then.
+pub(crate) fn replace(path: &Path, write: impl FnOnce(&mut dyn Write) -> std::io::Result<()>) -> Result<()> {
     let Some(name) = path.file_name() else {
-        return Err(Error::config(format!(
-            "`{}` is not the name of a file",
-            path.display()
-        )));
+        let message = format!("`{}` is not the name of a file", path.display());
+        return Err(Error::config(message));
     };
-    let mut hidden = OsString::from(".");
-    hidden.push(name);
-    hidden.push(format!(".{}.tmp", std::process::id()));
-    Ok(path.with_file_name(hidden))
-}
-
-fn write_aside(aside: &Path, bytes: &[u8]) -> Result<()> {
-    let place = |error| Error::io(aside, error);
-    let mut file = File::create(aside)
-        .map_err(place)
-        .map_err(|error| error.hint("the folder must exist and be writable"))?;
-    file.write_all(bytes).map_err(place)?;
-    file.sync_all().map_err(place)
-}
-
-/// Forces a folder's entries to the disk. Not every system can open a folder; where it cannot, renaming is as safe as the
-/// system makes it.
-fn sync_folder(path: &Path) -> Result<()> {
     let folder = match path.parent() {
-        Some(folder) if !folder.as_os_str().is_empty() => folder,
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
         _ => Path::new("."),
     };
-    match File::open(folder) {
-        Ok(folder_file) if cfg!(unix) => folder_file.sync_all().map_err(|error| Error::io(folder, error)),
-        _ => Ok(()),
+    let aside = Aside::beside(folder, &name.to_string_lossy());
+    let written = (|| {
+        let mut file = BufWriter::with_capacity(1 << 18, File::create_new(&aside.path)?);
+        write(&mut file)?;
+        file.into_inner()
+            .map_err(std::io::IntoInnerError::into_error)?
+            .sync_all()?;
+        fs::rename(&aside.path, path)?;
+        sync_folder(folder)
+    })();
+    written.map_err(|error| {
+        let missing = error.kind() == std::io::ErrorKind::NotFound && !folder.exists();
+        let error = Error::io(path, error);
+        if missing {
+            return error.hint(format!("create the folder `{}` first", folder.display()));
+        }
+        error
+    })
+}
+
+/// The name of the file that is being written; it is deleted if it has not been renamed.
+struct Aside {
+    path: PathBuf,
+}
+
+impl Aside {
+    fn beside(folder: &Path, name: &str) -> Self {
+        static COUNT: AtomicU64 = AtomicU64::new(0);
+        let number = COUNT.fetch_add(1, Ordering::Relaxed);
+        let name = format!(".{name}.{}-{number}.tmp", std::process::id());
+        Self {
+            path: folder.join(name),
+        }
     }
+}
+
+impl Drop for Aside {
+    fn drop(&mut self) {
+        // After the rename there is nothing under this name; and if deleting fails, the error before it matters more.
+        let _ = fs::remove_file(&self.path);
+    }
+}
+
+/// Makes a rename in this folder survive a loss of power.
+#[cfg(unix)]
+fn sync_folder(folder: &Path) -> std::io::Result<()> {
+    File::open(folder)?.sync_all()
+}
+
+/// Other systems have no such call; their file systems log renames themselves.
+#[cfg(not(unix))]
+fn sync_folder(_: &Path) -> std::io::Result<()> {
+    Ok(())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::error::ErrorKind;
+
+    fn folder(name: &str) -> PathBuf {
+        let folder = std::env::temp_dir().join(format!("tapeless-atomic-{name}-{}", std::process::id()));
+        let _ = fs::remove_dir_all(&folder);
+        fs::create_dir_all(&folder).unwrap();
+        folder
+    }
 
     #[test]
-    fn replaces_a_file_and_leaves_nothing_else() {
-        let folder = std::env::temp_dir().join(format!("tapeless-atomic-{}", std::process::id()));
-        fs::create_dir_all(&folder).unwrap();
+    fn a_failed_write_leaves_the_old_file_and_nothing_else() {
+        let folder = folder("failed");
         let path = folder.join("a.bin");
-        write(&path, b"one").unwrap();
-        write(&path, b"two").unwrap();
-        assert_eq!(fs::read(&path).unwrap(), b"two");
-        // A folder cannot be replaced by a file: the attempt leaves nothing behind.
-        let taken = folder.join("taken");
-        fs::create_dir_all(taken.join("full")).unwrap();
-        assert!(write(&taken, b"three").is_err());
-        assert_eq!(fs::read_dir(&folder).unwrap().count(), 2);
-        let error = write(&folder.join("no/such.bin"), b"").unwrap_err().to_string();
-        assert!(error.contains("the folder must exist"), "{error}");
-        assert!(write(Path::new(".."), b"").is_err());
-        fs::remove_dir_all(&folder).unwrap();
+        replace(&path, |to| to.write_all(b"old")).unwrap();
+        let error = replace(&path, |to| {
+            to.write_all(b"ne")?;
+            Err(std::io::Error::other("the disk is full"))
+        })
+        .unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Io);
+        assert!(error.to_string().ends_with("a.bin: the disk is full"), "{error}");
+        assert_eq!(fs::read(&path).unwrap(), b"old");
+        assert_eq!(fs::read_dir(&folder).unwrap().count(), 1);
+        replace(&path, |to| to.write_all(b"new")).unwrap();
+        assert_eq!(fs::read(&path).unwrap(), b"new");
+        fs::remove_dir_all(folder).unwrap();
+    }
+
+    #[test]
+    fn what_a_crash_left_behind_does_not_disturb() {
+        let folder = folder("crash");
+        let path = folder.join("a.bin");
+        fs::write(&path, b"old").unwrap();
+        // As after a crash between writing and renaming, in this process's own naming.
+        let left = Aside::beside(&folder, "a.bin").path.clone();
+        fs::write(&left, b"half a fi").unwrap();
+        assert_eq!(fs::read(&path).unwrap(), b"old");
+        for _ in 0..3 {
+            replace(&path, |to| to.write_all(b"new")).unwrap();
+        }
+        assert_eq!(
+            (fs::read(&path).unwrap(), fs::read(&left).unwrap()),
+            (b"new".to_vec(), b"half a fi".to_vec())
+        );
+        fs::remove_dir_all(folder).unwrap();
+    }
+
+    #[test]
+    fn the_folder_must_exist() {
+        let error = replace(Path::new("no/such/folder/a.bin"), |_| Ok(())).unwrap_err();
+        assert!(
+            error
+                .to_string()
+                .contains("create the folder `no/such/folder` first"),
+            "{error}"
+        );
+        assert_eq!(
+            replace(Path::new("/"), |_| Ok(())).unwrap_err().kind(),
+            ErrorKind::Config
+        );
     }
 }
