@@ -29,3 +29,14 @@ pub use crate::program::{
     Sizes, SlotSpec, TensorSpec, TraceCode, TraceValue, shape,
 };
 pub use crate::real::Real;
+
+// What the doors emit: methods, arguments, and what stands in for a model with errors.
+mod stub;
+
+pub use crate::call::{Accumulate, Arg, OutputElement, Outputs, Trace, kind};
+pub use crate::error::Result;
+pub use crate::model::{Core, Model};
+pub use crate::optim::Optimizer;
+pub use crate::workspace::Workspace;
+pub use ndarray;
+pub use stub::{Fallback, Handle};
