@@ -7,10 +7,10 @@
 pub mod arg;
 pub mod batch_norm;
 pub mod concat;
+pub mod conv;
 pub mod cross_entropy;
 pub mod cumsum;
 pub mod dropout;
-pub mod epilogue;
 pub mod epilogue;
 pub mod lanes;
 pub mod layer_norm;
