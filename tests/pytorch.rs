@@ -125,18 +125,27 @@ fn distance(found: &ndarray::ArrayD<f64>, expected: &ndarray::ArrayD<f64>) -> f6
     assert_eq!(found.shape(), expected.shape());
     let norm = |x: &ndarray::ArrayD<f64>| x.iter().map(|v| v * v).sum::<f64>().sqrt();
     let scale = norm(found).max(norm(expected));
-    if scale == 0.0 { 0.0 } else { norm(&(found - expected)) / scale }
+    if scale == 0.0 {
+        0.0
+    } else {
+        norm(&(found - expected)) / scale
+    }
 }
 
 /// Our path of a path of the fixture's.
 fn ours(path: &str) -> String {
-    path.replace("blocks.0.", "block0.").replace("blocks.1.", "block1.")
+    path.replace("blocks.0.", "block0.")
+        .replace("blocks.1.", "block1.")
 }
 
 /// A model with the initial values of the fixture.
 fn initial<M: Model>(fixture: &Fixture, precision: Precision) -> M {
     let mut model = M::builder(&Device::cpu()).precision(precision).build().unwrap();
-    let states: Vec<String> = model.states().iter().map(|(path, _)| (*path).to_owned()).collect();
+    let states: Vec<String> = model
+        .states()
+        .iter()
+        .map(|(path, _)| (*path).to_owned())
+        .collect();
     for path in fixture.under("param.") {
         if path.ends_with("num_batches_tracked") {
             continue;
@@ -156,12 +165,23 @@ type Steps<'a, M> = &'a dyn Fn(&mut M, &mut dyn FnMut(&mut M, &mut Workspace), u
 
 /// Makes the optimizer of a fixture's settings and applies it.
 fn stepper<M: Model>(settings: &Value) -> Box<dyn FnMut(&mut M, &mut Workspace)> {
-    let number = |name: &str| settings[name].as_f64().unwrap_or_else(|| panic!("no setting `{name}` in {settings}"));
+    let number = |name: &str| {
+        settings[name]
+            .as_f64()
+            .unwrap_or_else(|| panic!("no setting `{name}` in {settings}"))
+    };
     let flag = |name: &str| settings[name].as_bool().unwrap_or(false);
-    let betas = || (settings["betas"][0].as_f64().unwrap(), settings["betas"][1].as_f64().unwrap());
-    match settings["optimizer"].as_str().or(settings["class"].as_str()).expect("the settings name the class") {
+    let betas = || {
+        (
+            settings["betas"][0].as_f64().unwrap(),
+            settings["betas"][1].as_f64().unwrap(),
+        )
+    };
+    match settings["kind"].as_str().expect("the settings name the kind") {
         "SGD" => {
-            let mut sgd = Sgd::new(number("lr")).momentum(number("momentum")).weight_decay(number("weight_decay"));
+            let mut sgd = Sgd::new(number("lr"))
+                .momentum(number("momentum"))
+                .weight_decay(number("weight_decay"));
             if flag("nesterov") {
                 sgd = sgd.nesterov();
             }
@@ -169,17 +189,27 @@ fn stepper<M: Model>(settings: &Value) -> Box<dyn FnMut(&mut M, &mut Workspace)>
         }
         "Adam" => {
             let (b1, b2) = betas();
-            let mut adam = Adam::new(number("lr")).betas(b1, b2).eps(number("eps")).weight_decay(number("weight_decay"));
+            let mut adam = Adam::new(number("lr"))
+                .betas(b1, b2)
+                .eps(number("eps"))
+                .weight_decay(number("weight_decay"));
             Box::new(move |model, work| adam.step(model, work).unwrap())
         }
         "AdamW" => {
             let (b1, b2) = betas();
-            let mut adam = AdamW::new(number("lr")).betas(b1, b2).eps(number("eps")).weight_decay(number("weight_decay"));
+            let mut adam = AdamW::new(number("lr"))
+                .betas(b1, b2)
+                .eps(number("eps"))
+                .weight_decay(number("weight_decay"));
             Box::new(move |model, work| adam.step(model, work).unwrap())
         }
         "RMSprop" => {
-            let mut rms = RMSprop::new(number("lr")).alpha(number("alpha")).eps(number("eps"));
-            rms = rms.momentum(number("momentum")).weight_decay(number("weight_decay"));
+            let mut rms = RMSprop::new(number("lr"))
+                .alpha(number("alpha"))
+                .eps(number("eps"));
+            rms = rms
+                .momentum(number("momentum"))
+                .weight_decay(number("weight_decay"));
             if flag("centered") {
                 rms = rms.centered();
             }
@@ -193,28 +223,40 @@ fn stepper<M: Model>(settings: &Value) -> Box<dyn FnMut(&mut M, &mut Workspace)>
 fn check_optimizers<M: Model>(fixture: &Fixture, steps: Steps<'_, M>) {
     for (name, settings) in fixture.optimizers() {
         let mut model = initial::<M>(fixture, Precision::F64);
-        let mut step = stepper::<M>(&settings);
+        let mut step = stepper::<M>(settings);
         let losses = steps(&mut model, &mut *step, 10);
         let expected = fixture.array::<Ix1>(&format!("losses.{name}"));
         for (k, (found, expected)) in losses.iter().zip(&expected).enumerate() {
             let error = (found - expected).abs() / expected.abs();
-            assert!(error < 1e-9, "{name}: step {k}: loss {found}, PyTorch has {expected}");
+            assert!(
+                error < 1e-9,
+                "{name}: step {k}: loss {found}, PyTorch has {expected}"
+            );
         }
         for path in fixture.under(&format!("after.{name}.")) {
-            if path.ends_with("num_batches_tracked") || fixture.zero_gradients().contains(&path) {
+            if path.ends_with("num_batches_tracked") || fixture.zero_gradients().any(|p| p == path) {
                 continue;
             }
             let expected = fixture.array::<IxDyn>(&format!("after.{name}.{path}"));
-            let found = model.param(&ours(&path)).or_else(|_| model.state(&ours(&path))).unwrap();
-            assert!(distance(&found, &expected) < 1e-8, "{name}: `{path}` ends elsewhere");
+            let found = model
+                .param(&ours(&path))
+                .or_else(|_| model.state(&ours(&path)))
+                .unwrap();
+            assert!(
+                distance(&found, &expected) < 1e-8,
+                "{name}: `{path}` ends elsewhere"
+            );
         }
 
         let mut model = initial::<M>(fixture, Precision::F32);
-        let mut step = stepper::<M>(&settings);
+        let mut step = stepper::<M>(settings);
         let losses = steps(&mut model, &mut *step, 10);
         for (k, (found, expected)) in losses.iter().zip(&expected).enumerate() {
             let error = (found - expected).abs() / expected.abs();
-            assert!(error < 1e-4, "{name} in f32: step {k}: loss {found}, PyTorch has {expected}");
+            assert!(
+                error < 1e-4,
+                "{name} in f32: step {k}: loss {found}, PyTorch has {expected}"
+            );
         }
     }
 }
@@ -243,7 +285,7 @@ macro_rules! fixture_tests {
                 }
                 let found = work.grad(&ours(&path)).unwrap();
                 let expected = $f.array::<IxDyn>(&format!("grad.{path}"));
-                if $f.zero_gradients().contains(&path) {
+                if $f.zero_gradients().any(|p| p == path) {
                     assert!(found.iter().all(|v| v.abs() < 1e-12), "`{path}` should have no gradient");
                 } else {
                     let error = distance(&found, &expected);

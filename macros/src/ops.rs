@@ -6,6 +6,7 @@
 
 use crate::ir::{Rule, Sample, Surface};
 
+pub mod einsum;
 pub mod compose;
 pub mod loss;
 #[cfg(test)]
@@ -65,6 +66,8 @@ ops! {
     pad::Pad,
     /// Sum, max, min, prod over axes.
     reduce::Reduce,
+    /// Products of matrices.
+    matmul::Matmul,
     /// Softmax and its logarithm along an axis.
     softmax::Softmax + SoftmaxGrad,
     /// Index of the largest or smallest element.
@@ -77,4 +80,8 @@ ops! {
     cross_entropy::CrossEntropy + CrossEntropyGrad,
     /// Elements or channels set to zero at random.
     dropout::Dropout,
+    /// Layer norm and RMS norm.
+    layer_norm::LayerNorm + LayerNormGrad,
+    /// Batch norm by the statistics of the batch.
+    batch_norm::BatchNorm + BatchNormGrad,
 }
