@@ -119,7 +119,7 @@ fn blocks_are_inlined_with_their_own_sizes_paths_and_constants() {
     assert!(graph.contains("// a.inner.fc") && graph.contains("// b.up"), "{graph}");
     assert!(lowered.rows.iter().any(|row| row.path == "a.inner.fc" && row.depth == 2));
     let checks: Vec<&str> = lowered.checks.iter().map(|check| check.message.as_str()).collect();
-    assert!(checks.iter().any(|check| check.contains("<zoo::Block<0>>::__width(8)")), "{checks:?}");
+    assert!(checks.iter().any(|check| check.contains("<zoo::Block<0>>::__size_1(8)")), "{checks:?}");
 }
 
 #[test]
@@ -135,9 +135,9 @@ fn the_constants_of_grandchildren_are_reached_through_their_parents() {
     let lowered = accept(source);
     let [check] = &lowered.checks[..] else { panic!("{:?}", lowered.checks) };
     let sides = (check.left.to_string(), check.right.to_string());
-    assert_eq!(sides, ("5".to_owned(), "<zoo::Inner<0>>::__heads(2 * D)".to_owned()));
+    assert_eq!(sides, ("5".to_owned(), "<zoo::Inner<0>>::__size_0(2 * D)".to_owned()));
     let constants: Vec<&str> = lowered.constants.iter().map(|constant| constant.text.as_str()).collect();
-    assert_eq!(constants, ["<zoo::Inner<0>>::__heads(2 * D)"]);
+    assert_eq!(constants, ["<zoo::Inner<0>>::__size_0(2 * D)"]);
 }
 
 #[test]
