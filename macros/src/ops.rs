@@ -7,9 +7,11 @@
 use crate::ir::{Rule, Sample, Surface};
 
 pub mod einsum;
+pub mod compose;
 pub mod loss;
 #[cfg(test)]
 pub mod testkit;
+pub mod view_surface;
 
 macro_rules! ops {
     ($($(#[$doc:meta])* $module:ident :: $family:ident $(+ $more:ident)*,)*) => {
@@ -36,7 +38,7 @@ macro_rules! ops {
 
         /// What users can write, of every family.
         pub fn surfaces() -> impl Iterator<Item = &'static Surface> {
-            std::iter::empty()$(.chain($module::$family::surfaces())$(.chain($module::$more::surfaces()))*)*.chain(loss::SURFACES)
+            std::iter::empty()$(.chain($module::$family::surfaces())$(.chain($module::$more::surfaces()))*)*.chain(loss::SURFACES).chain(compose::surfaces()).chain(view_surface::SURFACES)
         }
 
         /// The samples of every family, for tests and benches.
@@ -44,6 +46,8 @@ macro_rules! ops {
             let mut samples = Vec::new();
             $(samples.extend($module::$family::samples()); $(samples.extend($module::$more::samples());)*)*
             samples.extend(loss::samples());
+            samples.extend(compose::samples());
+            samples.extend(view_surface::samples());
             samples
         }
     };
@@ -64,6 +68,14 @@ ops! {
     reduce::Reduce,
     /// Products of matrices.
     matmul::Matmul,
+    /// Softmax and its logarithm along an axis.
+    softmax::Softmax + SoftmaxGrad,
+    /// Index of the largest or smallest element.
+    arg::Arg,
+    /// Running sums along an axis.
+    cumsum::Cumsum,
+    /// Two tensors joined along an axis.
+    concat::Concat,
     /// The fused loss of class labels.
     cross_entropy::CrossEntropy + CrossEntropyGrad,
     /// Elements or channels set to zero at random.

@@ -53,7 +53,7 @@ fn source_items(file: &syn::File, source: &str) -> Vec<TokenStream> {
 }
 
 /// Resolves the fields of every model; models that come earlier can be layers of later ones.
-fn define(source: &str) -> UserModel {
+pub(crate) fn define(source: &str) -> UserModel {
     let mut known: Vec<Rc<Definition>> = Vec::new();
     for (structure, implementation) in models(source) {
         let children = structure.fields.iter().map(|field| {
