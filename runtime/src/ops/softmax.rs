@@ -147,7 +147,7 @@ fn forward_row<T: Real>(kind: Softmax, x: &[T], y: &mut [T]) {
     match kind {
         Softmax::Probabilities => {
             let sum = T::from_f64(sum);
-            y.iter_mut().for_each(|y| *y = *y / sum);
+            y.iter_mut().for_each(|y| *y /= sum);
         }
         Softmax::Logarithms => {
             let log = T::from_f64(Real::log(sum));
