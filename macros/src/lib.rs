@@ -12,6 +12,8 @@ mod layers;
 mod memory;
 mod model;
 mod ops;
+#[cfg(test)]
+mod oracle;
 mod parse;
 mod plan;
 mod shape;
