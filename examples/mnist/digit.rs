@@ -14,7 +14,8 @@ const SHADES: &[u8] = b" .:-=+*#%@";
 /// A bright picture is taken for ink on paper and inverted.
 pub fn read(path: &Path) -> Result<Array2<u8>> {
     let wrong = |error: image::ImageError| {
-        Error::new(ErrorKind::Format, format!("{}: {error}", path.display())).hint("give a PNG, JPEG, BMP or PNM file")
+        Error::new(ErrorKind::Format, format!("{}: {error}", path.display()))
+            .hint("give a PNG, JPEG, BMP or PNM file")
     };
     let grey = image::open(path).map_err(wrong)?.into_luma8();
     let size = (Mnist::WIDTH as u32, Mnist::HEIGHT as u32);
@@ -23,16 +24,24 @@ pub fn read(path: &Path) -> Result<Array2<u8>> {
     } else {
         image::imageops::resize(&grey, size.0, size.1, image::imageops::FilterType::Triangle)
     };
-    let pixels = Array2::from_shape_fn((Mnist::HEIGHT, Mnist::WIDTH), |(y, x)| grey.get_pixel(x as u32, y as u32).0[0]);
+    let pixels = Array2::from_shape_fn((Mnist::HEIGHT, Mnist::WIDTH), |(y, x)| {
+        grey.get_pixel(x as u32, y as u32).0[0]
+    });
     let mean = pixels.iter().map(|&p| f64::from(p)).sum::<f64>() / pixels.len() as f64;
-    Ok(if mean > 127.0 { pixels.mapv(|p| 255 - p) } else { pixels })
+    Ok(if mean > 127.0 {
+        pixels.mapv(|p| 255 - p)
+    } else {
+        pixels
+    })
 }
 
 /// A batch of one image, normalised as the training images are.
 pub fn normalised(pixels: &Array2<u8>) -> Array4<f32> {
     let (height, width) = pixels.dim();
     let scaled = pixels.mapv(|p| (f32::from(p) / 255.0 - Mnist::MEAN) / Mnist::STD);
-    scaled.into_shape_with_order((1, 1, height, width)).expect("as many elements as before")
+    scaled
+        .into_shape_with_order((1, 1, height, width))
+        .expect("as many elements as before")
 }
 
 /// The image in characters, two for a pixel, so that it is about square.

@@ -166,7 +166,11 @@ fn show(model: &Mnist, pixels: &ndarray::Array2<u8>, label: Option<u8>) -> Resul
     ranked.sort_by(|a, b| b.1.total_cmp(&a.1));
     println!("{}", digit::text_art(pixels));
     let truth = label.map_or_else(String::new, |label| format!(", label {label}"));
-    let answers: Vec<String> = ranked.iter().take(3).map(|(k, p)| format!("{k} ({:.1} %)", 100.0 * p)).collect();
+    let answers: Vec<String> = ranked
+        .iter()
+        .take(3)
+        .map(|(k, p)| format!("{k} ({:.1} %)", 100.0 * p))
+        .collect();
     println!("answer {}{truth}\n", answers.join(", "));
     Ok(())
 }

@@ -7,11 +7,14 @@
 //! This is the only place that knows the order of the stages. Graphs are verified after every stage that makes one; a
 //! violation is a mistake of the compiler and stops it.
 
+#[cfg(test)]
+mod tests;
+
 use proc_macro2::TokenStream;
 use quote::quote;
 
 use crate::diag::{Diagnostic, Diagnostics};
-use crate::emit::{self, EmitFunction, Emission};
+use crate::emit::{self, Emission, EmitFunction};
 use crate::fuse::{fuse, unfused};
 use crate::grad::{Gradient, Wanted, differentiate};
 use crate::ir::{Graph, InputId, OutputKind, ParamId, verify::verify};
@@ -23,47 +26,76 @@ use crate::simplify::simplify;
 
 /// What compilation yields.
 pub struct Compiled {
-    /// Items for a `const _: () = { .. }`: groups, sweeps, tables and `fn program() -> &'static rt::Program`; empty after
-    /// an error.
+    /// Items for a `const _: () = { .. }`: groups, sweeps, tables and `fn program() -> &'static rt::Program`.
     pub items: TokenStream,
     /// The model with names resolved: signatures, sizes, checks.
     pub lowered: Lowered,
 }
 
-/// Compiles a model; mistakes go to `diagnostics`.
-pub fn model(model: &UserModel, key: u64, krate: &TokenStream, diagnostics: &mut Diagnostics) -> Compiled {
-    let lowered = lower::lower(model, diagnostics);
-    if !diagnostics.is_empty() {
-        return Compiled { items: TokenStream::new(), lowered };
-    }
-    let functions = lowered.functions.iter().map(|f| function(&lowered, f, diagnostics)).collect();
+/// Compiles a model; mistakes go to `diagnostics`. `None` after a mistake, here or in a model that this one uses.
+pub fn model(
+    model: &UserModel,
+    key: u64,
+    krate: &TokenStream,
+    diagnostics: &mut Diagnostics,
+) -> Option<Compiled> {
+    let lowered = lower::lower(model, diagnostics)?;
+    let functions = lowered
+        .functions
+        .iter()
+        .map(|f| function(&lowered, f, diagnostics))
+        .collect();
     let rt = runtime_path(&lowered, krate);
     let emission = Emission {
         rt: &rt,
         name: model.structure.name.to_string(),
         key,
-        generics: model.structure.generics.iter().map(|g| g.name.to_string()).collect(),
+        generics: model
+            .structure
+            .generics
+            .iter()
+            .map(|g| g.name.to_string())
+            .collect(),
         lowered: &lowered,
         functions,
     };
     let items = emit::program(&emission);
-    let items = if rt.to_string() == "rt" { quote!(use #krate::rt; #items) } else { items };
-    Compiled { items, lowered }
+    let items = if rt.to_string() == "rt" {
+        quote!(use #krate::rt; #items)
+    } else {
+        items
+    };
+    diagnostics.is_empty().then_some(Compiled { items, lowered })
 }
 
 /// How emitted code names the runtime: `rt`, or the whole path where a size of the user's mentions something called `rt`.
 fn runtime_path(lowered: &Lowered, krate: &TokenStream) -> TokenStream {
-    let mentions_rt = lowered.constants.iter().any(|c| c.text.split(|c: char| !c.is_alphanumeric() && c != '_').any(|word| word == "rt"));
-    if mentions_rt { quote!(#krate::rt) } else { quote!(rt) }
+    let mentions_rt = lowered.constants.iter().any(|c| {
+        c.text
+            .split(|c: char| !c.is_alphanumeric() && c != '_')
+            .any(|word| word == "rt")
+    });
+    if mentions_rt {
+        quote!(#krate::rt)
+    } else {
+        quote!(rt)
+    }
 }
 
 /// The plans of one function.
-fn function<'a>(lowered: &Lowered, function: &'a LoweredFunction, diagnostics: &mut Diagnostics) -> EmitFunction<'a> {
+fn function<'a>(
+    lowered: &Lowered,
+    function: &'a LoweredFunction,
+    diagnostics: &mut Diagnostics,
+) -> EmitFunction<'a> {
     let traced = function.train.as_ref().unwrap_or(&function.eval);
     EmitFunction {
         lowered: function,
         eval: plan(&checked(simplify(&checked(function.eval.clone())))),
-        train: function.train.as_ref().and_then(|graph| train(lowered, function, graph, diagnostics)),
+        train: function
+            .train
+            .as_ref()
+            .and_then(|graph| train(lowered, function, graph, diagnostics)),
         trace: memory::plan(unfused(&without_effects(traced)), Reuse::Never),
     }
 }
@@ -75,8 +107,16 @@ fn train(
     graph: &Graph,
     diagnostics: &mut Diagnostics,
 ) -> Option<Plan> {
-    let trained = lowered.params.iter().enumerate().filter(|(_, p)| p.training == Training::Trained);
-    let inputs = function.inputs.iter().enumerate().filter(|(_, input)| input.grad == InputGrad::Wanted);
+    let trained = lowered
+        .params
+        .iter()
+        .enumerate()
+        .filter(|(_, p)| p.training == Training::Trained);
+    let inputs = function
+        .inputs
+        .iter()
+        .enumerate()
+        .filter(|(_, input)| input.grad == InputGrad::Wanted);
     let wanted = Wanted {
         params: trained.map(|(k, _)| ParamId::new(k)).collect(),
         inputs: inputs.map(|(k, _)| InputId::new(k)).collect(),
@@ -87,8 +127,11 @@ fn train(
         // A metric counts; what is meant to be trained says so by its name.
         Gradient::Unreached(Some(why)) if function.name == "loss" => {
             diagnostics.push(
-                Diagnostic::error(function.span, format!("`{}` has no gradient: {why}", function.name))
-                    .help("a loss depends on the parameters through differentiable operations"),
+                Diagnostic::error(
+                    function.span,
+                    format!("`{}` has no gradient: {why}", function.name),
+                )
+                .help("a loss depends on the parameters through differentiable operations"),
             );
             None
         }
@@ -103,7 +146,9 @@ fn plan(graph: &Graph) -> Plan {
 /// A trace reports values and changes nothing.
 fn without_effects(graph: &Graph) -> Graph {
     let mut graph = graph.clone();
-    graph.outputs.retain(|output| matches!(output.kind, OutputKind::Result(_)));
+    graph
+        .outputs
+        .retain(|output| matches!(output.kind, OutputKind::Result(_)));
     graph
 }
 

@@ -214,21 +214,10 @@ pub struct Check {
     pub left: Dim,
     /// The other.
     pub right: Dim,
-    /// How the sides are compared.
-    pub relation: CheckRelation,
     /// What to say where it does not hold.
     pub message: String,
     /// The user's token.
     pub span: SourceSpan,
-}
-
-/// What a [`Check`] demands.
-#[derive(Copy, Clone, PartialEq, Eq, Debug)]
-pub enum CheckRelation {
-    /// `left == right`.
-    Equal,
-    /// `left >= right`.
-    AtLeast,
 }
 
 /// A line of the model's summary.

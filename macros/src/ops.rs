@@ -6,9 +6,12 @@
 
 use crate::ir::{Rule, Sample, Surface};
 
+pub mod einsum;
+pub mod compose;
 pub mod loss;
 #[cfg(test)]
 pub mod testkit;
+pub mod view_surface;
 
 macro_rules! ops {
     ($($(#[$doc:meta])* $module:ident :: $family:ident $(+ $more:ident)*,)*) => {
@@ -39,7 +42,7 @@ macro_rules! ops {
 
         /// What users can write, of every family.
         pub fn surfaces() -> impl Iterator<Item = &'static Surface> {
-            std::iter::empty()$(.chain($module::$family::surfaces())$(.chain($module::$more::surfaces()))*)*.chain(loss::SURFACES)
+            std::iter::empty()$(.chain($module::$family::surfaces())$(.chain($module::$more::surfaces()))*)*.chain(loss::SURFACES).chain(compose::surfaces()).chain(view_surface::SURFACES)
         }
 
         /// The samples of every family, for tests and benches.
@@ -47,6 +50,8 @@ macro_rules! ops {
             let mut samples = Vec::new();
             $(samples.extend($module::$family::samples()); $(samples.extend($module::$more::samples());)*)*
             samples.extend(loss::samples());
+            samples.extend(compose::samples());
+            samples.extend(view_surface::samples());
             samples
         }
     };
@@ -65,8 +70,22 @@ ops! {
     pad::Pad,
     /// Sum, max, min, prod over axes.
     reduce::Reduce,
+    /// Products of matrices.
+    matmul::Matmul,
+    /// Softmax and its logarithm along an axis.
+    softmax::Softmax + SoftmaxGrad,
+    /// Index of the largest or smallest element.
+    arg::Arg,
+    /// Running sums along an axis.
+    cumsum::Cumsum,
+    /// Two tensors joined along an axis.
+    concat::Concat,
     /// The fused loss of class labels.
     cross_entropy::CrossEntropy + CrossEntropyGrad,
     /// Elements or channels set to zero at random.
     dropout::Dropout,
+    /// Layer norm and RMS norm.
+    layer_norm::LayerNorm + LayerNormGrad,
+    /// Batch norm by the statistics of the batch.
+    batch_norm::BatchNorm + BatchNormGrad,
 }

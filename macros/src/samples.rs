@@ -37,7 +37,8 @@ pub fn expand() -> TokenStream {
 }
 
 fn parsed(text: &str, what: &str, sample: &Sample) -> TokenStream {
-    text.parse().unwrap_or_else(|_| panic!("the {what} of sample `{}` is not Rust: {text}", sample.name))
+    text.parse()
+        .unwrap_or_else(|_| panic!("the {what} of sample `{}` is not Rust: {text}", sample.name))
 }
 
 fn functions(sample: &Sample) -> TokenStream {
@@ -49,8 +50,11 @@ fn functions(sample: &Sample) -> TokenStream {
             quote!(<#dims>)
         }
     };
-    let (args, ret, body) =
-        (parsed(sample.args, "args", sample), parsed(sample.ret, "ret", sample), parsed(sample.body, "body", sample));
+    let (args, ret, body) = (
+        parsed(sample.args, "args", sample),
+        parsed(sample.ret, "ret", sample),
+        parsed(sample.body, "body", sample),
+    );
     let doc = format!(" `{}`", sample.body);
     let plain = quote! {
         #[doc = #doc]
@@ -60,7 +64,11 @@ fn functions(sample: &Sample) -> TokenStream {
         return plain;
     }
     let probed = format_ident!("{}_probed", sample.name);
-    let marked: TokenStream = sample.args.split_inclusive(">,").map(|arg| mark(arg, sample)).collect();
+    let marked: TokenStream = sample
+        .args
+        .split_inclusive(">,")
+        .map(|arg| mark(arg, sample))
+        .collect();
     let (probe, weighted) = match sample.ret {
         "Scalar" => (quote!(), quote!(value)),
         _ => (quote!(, probe: #ret), quote!((value * probe).sum())),
@@ -79,7 +87,10 @@ fn functions(sample: &Sample) -> TokenStream {
 /// `x: Tensor<B, N>,` as `#[grad] x: Tensor<B, N>,`; integer and bool arguments have no gradient.
 fn mark(arg: &str, sample: &Sample) -> TokenStream {
     let tokens = parsed(arg, "args", sample);
-    let is_float = arg.contains("Tensor<") && !["i64", "bool", "u8"].iter().any(|ty| arg.contains(&format!("Tensor<{ty}")));
+    let is_float = arg.contains("Tensor<")
+        && !["i64", "bool", "u8"]
+            .iter()
+            .any(|ty| arg.contains(&format!("Tensor<{ty}")));
     if is_float { quote!(#[grad] #tokens) } else { tokens }
 }
 

@@ -2,6 +2,7 @@
 
 pub mod arena;
 pub mod call;
+pub mod checkpoint;
 pub mod cpu;
 pub mod cx;
 pub mod data;
@@ -12,6 +13,7 @@ pub mod flat;
 pub mod init;
 pub mod model;
 pub mod ops;
+pub mod optim;
 pub mod program;
 pub mod real;
 pub mod rng;

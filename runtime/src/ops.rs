@@ -4,14 +4,23 @@
 //! slices, and computes on them in safe code. What a kernel computes depends on its inputs and sizes alone: work is cut
 //! into tasks by shape, never by the number of threads, so that results have the same bits for any team.
 
+pub mod arg;
 pub mod batch_norm;
+pub mod concat;
 pub mod cross_entropy;
+pub mod cumsum;
 pub mod dropout;
+pub mod embedding;
 pub mod epilogue;
-pub mod matmul;
+pub mod gather;
 pub mod lanes;
 pub mod layer_norm;
+pub mod matmul;
+pub mod one_hot;
+pub mod pad;
 pub mod pointwise;
+pub mod reduce;
+pub mod softmax;
 #[cfg(test)]
 pub(crate) mod testbed;
 #[cfg(test)]

@@ -48,7 +48,11 @@ impl Channels {
     /// Channels that one task sums up.
     fn per_task(&self) -> usize {
         let n = lanes::rows_per_task(self.values());
-        if self.inner < Self::SHORT { n.next_multiple_of(Self::SHORT) } else { n }
+        if self.inner < Self::SHORT {
+            n.next_multiple_of(Self::SHORT)
+        } else {
+            n
+        }
     }
 
     /// Where the run of a sample and channel starts.
@@ -63,7 +67,10 @@ impl Channels {
 ///
 /// # Errors
 /// Fewer than two values a channel, which have no variance, are recorded in the context.
-#[expect(clippy::too_many_arguments, reason = "an emitted call names each of its buffers")]
+#[expect(
+    clippy::too_many_arguments,
+    reason = "an emitted call names each of its buffers"
+)]
 pub fn batch_norm(
     cx: &mut Cx<'_>,
     x: Buf,
@@ -83,7 +90,9 @@ pub fn batch_norm(
             "batch_norm: expected more than 1 value per channel when training, found a batch of {outer} with {inner} \
              values per channel and sample"
         );
-        cx.fail(Error::new(ErrorKind::Shape, message).hint("use larger batches, or drop the last, short one"));
+        cx.fail(
+            Error::new(ErrorKind::Shape, message).hint("use larger batches, or drop the last, short one"),
+        );
     }
     float!(cx, T => forward::<T>(cx, x, weight, bias, y, [mean, var, rstd], factors, shape, eps));
 }
@@ -103,21 +112,46 @@ fn forward<T: Real + Element>(
     let env = cx.env;
     let mut bind = cx.bind();
     let x: &[T] = bind.read(x);
-    let (weight, bias): (Option<&[T]>, Option<&[T]>) = (weight.map(|w| bind.read(w)), bias.map(|b| bind.read(b)));
+    let (weight, bias): (Option<&[T]>, Option<&[T]>) =
+        (weight.map(|w| bind.read(w)), bias.map(|b| bind.read(b)));
     let (mean, var, rstd) = (bind.write::<T>(mean), bind.write::<T>(var), bind.write::<T>(rstd));
     let y = bind.write::<T>(y);
-    assert_eq!((x.len(), y.len()), (shape.numel(), shape.numel()), "batch_norm of {shape:?}");
+    assert_eq!(
+        (x.len(), y.len()),
+        (shape.numel(), shape.numel()),
+        "batch_norm of {shape:?}"
+    );
     let k = shape.per_task();
-    env.team.chunks_mut3((mean, k), (var, k), (rstd, k), |task, mean, var, rstd| {
-        env.isa.run(Statistics { x, shape, first: task * k, mean, var, rstd, eps });
-    });
+    env.team
+        .chunks_mut3((mean, k), (var, k), (rstd, k), |task, mean, var, rstd| {
+            env.isa.run(Statistics {
+                x,
+                shape,
+                first: task * k,
+                mean,
+                var,
+                rstd,
+                eps,
+            });
+        });
     let (scale, shift) = bind.write::<T>(factors).split_at_mut(shape.count);
     for c in 0..shape.count {
         scale[c] = weight.map_or(rstd[c], |w| rstd[c] * w[c]);
         shift[c] = bias.map_or(T::ZERO, |b| b[c]);
     }
     let (mean, scale, shift): (&[T], &[T], &[T]) = (mean, scale, shift);
-    each_row(env.team, env.isa, y, shape, Normalise { x, mean, scale, shift });
+    each_row(
+        env.team,
+        env.isa,
+        y,
+        shape,
+        Normalise {
+            x,
+            mean,
+            scale,
+            shift,
+        },
+    );
 }
 
 /// Number of values, their mean, and the sum of their squared distances from it.
@@ -133,7 +167,11 @@ impl Moments {
     /// is put right.
     #[inline(always)]
     fn about(center: f64, n: f64, rest: f64, squares: f64) -> Self {
-        Self { n, mean: center + rest / n, m2: squares - rest * (rest / n) }
+        Self {
+            n,
+            mean: center + rest / n,
+            m2: squares - rest * (rest / n),
+        }
     }
 
     #[inline(always)]
@@ -223,7 +261,12 @@ impl<T: Real> Statistics<'_, T> {
                 }
             }
             for (j, all) in columns.iter_mut().enumerate() {
-                all.join(Moments::about(mean[j].to_f64(), n, rest[j].to_f64(), m2[j].to_f64()));
+                all.join(Moments::about(
+                    mean[j].to_f64(),
+                    n,
+                    rest[j].to_f64(),
+                    m2[j].to_f64(),
+                ));
             }
         }
         columns
@@ -249,10 +292,20 @@ trait Elementwise<T>: Copy + Sync {
 
 /// Fills `out` in parallel.
 fn each_row<T: Real>(team: &Team, isa: Isa, out: &mut [T], shape: Channels, body: impl Elementwise<T>) {
-    let row_len = if shape.inner == 1 { shape.count } else { shape.inner };
+    let row_len = if shape.inner == 1 {
+        shape.count
+    } else {
+        shape.inner
+    };
     let n = lanes::rows_per_task(row_len);
     team.chunks_mut(out, n * row_len, |task, out| {
-        isa.run(EachRow { out, first: task * n, row_len, shape, body });
+        isa.run(EachRow {
+            out,
+            first: task * n,
+            row_len,
+            shape,
+            body,
+        });
     });
 }
 
@@ -293,14 +346,20 @@ impl<T: Real> Elementwise<T> for Normalise<'_, T> {
     #[inline(always)]
     fn run(&self, start: usize, c: usize, out: &mut [T]) {
         let (mean, scale, shift) = (self.mean[c], self.scale[c], self.shift[c]);
-        out.iter_mut().zip(&self.x[start..]).for_each(|(y, &x)| *y = (x - mean) * scale + shift);
+        out.iter_mut()
+            .zip(&self.x[start..])
+            .for_each(|(y, &x)| *y = (x - mean) * scale + shift);
     }
 
     #[inline(always)]
     fn across(&self, start: usize, out: &mut [T]) {
         let n = out.len();
-        let (x, mean, scale, shift) =
-            (&self.x[start..][..n], &self.mean[..n], &self.scale[..n], &self.shift[..n]);
+        let (x, mean, scale, shift) = (
+            &self.x[start..][..n],
+            &self.mean[..n],
+            &self.scale[..n],
+            &self.shift[..n],
+        );
         for c in 0..n {
             out[c] = (x[c] - mean[c]) * scale[c] + shift[c];
         }
@@ -352,9 +411,19 @@ fn backward<T: Real + Element>(
     let (dweight, dbias) = (bind.write::<T>(dweight), bind.write::<T>(dbias));
     let dx = bind.write::<T>(dx);
     let k = shape.per_task();
-    env.team.chunks_mut2(dweight, k, dbias, k, |task, dweight, dbias| {
-        env.isa.run(Sums { x, g, mean, rstd, shape, first: task * k, dweight, dbias });
-    });
+    env.team
+        .chunks_mut2(dweight, k, dbias, k, |task, dweight, dbias| {
+            env.isa.run(Sums {
+                x,
+                g,
+                mean,
+                rstd,
+                shape,
+                first: task * k,
+                dweight,
+                dbias,
+            });
+        });
     let (scale, rest) = bind.write::<T>(factors).split_at_mut(shape.count);
     let (level, slope) = rest.split_at_mut(shape.count);
     let share = T::from_f64(1.0 / shape.values() as f64);
@@ -364,7 +433,20 @@ fn backward<T: Real + Element>(
         slope[c] = dweight[c] * share * rstd[c];
     }
     let (scale, level, slope): (&[T], &[T], &[T]) = (scale, level, slope);
-    each_row(env.team, env.isa, dx, shape, Cotangent { x, g, mean, scale, level, slope });
+    each_row(
+        env.team,
+        env.isa,
+        dx,
+        shape,
+        Cotangent {
+            x,
+            g,
+            mean,
+            scale,
+            level,
+            slope,
+        },
+    );
 }
 
 /// Sums of `g h` and `g` of the channels from `first` on.
@@ -385,7 +467,11 @@ impl<T: Real> Kernel for Sums<'_, T> {
     #[inline(always)]
     fn run(self) {
         let Channels { outer, inner, .. } = self.shape;
-        let per_tile = if inner >= Channels::SHORT || inner == 0 { 1 } else { TILE / inner };
+        let per_tile = if inner >= Channels::SHORT || inner == 0 {
+            1
+        } else {
+            TILE / inner
+        };
         for c in (0..self.dbias.len()).step_by(per_tile) {
             let (channel, n) = (self.first + c, per_tile.min(self.dbias.len() - c));
             let mut sums = [[0.0f64; TILE]; 2];

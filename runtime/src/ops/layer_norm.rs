@@ -21,7 +21,10 @@ pub const SHARDS: usize = 32;
 
 /// Normalises every row of `x` [rows, len] into `y` and keeps `mean` (absent for RMS norm) and inverse deviation `rstd`, both
 /// [rows]. `weight` and `bias` are [len].
-#[expect(clippy::too_many_arguments, reason = "an emitted call names each of its buffers")]
+#[expect(
+    clippy::too_many_arguments,
+    reason = "an emitted call names each of its buffers"
+)]
 pub fn layer_norm(
     cx: &mut Cx<'_>,
     x: Buf,
@@ -51,16 +54,36 @@ fn forward<T: Real + Element>(
     let env = cx.env;
     let mut bind = cx.bind();
     let x: &[T] = bind.read(x);
-    let (weight, bias): (Option<&[T]>, Option<&[T]>) = (weight.map(|w| bind.read(w)), bias.map(|b| bind.read(b)));
-    let center = if mean.is_some() { Center::Mean } else { Center::Zero };
+    let (weight, bias): (Option<&[T]>, Option<&[T]>) =
+        (weight.map(|w| bind.read(w)), bias.map(|b| bind.read(b)));
+    let center = if mean.is_some() {
+        Center::Mean
+    } else {
+        Center::Zero
+    };
     let (y, rstd) = (bind.write::<T>(y), bind.write::<T>(rstd));
     let mean = mean.map_or(&mut [][..], |mean| bind.write::<T>(mean));
-    assert_eq!((x.len(), y.len()), (rstd.len() * len, rstd.len() * len), "layer_norm: rows of {len} elements");
+    assert_eq!(
+        (x.len(), y.len()),
+        (rstd.len() * len, rstd.len() * len),
+        "layer_norm: rows of {len} elements"
+    );
     let n = lanes::rows_per_task(len);
-    env.team.chunks_mut3((y, n * len), (mean, n), (rstd, n), |task, y, mean, rstd| {
-        let x = &x[task * n * len..][..y.len()];
-        env.isa.run(Forward { x, weight, bias, y, mean, rstd, center, len, eps });
-    });
+    env.team
+        .chunks_mut3((y, n * len), (mean, n), (rstd, n), |task, y, mean, rstd| {
+            let x = &x[task * n * len..][..y.len()];
+            env.isa.run(Forward {
+                x,
+                weight,
+                bias,
+                y,
+                mean,
+                rstd,
+                center,
+                len,
+                eps,
+            });
+        });
 }
 
 /// What is subtracted first.
@@ -102,7 +125,10 @@ impl<T: Real> Kernel for Forward<'_, T> {
             match self.weight {
                 None => y.iter_mut().zip(x).for_each(|(y, &x)| *y = (x - mean) * scale),
                 Some(weight) => {
-                    y.iter_mut().zip(x).zip(weight).for_each(|((y, &x), &w)| *y = (x - mean) * scale * w);
+                    y.iter_mut()
+                        .zip(x)
+                        .zip(weight)
+                        .for_each(|((y, &x), &w)| *y = (x - mean) * scale * w);
                 }
             }
             if let Some(bias) = self.bias {
@@ -155,26 +181,47 @@ fn backward<T: Real + Element>(
     let env = cx.env;
     let mut bind = cx.bind();
     let (x, g, rstd): (&[T], &[T], &[T]) = (bind.read(x), bind.read(g), bind.read(rstd));
-    let (weight, mean): (Option<&[T]>, Option<&[T]>) = (weight.map(|w| bind.read(w)), mean.map(|m| bind.read(m)));
+    let (weight, mean): (Option<&[T]>, Option<&[T]>) =
+        (weight.map(|w| bind.read(w)), mean.map(|m| bind.read(m)));
     let dx = bind.write::<T>(dx);
     let rows = rstd.len();
-    let saved = Saved { x, g, weight, mean, rstd, len };
+    let saved = Saved {
+        x,
+        g,
+        weight,
+        mean,
+        rstd,
+        len,
+    };
     let Some(partials) = partials else {
         let n = lanes::rows_per_task(len);
         env.team.chunks_mut(dx, n * len, |task, dx| {
-            env.isa.run(Backward { saved, first: task * n, dx, partial: None });
+            env.isa.run(Backward {
+                saved,
+                first: task * n,
+                dx,
+                partial: None,
+            });
         });
         return;
     };
     let shards = (rows * len).div_ceil(lanes::GRAIN).clamp(1, SHARDS);
     let n = rows.div_ceil(shards).max(1);
     let partials = &mut bind.write::<T>(partials)[..shards * 2 * len];
-    env.team.chunks_mut2(dx, n * len, partials, 2 * len, |task, dx, partial| {
-        partial.fill(T::ZERO);
-        env.isa.run(Backward { saved, first: task * n, dx, partial: Some(partial.split_at_mut(len)) });
-    });
+    env.team
+        .chunks_mut2(dx, n * len, partials, 2 * len, |task, dx, partial| {
+            partial.fill(T::ZERO);
+            env.isa.run(Backward {
+                saved,
+                first: task * n,
+                dx,
+                partial: Some(partial.split_at_mut(len)),
+            });
+        });
     for (half, out) in [dweight, dbias].into_iter().enumerate() {
-        let Some(out) = out.map(|out| bind.write::<T>(out)) else { continue };
+        let Some(out) = out.map(|out| bind.write::<T>(out)) else {
+            continue;
+        };
         out.fill(T::ZERO);
         for shard in partials.chunks_exact(len.max(1)).skip(half).step_by(2) {
             out.iter_mut().zip(shard).for_each(|(sum, &term)| *sum += term);
@@ -206,26 +253,43 @@ impl<T: Real> Kernel for Backward<'_, T> {
 
     #[inline(always)]
     fn run(mut self) {
-        let Saved { x, g, weight, mean, rstd, len } = self.saved;
+        let Saved {
+            x,
+            g,
+            weight,
+            mean,
+            rstd,
+            len,
+        } = self.saved;
         let n = len as f64;
         for (i, dx) in self.dx.chunks_mut(len.max(1)).enumerate() {
             let row = self.first + i;
             let (x, g) = (&x[row * len..][..len], &g[row * len..][..len]);
             let (m, r) = (mean.map_or(T::ZERO, |mean| mean[row]), rstd[row]);
             if let Some((dweight, dbias)) = &mut self.partial {
-                dweight.iter_mut().zip(x).zip(g).for_each(|((d, &x), &g)| *d += g * ((x - m) * r));
+                dweight
+                    .iter_mut()
+                    .zip(x)
+                    .zip(g)
+                    .for_each(|((d, &x), &g)| *d += g * ((x - m) * r));
                 dbias.iter_mut().zip(g).for_each(|(d, &g)| *d += g);
             }
             match weight {
                 None => dx.copy_from_slice(g),
-                Some(weight) => dx.iter_mut().zip(g).zip(weight).for_each(|((d, &g), &w)| *d = g * w),
+                Some(weight) => dx
+                    .iter_mut()
+                    .zip(g)
+                    .zip(weight)
+                    .for_each(|((d, &g), &w)| *d = g * w),
             }
             let slope = T::from_f64(lanes::sum_map2(dx, x, |d, x| d * ((x - m) * r)) / n);
             let level = match mean {
                 Some(_) => T::from_f64(lanes::sum(dx) / n),
                 None => T::ZERO,
             };
-            dx.iter_mut().zip(x).for_each(|(d, &x)| *d = r * (*d - level - (x - m) * r * slope));
+            dx.iter_mut()
+                .zip(x)
+                .for_each(|(d, &x)| *d = r * (*d - level - (x - m) * r * slope));
         }
     }
 }
@@ -256,7 +320,7 @@ mod tests {
     }
 
     /// Large, so that the gradient of two values is no mere rounding.
-const EPS: f64 = 0.1;
+    const EPS: f64 = 0.1;
 
     fn case(rows: usize, len: usize, center: Center, affine: Affine) -> Case {
         let mut case = Case {
@@ -284,10 +348,18 @@ const EPS: f64 = 0.1;
         let mut y = Vec::new();
         for row in x.chunks(case.len.max(1)) {
             let n = row.len() as f64;
-            let m = if case.center == Center::Mean { row.iter().sum::<f64>() / n } else { 0.0 };
+            let m = if case.center == Center::Mean {
+                row.iter().sum::<f64>() / n
+            } else {
+                0.0
+            };
             let variance = row.iter().map(|x| (x - m).powi(2)).sum::<f64>() / n;
             let r = 1.0 / (variance + EPS).sqrt();
-            y.extend(row.iter().zip(weight.iter().zip(bias)).map(|(x, (w, b))| (x - m) * r * w + b));
+            y.extend(
+                row.iter()
+                    .zip(weight.iter().zip(bias))
+                    .map(|(x, (w, b))| (x - m) * r * w + b),
+            );
         }
         y
     }
@@ -325,7 +397,12 @@ const EPS: f64 = 0.1;
                         let what = format!("[{rows}, {len}], {affine:?}, {precision}");
                         let [y, dx, dweight, dbias] = run(&case, &mut Desk::new(precision));
                         let tolerance = tolerance(precision);
-                        assert_close(&y, &naive(&case, &case.x, &case.weight, &case.bias), tolerance, &what);
+                        assert_close(
+                            &y,
+                            &naive(&case, &case.x, &case.weight, &case.bias),
+                            tolerance,
+                            &what,
+                        );
                         let tolerance = tolerance.max(1e-7);
                         let loss = |x: &[f64], w: &[f64], b: &[f64]| dot(&naive(&case, x, w, b), &case.g);
                         let want = differences(&case.x, |x| loss(x, &case.weight, &case.bias));
@@ -348,9 +425,17 @@ const EPS: f64 = 0.1;
     #[test]
     fn a_large_mean_costs_no_digits() {
         let mut case = case(2, 300, Center::Mean, Affine::None);
-        case.x = normal(600, 5).iter().map(|x| f64::from((x + 10_000.0) as f32)).collect();
+        case.x = normal(600, 5)
+            .iter()
+            .map(|x| f64::from((x + 10_000.0) as f32))
+            .collect();
         let [y, ..] = run(&case, &mut Desk::new(Precision::F32));
-        assert_close(&y, &naive(&case, &case.x, &case.weight, &case.bias), 2e-3, "a large mean");
+        assert_close(
+            &y,
+            &naive(&case, &case.x, &case.weight, &case.bias),
+            2e-3,
+            "a large mean",
+        );
     }
 
     #[test]
@@ -359,7 +444,10 @@ const EPS: f64 = 0.1;
         let want = run(&case, &mut Desk::with(Precision::F32, 1, Isa::Portable));
         for &isa in Isa::available() {
             for threads in [1, 2, 5] {
-                assert!(run(&case, &mut Desk::with(Precision::F32, threads, isa)) == want, "{threads}, {isa}");
+                assert!(
+                    run(&case, &mut Desk::with(Precision::F32, threads, isa)) == want,
+                    "{threads}, {isa}"
+                );
             }
         }
     }

@@ -29,8 +29,16 @@ fn case(outer: usize, count: usize, inner: usize, affine: Affine) -> Case {
         shape,
         affine,
         x: normal(shape.numel(), 1).iter().map(|x| 2.0 * x + 3.0).collect(),
-        weight: if is_affine { normal(count, 2) } else { vec![1.0; count] },
-        bias: if is_affine { normal(count, 3) } else { vec![0.0; count] },
+        weight: if is_affine {
+            normal(count, 2)
+        } else {
+            vec![1.0; count]
+        },
+        bias: if is_affine {
+            normal(count, 3)
+        } else {
+            vec![0.0; count]
+        },
         g: normal(shape.numel(), 4),
     }
 }
@@ -66,12 +74,25 @@ fn run(case: &Case, desk: &mut Desk) -> ([Vec<f64>; 3], [Vec<f64>; 3], Option<Er
     let (g, factors) = (desk.floats(&case.g), desk.blank(3 * c));
     let (dx, dweight, dbias) = (desk.blank(n), desk.blank(c), desk.blank(c));
     desk.run(|cx| batch_norm_grad(cx, x, weight, mean, rstd, g, dx, dweight, dbias, factors, shape));
-    ([y, mean, var].map(|buf| desk.read(buf)), [dx, dweight, dbias].map(|buf| desk.read(buf)), failure)
+    (
+        [y, mean, var].map(|buf| desk.read(buf)),
+        [dx, dweight, dbias].map(|buf| desk.read(buf)),
+        failure,
+    )
 }
 
 #[test]
 fn values_and_gradients_in_every_shape() {
-    let shapes = [(2, 1, 1), (7, 3, 1), (70, 65, 1), (3, 4, 10), (5, 17, 3), (2, 3, 16), (1, 2, 37), (65, 2, 15)];
+    let shapes = [
+        (2, 1, 1),
+        (7, 3, 1),
+        (70, 65, 1),
+        (3, 4, 10),
+        (5, 17, 3),
+        (2, 3, 16),
+        (1, 2, 37),
+        (65, 2, 15),
+    ];
     for (outer, count, inner) in shapes {
         for affine in [Affine::None, Affine::Both] {
             let case = case(outer, count, inner, affine);
@@ -104,7 +125,10 @@ fn values_and_gradients_in_every_shape() {
 fn a_large_mean_costs_no_digits() {
     for inner in [1, 300] {
         let mut case = case(300 / inner, 2, inner, Affine::None);
-        case.x = normal(600, 5).iter().map(|x| f64::from((x + 10_000.0) as f32)).collect();
+        case.x = normal(600, 5)
+            .iter()
+            .map(|x| f64::from((x + 10_000.0) as f32))
+            .collect();
         let ([y, _, var], ..) = run(&case, &mut Desk::new(Precision::F32));
         let [want, _, want_var] = naive(case.shape, &case.x, &case.weight, &case.bias);
         assert_close(&y, &want, 2e-3, "y");
@@ -115,10 +139,18 @@ fn a_large_mean_costs_no_digits() {
 #[test]
 fn one_value_a_channel_has_no_variance() {
     for (outer, inner) in [(1, 1), (0, 1), (0, 5)] {
-        let (_, _, failure) = run(&case(outer, 3, inner, Affine::Both), &mut Desk::new(Precision::F32));
+        let (_, _, failure) = run(
+            &case(outer, 3, inner, Affine::Both),
+            &mut Desk::new(Precision::F32),
+        );
         let error = failure.expect("there is no variance");
         assert_eq!(error.kind(), ErrorKind::Shape);
-        assert!(error.message().starts_with("batch_norm: expected more than 1 value per channel"), "{error}");
+        assert!(
+            error
+                .message()
+                .starts_with("batch_norm: expected more than 1 value per channel"),
+            "{error}"
+        );
     }
 }
 

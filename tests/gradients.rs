@@ -1,0 +1,211 @@
+//! Every operation of the op table against central differences, in f64, over sweeps of sizes.
+//!
+//! The functions come from the table's samples (`op_samples!`): what is checked is the whole path from source text through the
+//! compiler to the kernels.
+
+use ndarray::{ArrayD, IxDyn};
+use tapeless::prelude::*;
+use tapeless::rt::{InputKind, Sizes};
+
+tapeless::op_samples!();
+
+/// A deterministic stream of numbers in [0, 1): Weyl's sequence of the golden ratio, hashed by position.
+struct Numbers(u64);
+
+impl Numbers {
+    fn next(&mut self) -> f64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        ((z ^ (z >> 31)) >> 11) as f64 / (1u64 << 53) as f64
+    }
+}
+
+/// An argument of a sample.
+#[derive(Clone, Debug)]
+enum Value {
+    Float(ArrayD<f64>),
+    Int(ArrayD<i64>),
+    Bool(ArrayD<bool>),
+}
+
+/// Random arguments of function `index` for the given sizes. Integers stay below the smallest size, so that they are labels
+/// and indices of every axis.
+fn arguments(
+    model: &OpSamples,
+    index: usize,
+    dims: &[usize],
+    domain: (f64, f64),
+    numbers: &mut Numbers,
+) -> Vec<Value> {
+    let function = &model.core().program().functions[index];
+    let sizes = Sizes { dims, generics: &[] };
+    let bound = dims.iter().copied().filter(|&n| n > 0).min().unwrap_or(1).max(1);
+    let make = |input: &tapeless::rt::InputSpec, numbers: &mut Numbers| {
+        let shape = IxDyn(&(input.shape)(&sizes)[..input.rank]);
+        match input.kind {
+            InputKind::Float => {
+                let (low, high) = if input.name == "probe" {
+                    (-1.0, 1.0)
+                } else {
+                    domain
+                };
+                Value::Float(ArrayD::from_shape_simple_fn(shape, || {
+                    low + (high - low) * numbers.next()
+                }))
+            }
+            InputKind::Bool => Value::Bool(ArrayD::from_shape_simple_fn(shape, || numbers.next() < 0.5)),
+            _ => Value::Int(ArrayD::from_shape_simple_fn(shape, || {
+                (numbers.next() * bound as f64) as i64
+            })),
+        }
+    };
+    function.inputs.iter().map(|input| make(input, numbers)).collect()
+}
+
+fn host(values: &[Value]) -> Vec<HostArg<'_>> {
+    values
+        .iter()
+        .map(|value| match value {
+            Value::Float(x) => HostArg::of_view(x.view()),
+            Value::Int(x) => HostArg::of_view(x.view()),
+            Value::Bool(x) => HostArg::of_view(x.view()),
+        })
+        .collect()
+}
+
+/// The loss in train mode at one and the same step, so that random masks repeat.
+fn loss(index: usize, work: &mut Workspace, values: &[Value]) -> Result<f64> {
+    let mut model = OpSamples::builder(&Device::cpu())
+        .seed(7)
+        .precision(Precision::F64)
+        .build()?;
+    model
+        .core_mut()
+        .grad(index, work, &host(values), &[], Accumulate::Overwrite)
+}
+
+/// Central differences of the loss along every element of argument `k`.
+fn differences(index: usize, work: &mut Workspace, values: &[Value], k: usize) -> Result<ArrayD<f64>> {
+    const H: f64 = 1e-5;
+    let Value::Float(x) = &values[k] else {
+        unreachable!("only floats are differentiated")
+    };
+    let mut slopes = ArrayD::zeros(x.raw_dim());
+    for (place, slope) in slopes.indexed_iter_mut() {
+        let mut at = |step: f64| -> Result<f64> {
+            let mut moved = values.to_vec();
+            if let Value::Float(x) = &mut moved[k] {
+                x[&place] += step;
+            }
+            loss(index, work, &moved)
+        };
+        *slope = (8.0 * (at(H)? - at(-H)?) - (at(2.0 * H)? - at(-2.0 * H)?)) / (12.0 * H);
+    }
+    Ok(slopes)
+}
+
+fn norm(x: &ArrayD<f64>) -> f64 {
+    x.iter().map(|v| v * v).sum::<f64>().sqrt()
+}
+
+/// What is wrong with the gradients of one sample at one row of sizes, if anything.
+fn check(name: &str, dims: &[usize], domain: (f64, f64)) -> Result<Vec<String>> {
+    let mut model = OpSamples::builder(&Device::cpu())
+        .seed(7)
+        .precision(Precision::F64)
+        .build()?;
+    let index = model.core().function(&format!("{name}_probed"))?;
+    let values = arguments(
+        &model,
+        index,
+        dims,
+        domain,
+        &mut Numbers(dims.iter().sum::<usize>() as u64),
+    );
+    let mut work = model.core().workspace(index, dims)?;
+    model
+        .core_mut()
+        .grad(index, &mut work, &host(&values), &[], Accumulate::Overwrite)?;
+    let inputs = model.core().program().functions[index].inputs;
+    let mut wrong = Vec::new();
+    for (k, input) in inputs.iter().enumerate() {
+        let is_argument = input.kind == InputKind::Float && input.name != "probe";
+        let Some(found) = is_argument.then(|| work.input_grad(input.name)).transpose()? else {
+            continue;
+        };
+        let mut scratch = model.core().workspace(index, dims)?;
+        let expected = differences(index, &mut scratch, &values, k)?;
+        let error = norm(&(&found - &expected)) / norm(&found).max(norm(&expected)).max(1e-3);
+        if error.is_nan() || error > 1e-6 {
+            wrong.push(format!(
+                "{name} {dims:?}: gradient of `{}` off by {error:.1e}",
+                input.name
+            ));
+        }
+    }
+    Ok(wrong)
+}
+
+#[test]
+fn gradients_of_all_samples_agree_with_differences() {
+    let mut wrong = Vec::new();
+    let mut n_checked = 0;
+    for (name, sizes, domain, has_gradient) in SAMPLES {
+        for dims in sizes.iter().filter(|_| *has_gradient) {
+            match check(name, dims, *domain) {
+                Ok(found) => wrong.extend(found),
+                Err(error) => wrong.push(format!("{name} {dims:?}: {error}")),
+            }
+            n_checked += 1;
+        }
+    }
+    assert!(n_checked > 100, "only {n_checked} checks were made");
+    assert!(
+        wrong.is_empty(),
+        "{} of {n_checked} fail:\n{}",
+        wrong.len(),
+        wrong.join("\n")
+    );
+}
+
+#[test]
+fn f32_agrees_with_f64_on_all_samples() {
+    let build = |precision| {
+        OpSamples::builder(&Device::cpu())
+            .seed(7)
+            .precision(precision)
+            .build()
+            .unwrap()
+    };
+    let (single, double) = (build(Precision::F32), build(Precision::F64));
+    let mut wrong = Vec::new();
+    for (name, sizes, domain, _) in SAMPLES {
+        let index = single.core().function(name).unwrap();
+        for dims in *sizes {
+            let values = arguments(&single, index, dims, *domain, &mut Numbers(3));
+            let narrow: Vec<Value> = values
+                .iter()
+                .map(|value| match value {
+                    Value::Float(x) => Value::Float(x.mapv(|v| f64::from(v as f32))),
+                    other => other.clone(),
+                })
+                .collect();
+            let run = |model: &OpSamples| model.core().call(index, &host(&narrow), &[]);
+            match (run(&single), run(&double)) {
+                (Ok(a), Ok(b)) => {
+                    let (a, b) = (a.array::<f64, IxDyn>(0), b.array::<f64, IxDyn>(0));
+                    if let (Ok(a), Ok(b)) = (a, b) {
+                        let error = norm(&(&a - &b)) / norm(&b).max(1e-2);
+                        if error.is_nan() || error > 1e-4 {
+                            wrong.push(format!("{name} {dims:?}: off by {error:.1e}"));
+                        }
+                    }
+                }
+                (Err(error), _) | (_, Err(error)) => wrong.push(format!("{name} {dims:?}: {error}")),
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{} fail:\n{}", wrong.len(), wrong.join("\n"));
+}

@@ -1,0 +1,19 @@
+//! An argument that is missing.
+
+use tapeless::prelude::*;
+
+#[model]
+pub struct Net {
+    fc1: Linear<784, 128>,
+    fc2: Linear<128, 10>,
+}
+
+#[model]
+impl Net {
+    pub fn loss<B: Dim>(&self, x: Tensor<B, 784>) -> Scalar {
+        cross_entropy(self.fc2(self.fc1(x)))
+    }
+}
+
+fn main() {
+}

@@ -1,0 +1,20 @@
+//! An operation that does not exist, with the nearest that does.
+
+use tapeless::prelude::*;
+
+#[model]
+pub struct Net {
+    fc1: Linear<784, 128>,
+    fc2: Linear<128, 10>,
+}
+
+#[model]
+impl Net {
+    pub fn logits<B: Dim>(&self, x: Tensor<B, 784>) -> Tensor<B, 10> {
+        self.fc2(self.fc1(x).rellu())
+    }
+}
+
+fn main() {
+    let _ = Net::new(&Device::cpu(), 1).map(|net| net.logits(&ndarray::Array2::zeros((1, 784))));
+}

@@ -1,0 +1,19 @@
+//! The result has the declared number of axes.
+
+use tapeless::prelude::*;
+
+#[model]
+pub struct Net {
+    fc1: Linear<784, 128>,
+    fc2: Linear<128, 10>,
+}
+
+#[model]
+impl Net {
+    pub fn logits<B: Dim>(&self, x: Tensor<B, 784>) -> Scalar {
+        self.fc2(self.fc1(x))
+    }
+}
+
+fn main() {
+}
