@@ -14,7 +14,6 @@ mod format;
 mod half;
 mod model;
 mod tensors;
-pub(crate) mod training;
 
 
 pub(crate) use atomic::replace;
