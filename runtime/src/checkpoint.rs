@@ -16,7 +16,6 @@ mod model;
 mod tensors;
 pub(crate) mod training;
 
-
 pub(crate) use atomic::replace;
 pub use model::{Mismatch, Report};
 
