@@ -7,13 +7,17 @@
 pub mod arg;
 pub mod batch_norm;
 pub mod concat;
+pub mod conv;
 pub mod cross_entropy;
 pub mod cumsum;
 pub mod dropout;
+pub mod embedding;
 pub mod epilogue;
+pub mod gather;
 pub mod lanes;
 pub mod layer_norm;
 pub mod matmul;
+pub mod one_hot;
 pub mod pad;
 pub mod pointwise;
 pub mod reduce;
