@@ -53,11 +53,7 @@ fn one_block_with_two_sizes_is_two_layers() -> tapeless::Result<()> {
         model.large_part(&Array2::<f32>::ones((1, 6)))?,
         Array2::from_elem((1, 6), 72.0)
     );
-    let shapes: Vec<_> = model
-        .params()
-        .into_iter()
-        .map(|(path, shape)| (path, shape))
-        .collect();
+    let shapes = model.params();
     assert_eq!(shapes[0], ("small.up", vec![2, 4]));
     assert_eq!(shapes[2], ("large.up", vec![6, 12]));
     assert_eq!(shapes[4], ("nested.block.up", vec![6, 12]));

@@ -8,7 +8,7 @@ use quote::{format_ident, quote};
 use syn::ext::IdentExt;
 
 use crate::ast::{Function, Impl, Receiver, ReturnType, TensorDtype};
-use crate::door::signature::{Signature, result_type, take_result};
+use crate::door::signature::{Signature, result_type, take_results};
 use crate::door::structure::Generics;
 
 /// Whether a function is one that users of the model call; others are only inlined.
@@ -106,12 +106,12 @@ impl Family<'_> {
         } = self.function();
         let (params, core) = (&self.signature.params, self.core());
         let (args, outputs) = (self.signature.call_args(), format_ident!("outputs"));
-        let (ty, value) = (result_type(ret, None, rt), take_result(ret, &outputs, &mut 0));
+        let (ty, value) = (result_type(ret, None, rt), take_results(ret, &outputs));
         quote! {
             #(#attrs)*
             #vis fn #name(&self, #(#params),*) -> #rt::Result<#ty> {
                 let #outputs = #core.call(#position, #args)?;
-                ::core::result::Result::Ok(#value)
+                #value
             }
         }
     }
@@ -126,10 +126,7 @@ impl Family<'_> {
         let (params, core) = (&self.signature.params, self.core());
         let (args, outputs) = (self.signature.call_args(), format_ident!("outputs"));
         let float = format_ident!("Element");
-        let (ty, value) = (
-            result_type(ret, Some(&float), rt),
-            take_result(ret, &outputs, &mut 0),
-        );
+        let (ty, value) = (result_type(ret, Some(&float), rt), take_results(ret, &outputs));
         let doc = format!("[`{name}`](Self::{name}) with elements of another type: `f64`, or `f32`.");
         let method = self.name("_as");
         Some(quote! {
@@ -138,7 +135,7 @@ impl Family<'_> {
                 &self, #(#params),*
             ) -> #rt::Result<#ty> {
                 let #outputs = #core.call(#position, #args)?;
-                ::core::result::Result::Ok(#value)
+                #value
             }
         })
     }

@@ -151,8 +151,20 @@ pub fn result_type(ret: &ReturnType, float: Option<&Ident>, rt: &TokenStream) ->
     }
 }
 
+/// The expression that makes a `Result` of all results in `outputs`.
+pub fn take_results(ret: &ReturnType, outputs: &Ident) -> TokenStream {
+    match ret {
+        ReturnType::Scalar(_) | ReturnType::Error(_) => quote!(#outputs.scalar(0)),
+        ReturnType::Tensor(_) => quote!(#outputs.array(0)),
+        ReturnType::Tuple(..) => {
+            let value = take_result(ret, outputs, &mut 0);
+            quote!(::core::result::Result::Ok(#value))
+        }
+    }
+}
+
 /// The expression that takes a result, or the results of a tuple, from `outputs`; `next` is the first one's position.
-pub fn take_result(ret: &ReturnType, outputs: &Ident, next: &mut usize) -> TokenStream {
+fn take_result(ret: &ReturnType, outputs: &Ident, next: &mut usize) -> TokenStream {
     let position = Literal::usize_unsuffixed(*next);
     match ret {
         ReturnType::Scalar(_) | ReturnType::Error(_) => {
