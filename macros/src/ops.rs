@@ -8,6 +8,7 @@ use crate::ir::{Rule, Sample, Surface};
 
 pub mod einsum;
 pub mod loss;
+pub mod window;
 #[cfg(test)]
 pub mod testkit;
 
@@ -64,6 +65,10 @@ ops! {
     reduce::Reduce,
     /// Products of matrices.
     matmul::Matmul,
+    /// Convolution of images.
+    conv::Conv2d + Conv2dInputGrad + Conv2dWeightGrad,
+    /// Maxima and averages of windows.
+    pool::Pool2d + Pool2dGrad,
     /// The fused loss of class labels.
     cross_entropy::CrossEntropy + CrossEntropyGrad,
     /// Elements or channels set to zero at random.
