@@ -17,6 +17,7 @@ pub mod layer_norm;
 pub mod matmul;
 pub mod pad;
 pub mod pointwise;
+pub mod pool;
 pub mod reduce;
 pub mod softmax;
 #[cfg(test)]
