@@ -260,7 +260,7 @@ mod tests {
     /// Results and the image's gradient by the definition.
     fn naive(pool: &Pool2d, x: &[f64], dy: &[f64]) -> (Vec<f64>, Vec<f64>) {
         let (mut y, mut dx) = (Vec::new(), vec![0.0; x.len()]);
-        for at in 0..dy.len() {
+        for (at, &bar) in dy.iter().enumerate() {
             let (u, v, plane) = (
                 at % pool.out[1],
                 at / pool.out[1] % pool.out[0],
@@ -276,7 +276,7 @@ mod tests {
                 Pool::Max => match cells.into_iter().reduce(|a, b| if x[b] > x[a] { b } else { a }) {
                     Some(best) => {
                         y.push(x[best]);
-                        dx[best] += dy[at];
+                        dx[best] += bar;
                     }
                     None => y.push(f64::NEG_INFINITY),
                 },
@@ -284,7 +284,7 @@ mod tests {
                     let full = pool.kernel[0] * pool.kernel[1];
                     let n = if kind == Pool::Average { full } else { cells.len() } as f64;
                     y.push(cells.iter().map(|cell| x[*cell]).sum::<f64>() / n);
-                    cells.iter().for_each(|cell| dx[*cell] += dy[at] / n);
+                    cells.iter().for_each(|cell| dx[*cell] += bar / n);
                 }
             }
         }
