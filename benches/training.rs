@@ -37,25 +37,41 @@ impl Cnn {
 const BATCH: usize = 64;
 
 fn batch() -> (Array4<f32>, Array1<u8>) {
-    let image = Array4::from_shape_fn((BATCH, 1, 28, 28), |(b, _, y, x)| ((b * 7 + y * 3 + x) as f32 * 0.3).sin());
+    let image = Array4::from_shape_fn((BATCH, 1, 28, 28), |(b, _, y, x)| {
+        ((b * 7 + y * 3 + x) as f32 * 0.3).sin()
+    });
     (image, Array1::from_shape_fn(BATCH, |b| (b % 10) as u8))
 }
 
 fn steps(c: &mut Criterion) {
     let (image, label) = batch();
     for threads in [1, 2] {
-        let device = Device::cpu().threads(threads).expect("threads can be started");
+        let device = Device::cpu().threads(threads);
         let mut group = c.benchmark_group(format!("step, batch {BATCH}, {threads} threads"));
         group.bench_function("mlp", |b| {
             let mut model = Mlp::new(&device, 1).expect("a model fits into memory");
-            let (mut work, mut adam) = (model.loss_workspace(BATCH).expect("so does a workspace"), Adam::new(1e-3));
-            b.iter(|| model.train_step(&mut work, &mut adam, &image, &label).expect("a step succeeds"));
+            let (mut work, mut adam) = (
+                model.loss_workspace(BATCH).expect("so does a workspace"),
+                Adam::new(1e-3),
+            );
+            b.iter(|| {
+                model
+                    .train_step(&mut work, &mut adam, &image, &label)
+                    .expect("a step succeeds")
+            });
         });
         group.sample_size(20);
         group.bench_function("cnn", |b| {
             let mut model = Cnn::new(&device, 1).expect("a model fits into memory");
-            let (mut work, mut adam) = (model.loss_workspace(BATCH).expect("so does a workspace"), Adam::new(1e-3));
-            b.iter(|| model.train_step(&mut work, &mut adam, &image, &label).expect("a step succeeds"));
+            let (mut work, mut adam) = (
+                model.loss_workspace(BATCH).expect("so does a workspace"),
+                Adam::new(1e-3),
+            );
+            b.iter(|| {
+                model
+                    .train_step(&mut work, &mut adam, &image, &label)
+                    .expect("a step succeeds")
+            });
         });
         group.finish();
     }

@@ -45,7 +45,10 @@ impl Net {
 
 /// Allocations of ten training steps, the second of them on a smaller batch.
 fn allocations(precision: Precision, optimizer: &mut impl Optimizer) -> Result<usize> {
-    let mut model = Net::builder(&Device::cpu().threads(2)?).precision(precision).seed(1).build()?;
+    let mut model = Net::builder(&Device::cpu().threads(2))
+        .precision(precision)
+        .seed(1)
+        .build()?;
     let image = Array4::from_shape_fn((16, 1, 12, 12), |(b, _, y, x)| ((b + y * x) as f32).cos());
     let label = Array1::from_shape_fn(16, |b| (b % 10) as u8);
     let mut work = model.loss_workspace(16)?;
@@ -53,7 +56,10 @@ fn allocations(precision: Precision, optimizer: &mut impl Optimizer) -> Result<u
     let before = COUNT.load(Ordering::Relaxed);
     for step in 0..10 {
         let n = if step == 1 { 5 } else { 16 };
-        let (image, label) = (image.slice(ndarray::s![..n, .., .., ..]), label.slice(ndarray::s![..n]));
+        let (image, label) = (
+            image.slice(ndarray::s![..n, .., .., ..]),
+            label.slice(ndarray::s![..n]),
+        );
         model.train_step(&mut work, optimizer, image, label)?;
     }
     Ok(COUNT.load(Ordering::Relaxed) - before)
@@ -62,8 +68,16 @@ fn allocations(precision: Precision, optimizer: &mut impl Optimizer) -> Result<u
 #[test]
 fn a_training_step_allocates_nothing_after_the_first() -> Result<()> {
     for precision in [Precision::F32, Precision::F64] {
-        assert_eq!(allocations(precision, &mut Adam::new(1e-3))?, 0, "Adam in {precision}");
-        assert_eq!(allocations(precision, &mut Sgd::new(1e-2).momentum(0.9))?, 0, "Sgd in {precision}");
+        assert_eq!(
+            allocations(precision, &mut Adam::new(1e-3))?,
+            0,
+            "Adam in {precision}"
+        );
+        assert_eq!(
+            allocations(precision, &mut Sgd::new(1e-2).momentum(0.9))?,
+            0,
+            "Sgd in {precision}"
+        );
     }
     Ok(())
 }

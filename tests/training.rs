@@ -42,21 +42,32 @@ fn vectors(n: usize) -> Array2<f32> {
 }
 
 fn images(n: usize) -> Array4<f32> {
-    Array4::from_shape_fn((n, 1, 16, 16), |(b, _, y, x)| ((b * 13 + y * 5 + x * 3) as f32 * 0.2).sin())
+    Array4::from_shape_fn((n, 1, 16, 16), |(b, _, y, x)| {
+        ((b * 13 + y * 5 + x * 3) as f32 * 0.2).sin()
+    })
 }
 
 /// The bits of every parameter and carried tensor.
 fn bits<M: Model>(model: &M) -> Vec<u64> {
-    let params = model.params().into_iter().map(|(path, _)| model.param(path).unwrap());
-    let states = model.states().into_iter().map(|(path, _)| model.state(path).unwrap());
-    params.chain(states).flat_map(|x| x.iter().map(|v| v.to_bits()).collect::<Vec<_>>()).collect()
+    let params = model
+        .params()
+        .into_iter()
+        .map(|(path, _)| model.param(path).unwrap());
+    let states = model
+        .states()
+        .into_iter()
+        .map(|(path, _)| model.state(path).unwrap());
+    params
+        .chain(states)
+        .flat_map(|x| x.iter().map(|v| v.to_bits()).collect::<Vec<_>>())
+        .collect()
 }
 
 #[test]
 fn the_number_of_threads_changes_no_bit() -> Result<()> {
     let (mut mlp, mut cnn) = (Vec::new(), Vec::new());
     for threads in [1, 2, 8] {
-        let device = Device::cpu().threads(threads)?;
+        let device = Device::cpu().threads(threads);
         let mut model = Mlp::new(&device, 5)?;
         let (mut work, mut adam) = (model.loss_workspace(64)?, Adam::new(1e-3));
         for n in [64, 64, 17, 1] {
@@ -71,8 +82,14 @@ fn the_number_of_threads_changes_no_bit() -> Result<()> {
         }
         cnn.push(bits(&model));
     }
-    assert!(mlp.iter().all(|other| *other == mlp[0]), "the MLP depends on the number of threads");
-    assert!(cnn.iter().all(|other| *other == cnn[0]), "the CNN depends on the number of threads");
+    assert!(
+        mlp.iter().all(|other| *other == mlp[0]),
+        "the MLP depends on the number of threads"
+    );
+    assert!(
+        cnn.iter().all(|other| *other == cnn[0]),
+        "the CNN depends on the number of threads"
+    );
     Ok(())
 }
 
@@ -82,7 +99,10 @@ fn the_memory_plan_is_close_to_the_lower_bound() -> Result<()> {
     let (mlp, cnn) = (Mlp::new(&device, 0)?, Cnn::new(&device, 0)?);
     for (name, work) in [("mlp", mlp.loss_workspace(64)?), ("cnn", cnn.loss_workspace(64)?)] {
         let (planned, bound) = (work.arena_bytes(), work.lower_bound_bytes());
-        assert!(planned as f64 <= 1.1 * bound as f64, "{name}: {planned} bytes planned, {bound} alive at once");
+        assert!(
+            planned as f64 <= 1.1 * bound as f64,
+            "{name}: {planned} bytes planned, {bound} alive at once"
+        );
     }
     Ok(())
 }
@@ -113,7 +133,11 @@ fn a_loss_that_is_not_finite_names_the_first_value_that_was() -> Result<()> {
     assert_eq!(error.kind(), ErrorKind::NonFinite);
     let text = error.to_string();
     assert!(text.contains("ratio") && !text.contains("bounded"), "{text}");
-    assert_eq!(bits(&model), before, "a step whose loss is not finite commits nothing");
+    assert_eq!(
+        bits(&model),
+        before,
+        "a step whose loss is not finite commits nothing"
+    );
     Ok(())
 }
 
@@ -133,13 +157,28 @@ fn wrong_arguments_are_errors_that_say_what_is_wrong() -> Result<()> {
     let mut model = Mlp::new(&Device::cpu(), 1)?;
     let mut work = model.loss_workspace(4)?;
     let wide = Array2::<f32>::zeros((4, 785));
-    let text = model.loss_grad(&mut work, &wide, &labels(4)).unwrap_err().to_string();
-    assert!(text.contains("loss") && text.contains("x") && text.contains("784") && text.contains("785"), "{text}");
+    let text = model
+        .loss_grad(&mut work, &wide, &labels(4))
+        .unwrap_err()
+        .to_string();
+    assert!(
+        text.contains("loss") && text.contains("x") && text.contains("784") && text.contains("785"),
+        "{text}"
+    );
 
-    let text = model.loss_grad(&mut work, &vectors(4), &labels(3)).unwrap_err().to_string();
-    assert!(text.contains("label") && text.contains('3') && text.contains('4'), "{text}");
+    let text = model
+        .loss_grad(&mut work, &vectors(4), &labels(3))
+        .unwrap_err()
+        .to_string();
+    assert!(
+        text.contains("label") && text.contains('3') && text.contains('4'),
+        "{text}"
+    );
 
-    let text = model.loss_grad(&mut work, &vectors(5), &labels(5)).unwrap_err().to_string();
+    let text = model
+        .loss_grad(&mut work, &vectors(5), &labels(5))
+        .unwrap_err()
+        .to_string();
     assert!(text.contains('5') && text.contains('4'), "{text}");
 
     let wrong = Array1::from_elem(4, 10u8);
@@ -153,6 +192,9 @@ fn wrong_arguments_are_errors_that_say_what_is_wrong() -> Result<()> {
 fn an_empty_batch_runs() -> Result<()> {
     let model = Mlp::new(&Device::cpu(), 1)?;
     let loss = model.loss(&vectors(0), &labels(0))?;
-    assert!(loss.is_nan(), "the mean of nothing is not a number, as in PyTorch");
+    assert!(
+        loss.is_nan(),
+        "the mean of nothing is not a number, as in PyTorch"
+    );
     Ok(())
 }

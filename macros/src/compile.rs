@@ -7,6 +7,9 @@
 //! This is the only place that knows the order of the stages. Graphs are verified after every stage that makes one; a
 //! violation is a mistake of the compiler and stops it.
 
+#[cfg(test)]
+mod tests;
+
 use proc_macro2::TokenStream;
 use quote::quote;
 

@@ -7,7 +7,12 @@
 //! To add a layer: write its [`Builtin`] in the file of its family, and add it to that file's list.
 
 mod activation;
+mod conv;
+mod dropout;
+mod embedding;
 mod linear;
+mod norm;
+mod pool;
 
 use crate::ir::{Args, Builder, Form, Operand, ShapeError, StateId, Value};
 use crate::model::InitSpec;
@@ -107,6 +112,12 @@ impl Layer {
         self.config.clone()
     }
 
+    /// The options of these names that are given, for an operation that has them too.
+    pub fn options(&self, names: &[&str]) -> Vec<(String, Operand)> {
+        let given = self.config.named.iter().filter(|(name, ..)| names.contains(&name.as_str()));
+        given.map(|(name, value, _)| (name.clone(), value.clone())).collect()
+    }
+
     /// A trained tensor, where the options did not do without it.
     pub fn param(&self, name: &str) -> Option<Value> {
         self.params
@@ -123,15 +134,72 @@ impl Layer {
             .map(|(_, id, value)| (*id, *value))
     }
 
+    /// A trained tensor that is always there.
+    pub fn weight(&self, name: &str) -> Result<Value, ShapeError> {
+        let missing = || ShapeError::new(format!("`{}` has no tensor `{name}`", self.written));
+        self.param(name).ok_or_else(missing)
+    }
+
+    /// Both tensors of an affine map, where the options did not do without it.
+    pub fn affine(&self) -> Option<(Value, Value)> {
+        Some((self.param("weight")?, self.param("bias")?))
+    }
+
     /// The error that says what the layer expects of its input: "`Linear<784, 128>` expects inputs of 784 features,
     /// found 780 in [B, 780]".
     pub fn expects(&self, what: &str, found: &str, shape: &[Dim]) -> ShapeError {
         let shape = shape::display(shape);
-        ShapeError::new(format!(
-            "`{}` expects inputs of {what}, found {found} in {shape}",
-            self.written
-        ))
+        ShapeError::new(format!("`{}` expects inputs of {what}, found {found} in {shape}", self.written))
     }
+
+    /// Demands that an axis of the input has this size; `unit` says what lies along it. An `_` is solved.
+    ///
+    /// # Errors
+    /// Where the input has no such axis, or one of another size.
+    pub fn expect_axis(
+        &self,
+        b: &mut Builder,
+        x: Value,
+        axis: Axis,
+        size: &Dim,
+        unit: &str,
+    ) -> Result<(), ShapeError> {
+        let shape = b.shape(x);
+        let expected = format!("{} {unit}", b.constraints.resolve(size));
+        let found = match axis {
+            Axis::Last => shape.last(),
+            Axis::Channel => shape.get(1),
+        };
+        match found {
+            None if shape.is_empty() => Err(self.expects(&expected, "a number without axes", &shape)),
+            None => Err(self.expects(&expected, "no axis 1", &shape)),
+            Some(found) if !b.constraints.equal(found, size) => {
+                Err(self.expects(&expected, &found.to_string(), &shape))
+            }
+            Some(_) => Ok(()),
+        }
+    }
+
+    /// Demands that the input has so many axes; `axes` names them: `[B, C, H, W]`.
+    ///
+    /// # Errors
+    /// Where it has another number.
+    pub fn expect_rank(&self, b: &Builder, x: Value, ranks: &[usize], axes: &str) -> Result<(), ShapeError> {
+        let shape = b.shape(x);
+        if ranks.contains(&shape.len()) {
+            return Ok(());
+        }
+        Err(self.expects(&format!("shape {axes}"), &format!("{} axes", shape.len()), &shape))
+    }
+}
+
+/// An axis by its meaning.
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+pub enum Axis {
+    /// The last one: features.
+    Last,
+    /// Axis 1: channels.
+    Channel,
 }
 
 /// A size that must be there: the checks of the sizes' number come before any layer sees them.
@@ -171,7 +239,8 @@ pub fn apply(
 
 /// Every layer of the library.
 pub fn all() -> impl Iterator<Item = &'static Builtin> {
-    linear::LAYERS.iter().chain(activation::LAYERS)
+    let weighted = linear::LAYERS.iter().chain(conv::LAYERS).chain(embedding::LAYERS).chain(norm::LAYERS);
+    weighted.chain(pool::LAYERS).chain(dropout::LAYERS).chain(activation::LAYERS)
 }
 
 /// The layer of that name.

@@ -1,10 +1,14 @@
-//! The compiler of Tapeless.
+//! The compiler of Tapeless: `#[model]` and the hidden macros that it expands to.
+//!
+//! Nothing is done here but opening doors; see [`door`] for what lies behind them, and `compile` for the pipeline.
 #![forbid(unsafe_code)]
 #![allow(dead_code, unused_imports)]
 
 mod ast;
 mod compile;
+mod definition;
 mod diag;
+mod door;
 mod emit;
 mod fuse;
 mod grad;
@@ -14,8 +18,43 @@ mod lower;
 mod memory;
 mod model;
 mod ops;
+#[cfg(test)]
+mod oracle;
 mod parse;
 mod plan;
 mod samples;
 mod shape;
 mod simplify;
+
+use proc_macro::TokenStream;
+
+/// Compiles a model: on a struct it declares layers and parameters, on an impl its functions.
+///
+/// Both stand in the same module, each once for a model; other impls of the struct are free. Options, on both:
+/// `#[model(crate = path)]` where the library is not `::tapeless`. On the impl: `max_memory = "64 MiB"`,
+/// `dims(B = 32)`.
+#[proc_macro_attribute]
+pub fn model(attr: TokenStream, item: TokenStream) -> TokenStream {
+    door::model(attr.into(), item.into()).into()
+}
+
+/// Collects the definitions of a model's layers; called by generated code only.
+#[doc(hidden)]
+#[proc_macro]
+pub fn ask(input: TokenStream) -> TokenStream {
+    door::ask(input.into()).into()
+}
+
+/// Compiles a model whose definitions are all there; called by generated code only.
+#[doc(hidden)]
+#[proc_macro]
+pub fn compile(input: TokenStream) -> TokenStream {
+    door::finish(input.into()).into()
+}
+
+/// The types of the layers and the macros that know them; called once, by the library.
+#[doc(hidden)]
+#[proc_macro]
+pub fn builtin_layers(_: TokenStream) -> TokenStream {
+    door::builtin_layers().into()
+}

@@ -7,10 +7,12 @@
 use crate::ir::{Rule, Sample, Surface};
 
 pub mod einsum;
+pub mod compose;
 pub mod loss;
 pub mod window;
 #[cfg(test)]
 pub mod testkit;
+pub mod view_surface;
 
 macro_rules! ops {
     ($($(#[$doc:meta])* $module:ident :: $family:ident $(+ $more:ident)*,)*) => {
@@ -19,8 +21,12 @@ macro_rules! ops {
         /// An operation with its attributes.
         #[derive(Clone, PartialEq, Debug)]
         pub enum Op {
-            $($(#[$doc])* $family($module::$family), $(#[doc = "A fused gradient."] $more($module::$more),)*)*
+            $($(#[$doc])* $family($module::$family), $(#[doc = "Of the same file: a fused gradient, a transpose."] $more($module::$more),)*)*
         }
+
+        /// Names of all families, for tests that must cover each.
+        #[cfg(test)]
+        pub const FAMILIES: &[&str] = &[$(stringify!($family), $(stringify!($more),)*)*];
 
         impl Op {
             /// What the compiler knows about it.
@@ -37,7 +43,7 @@ macro_rules! ops {
 
         /// What users can write, of every family.
         pub fn surfaces() -> impl Iterator<Item = &'static Surface> {
-            std::iter::empty()$(.chain($module::$family::surfaces())$(.chain($module::$more::surfaces()))*)*.chain(loss::SURFACES)
+            std::iter::empty()$(.chain($module::$family::surfaces())$(.chain($module::$more::surfaces()))*)*.chain(loss::SURFACES).chain(compose::surfaces()).chain(view_surface::SURFACES)
         }
 
         /// The samples of every family, for tests and benches.
@@ -45,6 +51,8 @@ macro_rules! ops {
             let mut samples = Vec::new();
             $(samples.extend($module::$family::samples()); $(samples.extend($module::$more::samples());)*)*
             samples.extend(loss::samples());
+            samples.extend(compose::samples());
+            samples.extend(view_surface::samples());
             samples
         }
     };
@@ -69,6 +77,14 @@ ops! {
     conv::Conv2d + Conv2dInputGrad + Conv2dWeightGrad,
     /// Maxima and averages of windows.
     pool::Pool2d + Pool2dGrad,
+    /// Softmax and its logarithm along an axis.
+    softmax::Softmax + SoftmaxGrad,
+    /// Index of the largest or smallest element.
+    arg::Arg,
+    /// Running sums along an axis.
+    cumsum::Cumsum,
+    /// Two tensors joined along an axis.
+    concat::Concat,
     /// The fused loss of class labels.
     cross_entropy::CrossEntropy + CrossEntropyGrad,
     /// Elements or channels set to zero at random.
@@ -77,4 +93,10 @@ ops! {
     layer_norm::LayerNorm + LayerNormGrad,
     /// Batch norm by the statistics of the batch.
     batch_norm::BatchNorm + BatchNormGrad,
+    /// Rows of a table, or slices along an axis, by number.
+    embedding::Take + TakeGrad,
+    /// Elements along an axis by number, and the transpose.
+    gather::Gather + Scatter,
+    /// Indicator vectors.
+    one_hot::OneHot,
 }

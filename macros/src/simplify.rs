@@ -41,13 +41,18 @@ fn rewrite(graph: &Graph) -> Graph {
     let mut out = Graph::default();
     let mut copied: Vec<Vec<Value>> = Vec::with_capacity(graph.len());
     let mut known: HashMap<(&'static str, Vec<Value>), Vec<NodeId>> = HashMap::new();
+    let users = graph.users();
     for (_, node) in graph.iter() {
         let inputs: Vec<Value> = node
             .inputs
             .iter()
             .map(|v| copied[v.node.index()][v.output])
             .collect();
-        copied.push(place(&mut out, &mut known, node, node.op.clone(), inputs));
+        let transposed = transposed_product(graph, node, &users, &copied, &mut out);
+        copied.push(match transposed {
+            Some(value) => vec![value],
+            None => place(&mut out, &mut known, node, node.op.clone(), inputs),
+        });
     }
     let moved = |o: &Output| Output {
         value: copied[o.value.node.index()][o.value.output],
@@ -195,6 +200,67 @@ fn double_negation(graph: &Graph, op: &Op, inputs: &[Value], _: &Type) -> Option
     let is_neg = |op: &Op| matches!(op, Op::Pointwise(row) if row.0.name == "neg");
     let inner = graph.node(inputs.first()?.node);
     (is_neg(op) && is_neg(&inner.op)).then(|| Rewrite::Same(inner.inputs[0]))
+}
+
+/// `(A B)^T = B^T A^T`, where nothing else reads the product: a weight's gradient is then written as the weight lies.
+fn transposed_product(
+    graph: &Graph,
+    node: &Node,
+    users: &[Vec<NodeId>],
+    copied: &[Vec<Value>],
+    out: &mut Graph,
+) -> Option<Value> {
+    let Op::View(View(ViewMap::Permute(perm))) = &node.op else {
+        return None;
+    };
+    let product = graph.node(node.inputs[0].node);
+    let rank = perm.len();
+    let swaps_last =
+        rank >= 2 && perm[..rank - 2].iter().enumerate().all(|(k, &p)| k == p) && perm[rank - 2] == rank - 1;
+    let is_output = graph.outputs.iter().any(|o| o.value == node.inputs[0]);
+    if !matches!(product.op, Op::Matmul(_))
+        || !swaps_last
+        || users[node.inputs[0].node.index()].len() != 1
+        || is_output
+    {
+        return None;
+    }
+    let operands: Vec<Value> = product
+        .inputs
+        .iter()
+        .rev()
+        .map(|v| copied[v.node.index()][v.output])
+        .collect();
+    if operands.iter().any(|v| out.ty(*v).rank() != rank) {
+        return None;
+    }
+    let turned = operands
+        .into_iter()
+        .map(|x| transposed(out, x, perm, node))
+        .collect();
+    Some(Value::first(out.append(Node {
+        op: product.op.clone(),
+        inputs: turned,
+        ..node.clone()
+    })))
+}
+
+/// `x` with its last two axes swapped; a transposition of a transposition is undone.
+fn transposed(out: &mut Graph, x: Value, perm: &[usize], of: &Node) -> Value {
+    if let Some((ViewMap::Permute(inner), source)) = as_view(out, x)
+        && inner == perm
+    {
+        return source;
+    }
+    let ty = out.ty(x);
+    let ty = ty.with_shape(perm.iter().map(|&k| ty.shape[k].clone()).collect());
+    let op = View(ViewMap::Permute(perm.to_vec())).into();
+    Value::first(out.append(Node {
+        op,
+        inputs: vec![x],
+        types: vec![ty],
+        ..of.clone()
+    }))
 }
 
 /// Copies what some output depends on.

@@ -31,8 +31,8 @@ pub enum Accumulate {
     /// Replaces them.
     #[default]
     Overwrite,
-    /// Adds to them, as PyTorch's `backward` does: a step of `k` batches takes the gradient of the sum of their losses.
-    /// Carried tensors continue from the call before.
+    /// Adds to them, so that a step of `k` batches takes the gradient of the sum of their losses; carried tensors continue
+    /// from the call before. The first call after an optimizer's step replaces them.
     Add,
 }
 
@@ -108,7 +108,7 @@ impl Core {
             .map_err(|error| name(self, error))?;
         work.check_owner(self, function)
             .map_err(|error| name(self, error))?;
-        let adds = accumulate == Accumulate::Add && work.pending.is_some();
+        let adds = accumulate == Accumulate::Add && work.pending.is_some_and(|pending| !pending.used);
         let earlier = work.pending.take();
         if adds {
             work.set_aside(self.states())?;
@@ -118,7 +118,7 @@ impl Core {
                 if adds {
                     work.add_before();
                 }
-                work.pending = Some(Pending { loss });
+                work.pending = Some(Pending { loss, used: false });
                 self.count_step();
                 Ok(loss)
             }

@@ -2,6 +2,7 @@
 
 pub mod arena;
 pub mod call;
+pub mod checkpoint;
 pub mod cpu;
 pub mod cx;
 pub mod data;
@@ -12,12 +13,14 @@ pub mod flat;
 pub mod init;
 pub mod model;
 pub mod ops;
+pub mod optim;
 pub mod program;
 pub mod real;
 pub mod rng;
 #[doc(hidden)]
 pub mod rt;
 mod summary;
+pub mod train;
 pub mod workspace;
 
 pub use call::{Accumulate, Probe, Trace};
@@ -25,4 +28,5 @@ pub use device::Device;
 pub use dtype::Precision;
 pub use error::{Error, ErrorKind, Result};
 pub use model::{Builder, Model};
+pub use train::{History, Trainer};
 pub use workspace::Workspace;

@@ -5,11 +5,13 @@
 //! precision in its type: both are chosen when it is made.
 
 use std::marker::PhantomData;
+use std::path::Path;
 use std::sync::Arc;
 
 use ndarray::{ArrayBase, ArrayD, Data, Dimension};
 
 use crate::arena::Storage;
+use crate::checkpoint::Report;
 use crate::cpu::threads::Team;
 use crate::device::Device;
 use crate::dtype::{Element, Precision};
@@ -374,6 +376,44 @@ pub trait Model: Sized + Send + Sync {
         let core = self.core_mut();
         let layout = Arc::clone(&core.states_layout);
         layout.write(&mut core.states, layout.index(path)?, values.view().into_dyn())
+    }
+
+    /// Writes parameters and carried tensors, under their paths, into a file in the safetensors format.
+    ///
+    /// The file is replaced all or nothing: after a crash it is the old one or the new one. Seed and step go with
+    /// it, so that a loaded model continues the stream of random numbers.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Io`] that names the file.
+    fn save(&self, path: impl AsRef<Path>) -> Result<()> {
+        self.core().save(path.as_ref())
+    }
+
+    /// Replaces all parameters and carried tensors by those of a file that [`save`](Self::save), a [`Trainer`], or
+    /// another framework has written.
+    ///
+    /// Floats of 16, 32 and 64 bits are accepted and rounded to the model's precision; so are PyTorch's counters
+    /// `num_batches_tracked`, which mean nothing here. After an error the model is as it was.
+    ///
+    /// [`Trainer`]: crate::Trainer
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Io`]; [`ErrorKind::Format`] if the file is truncated or damaged; [`ErrorKind::Checkpoint`] if the
+    /// file has not the very tensors of this model.
+    fn load(&mut self, path: impl AsRef<Path>) -> Result<()> {
+        self.core_mut().load(path.as_ref())
+    }
+
+    /// Replaces those parameters and carried tensors that a file has under the same path and in the same shape, and
+    /// reports the others. Seed and step stay.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Io`], and [`ErrorKind::Format`] if the file is truncated or damaged.
+    fn load_partial(&mut self, path: impl AsRef<Path>) -> Result<Report> {
+        self.core_mut().load_partial(path.as_ref())
     }
 }
 

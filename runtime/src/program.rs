@@ -57,6 +57,17 @@ pub struct TensorSpec {
     pub init: Init,
 }
 
+impl TensorSpec {
+    /// A tensor from its parts.
+    pub fn new(path: &'static str, shape: &[usize], init: Init) -> Self {
+        Self {
+            path,
+            shape: shape.to_vec(),
+            init,
+        }
+    }
+}
+
 /// A row of the summary: one use of a layer.
 #[derive(Clone, Debug)]
 pub struct LayerRow {
@@ -70,6 +81,25 @@ pub struct LayerRow {
     pub params: usize,
     /// Floating point operations of its forward sweep for one sample.
     pub flops: u64,
+}
+
+impl LayerRow {
+    /// A row from its parts.
+    pub fn new(
+        path: &'static str,
+        kind: &'static str,
+        output: &'static str,
+        params: usize,
+        flops: usize,
+    ) -> Self {
+        Self {
+            path,
+            kind,
+            output,
+            params,
+            flops: flops as u64,
+        }
+    }
 }
 
 /// A function of the model.
@@ -178,6 +208,18 @@ pub struct SlotSpec {
     pub last: usize,
 }
 
+impl SlotSpec {
+    /// A slot from its parts.
+    pub fn new(dtype: Dtype, len: usize, first: usize, last: usize) -> Self {
+        Self {
+            dtype,
+            len,
+            first,
+            last,
+        }
+    }
+}
+
 /// A kernel, as `explain` shows it.
 #[derive(Clone, Debug)]
 pub struct KernelRow {
@@ -195,6 +237,28 @@ pub struct KernelRow {
     pub elements: u64,
     /// Slot of the workspace that it writes first, if any.
     pub slot: Option<usize>,
+}
+
+impl KernelRow {
+    /// A row from its parts; `work` is floating point operations and elements moved.
+    pub fn new(
+        name: &'static str,
+        value: &'static str,
+        phase: &'static str,
+        shapes: &'static str,
+        work: [usize; 2],
+        slot: Option<usize>,
+    ) -> Self {
+        Self {
+            name,
+            value,
+            phase,
+            shapes,
+            flops: work[0] as u64,
+            elements: work[1] as u64,
+            slot,
+        }
+    }
 }
 
 /// The unfused forward sweep.

@@ -7,7 +7,8 @@
 //! place.
 
 pub(crate) mod gradients;
-pub(crate) mod plan;
+#[doc(hidden)]
+pub mod plan;
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -56,6 +57,8 @@ pub(crate) struct Slots {
 pub(crate) struct Pending {
     /// The mean loss of the (last) batch.
     pub loss: f64,
+    /// An optimizer has taken a step with the gradients.
+    pub used: bool,
 }
 
 /// Every buffer that calls of one function need, for sizes up to a maximum.
@@ -159,17 +162,39 @@ impl Workspace {
 
     /// Checks that it belongs to a function of a model.
     pub(crate) fn check_owner(&self, core: &Core, function: usize) -> Result<()> {
-        let same = std::ptr::eq(self.program, core.program()) && self.generics == core.generics();
-        if same && self.function == function && self.precision() == core.precision() {
-            return Ok(());
+        let wanted = core.program().functions[function].name;
+        let mend = |error: Error| error.hint(format!("make one with `{wanted}_workspace` of this model"));
+        self.check_model(core).map_err(mend)?;
+        if self.function == function {
+            Ok(())
+        } else {
+            Err(mend(self.foreign()))
         }
+    }
+
+    /// Checks that it belongs to a model.
+    pub(crate) fn check_model(&self, core: &Core) -> Result<()> {
+        let same = std::ptr::eq(self.program, core.program()) && self.generics == core.generics();
+        if same && self.precision() == core.precision() {
+            Ok(())
+        } else {
+            Err(self.foreign())
+        }
+    }
+
+    fn foreign(&self) -> Error {
         let (own, name) = (self.function().name, self.program.name);
-        let message = format!(
+        Error::config(format!(
             "this workspace was made for {name}::{own} in {}",
             self.precision()
-        );
-        let wanted = core.program().functions[function].name;
-        Err(Error::config(message).hint(format!("make one with `{wanted}_workspace` of this model")))
+        ))
+    }
+
+    /// Remembers that a step was taken, so that the next gradients are not added to these.
+    pub(crate) fn mark_used(&mut self) {
+        if let Some(pending) = &mut self.pending {
+            pending.used = true;
+        }
     }
 
     /// Makes the arena ready for a call: sizes are checked against the maximum, slots have their offsets.

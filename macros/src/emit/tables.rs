@@ -116,7 +116,7 @@ impl Tables<'_> {
                     spelling.dim(fan_in);
                 }
                 let init = tensor.init.to_tokens(&quote!(#rt::init));
-                quote!(#rt::TensorSpec { path: #path, shape: vec!#shape, init: #init })
+                quote!(#rt::TensorSpec::new(#path, &#shape, #init))
             })
             .collect();
         self.sizes_fn(
@@ -180,9 +180,7 @@ impl Tables<'_> {
             .map_or_else(String::new, |dims| shape::display(dims));
         let flops = spelling.dim(&one_sample(&self.flops_of(&row.path)));
         let (path, kind, params) = (&row.path, &row.kind, spelling.dim(&row.params));
-        quote! {
-            #rt::LayerRow { path: #path, kind: #kind, output: #output, params: #params, flops: (#flops) as u64 }
-        }
+        quote!(#rt::LayerRow::new(#path, #kind, #output, #params, #flops))
     }
 
     /// Forward operations of a layer and of the layers inside it, in the first function that uses it.
@@ -221,11 +219,18 @@ impl Tables<'_> {
         let name = &lowered.name;
         let dims = lowered.dims.iter().map(|dim| {
             let (name, multiple) = (&dim.name, Literal::i64_unsuffixed(dim.multiple));
-            let (arg, axis) = dim.bare;
+            let (arg, axis) = (
+                Literal::usize_unsuffixed(dim.bare.0),
+                Literal::usize_unsuffixed(dim.bare.1),
+            );
             quote!(#rt::DimSpec { name: #name, multiple_of: |_| #multiple, bare: (#arg, #axis) })
         });
         let inputs = lowered.inputs.iter().map(|input| {
-            let (name, kind, rank) = (&input.name, input_kind(rt, input.dtype), input.shape.len());
+            let (name, kind, rank) = (
+                &input.name,
+                input_kind(rt, input.dtype),
+                Literal::usize_unsuffixed(input.shape.len()),
+            );
             let shape = self.shape(lowered, &input.shape);
             quote!(#rt::InputSpec { name: #name, kind: #kind, rank: #rank, shape: #shape })
         });
@@ -305,21 +310,21 @@ impl Tables<'_> {
         items.extend(self.slots(function, plan, &slots));
         items.extend(self.kernels(function, plan, &kernels));
         let slot = |value: &Value| match plan.places[value] {
-            Place::Slot(slot) => slot,
+            Place::Slot(slot) => Literal::usize_unsuffixed(slot),
             other => unreachable!("a result lies in the workspace, not in {other:?}"),
         };
         let results = plan.results.iter().map(|(value, _)| slot(value));
         let input_grads = plan.outputs.iter().filter_map(|o| match o.kind {
-            OutputKind::InputGrad(id) => Some((id.index(), slot(&o.value))),
+            OutputKind::InputGrad(id) => Some((Literal::usize_unsuffixed(id.index()), slot(&o.value))),
             _ => None,
         });
         let input_grads = input_grads.map(|(input, slot)| quote!((#input, #slot)));
         let trained = plan.outputs.iter().filter_map(|o| match o.kind {
-            OutputKind::ParamGrad(id) => Some(id.index()),
+            OutputKind::ParamGrad(id) => Some(Literal::usize_unsuffixed(id.index())),
             _ => None,
         });
         let updates = plan.outputs.iter().filter_map(|o| match o.kind {
-            OutputKind::State(id) => Some(id.index()),
+            OutputKind::State(id) => Some(Literal::usize_unsuffixed(id.index())),
             _ => None,
         });
         quote! {
@@ -378,7 +383,7 @@ impl Tables<'_> {
                         quote!(#last)
                     }
                 };
-                quote!(#rt::SlotSpec { dtype: #dtype, len: #len, first: #first, last: #last })
+                quote!(#rt::SlotSpec::new(#dtype, #len, #first, #last))
             })
             .collect();
         let lets = spelling.bindings(Source::Sizes);
@@ -426,16 +431,14 @@ impl Tables<'_> {
             .collect::<Vec<_>>();
         let (elements, flops) = (spelling.dim(&Dim::sum(moved)), spelling.dim(&kernel.flops));
         let slot = match plan.places[&written.value] {
-            Place::Slot(slot) => quote!(Some(#slot)),
+            Place::Slot(slot) => {
+                let slot = Literal::usize_unsuffixed(slot);
+                quote!(Some(#slot))
+            }
             _ => quote!(None),
         };
         let (title, value, shapes) = (&kernel.title, &*written.name, shape::display(&written.ty.shape));
-        quote! {
-            #rt::KernelRow {
-                name: #title, value: #value, phase: #phase, shapes: #shapes,
-                flops: (#flops) as u64, elements: (#elements) as u64, slot: #slot,
-            }
-        }
+        quote!(#rt::KernelRow::new(#title, #value, #phase, #shapes, [#flops, #elements], #slot))
     }
 
     fn trace(

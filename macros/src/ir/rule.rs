@@ -175,6 +175,14 @@ impl ShapeError {
         }
     }
 
+    /// Says which operation it is about, if the message does not.
+    pub fn of(mut self, operation: &str) -> Self {
+        if !self.message.contains(&format!("`{operation}")) {
+            self.message = format!("`{operation}`: {}", self.message);
+        }
+        self
+    }
+
     /// Adds advice.
     pub fn help(mut self, help: impl Into<String>) -> Self {
         self.help = Some(help.into());

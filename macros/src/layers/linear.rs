@@ -1,7 +1,7 @@
 //! Affine maps.
 
-use crate::ir::{Args, Builder, Flag, Form, Operand, ShapeError, Value};
-use crate::layers::{self, Builtin, Declared, Layer, Sizes};
+use crate::ir::{Args, Builder, Flag, ShapeError, Value};
+use crate::layers::{self, Axis, Builtin, Declared, Layer, Sizes};
 use crate::model::InitSpec;
 
 /// The layers.
@@ -38,30 +38,7 @@ fn declare_linear(config: &mut Args) -> Result<Vec<Declared>, ShapeError> {
 fn linear(b: &mut Builder, layer: &Layer, args: &mut Args) -> Result<Value, ShapeError> {
     let x = args.tensor(0, "x")?;
     let n_in = layers::size(&mut layer.config(), 0, "IN")?;
-    let shape = b.shape(x);
-    let expected = format!("{n_in} features");
-    match shape.last() {
-        None => return Err(layer.expects(&expected, "a number without axes", &shape)),
-        Some(found) if !b.constraints.equal(found, &n_in) => {
-            return Err(layer.expects(&expected, &found.to_string(), &shape));
-        }
-        Some(_) => {}
-    }
-    let weight = layer
-        .param("weight")
-        .ok_or_else(|| ShapeError::new("`Linear` has no weight"))?;
-    let weight = b.transpose(weight);
-    let y = layers::apply(
-        b,
-        "matmul",
-        Form::Method,
-        vec![Operand::Tensor(x), Operand::Tensor(weight)],
-        vec![],
-    )?;
-    let Some(bias) = layer.param("bias") else {
-        return Ok(y);
-    };
-    let shape = b.shape(y);
-    let bias = b.expand(bias, &shape);
-    Ok(b.add(y, bias))
+    layer.expect_axis(b, x, Axis::Last, &n_in, "features")?;
+    let weight = layer.weight("weight")?;
+    Ok(b.linear(x, weight, layer.param("bias")))
 }

@@ -67,6 +67,7 @@ impl<'a> Work<'_, 'a, '_> {
             (Some(name), Some(a), Some(b)) if fits(&left) && fits(&right) => {
                 self.b.origin.span = frame.place(span);
                 let value = pointwise::binary(&mut self.b, name, &a, &b);
+                let value = value.map_err(|error| error.of(spelling(op)));
                 self.operation(frame, span, op_span, value)
             }
             _ => {

@@ -353,13 +353,7 @@ impl<'a> Work<'_, 'a, '_> {
         };
         let result =
             (surface.lower)(&mut self.b, &mut args).and_then(|operand| args.finish().map(|()| operand));
-        let result = result.map_err(|error| ShapeError {
-            message: match error.message.contains(surface.name) {
-                true => error.message,
-                false => format!("`{}`: {}", surface.name, error.message),
-            },
-            help: error.help,
-        });
+        let result = result.map_err(|error| error.of(surface.name));
         self.operation(frame, span, span, result)
     }
 
@@ -486,10 +480,8 @@ fn surface(name: &str, form: Form) -> Option<&'static Surface> {
 }
 
 /// How an operation is written that exists in the other form only.
-fn other_form(name: &str, form: Form) -> Option<String> {
-    let surface = ops::surfaces().find(|surface| surface.name == name && surface.form != form)?;
-    Some(match form {
-        Form::Method => surface.usage.to_owned(),
-        Form::Function => format!("x.{}", surface.usage),
-    })
+fn other_form(name: &str, form: Form) -> Option<&'static str> {
+    ops::surfaces()
+        .find(|surface| surface.name == name && surface.form != form)
+        .map(|surface| surface.usage)
 }

@@ -320,6 +320,7 @@ impl<'a> Work<'_, 'a, '_> {
         frame.barrier = barrier;
         match (yes.scalar(), no.scalar()) {
             _ if yes.is_poison() || no.is_poison() => Object::Poison,
+            _ if yes.is_unit() && no.is_unit() => Object::unit(),
             (Some(a), Some(b)) => {
                 let ty = match (&yes, &no) {
                     (Object::Host(_, ty), Object::Host(_, other)) if ty == other => *ty,
@@ -359,7 +360,14 @@ impl<'a> Work<'_, 'a, '_> {
             }
             (Object::Size(size), CastType::Usize) => Object::Size(size),
             (operand, CastType::Usize) => match operand.scalar() {
-                Some(scalar) => Object::Host(Scalar::unary(ScalarFn::Floor, scalar), HostType::Usize),
+                Some(scalar) => {
+                    // As in Rust, what is below zero becomes zero.
+                    let whole = Scalar::unary(ScalarFn::Floor, scalar);
+                    Object::Host(
+                        Scalar::binary(ScalarFn::Max, whole, Scalar::lit(0.0)),
+                        HostType::Usize,
+                    )
+                }
                 None => self.fail(
                     frame,
                     span,

@@ -74,7 +74,7 @@ impl<'a> Work<'_, 'a, '_> {
             Some(frame.place(span))
         };
         let mut callee = self.frame(instance, function, outer);
-        if !self.bind_dims(frame, &mut callee, &args, span) {
+        if !self.bind_dims(frame, &mut callee, &args) {
             return Object::Poison;
         }
         let mut is_sound = true;
@@ -193,7 +193,6 @@ impl<'a> Work<'_, 'a, '_> {
         frame: &Frame<'a>,
         callee: &mut Frame<'a>,
         args: &[(Object, SourceSpan)],
-        span: SourceSpan,
     ) -> bool {
         let function = callee.function;
         for dim in &function.dims {
@@ -216,6 +215,9 @@ impl<'a> Work<'_, 'a, '_> {
                     self.not_bare(callee, &dim.name);
                     return false;
                 }
+                let name = dim.name.to_string();
+                let symbol = Dim::dynamic(&name);
+                callee.sizes.insert(name, symbol);
                 continue;
             };
             if let Some(multiple) = &dim.multiple_of {
@@ -240,7 +242,6 @@ impl<'a> Work<'_, 'a, '_> {
             }
             callee.sizes.insert(dim.name.to_string(), size);
         }
-        let _ = span;
         true
     }
 

@@ -32,6 +32,11 @@ impl Object {
         Self::Tuple(Vec::new())
     }
 
+    /// Whether it is the value of a block without a tail.
+    pub fn is_unit(&self) -> bool {
+        matches!(self, Self::Tuple(parts) if parts.is_empty())
+    }
+
     /// A number of type `f32`.
     pub fn number(scalar: Scalar) -> Self {
         Self::Host(scalar, HostType::F32)

@@ -225,7 +225,7 @@ impl Builder {
     }
 
     /// Reports float operands of different shapes, or of other kinds.
-    fn loss_mismatch(&mut self, word: &str, x: Value, target: Value) -> Option<Value> {
+    pub(crate) fn loss_mismatch(&mut self, word: &str, x: Value, target: Value) -> Option<Value> {
         if let Some(&poison) = [x, target].iter().find(|v| self.is_poison(**v)) {
             return Some(poison);
         }

@@ -1,9 +1,15 @@
 //! Reductions over axes.
 
+mod surface;
+#[cfg(test)]
+mod tests;
+
 use crate::ir::{
     Builder, Call, CallArg, Constraints, Cotangents, DType, Kernel, Rule, Sample, ShapeError, Site, Surface, Type, Value,
 };
 use crate::shape::Dim;
+
+pub use surface::{Divisor, around, float_with_axis};
 
 /// A reduction; the reduced axes vanish from the shape.
 #[derive(Clone, PartialEq, Debug)]
@@ -104,10 +110,10 @@ impl Rule for Reduce {
     }
 
     fn surfaces() -> &'static [Surface] {
-        &[]
+        surface::SURFACES
     }
 
     fn samples() -> Vec<Sample> {
-        Vec::new()
+        surface::samples()
     }
 }

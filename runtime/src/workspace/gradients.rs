@@ -21,7 +21,7 @@ pub(super) fn n_partial_sums(runs: &[Range<usize>]) -> usize {
 }
 
 impl Workspace {
-    fn check_gradients(&self) -> Result<()> {
+    pub(crate) fn check_gradients(&self) -> Result<()> {
         if self.pending.is_some() {
             return Ok(());
         }

@@ -1,0 +1,89 @@
+//! The questions: how a model that is being compiled collects the definitions of its layers.
+//!
+//! A type's macro is called with a number, a list of what is to be called after it, and everything that is known so far.
+//! It calls the next one directly, with its own definition added under the number:
+//!
+//! ```text
+//! a::Block! { 1 [ 2 [Linear] 0 [::tapeless::__private::compile] ] { model } }
+//! Linear!   { 2 [ 0 [::tapeless::__private::compile] ] { model } { 1 reply } }
+//! ::tapeless::__private::compile! { 0 [] { model } { 1 reply } { 2 reply } }
+//! ```
+//!
+//! So a type costs one expansion, and rustc's default limit of 128 serves more than 100 types in a model. A reply is
+//! bound to the question by its number and never to a name; names are resolved by rustc alone, with its rules for
+//! imports, renaming and shadowing.
+//!
+//! What rustc refuses, and no protocol can mend: where a module has a model `Block` of its own and another macro `Block`
+//! from a glob import, a call `Block!` is ambiguous (E0659), because names of macros are resolved while some of them are
+//! still being expanded. `self::Block` asks a second name of the model, which only its own module has; an explicit
+//! import (`use mine::Block;`) is never ambiguous.
+
+use proc_macro2::{Literal, TokenStream};
+use quote::{ToTokens, quote};
+
+use crate::ast::Struct;
+use crate::definition::layer_path;
+use crate::door::names;
+
+/// The distinct paths among the types of the fields, and which of them each field has.
+pub struct Questions<'a> {
+    /// The paths; the number of a question is the position here, from 1.
+    pub paths: Vec<&'a syn::Path>,
+    /// For every field, the position of its path.
+    pub of_field: Vec<Option<usize>>,
+}
+
+impl<'a> Questions<'a> {
+    /// Those of a struct. They depend on nothing but its tokens, so that asker and reader agree on the numbers.
+    pub fn of(structure: &'a Struct) -> Self {
+        let mut paths: Vec<&syn::Path> = Vec::new();
+        let mut texts: Vec<String> = Vec::new();
+        let of_field = structure.fields.iter().map(|field| {
+            let path = layer_path(&field.kind)?;
+            let text = path.to_token_stream().to_string();
+            let position = texts.iter().position(|known| *known == text);
+            Some(position.unwrap_or_else(|| {
+                paths.push(path);
+                texts.push(text);
+                paths.len() - 1
+            }))
+        });
+        let of_field = of_field.collect();
+        Self { paths, of_field }
+    }
+
+    /// The first call of the chain; the last one is that of `end`.
+    pub fn chain(&self, end: &TokenStream, state: &TokenStream) -> TokenStream {
+        let number = |k: usize| Literal::usize_unsuffixed(k);
+        let calls = self.paths.iter().map(|path| macro_path(path)).chain([end.clone()]);
+        let numbers = (1..=self.paths.len()).chain([0]).map(number);
+        let mut calls = calls.zip(numbers);
+        let (first, first_number) = calls.next().unwrap_or_else(|| (end.clone(), number(0)));
+        let rest = calls.map(|(call, number)| quote!(#number [#call]));
+        quote!(#first ! { #first_number [ #(#rest)* ] { #state } })
+    }
+}
+
+/// The path of the macro that knows the type at `path`.
+fn macro_path(path: &syn::Path) -> TokenStream {
+    let mut path = path.clone();
+    if path.leading_colon.is_none()
+        && path.segments.len() == 2
+        && path.segments[0].ident == "self"
+        && let Some(last) = path.segments.last_mut()
+    {
+        let mut own = names::own_macro(&last.ident);
+        own.set_span(last.ident.span());
+        last.ident = own;
+    }
+    path.to_token_stream()
+}
+
+/// The one rule of a type's macro.
+pub fn rule(reply: &impl ToTokens) -> TokenStream {
+    quote! {
+        ($id:tt [$next_id:tt [$($next:tt)*] $($queue:tt)*] $($known:tt)*) => {
+            $($next)* ! { $next_id [$($queue)*] $($known)* { $id #reply } }
+        };
+    }
+}

@@ -1,0 +1,258 @@
+//! The pass over the flat buffers: a rule applied to every element, in parallel pieces.
+
+use std::ops::Range;
+
+use ndarray::{ArrayD, IxDyn};
+
+use crate::arena::Storage;
+use crate::cpu::isa::{Isa, Kernel};
+use crate::cpu::threads::Team;
+use crate::dtype::{Element, Precision};
+use crate::error::{Error, ErrorKind, Result};
+use crate::flat::Layout;
+use crate::real::Real;
+
+/// Elements of a piece. Moments lie piece by piece, so the number is part of their layout in memory (not in files).
+const PIECE: usize = 8192;
+
+/// The new value of a parameter and of its `N` moments.
+pub(super) trait Update<T, const N: usize>: Sync {
+    /// From the parameter, its (clipped) gradient and its moments. Implementations are `#[inline(always)]`.
+    fn update(&self, param: T, grad: T, moments: [T; N]) -> (T, [T; N]);
+}
+
+/// The flat buffers of one step.
+pub struct Pass<'a, T> {
+    pub(super) team: &'a Team,
+    pub(super) isa: Isa,
+    pub(super) params: &'a mut [T],
+    pub(super) grads: &'a [T],
+    pub(super) moments: &'a mut [T],
+    /// Elements that have a gradient.
+    pub(super) runs: &'a [Range<usize>],
+    /// Gradients are multiplied by it,
+    pub(super) scale: T,
+    /// then limited to [-limit, limit].
+    pub(super) limit: T,
+}
+
+impl<T: Real> Pass<'_, T> {
+    /// Applies an update to every element that has a gradient.
+    pub(super) fn each<const N: usize>(self, update: impl Update<T, N>) {
+        let Self {
+            team,
+            isa,
+            params,
+            grads,
+            moments,
+            runs,
+            scale,
+            limit,
+        } = self;
+        team.chunks_mut2(params, PIECE, moments, N * PIECE, |k, params, moments| {
+            let (start, len) = (k * PIECE, params.len());
+            let mut rows = rows::<T, N>(moments, len);
+            for run in runs {
+                let (from, to) = (run.start.max(start), run.end.min(start + len));
+                if from < to {
+                    let here = from - start..to - start;
+                    isa.run(Span {
+                        update: &update,
+                        params: &mut params[here.clone()],
+                        grads: &grads[from..to],
+                        moments: rows.each_mut().map(|row| &mut row[here.clone()]),
+                        scale,
+                        limit,
+                    });
+                }
+            }
+        });
+    }
+}
+
+/// The moments of a piece: `N` rows of `len` elements.
+fn rows<T, const N: usize>(mut block: &mut [T], len: usize) -> [&mut [T]; N] {
+    std::array::from_fn(|_| {
+        let (row, rest) = std::mem::take(&mut block).split_at_mut(len);
+        block = rest;
+        row
+    })
+}
+
+/// Neighbouring elements that are updated in one loop.
+struct Span<'a, U, T, const N: usize> {
+    update: &'a U,
+    params: &'a mut [T],
+    grads: &'a [T],
+    moments: [&'a mut [T]; N],
+    scale: T,
+    limit: T,
+}
+
+impl<U: Update<T, N>, T: Real, const N: usize> Kernel for Span<'_, U, T, N> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run(self) {
+        let Self {
+            update,
+            params,
+            grads,
+            mut moments,
+            scale,
+            limit,
+        } = self;
+        let len = params.len();
+        let grads = &grads[..len];
+        for row in &mut moments {
+            // Shows the compiler that no index below is out of bounds.
+            *row = &mut std::mem::take(row)[..len];
+        }
+        for i in 0..len {
+            let grad = (grads[i] * scale).min(limit).max(-limit);
+            let before: [T; N] = std::array::from_fn(|k| moments[k][i]);
+            let (param, after) = update.update(params[i], grad, before);
+            params[i] = param;
+            for k in 0..N {
+                moments[k][i] = after[k];
+            }
+        }
+    }
+}
+
+/// The buffers that an optimizer carries from step to step: as many numbers for every element of the flat buffer as it
+/// has moments, those of a piece side by side.
+#[derive(Clone, Debug)]
+pub struct Moments {
+    storage: Storage,
+    n: usize,
+    n_elements: usize,
+    precision: Precision,
+}
+
+impl Moments {
+    /// `n` moments of 0 for each of `n_elements` elements.
+    pub(super) fn zeros(n: usize, n_elements: usize, precision: Precision) -> Result<Self> {
+        let bytes = n_elements.checked_mul(n * precision.width());
+        let storage = bytes.and_then(Storage::try_zeroed).ok_or_else(|| {
+            let message = format!("there is no memory for {n} moments of {n_elements} parameters");
+            Error::new(ErrorKind::Device, message)
+        })?;
+        Ok(Self {
+            storage,
+            n,
+            n_elements,
+            precision,
+        })
+    }
+
+    pub(super) fn suits(&self, n: usize, n_elements: usize, precision: Precision) -> bool {
+        (self.n, self.n_elements, self.precision) == (n, n_elements, precision)
+    }
+
+    pub(super) fn as_mut_slice<T: Element>(&mut self) -> &mut [T] {
+        let len = self.n * self.n_elements;
+        &mut self.storage.as_mut_slice()[..len]
+    }
+
+    /// Where moment `k` of an element lies.
+    fn position(&self, k: usize, element: usize) -> usize {
+        let (piece, start) = (element / PIECE, element / PIECE * PIECE);
+        let len = PIECE.min(self.n_elements - start);
+        piece * PIECE * self.n + k * len + (element - start)
+    }
+
+    /// Moment `k` of a tensor.
+    pub(super) fn read(&self, layout: &Layout, k: usize, tensor: usize) -> ArrayD<f64> {
+        let positions = layout.range(tensor).map(|element| self.position(k, element));
+        let values = match self.precision {
+            Precision::F32 => {
+                let all = self.storage.as_slice::<f32>();
+                positions.map(|at| f64::from(all[at])).collect()
+            }
+            Precision::F64 => {
+                let all = self.storage.as_slice::<f64>();
+                positions.map(|at| all[at]).collect()
+            }
+        };
+        let shape = IxDyn(&layout.specs()[tensor].shape);
+        ArrayD::from_shape_vec(shape, values).expect("a layout holds as many elements as its shapes say")
+    }
+
+    /// Replaces moment `k` of a tensor by values of its shape.
+    pub(super) fn write(&mut self, layout: &Layout, k: usize, tensor: usize, values: &ArrayD<f64>) {
+        for (element, &value) in layout.range(tensor).zip(values) {
+            let at = self.position(k, element);
+            match self.precision {
+                Precision::F32 => self.storage.as_mut_slice::<f32>()[at] = value as f32,
+                Precision::F64 => self.storage.as_mut_slice::<f64>()[at] = value,
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::init::Init;
+    use crate::program::TensorSpec;
+
+    /// Adds the gradient to the parameter and counts calls in two moments.
+    struct Count;
+
+    impl Update<f64, 2> for Count {
+        fn update(&self, param: f64, grad: f64, [a, b]: [f64; 2]) -> (f64, [f64; 2]) {
+            (param + grad, [a + 1.0, b + 2.0 * param])
+        }
+    }
+
+    #[test]
+    fn every_element_with_a_gradient_is_updated_once_and_moments_stay_with_it() {
+        let lens = [3 * PIECE + 5, 1, PIECE - 9, 0, 77];
+        let spec = |(len, path)| TensorSpec {
+            path,
+            shape: vec![len],
+            init: Init::Zeros,
+        };
+        let specs = lens
+            .into_iter()
+            .zip(["a", "b", "c", "d", "e"])
+            .map(spec)
+            .collect();
+        let layout = Layout::new(specs, Precision::F64).unwrap();
+        let n = layout.bytes() / 8;
+        let trained = [0, 2, 4];
+        let runs = layout.runs(&trained);
+        let mut params: Vec<f64> = (0..n).map(|k| k as f64).collect();
+        let grads: Vec<f64> = (0..n).map(|k| (k % 7) as f64 - 3.0).collect();
+        let mut moments = Moments::zeros(2, n, Precision::F64).unwrap();
+        let team = Team::new(3.try_into().unwrap()).unwrap();
+        Pass {
+            team: &team,
+            isa: Isa::best(),
+            params: &mut params,
+            grads: &grads,
+            moments: moments.as_mut_slice(),
+            runs: &runs,
+            scale: 2.0,
+            limit: 5.0,
+        }
+        .each(Count);
+        for tensor in 0..lens.len() {
+            let has_gradient = f64::from(u8::from(trained.contains(&tensor)));
+            let (first, second) = (moments.read(&layout, 0, tensor), moments.read(&layout, 1, tensor));
+            for (i, k) in layout.range(tensor).enumerate() {
+                let grad = (2.0 * grads[k]).clamp(-5.0, 5.0);
+                assert_eq!(params[k], k as f64 + has_gradient * grad);
+                assert_eq!(
+                    (first[[i]], second[[i]]),
+                    (has_gradient, has_gradient * 2.0 * k as f64)
+                );
+            }
+            let doubled = &second * 2.0;
+            moments.write(&layout, 0, tensor, &doubled);
+            assert_eq!(moments.read(&layout, 0, tensor), doubled);
+            assert_eq!(moments.read(&layout, 1, tensor), second);
+        }
+    }
+}
