@@ -9,6 +9,7 @@ use crate::ir::{Rule, Sample, Surface};
 pub mod einsum;
 pub mod compose;
 pub mod loss;
+pub mod window;
 #[cfg(test)]
 pub mod testkit;
 pub mod view_surface;
@@ -76,6 +77,10 @@ ops! {
     cumsum::Cumsum,
     /// Two tensors joined along an axis.
     concat::Concat,
+    /// Convolution of images.
+    conv::Conv2d + Conv2dInputGrad + Conv2dWeightGrad,
+    /// Maxima and averages of windows.
+    pool::Pool2d + Pool2dGrad,
     /// The fused loss of class labels.
     cross_entropy::CrossEntropy + CrossEntropyGrad,
     /// Elements or channels set to zero at random.
