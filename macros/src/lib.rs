@@ -18,6 +18,8 @@ mod lower;
 mod memory;
 mod model;
 mod ops;
+#[cfg(test)]
+mod oracle;
 mod parse;
 mod plan;
 mod samples;

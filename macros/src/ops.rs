@@ -24,6 +24,10 @@ macro_rules! ops {
             $($(#[$doc])* $family($module::$family), $(#[doc = "Of the same file: a fused gradient, a transpose."] $more($module::$more),)*)*
         }
 
+        /// Names of all families, for tests that must cover each.
+        #[cfg(test)]
+        pub const FAMILIES: &[&str] = &[$(stringify!($family), $(stringify!($more),)*)*];
+
         impl Op {
             /// What the compiler knows about it.
             pub fn rule(&self) -> &dyn Rule {

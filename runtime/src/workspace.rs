@@ -7,7 +7,8 @@
 //! place.
 
 pub(crate) mod gradients;
-pub(crate) mod plan;
+#[doc(hidden)]
+pub mod plan;
 
 use std::ops::Range;
 use std::sync::Arc;

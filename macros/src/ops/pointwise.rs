@@ -108,7 +108,7 @@ impl Signature {
     }
 
     /// Kind of the result, where the operands have allowed kinds.
-    fn result(self, operands: &[DType]) -> Option<DType> {
+    pub fn result(self, operands: &[DType]) -> Option<DType> {
         let first = operands[0];
         let all_same = operands.iter().all(|d| *d == first);
         match self {

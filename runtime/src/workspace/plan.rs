@@ -12,7 +12,7 @@ use crate::program::SlotSpec;
 
 /// Offsets of slots, and what they add up to.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Plan {
+pub struct Plan {
     /// Bytes from the start of the arena, one for each slot; multiples of [`ALIGN`].
     pub offsets: Vec<usize>,
     /// Bytes that the arena needs.

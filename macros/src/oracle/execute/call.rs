@@ -1,0 +1,205 @@
+//! Calls of the runtime's functions, by name.
+
+use tapeless_runtime::cx::Cx;
+use tapeless_runtime::rt;
+
+use super::super::world::World;
+use super::arguments::{AnyView, Argument, Arguments};
+use super::memory::Names;
+use super::pending;
+use crate::ir::{Call, CallArg};
+use crate::plan::{Epilogue, Plan, Task};
+
+type Function = fn(&mut Cx<'_>, &mut Arguments);
+
+/// Calls a function that has the rank in its type.
+macro_rules! ranked {
+    ($rank:expr, $r:ident => $call:expr; $($n:literal)*) => {
+        match $rank {
+            $($n => { const $r: usize = $n; $call })*
+            rank => panic!("a call of rank {rank}"),
+        }
+    };
+    ($rank:expr, $r:ident => $call:expr) => { ranked!($rank, $r => $call; 0 1 2 3 4 5 6 7 8) };
+}
+
+/// The functions that emitted code may call.
+pub(super) const FUNCTIONS: &[(&str, Function)] = &[
+    ("cross_entropy", cross_entropy),
+    ("cross_entropy_grad", cross_entropy_grad),
+    ("dropout", |cx, a| {
+        rt::dropout(cx, a.buf(), a.buf(), a.scalar(), a.stream())
+    }),
+    ("dropout_channels", |cx, a| {
+        rt::dropout_channels(cx, a.buf(), a.buf(), a.scalar(), a.stream(), a.size())
+    }),
+    ("pad", pending::pad),
+    ("reduce", pending::reduce),
+];
+
+fn cross_entropy(cx: &mut Cx<'_>, a: &mut Arguments) {
+    let (scores, labels, weight) = (a.buf(), a.buf(), a.optional());
+    let (losses, loss, lse, divisor) = (a.buf(), a.optional(), a.buf(), a.buf());
+    rt::cross_entropy(
+        cx,
+        scores,
+        labels,
+        weight,
+        losses,
+        loss,
+        lse,
+        divisor,
+        cross_entropy_spec(a),
+    );
+}
+
+fn cross_entropy_grad(cx: &mut Cx<'_>, a: &mut Arguments) {
+    let (scores, labels, weight) = (a.buf(), a.buf(), a.optional());
+    let (lse, divisor, g, dx) = (a.buf(), a.buf(), a.buf(), a.buf());
+    rt::cross_entropy_grad(
+        cx,
+        scores,
+        labels,
+        weight,
+        lse,
+        divisor,
+        g,
+        dx,
+        cross_entropy_spec(a),
+    );
+}
+
+fn cross_entropy_spec(a: &mut Arguments) -> rt::CrossEntropy {
+    let order = [
+        "outer",
+        "classes",
+        "inner",
+        "smoothing",
+        "ignore_index",
+        "scores",
+        "reduction",
+    ];
+    let mut f = a.fields("CrossEntropy", &order);
+    rt::CrossEntropy {
+        outer: f.size(),
+        classes: f.size(),
+        inner: f.size(),
+        smoothing: f.scalar(),
+        ignore_index: f.scalar(),
+        scores: f.constant(&[
+            ("Scores::Logits", rt::Scores::Logits),
+            ("Scores::LogProbabilities", rt::Scores::LogProbabilities),
+        ]),
+        reduction: f.constant(&[
+            ("LossReduction::Mean", rt::LossReduction::Mean),
+            ("LossReduction::Sum", rt::LossReduction::Sum),
+            ("LossReduction::None", rt::LossReduction::None),
+        ]),
+    }
+}
+
+/// One kernel of a plan and where its numbers come from.
+pub(super) struct Site<'a> {
+    pub(super) plan: &'a Plan,
+    pub(super) world: &'a World,
+    pub(super) machine: &'a Names<'a>,
+    pub(super) k: usize,
+}
+
+/// Runs a call.
+pub(super) fn call(cx: &mut Cx<'_>, site: &Site<'_>, call: &Call, epilogue: &Epilogue) {
+    let name = call.function;
+    let Some((_, function)) = FUNCTIONS.iter().find(|(known, _)| *known == name) else {
+        panic!("`rt::{name}` has no entry in oracle/execute/call.rs");
+    };
+    let arguments = call
+        .args
+        .iter()
+        .map(|arg| site.argument(cx, arg, epilogue))
+        .collect();
+    let mut arguments = Arguments::new(arguments);
+    function(cx, &mut arguments);
+    arguments.finish(name);
+}
+
+/// Lays a strided operand out row-major.
+pub(super) fn copy(cx: &mut Cx<'_>, site: &Site<'_>) {
+    let (from, to) = (site.view(cx, 0), site.out(cx, 0));
+    ranked!(from.shape.len(), R => rt::copy(cx, from.ranked::<R>(), to));
+}
+
+impl Site<'_> {
+    fn argument(&self, cx: &Cx<'_>, arg: &CallArg, epilogue: &Epilogue) -> Argument {
+        match arg {
+            CallArg::In(k) => Argument::Buf(self.buffer(cx, *k)),
+            CallArg::InView(k) => Argument::View(self.view(cx, *k)),
+            CallArg::Out(k) => Argument::Buf(self.out(cx, *k)),
+            CallArg::Scratch(k) => {
+                let (dtype, len) = &self.plan.kernels[self.k].scratch[*k];
+                let place = crate::plan::Place::Slot(self.plan.scratch[self.k][*k]);
+                Argument::Buf(self.machine.buffer(cx, place, *dtype, self.world.size(len)))
+            }
+            CallArg::Size(dim) => Argument::Size(self.world.size(dim)),
+            CallArg::Sizes(dims) => Argument::Sizes(self.world.shape(dims)),
+            CallArg::Scalar(scalar) => Argument::Scalar(self.world.scalar(scalar)),
+            CallArg::Constant(path) => Argument::Constant(path),
+            CallArg::Struct(name, fields) => {
+                let field = |(name, arg): &(&'static str, CallArg)| (*name, self.argument(cx, arg, epilogue));
+                Argument::Struct(name, fields.iter().map(field).collect())
+            }
+            CallArg::Present(arg) => Argument::Present(Box::new(self.argument(cx, arg, epilogue))),
+            CallArg::Absent => Argument::Absent,
+            CallArg::Stream(key) => Argument::Stream(*key),
+            CallArg::Epilogue { .. } => Argument::Epilogue(rt::Epilogue {
+                bias: epilogue.bias.map(|k| self.buffer(cx, k)),
+                activation: activation(epilogue.activation),
+            }),
+        }
+    }
+
+    /// A contiguous operand: its whole buffer, or a part of it.
+    fn buffer(&self, cx: &Cx<'_>, k: usize) -> rt::Buf {
+        let operand = &self.plan.kernels[self.k].reads[k];
+        assert!(operand.layout.is_contiguous(), "operand {k} of a call is strided");
+        let len = self.world.shape(&operand.layout.shape).iter().product();
+        let stored = self.machine.stored(cx, self.plan, operand.value);
+        stored.at(self.world.size(&operand.layout.offset), len)
+    }
+
+    fn view(&self, cx: &Cx<'_>, k: usize) -> AnyView {
+        let operand = &self.plan.kernels[self.k].reads[k];
+        let strides = operand
+            .layout
+            .strides
+            .iter()
+            .map(|s| self.world.number(s) as isize);
+        AnyView {
+            buf: self.machine.stored(cx, self.plan, operand.value),
+            offset: self.world.size(&operand.layout.offset),
+            shape: self.world.shape(&operand.layout.shape),
+            strides: strides.collect(),
+        }
+    }
+
+    fn out(&self, cx: &Cx<'_>, k: usize) -> rt::Buf {
+        let value = self.plan.kernels[self.k].writes[k].value;
+        self.machine.stored(cx, self.plan, value)
+    }
+}
+
+fn activation(name: Option<&str>) -> rt::Activation {
+    match name {
+        None => rt::Activation::None,
+        Some("Relu") => rt::Activation::Relu,
+        Some("Tanh") => rt::Activation::Tanh,
+        Some("Sigmoid") => rt::Activation::Sigmoid,
+        Some(other) => panic!("`rt::Activation::{other}` is not known here"),
+    }
+}
+
+#[test]
+fn activations_of_the_pointwise_table_exist() {
+    for row in crate::ops::pointwise::rows().filter(|row| row.activation.is_some()) {
+        assert_ne!(activation(row.activation), rt::Activation::None, "`{}`", row.name);
+    }
+}

@@ -1,0 +1,53 @@
+//! Gradients against differences.
+
+use super::super::close::{distance, norm};
+use super::super::differences::derivatives;
+use super::*;
+
+/// Relative error of gradients, by norm.
+const TOLERANCE: f64 = 1e-6;
+
+/// Compares every wanted gradient of a program with differences; gives how many numbers were compared.
+#[track_caller]
+pub(super) fn assert_gradients(program: &Program, what: &str) -> usize {
+    let Some(joint) = joint(program) else { return 0 };
+    let outputs = interpret(&joint, &program.world);
+    let mut n_compared = 0;
+    for variable in program.variables() {
+        let differences = derivatives(&program.graph, &program.world, variable);
+        // What the loss does not depend on has no gradient, or one of zeros.
+        let gradient = match outputs.get(&variable.output()) {
+            Some(gradient) => gradient.numbers(),
+            None => vec![0.0; differences.len()],
+        };
+        let pairs = gradient
+            .iter()
+            .zip(&differences)
+            .filter_map(|(g, d)| Some((*g, (*d)?)));
+        let (gradient, differences): (Vec<f64>, Vec<f64>) = pairs.unzip();
+        n_compared += gradient.len();
+        // Differences of numbers around 1 have errors around 1e-11.
+        let is_noise = norm(&gradient).max(norm(&differences)) < 1e-6;
+        let error = distance(&gradient, &differences);
+        assert!(
+            is_noise || error <= TOLERANCE,
+            "{what}: the gradient of {variable:?} is off by {error:e}\n     gradient {gradient:?}\n  differences \
+             {differences:?}\n{joint}"
+        );
+    }
+    n_compared
+}
+
+#[test]
+fn gradients_of_random_programs_agree_with_differences() {
+    let (mut n_programs, mut n_compared) = (0, 0);
+    for seed in SEEDS {
+        let n = assert_gradients(&program(seed), &format!("seed {seed}"));
+        n_programs += usize::from(n > 0);
+        n_compared += n;
+    }
+    assert!(
+        n_programs > 150 && n_compared > 3000,
+        "only {n_compared} numbers of {n_programs} programs were compared"
+    );
+}

@@ -1,0 +1,74 @@
+//! Schedules compute what their graphs mean.
+
+use super::*;
+
+#[test]
+fn simplifying_changes_no_result() {
+    for seed in SEEDS {
+        let Program { graph, world, .. } = program(seed);
+        verified(&graph);
+        let simple = simplify(&graph);
+        verified(&simple);
+        let (got, want) = (interpret(&simple, &world), interpret(&graph, &world));
+        if let Some(difference) = difference(&got, &want, 1e-12, 1e-6) {
+            panic!("seed {seed}: {difference}\n{graph}\nsimplified\n{simple}");
+        }
+    }
+}
+
+#[test]
+fn schedules_compute_what_their_graphs_mean() {
+    for seed in SEEDS {
+        let Program { graph, world, .. } = program(seed);
+        let want = interpret(&graph, &world);
+        let plan = planned(&simplify(&graph));
+        assert_computes(&plan, &world, &want, &format!("seed {seed}\n{graph}"));
+    }
+}
+
+#[test]
+fn joint_schedules_compute_results_and_gradients() {
+    for seed in SEEDS {
+        let program = program(seed);
+        let Some(joint) = joint(&program) else { continue };
+        let want = interpret(&joint, &program.world);
+        assert_computes(
+            &planned(&joint),
+            &program.world,
+            &want,
+            &format!("seed {seed}\n{joint}"),
+        );
+    }
+}
+
+/// Fusion moves values, not roundings: outputs are the same bits but where a value is recomputed in another place.
+#[test]
+fn unfused_schedules_give_the_same_numbers() {
+    for seed in SEEDS {
+        let Program { graph, world, .. } = program(seed);
+        let unfused = planner::plan(unfused(&graph), Reuse::Never);
+        let want = execute(&planned(&graph), &world, Precision::F32);
+        let got = execute(&unfused, &world, Precision::F32);
+        if let Some(difference) = difference(&got.outputs, &want.outputs, 0.0, 0.0) {
+            panic!("seed {seed}: {difference}\n{graph}");
+        }
+    }
+}
+
+/// A trace shows every named value as it is.
+#[test]
+fn traces_hold_the_named_values() {
+    for seed in SEEDS {
+        let Program { mut graph, world, .. } = program(seed);
+        graph
+            .outputs
+            .retain(|output| matches!(output.kind, OutputKind::Result(_)));
+        let plan = planner::plan(unfused(&graph), Reuse::Never);
+        let run = execute(&plan, &world, Precision::F64);
+        let want = interpret(&graph, &world);
+        if let Some(difference) = difference(&run.outputs, &want, 1e-10, 1e-6) {
+            panic!("seed {seed}: {difference}\n{graph}");
+        }
+        assert!(plan.slots.iter().all(|slot| slot.last == usize::MAX));
+    }
+}
