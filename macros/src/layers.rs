@@ -7,9 +7,12 @@
 //! To add a layer: write its [`Builtin`] in the file of its family, and add it to that file's list.
 
 mod activation;
+mod conv;
 mod dropout;
+mod embedding;
 mod linear;
 mod norm;
+mod pool;
 
 use crate::ir::{Args, Builder, Form, Operand, ShapeError, StateId, Value};
 use crate::model::InitSpec;
@@ -107,6 +110,12 @@ impl Layer {
     /// Sizes and options, to take from.
     pub fn config(&self) -> Args {
         self.config.clone()
+    }
+
+    /// The options of these names that are given, for an operation that has them too.
+    pub fn options(&self, names: &[&str]) -> Vec<(String, Operand)> {
+        let given = self.config.named.iter().filter(|(name, ..)| names.contains(&name.as_str()));
+        given.map(|(name, value, _)| (name.clone(), value.clone())).collect()
     }
 
     /// A trained tensor, where the options did not do without it.
@@ -230,8 +239,8 @@ pub fn apply(
 
 /// Every layer of the library.
 pub fn all() -> impl Iterator<Item = &'static Builtin> {
-    let parameterless = activation::LAYERS.iter().chain(dropout::LAYERS);
-    linear::LAYERS.iter().chain(norm::LAYERS).chain(parameterless)
+    let weighted = linear::LAYERS.iter().chain(conv::LAYERS).chain(embedding::LAYERS).chain(norm::LAYERS);
+    weighted.chain(pool::LAYERS).chain(dropout::LAYERS).chain(activation::LAYERS)
 }
 
 /// The layer of that name.

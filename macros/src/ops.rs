@@ -20,7 +20,7 @@ macro_rules! ops {
         /// An operation with its attributes.
         #[derive(Clone, PartialEq, Debug)]
         pub enum Op {
-            $($(#[$doc])* $family($module::$family), $(#[doc = "A fused gradient."] $more($module::$more),)*)*
+            $($(#[$doc])* $family($module::$family), $(#[doc = "Of the same file: a fused gradient, a transpose."] $more($module::$more),)*)*
         }
 
         /// Names of all families, for tests that must cover each.
@@ -88,4 +88,10 @@ ops! {
     layer_norm::LayerNorm + LayerNormGrad,
     /// Batch norm by the statistics of the batch.
     batch_norm::BatchNorm + BatchNormGrad,
+    /// Rows of a table, or slices along an axis, by number.
+    embedding::Take + TakeGrad,
+    /// Elements along an axis by number, and the transpose.
+    gather::Gather + Scatter,
+    /// Indicator vectors.
+    one_hot::OneHot,
 }

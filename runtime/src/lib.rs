@@ -20,6 +20,7 @@ pub mod rng;
 #[doc(hidden)]
 pub mod rt;
 mod summary;
+pub mod train;
 pub mod workspace;
 
 pub use call::{Accumulate, Probe, Trace};
@@ -27,4 +28,5 @@ pub use device::Device;
 pub use dtype::Precision;
 pub use error::{Error, ErrorKind, Result};
 pub use model::{Builder, Model};
+pub use train::{History, Trainer};
 pub use workspace::Workspace;

@@ -396,7 +396,7 @@ pub trait Model: Sized + Send + Sync {
     /// Floats of 16, 32 and 64 bits are accepted and rounded to the model's precision; so are PyTorch's counters
     /// `num_batches_tracked`, which mean nothing here. After an error the model is as it was.
     ///
-    /// [`Trainer`]: crate::train::Trainer
+    /// [`Trainer`]: crate::Trainer
     ///
     /// # Errors
     ///

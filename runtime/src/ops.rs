@@ -7,6 +7,7 @@
 pub mod arg;
 pub mod batch_norm;
 pub mod concat;
+pub mod conv;
 pub mod cross_entropy;
 pub mod cumsum;
 pub mod dropout;

@@ -3,13 +3,13 @@
 //! Emitted at the place of the impl, beside the methods: the program and what the type needs to be a layer of others,
 //! and the model's own macro, which answers the questions of its parents.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 
 use proc_macro2::{Literal, TokenStream};
 use quote::{ToTokens, format_ident, quote, quote_spanned};
 use syn::parse::{ParseStream, Parser};
 use syn::visit_mut::VisitMut;
-use syn::{LitInt, token};
+use syn::LitInt;
 
 use crate::ast;
 use crate::compile::{self, Compiled};
@@ -58,7 +58,7 @@ pub fn finish(input: TokenStream) -> TokenStream {
         .user_model(&source, None)
         .and_then(|user| compile::model(&user, key, &krate, &mut diagnostics))
         .filter(|_| is_whole && diagnostics.is_empty());
-    let type_checks = model.type_checks(&questions, &keys, &library);
+    let type_checks = model.type_checks(&questions, &keys, &library, &source);
     let items = match compiled {
         Some(compiled) => {
             let program = model.program(&compiled);
@@ -287,9 +287,19 @@ impl Model<'_> {
     }
 
     /// That the type at every path is the one whose definition the macro at the path returned; and a mention of every
-    /// type of the language that the user imported.
-    fn type_checks(&self, questions: &Questions<'_>, keys: &[u64], library: &Library) -> TokenStream {
+    /// word of the language, as rustc would call imports of them unused.
+    fn type_checks(
+        &self,
+        questions: &Questions<'_>,
+        keys: &[u64],
+        library: &Library,
+        source: &Source,
+    ) -> TokenStream {
         let krate = self.krate;
+        let mut words = BTreeMap::new();
+        names::words(&source.structure, &mut words);
+        names::words(&source.implementation, &mut words);
+        let words = words.into_values();
         let mut checks = TokenStream::new();
         for (path, key) in questions.paths.iter().zip(keys) {
             let Some(ty) = library.entry(*key).and_then(|entry| library.type_with_zeros(entry, path)) else {
@@ -301,13 +311,14 @@ impl Model<'_> {
                  shadows one of the two; write the path of the model in full, or import it by name"
             );
             let key = Literal::u64_unsuffixed(*key);
-            let span = SourceSpan::of(path).start.located_at(SourceSpan::of(path).start);
-            checks.extend(quote_spanned!(span=> ::core::assert!(<#ty>::__KEY == #key, #message);));
+            let span = SourceSpan::of(path).start;
+            checks.extend(quote_spanned!(span=> ::core::assert!(<#ty>::__KEY == #key, "{}", #message);));
         }
         quote! {
             #[allow(clippy::all, unused_imports)]
             const _: () = {
                 use #krate::rt::Fallback as _;
+                #(use #words as _;)*
                 #checks
             };
         }
@@ -370,7 +381,7 @@ fn constant_tokens(constant: &Constant) -> TokenStream {
 /// An assertion for rustc, at the user's token.
 fn check(check: &Check) -> TokenStream {
     let (left, right, message) = (check.left.to_tokens(), check.right.to_tokens(), &check.message);
-    quote_spanned!(check.span.start=> ::core::assert!((#left) == (#right), #message);)
+    quote_spanned!(check.span.start=> ::core::assert!((#left) == (#right), "{}", #message);)
 }
 
 /// The struct with the solutions in the places of its `_`s.

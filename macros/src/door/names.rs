@@ -5,6 +5,7 @@
 
 use proc_macro2::{Ident, Span, TokenStream, TokenTree};
 use quote::format_ident;
+use std::collections::BTreeMap;
 use syn::ext::IdentExt;
 
 /// FNV-1a, 64 bits (Fowler, Noll and Vo): the same in every build, unlike the hashes of the standard library.
@@ -107,6 +108,41 @@ pub fn without_docs(tokens: TokenStream) -> TokenStream {
     out.into_iter().collect()
 }
 
+/// The words of the language that are items of the library and no layers.
+const WORDS: [&str; 6] = ["Dim", "MultipleOf", "Param", "Scalar", "State", "Tensor"];
+
+/// Collects the paths that end in a word of the language, by their text.
+pub fn words(tokens: &TokenStream, found: &mut BTreeMap<String, TokenStream>) {
+    let mut path = TokenStream::new();
+    for tree in tokens.clone() {
+        match &tree {
+            TokenTree::Group(group) => {
+                path = TokenStream::new();
+                words(&group.stream(), found);
+            }
+            TokenTree::Punct(punct) if punct.as_char() == ':' => path.extend([tree]),
+            TokenTree::Ident(word) => {
+                if !is_separator(&path) {
+                    path = TokenStream::new();
+                }
+                let is_word = WORDS.iter().any(|known| word == known);
+                path.extend([tree]);
+                if is_word {
+                    found.insert(path.to_string(), std::mem::take(&mut path));
+                }
+            }
+            _ => path = TokenStream::new(),
+        }
+    }
+}
+
+/// Whether the tokens end in `::`, not in the `:` before a type.
+fn is_separator(path: &TokenStream) -> bool {
+    let mut last = path.clone().into_iter().collect::<Vec<_>>().into_iter().rev();
+    let is_colon = |tree: Option<TokenTree>| matches!(tree, Some(TokenTree::Punct(punct)) if punct.as_char() == ':');
+    is_colon(last.next()) && is_colon(last.next())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -133,6 +169,17 @@ mod tests {
         };
         let expected = quote!(#[allow(dead_code)] struct A { x: [doc; 2], });
         assert_eq!(without_docs(tokens).to_string(), expected.to_string());
+    }
+
+    #[test]
+    fn words_are_found_with_their_paths() {
+        let tokens = quote! {
+            fn f<B: Dim, H: tapeless::Dim>(x: ::tapeless::Tensor<B>, y: Tensors, dim: [Scalar; 2]) -> Scalar
+        };
+        let mut found = BTreeMap::new();
+        words(&tokens, &mut found);
+        let found: Vec<String> = found.values().map(|path| path.to_string().replace(' ', "")).collect();
+        assert_eq!(found, ["::tapeless::Tensor", "Dim", "Scalar", "tapeless::Dim"]);
     }
 
     #[test]

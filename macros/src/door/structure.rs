@@ -99,7 +99,7 @@ fn implement_model(structure: &Struct, generics: &Generics, krate: &TokenStream)
             const _: () = {
                 #[allow(unused_imports)]
                 use #krate::rt::Fallback as _;
-                ::core::assert!(<#name #zeros>::__HAS_FUNCTIONS, #missing);
+                ::core::assert!(<#name #zeros>::__HAS_FUNCTIONS, "{}", #missing);
             };
         };
     }

@@ -13,7 +13,7 @@ use proc_macro2::TokenStream;
 use crate::ast::{self, FieldKind};
 use crate::diag::Diagnostics;
 use crate::layers;
-use crate::model::{Accessor, Definition, DefinitionBody, Lowered, UserModel};
+use crate::model::{Accessor, Constant, Definition, DefinitionBody, Lowered, UserModel};
 use crate::parse;
 
 /// A struct and its impl for every model of a text, in order; the last one is the compiled model.
@@ -81,19 +81,15 @@ pub(crate) fn define(source: &str) -> UserModel {
         let children = children.collect();
         let zeros = vec!["0"; structure.generics.len()].join(", ");
         let type_path = Some(format!("zoo::{}<{zeros}>", structure.name));
-        let accessors = ["WIDTH", "HEADS"].map(|constant| Accessor {
-            source: constant.to_owned(),
-            function: format!("__{}", constant.to_lowercase()),
-        });
         let name = structure.name.to_string();
-        let accessors = accessors.to_vec();
-        let model = UserModel {
+        let mut model = UserModel {
             structure,
             implementation,
             children,
-            accessors,
+            accessors: Vec::new(),
             type_path,
         };
+        model.accessors = accessors(&model);
         known.push(Rc::new(Definition {
             key: 2 + known.len() as u64,
             name,
@@ -105,6 +101,19 @@ pub(crate) fn define(source: &str) -> UserModel {
         DefinitionBody::User(model) => UserModel::clone(model),
         _ => unreachable!("models of a test are user models"),
     }
+}
+
+/// What a model's own expansion would export: a function for every constant that it depends on.
+fn accessors(model: &UserModel) -> Vec<Accessor> {
+    let mut diagnostics = Diagnostics::new();
+    let lowered = super::lower(model, &mut diagnostics);
+    let _ = diagnostics.finish();
+    let constants = lowered.map(|lowered| lowered.constants).unwrap_or_default();
+    let accessor = |(k, constant): (usize, Constant)| Accessor {
+        source: constant.text,
+        function: format!("__size_{k}"),
+    };
+    constants.into_iter().enumerate().map(accessor).collect()
 }
 
 /// Lowers the last model of a text, which is expected to be correct.

@@ -32,8 +32,7 @@ fn check(
     let channels = x.shape[1].clone();
     for (name, ty) in others {
         if ty.dtype != DType::Float || !constraints.equal_shapes(&ty.shape, std::slice::from_ref(&channels)) {
-            let message =
-                format!("`{word}` of {x} has {channels} channels (axis 1), but its {name} is {ty}");
+            let message = format!("`{word}` of {x} has {channels} channels (axis 1), but its {name} is {ty}");
             return Err(ShapeError::new(message).help(format!("the {name} should be float[{channels}]")));
         }
     }
@@ -85,7 +84,12 @@ impl Rule for BatchNorm {
         let others: Vec<_> = ["weight", "bias"].into_iter().zip(&inputs[1..]).collect();
         let count = check("batch_norm", &inputs[0], &others, constraints)?;
         let statistic = Type::float(vec![count]);
-        Ok(vec![inputs[0].clone(), statistic.clone(), statistic.clone(), statistic])
+        Ok(vec![
+            inputs[0].clone(),
+            statistic.clone(),
+            statistic.clone(),
+            statistic,
+        ])
     }
 
     fn grad(&self, b: &mut Builder, site: &Site<'_>, out_bars: &[Option<Value>]) -> Cotangents {
@@ -93,7 +97,9 @@ impl Rule for BatchNorm {
             return Cotangents::Blocked("the statistics that batch_norm gives away carry no gradient");
         }
         let n = site.inputs.len();
-        let Some(g) = out_bars[0] else { return Cotangents::Flow(vec![None; n]) };
+        let Some(g) = out_bars[0] else {
+            return Cotangents::Flow(vec![None; n]);
+        };
         let learned = Learned::of_operands(n);
         let mut operands = site.inputs[..n.min(2)].to_vec();
         operands.extend([site.outputs[1], site.outputs[3], g]);
@@ -116,7 +122,11 @@ impl Rule for BatchNorm {
             CallArg::Scalar(self.eps.clone()),
         ];
         let scratch = vec![(DType::Float, &inputs[0].shape[1] * 2)];
-        Kernel::Call(Call { function: "batch_norm", args, scratch })
+        Kernel::Call(Call {
+            function: "batch_norm",
+            args,
+            scratch,
+        })
     }
 
     /// Two passes for the moments, one to normalise.
@@ -166,8 +176,20 @@ impl Rule for BatchNorm {
         let running = "x: Tensor<B, C, 3, 5>, m: Tensor<C>, v: Tensor<C>, w: Tensor<C>, c: Tensor<C>";
         let groups = "x: Tensor<B, 6, C>, w: Tensor<6>, c: Tensor<6>";
         vec![
-            sample("batch_norm_rows", "x: Tensor<B, C>", rows, "x.batch_norm(eps = 0.1)", batches),
-            sample("batch_norm", affine, planes, "x.batch_norm(weight = w, bias = c, eps = 0.1)", batches),
+            sample(
+                "batch_norm_rows",
+                "x: Tensor<B, C>",
+                rows,
+                "x.batch_norm(eps = 0.1)",
+                batches,
+            ),
+            sample(
+                "batch_norm",
+                affine,
+                planes,
+                "x.batch_norm(weight = w, bias = c, eps = 0.1)",
+                batches,
+            ),
             sample(
                 "batch_norm_running",
                 running,
@@ -182,7 +204,13 @@ impl Rule for BatchNorm {
                 "x.group_norm(3, weight = w, bias = c, eps = 0.1)",
                 any,
             ),
-            sample("instance_norm", affine, planes, "x.instance_norm(weight = w, bias = c, eps = 0.1)", any),
+            sample(
+                "instance_norm",
+                affine,
+                planes,
+                "x.instance_norm(weight = w, bias = c, eps = 0.1)",
+                any,
+            ),
         ]
     }
 }
@@ -238,7 +266,11 @@ impl Rule for BatchNormGrad {
             CallArg::Scratch(0),
             channels(&inputs[0]),
         ];
-        Kernel::Call(Call { function: "batch_norm_grad", args, scratch })
+        Kernel::Call(Call {
+            function: "batch_norm_grad",
+            args,
+            scratch,
+        })
     }
 
     fn flops(&self, inputs: &[Type], _: &[Type]) -> Dim {
@@ -275,7 +307,9 @@ impl Builder {
         affine: Option<(Value, Value)>,
         eps: Scalar,
     ) -> Value {
-        if let Some(error) = self.channel_mismatch("batch_norm", x, &[("mean", Some(mean)), ("var", Some(var))]) {
+        if let Some(error) =
+            self.channel_mismatch("batch_norm", x, &[("mean", Some(mean)), ("var", Some(var))])
+        {
             return error;
         }
         let shifted = self.offset(var, eps);
@@ -293,7 +327,10 @@ impl Builder {
 
     /// `(1 - momentum) old + momentum new`: the update of running statistics, with PyTorch's meaning of momentum.
     pub fn running_average(&mut self, old: Value, new: Value, momentum: Scalar) -> Value {
-        let kept = self.scale(old, Scalar::binary(ScalarFn::Sub, Scalar::lit(1.0), momentum.clone()));
+        let kept = self.scale(
+            old,
+            Scalar::binary(ScalarFn::Sub, Scalar::lit(1.0), momentum.clone()),
+        );
         let taken = self.scale(new, momentum);
         self.add(kept, taken)
     }
@@ -312,7 +349,10 @@ impl Builder {
         }
         let shape = self.shape(x);
         let Some(width) = shape[1].divide_exact(groups) else {
-            let message = format!("`group_norm` cannot split {} channels into {groups} equal groups", shape[1]);
+            let message = format!(
+                "`group_norm` cannot split {} channels into {groups} equal groups",
+                shape[1]
+            );
             return self.fail(ShapeError::new(message));
         };
         let rest = width * shape::numel(&shape[2..]);
@@ -338,14 +378,18 @@ impl Builder {
 
     /// Reports what is not one number a channel of x.
     fn channel_mismatch(&mut self, word: &str, x: Value, others: &[(&str, Option<Value>)]) -> Option<Value> {
-        let others: Vec<(&str, Value)> =
-            others.iter().filter_map(|(name, value)| value.map(|v| (*name, v))).collect();
+        let others: Vec<(&str, Value)> = others
+            .iter()
+            .filter_map(|(name, value)| value.map(|v| (*name, v)))
+            .collect();
         let all = std::iter::once(x).chain(others.iter().map(|(_, value)| *value));
         if let Some(poison) = all.into_iter().find(|value| self.is_poison(*value)) {
             return Some(poison);
         }
-        let types: Vec<(&str, &Type)> =
-            others.iter().map(|(name, value)| (*name, self.graph.ty(*value))).collect();
+        let types: Vec<(&str, &Type)> = others
+            .iter()
+            .map(|(name, value)| (*name, self.graph.ty(*value)))
+            .collect();
         let error = check(word, self.graph.ty(x), &types, &mut self.constraints).err()?;
         Some(self.fail(error))
     }
@@ -375,8 +419,10 @@ fn lower_batch_norm(b: &mut Builder, args: &mut Args) -> Result<Operand, ShapeEr
             Ok(Operand::Tensor(b.batch_norm_eval(x, mean, var, affine, eps)))
         }
         (None, None) => Ok(Operand::Tensor(b.batch_norm_train(x, affine, eps)[0])),
-        _ => Err(ShapeError::new("`batch_norm` takes both `mean` and `var`, or neither")
-            .help("without them the statistics of the batch are used")),
+        _ => Err(
+            ShapeError::new("`batch_norm` takes both `mean` and `var`, or neither")
+                .help("without them the statistics of the batch are used"),
+        ),
     }
 }
 
@@ -413,7 +459,10 @@ mod tests {
     fn the_statistics_of_a_batch_are_one_a_channel() {
         let mut b = builder();
         let x = input(&mut b, DType::Float, &["B", "3", "H", "5"]);
-        let (w, c) = (input(&mut b, DType::Float, &["3"]), input(&mut b, DType::Float, &["3"]));
+        let (w, c) = (
+            input(&mut b, DType::Float, &["3"]),
+            input(&mut b, DType::Float, &["3"]),
+        );
         let [y, mean, var] = b.batch_norm_train(x, Some((w, c)), Scalar::lit(1e-5));
         let types: Vec<String> = [y, mean, var].iter().map(|v| typed(&b, *v)).collect();
         assert_eq!(types, ["float[B, 3, H, 5]", "float[3]", "float[3]"]);
@@ -425,19 +474,29 @@ mod tests {
     fn cotangents_have_the_types_of_the_operands_and_statistics_have_none() {
         let mut b = builder();
         let x = input(&mut b, DType::Float, &["B", "3"]);
-        let (w, c) = (input(&mut b, DType::Float, &["3"]), input(&mut b, DType::Float, &["3"]));
+        let (w, c) = (
+            input(&mut b, DType::Float, &["3"]),
+            input(&mut b, DType::Float, &["3"]),
+        );
         for affine in [None, Some((w, c))] {
             let [y, mean, _] = b.batch_norm_train(x, affine, Scalar::lit(1e-5));
             let node = b.graph.node(y.node).clone();
             let outputs: Vec<Value> = (0..4).map(|output| Value { node: y.node, output }).collect();
-            let site = Site { inputs: &node.inputs, outputs: &outputs };
-            let Cotangents::Flow(bars) = node.op.rule().grad(&mut b, &site, &[Some(y), None, None, None]) else {
+            let site = Site {
+                inputs: &node.inputs,
+                outputs: &outputs,
+            };
+            let Cotangents::Flow(bars) = node.op.rule().grad(&mut b, &site, &[Some(y), None, None, None])
+            else {
                 panic!("batch_norm has a gradient");
             };
             for (bar, input) in bars.into_iter().zip(&node.inputs) {
                 assert_eq!(typed(&b, bar.unwrap()), typed(&b, *input));
             }
-            let blocked = node.op.rule().grad(&mut b, &site, &[Some(y), Some(mean), None, None]);
+            let blocked = node
+                .op
+                .rule()
+                .grad(&mut b, &site, &[Some(y), Some(mean), None, None]);
             assert!(matches!(blocked, Cotangents::Blocked(_)));
         }
     }
@@ -454,7 +513,12 @@ mod tests {
             "`batch_norm` of float[B, 3, H] has 3 channels (axis 1), but its weight is float[H] (the weight should be \
              float[3])"
         );
-        let refused = call(&mut b, "batch_norm", &[Operand::Tensor(x)], &[("mean", Operand::Tensor(w))]);
+        let refused = call(
+            &mut b,
+            "batch_norm",
+            &[Operand::Tensor(x)],
+            &[("mean", Operand::Tensor(w))],
+        );
         assert_eq!(
             text(&refused.unwrap_err()),
             "`batch_norm` takes both `mean` and `var`, or neither (without them the statistics of the batch are used)"
@@ -462,7 +526,10 @@ mod tests {
         let mut b = builder();
         let x = input(&mut b, DType::Float, &["B", "6", "H"]);
         call(&mut b, "group_norm", &[Operand::Tensor(x), whole(4)], &[]).unwrap();
-        assert_eq!(error(&b), "`group_norm` cannot split 6 channels into 4 equal groups");
+        assert_eq!(
+            error(&b),
+            "`group_norm` cannot split 6 channels into 4 equal groups"
+        );
         let mut b = builder();
         let x = input(&mut b, DType::Float, &["B"]);
         call(&mut b, "instance_norm", &[Operand::Tensor(x)], &[]).unwrap();
@@ -479,7 +546,11 @@ mod tests {
         let w = input(&mut b, DType::Float, &["6"]);
         let options = [("weight", Operand::Tensor(w)), ("bias", Operand::Tensor(w))];
         for args in [vec![Operand::Tensor(x), whole(3)], vec![Operand::Tensor(x)]] {
-            let name = if args.len() > 1 { "group_norm" } else { "instance_norm" };
+            let name = if args.len() > 1 {
+                "group_norm"
+            } else {
+                "instance_norm"
+            };
             let y = call(&mut b, name, &args, &options).unwrap();
             assert_eq!(b.shape(y), shape(&["B", "6", "H", "2"]), "{name}");
         }

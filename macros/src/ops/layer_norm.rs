@@ -52,7 +52,9 @@ impl LayerNorm {
         }
         if self.n_axes == 0 || self.n_axes > x.rank() {
             let message = format!("`{word}` cannot normalise the last {} axes of {x}", self.n_axes);
-            return Err(ShapeError::new(message).help("it normalises at least one axis, and those that there are"));
+            return Err(
+                ShapeError::new(message).help("it normalises at least one axis, and those that there are")
+            );
         }
         let (rows, row) = x.shape.split_at(x.rank() - self.n_axes);
         for (operand, name) in inputs[1..].iter().zip(["weight", "bias"]) {
@@ -78,7 +80,11 @@ fn present(arg: CallArg) -> CallArg {
 
 /// `Some` of the argument where the condition's number is large enough.
 fn given(n: usize, needed: usize, arg: CallArg) -> CallArg {
-    if n >= needed { present(arg) } else { CallArg::Absent }
+    if n >= needed {
+        present(arg)
+    } else {
+        CallArg::Absent
+    }
 }
 
 impl Rule for LayerNorm {
@@ -101,12 +107,20 @@ impl Rule for LayerNorm {
 
     fn grad(&self, b: &mut Builder, site: &Site<'_>, out_bars: &[Option<Value>]) -> Cotangents {
         let n = site.inputs.len();
-        let Some(g) = out_bars[0] else { return Cotangents::Flow(vec![None; n]) };
+        let Some(g) = out_bars[0] else {
+            return Cotangents::Flow(vec![None; n]);
+        };
         let affine = Affine::of_operands(n);
         let mut operands = site.inputs[..n.min(2)].to_vec();
         operands.extend(&site.outputs[1..]);
         operands.push(g);
-        let dx = b.push(LayerNormGrad { of: self.clone(), affine }, &operands);
+        let dx = b.push(
+            LayerNormGrad {
+                of: self.clone(),
+                affine,
+            },
+            &operands,
+        );
         Cotangents::Flow((0..n).map(|output| Some(Value { output, ..dx })).collect())
     }
 
@@ -126,7 +140,11 @@ impl Rule for LayerNorm {
             CallArg::Size(self.row_len(&inputs[0])),
             CallArg::Scalar(self.eps.clone()),
         ];
-        Kernel::Call(Call { function: "layer_norm", args, scratch: Vec::new() })
+        Kernel::Call(Call {
+            function: "layer_norm",
+            args,
+            scratch: Vec::new(),
+        })
     }
 
     /// Sum, difference, square, sum, difference, three factors and terms.
@@ -167,10 +185,22 @@ impl Rule for LayerNorm {
         let plane = "x: Tensor<B, 3, N>, w: Tensor<3, N>, c: Tensor<3, N>";
         vec![
             sample("layer_norm", x, "x.layer_norm(eps = 0.1)"),
-            sample("layer_norm_affine", row, "x.layer_norm(weight = w, bias = c, eps = 0.1)"),
-            sample("layer_norm_axes", plane, "x.layer_norm(axes = (1, 2), weight = w, bias = c, eps = 0.1)"),
+            sample(
+                "layer_norm_affine",
+                row,
+                "x.layer_norm(weight = w, bias = c, eps = 0.1)",
+            ),
+            sample(
+                "layer_norm_axes",
+                plane,
+                "x.layer_norm(axes = (1, 2), weight = w, bias = c, eps = 0.1)",
+            ),
             sample("rms_norm", x, "x.rms_norm(eps = 0.1)"),
-            sample("rms_norm_weight", "x: Tensor<B, 3, N>, w: Tensor<N>", "x.rms_norm(weight = w, eps = 0.1)"),
+            sample(
+                "rms_norm_weight",
+                "x: Tensor<B, 3, N>, w: Tensor<N>",
+                "x.rms_norm(weight = w, eps = 0.1)",
+            ),
         ]
     }
 }
@@ -259,8 +289,16 @@ impl Rule for LayerNormGrad {
             given(n, 1, CallArg::Scratch(0)),
             CallArg::Size(len.clone()),
         ];
-        let scratch = if n > 0 { vec![(DType::Float, len * (2 * SHARDS))] } else { Vec::new() };
-        Kernel::Call(Call { function: "layer_norm_grad", args, scratch })
+        let scratch = if n > 0 {
+            vec![(DType::Float, len * (2 * SHARDS))]
+        } else {
+            Vec::new()
+        };
+        Kernel::Call(Call {
+            function: "layer_norm_grad",
+            args,
+            scratch,
+        })
     }
 
     fn flops(&self, inputs: &[Type], _: &[Type]) -> Dim {
@@ -292,13 +330,27 @@ impl Builder {
             (weight, _) => weight,
         };
         let operands: Vec<Value> = [Some(x), weight, bias].into_iter().flatten().collect();
-        self.push(LayerNorm { n_axes, eps, center: Center::Mean }, &operands)
+        self.push(
+            LayerNorm {
+                n_axes,
+                eps,
+                center: Center::Mean,
+            },
+            &operands,
+        )
     }
 
     /// RMS norm over the last `n_axes` axes.
     pub fn rms_norm(&mut self, x: Value, n_axes: usize, weight: Option<Value>, eps: Scalar) -> Value {
         let operands: Vec<Value> = [Some(x), weight].into_iter().flatten().collect();
-        self.push(LayerNorm { n_axes, eps, center: Center::Zero }, &operands)
+        self.push(
+            LayerNorm {
+                n_axes,
+                eps,
+                center: Center::Zero,
+            },
+            &operands,
+        )
     }
 }
 
@@ -309,7 +361,12 @@ fn trailing_axes(b: &Builder, args: &mut Args, x: Value, weight: Option<Value>) 
     }
     let rank = b.ty(x).rank();
     let axes = args.axes_or_all("axes", rank)?;
-    if axes.iter().rev().enumerate().all(|(k, &axis)| axis + k + 1 == rank) {
+    if axes
+        .iter()
+        .rev()
+        .enumerate()
+        .all(|(k, &axis)| axis + k + 1 == rank)
+    {
         return Ok(axes.len());
     }
     let message = format!("{axes:?} are not the last axes of a tensor with {rank} axes");
@@ -346,11 +403,19 @@ mod tests {
 
     fn bars(b: &mut Builder, y: Value) -> Vec<Option<Value>> {
         let node = b.graph.node(y.node).clone();
-        let outputs: Vec<Value> =
-            (0..node.types.len()).map(|output| Value { node: y.node, output }).collect();
+        let outputs: Vec<Value> = (0..node.types.len())
+            .map(|output| Value { node: y.node, output })
+            .collect();
         let mut out_bars = vec![None; outputs.len()];
         out_bars[0] = Some(y);
-        match node.op.rule().grad(b, &Site { inputs: &node.inputs, outputs: &outputs }, &out_bars) {
+        match node.op.rule().grad(
+            b,
+            &Site {
+                inputs: &node.inputs,
+                outputs: &outputs,
+            },
+            &out_bars,
+        ) {
             Cotangents::Flow(bars) => bars,
             Cotangents::Blocked(why) => panic!("{why}"),
         }
@@ -374,7 +439,13 @@ mod tests {
                 assert_eq!(typed(&b, bar.unwrap()), typed(&b, input));
             }
         }
-        let y = call(&mut b, "rms_norm", &[Operand::Tensor(x)], &[("weight", Operand::Tensor(w))]).unwrap();
+        let y = call(
+            &mut b,
+            "rms_norm",
+            &[Operand::Tensor(x)],
+            &[("weight", Operand::Tensor(w))],
+        )
+        .unwrap();
         assert_eq!(bars(&mut b, y).len(), 2);
     }
 
@@ -388,9 +459,15 @@ mod tests {
             b.graph.node(y.node).op.rule().attributes()
         };
         assert_eq!(attributes(&mut b, &[]), "last axes = 1, eps = 0.00001");
-        assert_eq!(attributes(&mut b, &[("weight", Operand::Tensor(w))]), "last axes = 2, eps = 0.00001");
+        assert_eq!(
+            attributes(&mut b, &[("weight", Operand::Tensor(w))]),
+            "last axes = 2, eps = 0.00001"
+        );
         let both = Operand::Tuple(vec![whole(-1), whole(1)]);
-        assert_eq!(attributes(&mut b, &[("axes", both)]), "last axes = 2, eps = 0.00001");
+        assert_eq!(
+            attributes(&mut b, &[("axes", both)]),
+            "last axes = 2, eps = 0.00001"
+        );
         let first = Operand::Tuple(vec![whole(0), whole(2)]);
         let refused = call(&mut b, "layer_norm", &[Operand::Tensor(x)], &[("axes", first)]).unwrap_err();
         assert_eq!(
@@ -404,7 +481,13 @@ mod tests {
         let mut b = builder();
         let x = input(&mut b, DType::Float, &["B", "3", "6"]);
         let w = input(&mut b, DType::Float, &["5"]);
-        call(&mut b, "layer_norm", &[Operand::Tensor(x)], &[("weight", Operand::Tensor(w))]).unwrap();
+        call(
+            &mut b,
+            "layer_norm",
+            &[Operand::Tensor(x)],
+            &[("weight", Operand::Tensor(w))],
+        )
+        .unwrap();
         assert_eq!(
             error(&b),
             "`layer_norm` of float[B, 3, 6] normalises [6], so its weight should be float[6], found float[5]"

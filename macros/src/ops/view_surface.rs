@@ -491,13 +491,13 @@ mod tests {
         let range = |a: i64, z: i64| Operand::Range(Some(Dim::lit(a)), Some(Dim::lit(z)));
         let all = || Operand::Range(None, None);
         ok("reshape", &[batch.clone(), whole(-1)], &[], "float[B, 18]");
-        ok("reshape", &[whole(2), whole(-1)], &[], "float[2, 9*B]");
+        ok("reshape", &[whole(2), whole(-1)], &[], "float[2, 9 * B]");
         ok("flatten", &[], &[], "float[B, 18]");
         ok(
             "flatten",
             &[],
             &[("start", whole(0)), ("end", whole(1))],
-            "float[3*B, 6]",
+            "float[3 * B, 6]",
         );
         ok("transpose", &[whole(0), whole(-1)], &[], "float[6, 3, B]");
         ok("transpose", &[], &[], "float[B, 6, 3]");

@@ -20,26 +20,35 @@ mod block;
 mod lanes;
 mod matrix;
 mod pack;
+mod patches;
 #[cfg(test)]
 mod tests;
 mod tile;
 
-pub use block::{Block, Blocks};
-pub use matrix::Matrix;
+pub use block::{At, Block, Blocks};
+pub use matrix::{Factor, Matrix};
+pub use patches::{Patches, Slide};
 pub use tile::{Product, Start};
 
 use crate::cpu::isa::Isa;
 use crate::cpu::threads::Team;
-use crate::ops::epilogue::Finish;
 
 /// `c = a b`, or `c += a b`, on the calling thread.
 ///
 /// # Panics
 /// Where the sizes do not fit together.
-pub fn product<T: Product>(isa: Isa, a: Matrix<'_, T>, b: Matrix<'_, T>, c: &mut Block<'_, T>, start: Start) {
+pub fn product<'f, T: Product>(
+    isa: Isa,
+    a: impl Into<Factor<'f, T>>,
+    b: impl Into<Factor<'f, T>>,
+    c: &mut Block<'_, T>,
+    start: Start,
+) {
+    let (a, b) = (a.into(), b.into());
+    let ([m, k], [depth, n]) = (a.size(), b.size());
     assert_eq!(
-        (a.rows(), b.cols(), a.cols()),
-        (c.rows(), c.cols(), b.rows()),
+        (m, n, k),
+        (c.rows(), c.cols(), depth),
         "the sizes of a product do not fit"
     );
     T::product(isa, a, b, c, start);
@@ -79,18 +88,18 @@ pub fn task_block(m: usize, n: usize, k: usize) -> (usize, usize) {
     (parts(m, down, 12), parts(n, across, 32))
 }
 
-/// `c[i] = finish(a(i) b(i))` for every `i` below `count`, where `c` holds `count` row-major matrices of `m` x `n` one
-/// after the other. Columns of the result are the channels of the epilogue.
+/// `c[i] = a(i) b(i)` for every `i` below `count`, where `c` holds `count` row-major matrices of `m` x `n` one after the
+/// other. Each block is handed to `finish` while it is in cache.
 ///
 /// # Panics
 /// Where the sizes do not fit together.
-pub fn products<'f, T: Product>(
+pub fn products<'f, T: Product, A: Into<Factor<'f, T>>, B: Into<Factor<'f, T>>>(
     (team, isa): (&Team, Isa),
     count: usize,
-    factors: impl Fn(usize) -> (Matrix<'f, T>, Matrix<'f, T>) + Sync,
+    factors: impl Fn(usize) -> (A, B) + Sync,
     c: &mut [T],
     (m, n): (usize, usize),
-    finish: Finish<'_, T>,
+    finish: impl Fn(At, &mut Block<'_, T>) + Sync,
 ) {
     if c.is_empty() {
         return;
@@ -100,16 +109,19 @@ pub fn products<'f, T: Product>(
         count * m * n,
         "the result has another size than the products"
     );
-    let (rows, cols) = task_block(m, n, factors(0).0.cols());
+    let factors = |i| {
+        let (a, b) = factors(i);
+        (a.into(), b.into())
+    };
+    let depth = factors(0).0.size()[1];
+    let (rows, cols) = task_block(m, n, depth);
+    let is_small = count * m * n * depth.max(1) < SMALL;
     let blocks = Blocks::new(c, [count * m, n], m, [rows, cols]);
-    let is_small = count * m * n * factors(0).0.cols().max(1) < SMALL;
     blocks.run((!is_small).then_some(team), |at, mut block| {
         let (a, b) = factors(at.matrix);
-        let a = a.part(at.row..at.row + block.rows(), 0..a.cols());
-        let b = b.part(0..b.rows(), at.col..at.col + block.cols());
+        let a = a.part(at.row..at.row + block.rows(), 0..depth);
+        let b = b.part(0..depth, at.col..at.col + block.cols());
         product(isa, a, b, &mut block, Start::Overwrite);
-        if !finish.is_none() {
-            T::finish(isa, &mut block, finish, at.col);
-        }
+        finish(at, &mut block);
     });
 }

@@ -1,7 +1,7 @@
 //! Products of batches of matrices.
 
 use crate::arena::Buf;
-use crate::cpu::gemm::{self, Matrix, Product};
+use crate::cpu::gemm::{self, At, Block, Matrix, Product};
 use crate::cx::Cx;
 use crate::float;
 use crate::ops::epilogue::Epilogue;
@@ -33,6 +33,11 @@ fn multiply<const R: usize, T: Product>(cx: &mut Cx<'_>, a: View<R>, b: View<R>,
     let finish = epilogue.bind(&mut bind, n);
     let y = bind.write::<T>(y);
     let factors = |i| (matrix(left, &a, i), matrix(right, &b, i));
+    let finish = |at: At, block: &mut Block<'_, T>| {
+        if !finish.is_none() {
+            T::finish_columns(env.isa, block, finish, at.col);
+        }
+    };
     gemm::products((env.team, env.isa), count, factors, y, (m, n), finish);
 }
 

@@ -119,7 +119,7 @@ fn blocks_are_inlined_with_their_own_sizes_paths_and_constants() {
     assert!(graph.contains("// a.inner.fc") && graph.contains("// b.up"), "{graph}");
     assert!(lowered.rows.iter().any(|row| row.path == "a.inner.fc" && row.depth == 2));
     let checks: Vec<&str> = lowered.checks.iter().map(|check| check.message.as_str()).collect();
-    assert!(checks.iter().any(|check| check.contains("<zoo::Block<0>>::__width(8)")), "{checks:?}");
+    assert!(checks.iter().any(|check| check.contains("<zoo::Block<0>>::__size_1(8)")), "{checks:?}");
 }
 
 #[test]
@@ -135,9 +135,9 @@ fn the_constants_of_grandchildren_are_reached_through_their_parents() {
     let lowered = accept(source);
     let [check] = &lowered.checks[..] else { panic!("{:?}", lowered.checks) };
     let sides = (check.left.to_string(), check.right.to_string());
-    assert_eq!(sides, ("5".to_owned(), "<zoo::Inner<0>>::__heads(2 * D)".to_owned()));
+    assert_eq!(sides, ("5".to_owned(), "<zoo::Inner<0>>::__size_0(2 * D)".to_owned()));
     let constants: Vec<&str> = lowered.constants.iter().map(|constant| constant.text.as_str()).collect();
-    assert_eq!(constants, ["<zoo::Inner<0>>::__heads(2 * D)"]);
+    assert_eq!(constants, ["<zoo::Inner<0>>::__size_0(2 * D)"]);
 }
 
 #[test]
@@ -232,4 +232,76 @@ fn multiples_and_renamed_generics() {
     let f = &lowered.functions[0];
     assert_eq!(f.dims[0].multiple, 4);
     assert_eq!(f.inputs[0].shape[1], Dim::generic("D"), "sizes speak of the struct's names");
+}
+
+#[test]
+fn a_convolutional_network_solves_its_sizes_from_the_image() {
+    let lowered = accept(
+        "struct Lenet {
+            #[layer(padding = 2)] conv1: Conv2d<_, 6, 5>, #[layer(stride = 2)] pool: AvgPool2d<2>,
+            #[layer(groups = 2, bias = false)] conv2: Conv2d<_, 16, 5>, bn: BatchNorm2d<_>, act: Tanh,
+            flat: Flatten, #[layer(p = 0.2)] drop: Dropout, fc: Linear<_, _>,
+        }
+        impl Lenet {
+            pub fn logits<B: Dim>(&self, x: Tensor<B, 1, 28, 28>) -> Tensor<B, 10> {
+                let x = self.pool(self.act(self.conv1(x)));
+                let x = self.pool(self.act(self.bn(self.conv2(x))));
+                self.fc(self.drop(self.flat(x)))
+            }
+        }",
+    );
+    let params: Vec<String> =
+        lowered.params.iter().map(|p| format!("{} {}", p.path, shape::display(&p.shape))).collect();
+    let expected = [
+        "conv1.weight [6, 1, 5, 5]",
+        "conv1.bias [6]",
+        "conv2.weight [16, 3, 5, 5]",
+        "bn.weight [16]",
+        "bn.bias [16]",
+        "fc.weight [10, 400]",
+        "fc.bias [10]",
+    ];
+    assert_eq!(params, expected);
+    assert_eq!(lowered.params[1].init, InitSpec::LinearBias { fan_in: Dim::lit(25) });
+    let outputs: Vec<String> =
+        lowered.rows.iter().map(|row| shape::display(row.output.as_deref().unwrap_or_default())).collect();
+    assert_eq!(outputs[2..4], ["[B, 16, 10, 10]", "[B, 16, 10, 10]"]);
+}
+
+#[test]
+fn embeddings_norms_and_accuracy() {
+    let lowered = accept(
+        "struct M {
+            #[layer(padding_idx = 0)] tok: Embedding<VOCAB, 8>, ln: LayerNorm<_>, #[layer(bias = false)] lm: LayerNorm<4, 8>,
+            rms: RmsNorm<8>, gn: GroupNorm<2, 4>, #[layer(slope = 0.2)] leaky: LeakyRelu, head: Linear<8, VOCAB>,
+        }
+        impl M {
+            pub fn scores<B: Dim>(&self, tokens: Tensor<u32, B, 4>) -> Tensor<B, 4, VOCAB> {
+                let x = self.gn(self.rms(self.lm(self.ln(self.tok(tokens)))));
+                self.head(self.leaky(x) + self.tok.weight.sum(axis = 0))
+            }
+            pub fn accuracy<B: Dim>(&self, tokens: Tensor<u32, B, 4>, label: Tensor<u32, B, 4>) -> Scalar {
+                let hit = self.scores(tokens).argmax(axis = 2) == label;
+                (hit as f32).mean()
+            }
+        }",
+    );
+    let paths: Vec<&str> = lowered.params.iter().map(|param| param.path.as_str()).collect();
+    let expected = [
+        "tok.weight", "ln.weight", "ln.bias", "lm.weight", "rms.weight", "gn.weight", "gn.bias", "head.weight",
+        "head.bias",
+    ];
+    assert_eq!(paths, expected);
+    assert!(lowered.functions.iter().all(|function| function.eval.outputs.len() == 1));
+}
+
+#[test]
+fn every_activation_is_a_layer() {
+    for layer in crate::layers::all().filter(|layer| matches!(layer.sizes, crate::layers::Sizes::Named([]))) {
+        let lowered = accept(&format!(
+            "struct M {{ act: {} }} impl M {{ pub fn f(&self, x: Tensor<2, 3, 4, 4>) -> Tensor<2, _> {{ self.act(x).flatten() }} }}",
+            layer.name
+        ));
+        assert!(lowered.params.is_empty(), "{}", layer.name);
+    }
 }

@@ -1,3 +1,5 @@
+use std::sync::LazyLock;
+
 use super::*;
 use proptest::prelude::*;
 use safetensors::SafeTensors;
@@ -30,6 +32,9 @@ fn written() -> Vec<u8> {
     std::fs::remove_file(path).unwrap();
     bytes
 }
+
+/// A file, written once for all cases of a property.
+static WRITTEN: LazyLock<Vec<u8>> = LazyLock::new(written);
 
 /// A file with this header and this many bytes of data.
 fn file(header: &str, n_data: usize) -> Vec<u8> {
@@ -200,7 +205,7 @@ fn overlapping_tensors_are_an_error() {
 
 #[test]
 fn every_truncation_is_an_error() {
-    let bytes = written();
+    let bytes = WRITTEN.clone();
     for len in 0..bytes.len() {
         assert!(
             Contents::parse(bytes[..len].to_vec()).is_err(),
@@ -228,7 +233,7 @@ proptest! {
 
     #[test]
     fn a_changed_byte_is_an_error_or_a_well_formed_file(at in 0_usize..5000, value: u8) {
-        let mut bytes = written();
+        let mut bytes = WRITTEN.clone();
         let at = at % bytes.len();
         bytes[at] = value;
         if let Ok(contents) = Contents::parse(bytes) {

@@ -1,6 +1,9 @@
-//! Strided matrices over a slice.
+//! Factors of a product: strided matrices over a slice, and what else can be packed.
 
 use std::ops::Range;
+
+use super::Patches;
+use super::tile::Product;
 
 /// A strided reading of a slice as a matrix; every element is known to lie inside the slice.
 #[derive(Copy, Clone, Debug)]
@@ -108,5 +111,55 @@ impl<'a, T: Copy> Matrix<'a, T> {
     pub fn run(&self, i: usize, j: usize, len: usize) -> &'a [T] {
         let from = (self.start + i as isize * self.step[0] + j as isize * self.step[1]) as usize;
         &self.data[from..from + len]
+    }
+}
+
+/// A factor of a product.
+#[derive(Copy, Clone, Debug)]
+pub enum Factor<'a, T> {
+    /// A matrix in memory.
+    Matrix(Matrix<'a, T>),
+    /// The patches of an image.
+    Patches(Patches<'a, T>),
+}
+
+impl<'a, T> From<Matrix<'a, T>> for Factor<'a, T> {
+    fn from(matrix: Matrix<'a, T>) -> Self {
+        Self::Matrix(matrix)
+    }
+}
+
+impl<'a, T> From<Patches<'a, T>> for Factor<'a, T> {
+    fn from(patches: Patches<'a, T>) -> Self {
+        Self::Patches(patches)
+    }
+}
+
+impl<T: Product> Factor<'_, T> {
+    /// Rows and columns.
+    pub fn size(&self) -> [usize; 2] {
+        match self {
+            Self::Matrix(x) => x.size,
+            Self::Patches(x) => x.size(),
+        }
+    }
+
+    /// The transposed factor.
+    pub fn transposed(self) -> Self {
+        match self {
+            Self::Matrix(x) => Self::Matrix(x.transposed()),
+            Self::Patches(x) => Self::Patches(x.transposed()),
+        }
+    }
+
+    /// The factor of these rows and columns.
+    ///
+    /// # Panics
+    /// Where the ranges leave it.
+    pub fn part(self, rows: Range<usize>, cols: Range<usize>) -> Self {
+        match self {
+            Self::Matrix(x) => Self::Matrix(x.part(rows, cols)),
+            Self::Patches(x) => Self::Patches(x.part(rows, cols)),
+        }
     }
 }

@@ -4,7 +4,7 @@ use std::mem::MaybeUninit;
 use std::ops::Range;
 
 use super::tile::Product;
-use super::{Matrix, lanes};
+use super::{Factor, Matrix, lanes};
 
 /// A fixed piece of the stack for packed elements, aligned so that a vector never straddles two cache lines.
 #[repr(C, align(64))]
@@ -30,21 +30,24 @@ impl<T: Product, const N: usize> Packed<T, N> {
     pub(super) fn pack(
         &mut self,
         first: usize,
-        x: &Matrix<'_, T>,
+        x: &Factor<'_, T>,
         rows: Range<usize>,
         cols: Range<usize>,
         width: usize,
     ) -> &[T] {
         let out = &mut self.elements[first..first + cols.len() * width];
         let x = x.part(rows, cols);
-        assert!(x.rows() <= width, "{} rows in a strip of {width}", x.rows());
-        match x.step() {
-            [1, _] => along_rows(&x, width, out),
-            [_, 1] => across_rows(&x, width, out),
-            _ => scattered(&x, width, out),
+        assert!(x.size()[0] <= width, "{} rows in a strip of {width}", x.size()[0]);
+        match x {
+            Factor::Patches(x) => x.pack(width, out),
+            Factor::Matrix(x) => match x.step() {
+                [1, _] => along_rows(&x, width, out),
+                [_, 1] => across_rows(&x, width, out),
+                _ => scattered(&x, width, out),
+            },
         }
         let out: &[MaybeUninit<T>] = out;
-        // SAFETY: each of the three functions has written every element of `out`: for each column its `rows` numbers and
+        // SAFETY: each of the four functions has written every element of `out`: for each column its `rows` numbers and
         // `width - rows` zeros.
         unsafe { std::slice::from_raw_parts(out.as_ptr().cast::<T>(), out.len()) }
     }

@@ -3,7 +3,7 @@ use std::num::NonZeroUsize;
 use proptest::prelude::*;
 
 use super::*;
-use crate::ops::epilogue::Activation;
+use crate::ops::epilogue::{Activation, Finish};
 
 /// Numbers in [-1, 1] that look random and are exact in f32.
 fn noise<T: Product>(len: usize, seed: u64) -> Vec<T> {
@@ -121,12 +121,21 @@ fn the_number_of_threads_and_the_cut_into_tasks_change_no_bit() {
         let mut whole = vec![0.0; m * n];
         let mut block = Block::whole(&mut whole, m, n);
         product(isa, a, b, &mut block, Start::Overwrite);
-        f32::finish(isa, &mut block, Finish::new(Some(&bias), Activation::Tanh), 0);
+        f32::finish_columns(isa, &mut block, Finish::new(Some(&bias), Activation::Tanh), 0);
         for threads in [1, 2, 3] {
             let team = Team::new(NonZeroUsize::new(threads).unwrap()).unwrap();
             let mut c = vec![f32::NAN; m * n];
             let finish = Finish::new(Some(&bias), Activation::Tanh);
-            products((&team, isa), 1, |_| (a, b), &mut c, (m, n), finish);
+            products(
+                (&team, isa),
+                1,
+                |_| (a, b),
+                &mut c,
+                (m, n),
+                |at, block| {
+                    f32::finish_columns(isa, block, finish, at.col);
+                },
+            );
             assert_eq!(c, whole, "{isa} with {threads} threads");
         }
     }

@@ -2,7 +2,7 @@
 
 use super::lanes::{self, Lanes, Portable, SQUARE};
 use super::pack::Packed;
-use super::{Block, Matrix};
+use super::{Block, Factor};
 use crate::cpu::isa::{Isa, Kernel};
 use crate::dtype::Element;
 use crate::ops::epilogue::Finish;
@@ -20,21 +20,38 @@ pub enum Start {
 /// Floats that can be multiplied as matrices.
 pub trait Product: Real + Element {
     /// `c = a b` or `c += a b` with the instructions of `isa`; the sizes fit together.
-    fn product(isa: Isa, a: Matrix<'_, Self>, b: Matrix<'_, Self>, c: &mut Block<'_, Self>, start: Start);
+    fn product(isa: Isa, a: Factor<'_, Self>, b: Factor<'_, Self>, c: &mut Block<'_, Self>, start: Start);
 
     /// Rows become columns.
     fn transpose(rows: [&[Self; SQUARE]; SQUARE]) -> [[Self; SQUARE]; SQUARE];
 
-    /// Applies an epilogue to a block whose first column is channel `first`.
-    fn finish(isa: Isa, c: &mut Block<'_, Self>, finish: Finish<'_, Self>, first: usize) {
-        isa.run(FinishBlock { c, finish, first });
+    /// Applies an epilogue to a block whose columns are channels from `first` on.
+    fn finish_columns(isa: Isa, c: &mut Block<'_, Self>, finish: Finish<'_, Self>, first: usize) {
+        let channels = Channels::Columns;
+        isa.run(FinishBlock {
+            c,
+            finish,
+            first,
+            channels,
+        });
+    }
+
+    /// Applies an epilogue to a block whose rows are channels from `first` on.
+    fn finish_rows(isa: Isa, c: &mut Block<'_, Self>, finish: Finish<'_, Self>, first: usize) {
+        let channels = Channels::Rows;
+        isa.run(FinishBlock {
+            c,
+            finish,
+            first,
+            channels,
+        });
     }
 }
 
 macro_rules! products {
     ($($t:ident $transpose:expr;)*) => {$(
         impl Product for $t {
-            fn product(isa: Isa, a: Matrix<'_, $t>, b: Matrix<'_, $t>, c: &mut Block<'_, $t>, start: Start) {
+            fn product(isa: Isa, a: Factor<'_, $t>, b: Factor<'_, $t>, c: &mut Block<'_, $t>, start: Start) {
                 match isa {
                     #[cfg(target_arch = "x86_64")]
                     Isa::Avx512(lanes) => isa.run(BlockProduct { lanes, a, b, c, start }),
@@ -60,6 +77,13 @@ struct FinishBlock<'c, 'a, 'f, T> {
     c: &'c mut Block<'a, T>,
     finish: Finish<'f, T>,
     first: usize,
+    channels: Channels,
+}
+
+/// What the channels of a result are.
+enum Channels {
+    Columns,
+    Rows,
 }
 
 impl<T: Real> Kernel for FinishBlock<'_, '_, '_, T> {
@@ -68,7 +92,10 @@ impl<T: Real> Kernel for FinishBlock<'_, '_, '_, T> {
     #[inline(always)]
     fn run(self) {
         for i in 0..self.c.rows() {
-            self.finish.along_channels(self.c.row_mut(i), self.first);
+            match self.channels {
+                Channels::Columns => self.finish.along_channels(self.c.row_mut(i), self.first),
+                Channels::Rows => self.finish.within_channel(self.c.row_mut(i), self.first + i),
+            }
         }
     }
 }
@@ -84,8 +111,8 @@ const MAX_ROWS: usize = 12;
 
 struct BlockProduct<'x, 'c, 'a, L, T> {
     lanes: L,
-    a: Matrix<'x, T>,
-    b: Matrix<'x, T>,
+    a: Factor<'x, T>,
+    b: Factor<'x, T>,
     c: &'c mut Block<'a, T>,
     start: Start,
 }
@@ -95,7 +122,7 @@ impl<T: Product, L: Lanes<T>> Kernel for BlockProduct<'_, '_, '_, L, T> {
 
     #[inline(always)]
     fn run(mut self) {
-        let k = self.a.cols();
+        let k = self.a.size()[1];
         if k == 0 && self.start == Start::Overwrite {
             (0..self.c.rows()).for_each(|i| self.c.row_mut(i).fill(T::ZERO));
         }
