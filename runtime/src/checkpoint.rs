@@ -15,7 +15,6 @@ mod half;
 mod model;
 mod tensors;
 
-
 pub(crate) use atomic::replace;
 pub use model::{Mismatch, Report};
 
