@@ -9,7 +9,6 @@ mod arguments;
 mod call;
 mod group;
 mod memory;
-mod pending;
 mod spelling;
 
 use std::collections::BTreeMap;

@@ -5,8 +5,11 @@
 //! shared between operations, and nothing is called that the runtime computes with (the bits of random streams are part of
 //! the definition of a random operation and are taken from there).
 
+mod along;
 mod cross_entropy;
 mod dropout;
+mod matmul;
+mod norm;
 mod pointwise;
 mod reduce;
 mod view;
@@ -53,9 +56,19 @@ twins! {
     View => view::view;
     Pad => view::pad;
     Reduce => reduce::reduce;
+    Matmul => matmul::matmul;
+    Softmax => along::softmax;
+    SoftmaxGrad => along::softmax_grad;
+    Arg => along::arg;
+    Cumsum => along::cumsum;
+    Concat => along::concat;
     CrossEntropy => cross_entropy::loss;
     CrossEntropyGrad => cross_entropy::gradient;
     Dropout => dropout::dropout;
+    LayerNorm => norm::layer_norm;
+    LayerNormGrad => norm::layer_norm_grad;
+    BatchNorm => norm::batch_norm;
+    BatchNormGrad => norm::batch_norm_grad;
 }
 
 /// The results of all nodes.

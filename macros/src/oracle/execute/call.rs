@@ -4,9 +4,8 @@ use tapeless_runtime::cx::Cx;
 use tapeless_runtime::rt;
 
 use super::super::world::World;
-use super::arguments::{AnyView, Argument, Arguments};
+use super::arguments::{AnyView, Argument, Arguments, array};
 use super::memory::Names;
-use super::pending;
 use crate::ir::{Call, CallArg};
 use crate::plan::{Epilogue, Plan, Task};
 
@@ -25,17 +24,194 @@ macro_rules! ranked {
 
 /// The functions that emitted code may call.
 pub(super) const FUNCTIONS: &[(&str, Function)] = &[
+    ("arg", arg),
+    ("batch_norm", batch_norm),
+    ("batch_norm_grad", batch_norm_grad),
+    ("concat", |cx, a| {
+        rt::concat(cx, a.buf(), a.buf(), a.buf(), a.size(), a.size(), a.size())
+    }),
     ("cross_entropy", cross_entropy),
     ("cross_entropy_grad", cross_entropy_grad),
+    ("cumsum", cumsum),
     ("dropout", |cx, a| {
         rt::dropout(cx, a.buf(), a.buf(), a.scalar(), a.stream())
     }),
     ("dropout_channels", |cx, a| {
         rt::dropout_channels(cx, a.buf(), a.buf(), a.scalar(), a.stream(), a.size())
     }),
-    ("pad", pending::pad),
-    ("reduce", pending::reduce),
+    ("layer_norm", layer_norm),
+    ("layer_norm_grad", layer_norm_grad),
+    ("matmul", matmul),
+    ("pad", pad),
+    ("reduce", reduce),
+    ("softmax", |cx, a| {
+        rt::softmax(
+            cx,
+            softmax_kind(a),
+            a.buf(),
+            a.buf(),
+            a.size(),
+            a.size(),
+            a.size(),
+        )
+    }),
+    ("softmax_grad", |cx, a| {
+        rt::softmax_grad(
+            cx,
+            softmax_kind(a),
+            a.buf(),
+            a.buf(),
+            a.buf(),
+            a.size(),
+            a.size(),
+            a.size(),
+        )
+    }),
 ];
+
+fn arg(cx: &mut Cx<'_>, a: &mut Arguments) {
+    let known = [
+        ("Extremum::Max", rt::Extremum::Max),
+        ("Extremum::Min", rt::Extremum::Min),
+    ];
+    rt::arg(
+        cx,
+        a.constant(&known),
+        a.buf(),
+        a.buf(),
+        a.size(),
+        a.size(),
+        a.size(),
+    );
+}
+
+fn cumsum(cx: &mut Cx<'_>, a: &mut Arguments) {
+    let known = [
+        ("Direction::Forward", rt::Direction::Forward),
+        ("Direction::Backward", rt::Direction::Backward),
+    ];
+    rt::cumsum(
+        cx,
+        a.constant(&known),
+        a.buf(),
+        a.buf(),
+        a.size(),
+        a.size(),
+        a.size(),
+    );
+}
+
+fn softmax_kind(a: &mut Arguments) -> rt::Softmax {
+    a.constant(&[
+        ("Softmax::Probabilities", rt::Softmax::Probabilities),
+        ("Softmax::Logarithms", rt::Softmax::Logarithms),
+    ])
+}
+
+fn matmul(cx: &mut Cx<'_>, a: &mut Arguments) {
+    let (left, right, y, epilogue) = (a.view(), a.view(), a.buf(), a.epilogue());
+    ranked!(left.shape.len(), R => rt::matmul(cx, left.ranked::<R>(), right.ranked(), y, epilogue));
+}
+
+fn reduce(cx: &mut Cx<'_>, a: &mut Arguments) {
+    let kind = a.constant(&[
+        ("Reduction::Sum", rt::Reduction::Sum),
+        ("Reduction::Max", rt::Reduction::Max),
+        ("Reduction::Min", rt::Reduction::Min),
+        ("Reduction::Prod", rt::Reduction::Prod),
+    ]);
+    let (x, y, shape, axes) = (a.buf(), a.buf(), a.sizes(), a.sizes());
+    ranked!(shape.len(), R => ranked!(axes.len(), A => {
+        rt::reduce::<R, A>(cx, kind, x, y, array(&shape), array(&axes));
+    }));
+}
+
+fn pad(cx: &mut Cx<'_>, a: &mut Arguments) {
+    let (x, y) = (a.buf(), a.buf());
+    let [from, to, starts, steps] = [a.sizes(), a.sizes(), a.sizes(), a.sizes()];
+    let value = a.scalar();
+    ranked!(from.len(), R => {
+        rt::pad::<R>(cx, x, y, array(&from), array(&to), array(&starts), array(&steps), value);
+    });
+}
+
+fn layer_norm(cx: &mut Cx<'_>, a: &mut Arguments) {
+    let (x, weight, bias, y) = (a.buf(), a.optional(), a.optional(), a.buf());
+    rt::layer_norm(
+        cx,
+        x,
+        weight,
+        bias,
+        y,
+        a.optional(),
+        a.buf(),
+        a.size(),
+        a.scalar(),
+    );
+}
+
+fn layer_norm_grad(cx: &mut Cx<'_>, a: &mut Arguments) {
+    let (x, weight, mean, rstd, g) = (a.buf(), a.optional(), a.optional(), a.buf(), a.buf());
+    let (dx, dweight, dbias, partials) = (a.buf(), a.optional(), a.optional(), a.optional());
+    rt::layer_norm_grad(
+        cx,
+        x,
+        weight,
+        mean,
+        rstd,
+        g,
+        dx,
+        dweight,
+        dbias,
+        partials,
+        a.size(),
+    );
+}
+
+fn channels(a: &mut Arguments) -> rt::Channels {
+    let mut f = a.fields("Channels", &["outer", "count", "inner"]);
+    rt::Channels {
+        outer: f.size(),
+        count: f.size(),
+        inner: f.size(),
+    }
+}
+
+fn batch_norm(cx: &mut Cx<'_>, a: &mut Arguments) {
+    let (x, weight, bias, y) = (a.buf(), a.optional(), a.optional(), a.buf());
+    let (mean, var, rstd, factors) = (a.buf(), a.buf(), a.buf(), a.buf());
+    rt::batch_norm(
+        cx,
+        x,
+        weight,
+        bias,
+        y,
+        mean,
+        var,
+        rstd,
+        factors,
+        channels(a),
+        a.scalar(),
+    );
+}
+
+fn batch_norm_grad(cx: &mut Cx<'_>, a: &mut Arguments) {
+    let (x, weight, mean, rstd, g) = (a.buf(), a.optional(), a.buf(), a.buf(), a.buf());
+    let (dx, dweight, dbias, factors) = (a.buf(), a.buf(), a.buf(), a.buf());
+    rt::batch_norm_grad(
+        cx,
+        x,
+        weight,
+        mean,
+        rstd,
+        g,
+        dx,
+        dweight,
+        dbias,
+        factors,
+        channels(a),
+    );
+}
 
 fn cross_entropy(cx: &mut Cx<'_>, a: &mut Arguments) {
     let (scores, labels, weight) = (a.buf(), a.buf(), a.optional());
