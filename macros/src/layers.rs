@@ -114,8 +114,14 @@ impl Layer {
 
     /// The options of these names that are given, for an operation that has them too.
     pub fn options(&self, names: &[&str]) -> Vec<(String, Operand)> {
-        let given = self.config.named.iter().filter(|(name, ..)| names.contains(&name.as_str()));
-        given.map(|(name, value, _)| (name.clone(), value.clone())).collect()
+        let given = self
+            .config
+            .named
+            .iter()
+            .filter(|(name, ..)| names.contains(&name.as_str()));
+        given
+            .map(|(name, value, _)| (name.clone(), value.clone()))
+            .collect()
     }
 
     /// A trained tensor, where the options did not do without it.
@@ -149,7 +155,10 @@ impl Layer {
     /// found 780 in [B, 780]".
     pub fn expects(&self, what: &str, found: &str, shape: &[Dim]) -> ShapeError {
         let shape = shape::display(shape);
-        ShapeError::new(format!("`{}` expects inputs of {what}, found {found} in {shape}", self.written))
+        ShapeError::new(format!(
+            "`{}` expects inputs of {what}, found {found} in {shape}",
+            self.written
+        ))
     }
 
     /// Demands that an axis of the input has this size; `unit` says what lies along it. An `_` is solved.
@@ -239,8 +248,15 @@ pub fn apply(
 
 /// Every layer of the library.
 pub fn all() -> impl Iterator<Item = &'static Builtin> {
-    let weighted = linear::LAYERS.iter().chain(conv::LAYERS).chain(embedding::LAYERS).chain(norm::LAYERS);
-    weighted.chain(pool::LAYERS).chain(dropout::LAYERS).chain(activation::LAYERS)
+    let weighted = linear::LAYERS
+        .iter()
+        .chain(conv::LAYERS)
+        .chain(embedding::LAYERS)
+        .chain(norm::LAYERS);
+    weighted
+        .chain(pool::LAYERS)
+        .chain(dropout::LAYERS)
+        .chain(activation::LAYERS)
 }
 
 /// The layer of that name.

@@ -273,6 +273,16 @@ pub fn constant_text(expr: &syn::Expr) -> String {
         .replace(" <", "<")
 }
 
+/// Whether a size depends on one of these const generics. Unlike [`Dim::has_generic`] it looks into constants too: the
+/// accessor of a layer's constant is called with the layer's sizes, `<zoo::Block<0>>::__size_0(4 * D)`.
+pub fn depends_on_generics(size: &Dim, generics: &[String]) -> bool {
+    let text = size.to_string();
+    let words = text.split(|c: char| !c.is_alphanumeric() && c != '_');
+    words
+        .into_iter()
+        .any(|word| generics.iter().any(|generic| generic == word))
+}
+
 /// How a parameter gets its first values: the runtime's `Init`, with sizes that may be symbolic.
 #[derive(Clone, Debug, PartialEq)]
 pub enum InitSpec {

@@ -9,6 +9,7 @@ use crate::ir::{Rule, Sample, Surface};
 pub mod einsum;
 pub mod compose;
 pub mod loss;
+pub mod window;
 #[cfg(test)]
 pub mod testkit;
 pub mod view_surface;
@@ -72,6 +73,10 @@ ops! {
     reduce::Reduce,
     /// Products of matrices.
     matmul::Matmul,
+    /// Convolution of images.
+    conv::Conv2d + Conv2dInputGrad + Conv2dWeightGrad,
+    /// Maxima and averages of windows.
+    pool::Pool2d + Pool2dGrad,
     /// Softmax and its logarithm along an axis.
     softmax::Softmax + SoftmaxGrad,
     /// Index of the largest or smallest element.

@@ -233,7 +233,7 @@ fn sweep(code: &Code, cx: &mut Cx<'_>) -> Result<f64> {
     let loss = cx.slot(result.slot, Dtype::Float, 1);
     let loss = crate::float!(cx, T => {
         let value: T = cx.bind().read::<T>(loss)[0];
-        f64::from(value)
+        crate::real::Real::to_f64(value)
     });
     if let (true, Some(backward)) = (loss.is_finite(), code.backward) {
         backward(cx);

@@ -9,15 +9,15 @@
 pub(crate) mod gradients;
 #[doc(hidden)]
 pub mod plan;
+mod read;
 
 use std::ops::Range;
 use std::sync::Arc;
 
 use crate::arena::{Region, Storage};
 use crate::call::arg::{self, HostArg};
-use crate::call::outputs::{OutputElement, check_width};
 use crate::cpu::threads::Team;
-use crate::dtype::{Dtype, Element, Precision};
+use crate::dtype::Precision;
 use crate::error::{Error, ErrorKind, Result};
 use crate::flat::Layout;
 use crate::model::Core;
@@ -332,55 +332,6 @@ impl Workspace {
             grads: &mut self.grads,
             new_states: &mut self.new_states,
             states_before: &self.states_before,
-        }
-    }
-
-    /// Byte offset of a slot in the last call.
-    fn offset(&self, slot: usize) -> usize {
-        self.slots[self.mode as usize]
-            .as_ref()
-            .map_or(0, |slots| slots.plan.offsets[slot])
-    }
-
-    /// A slot of the last call as elements of its own type.
-    pub(crate) fn slot_slice<T: Element>(&self, slot: usize, dtype: Dtype, len: usize) -> Result<&[T]> {
-        check_width::<T>(dtype, self.precision())?;
-        let start = self.offset(slot) / size_of::<T>();
-        Ok(&self.arena.as_slice::<T>()[start..start + len])
-    }
-
-    /// A slot of the last call, converted.
-    pub(crate) fn read_slot<T: OutputElement>(&self, slot: usize, dtype: Dtype, len: usize) -> Vec<T> {
-        let start = self.offset(slot) / dtype.width(self.precision());
-        let range = start..start + len;
-        match (dtype, self.precision()) {
-            (Dtype::Float, Precision::F32) => self.arena.as_slice::<f32>()[range]
-                .iter()
-                .map(|&x| T::from_f64(f64::from(x)))
-                .collect(),
-            (Dtype::Float, Precision::F64) => self.arena.as_slice::<f64>()[range]
-                .iter()
-                .map(|&x| T::from_f64(x))
-                .collect(),
-            (Dtype::Int, _) => self.arena.as_slice::<i64>()[range]
-                .iter()
-                .map(|&x| T::from_i64(x))
-                .collect(),
-            (Dtype::Bool, _) => self.arena.as_slice::<u8>()[range]
-                .iter()
-                .map(|&x| T::from_i64(i64::from(x != 0)))
-                .collect(),
-        }
-    }
-
-    /// An element of a slot of the last call.
-    pub(crate) fn read_number(&self, slot: usize, dtype: Dtype, index: usize) -> f64 {
-        let at = self.offset(slot) / dtype.width(self.precision()) + index;
-        match (dtype, self.precision()) {
-            (Dtype::Float, Precision::F32) => f64::from(self.arena.as_slice::<f32>()[at]),
-            (Dtype::Float, Precision::F64) => self.arena.as_slice::<f64>()[at],
-            (Dtype::Int, _) => self.arena.as_slice::<i64>()[at] as f64,
-            (Dtype::Bool, _) => f64::from(self.arena.as_slice::<u8>()[at]),
         }
     }
 

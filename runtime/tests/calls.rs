@@ -82,7 +82,7 @@ fn empty_batches_and_short_batches_are_calls() {
 fn wrong_shapes_name_function_and_argument() {
     let mut model = model(Precision::F32);
     let (x, target) = batch(4);
-    let error = model.loss(&x, &target.slice(s![..3, ..])).unwrap_err();
+    let error = model.loss(&x, target.slice(s![..3, ..])).unwrap_err();
     assert_eq!(
         error.to_string(),
         "Tiny::loss: argument `target`: expected shape [4, 2], found [3, 2] (B = 4 from `x`)"

@@ -13,10 +13,15 @@
 //! bound to the question by its number and never to a name; names are resolved by rustc alone, with its rules for
 //! imports, renaming and shadowing.
 //!
-//! What rustc refuses, and no protocol can mend: where a module has a model `Block` of its own and another macro `Block`
-//! from a glob import, a call `Block!` is ambiguous (E0659), because names of macros are resolved while some of them are
-//! still being expanded. `self::Block` asks a second name of the model, which only its own module has; an explicit
-//! import (`use mine::Block;`) is never ambiguous.
+//! What rustc refuses, and no protocol can mend: names of macros are resolved while some macros are still being expanded,
+//! so a module may not have both a macro that came out of an expansion, as a model's does, and another one of that name
+//! from a glob import (E0659). For a model that has the name of a layer, in a module with `use tapeless::prelude::*`,
+//! or the name of a model in `use zoo::*`:
+//!
+//! - in its own module, `self::Block` asks a second name of the model, which only that module has;
+//! - elsewhere in the crate, its module has to import the library's names one by one; an import of the model by name
+//!   (`use mine::Block;`) is then never ambiguous, whatever is imported by glob beside it;
+//! - from another crate there is no such conflict.
 
 use proc_macro2::{Literal, TokenStream};
 use quote::{ToTokens, quote};

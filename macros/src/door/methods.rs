@@ -39,7 +39,7 @@ pub fn emit(implementation: &Impl, krate: &TokenStream) -> TokenStream {
     quote! {
         #(#structs)*
         #(#attrs)*
-        #[allow(clippy::too_many_arguments)]
+        #[allow(dead_code, clippy::too_many_arguments)]
         impl #declared #self_path #named {
             #[doc(hidden)]
             pub const __HAS_FUNCTIONS: ::core::primitive::bool = true;

@@ -53,8 +53,18 @@ fn nothing(_: &mut Args) -> Result<Vec<Declared>, ShapeError> {
 }
 
 /// The method of that name, with the layer's options handed on.
-fn activation(b: &mut Builder, layer: &Layer, args: &mut Args, operation: &'static str) -> Result<Value, ShapeError> {
+fn activation(
+    b: &mut Builder,
+    layer: &Layer,
+    args: &mut Args,
+    operation: &'static str,
+) -> Result<Value, ShapeError> {
     let x = args.tensor(0, "x")?;
-    let options = layer.config().named.into_iter().map(|(name, value, _)| (name, value)).collect();
+    let options = layer
+        .config()
+        .named
+        .into_iter()
+        .map(|(name, value, _)| (name, value))
+        .collect();
     layers::apply(b, operation, Form::Method, vec![Operand::Tensor(x)], options)
 }

@@ -35,14 +35,20 @@ fn declare_conv2d(config: &mut Args) -> Result<Vec<Declared>, ShapeError> {
         None => groups > 0,
     };
     if let Some(channels) = [&n_in, &n_out].into_iter().find(|channels| !splits(channels)) {
-        return Err(ShapeError::new(format!("{channels} channels do not split into {groups} equal groups")));
+        return Err(ShapeError::new(format!(
+            "{channels} channels do not split into {groups} equal groups"
+        )));
     }
     let n_group = n_in.floor_div(&Dim::lit(groups));
     let fan_in = &n_group * &height * &width;
     let shape = vec![n_out.clone(), n_group, height, width];
     let mut tensors = vec![Declared::param("weight", shape, InitSpec::LINEAR_WEIGHT)];
     if config.flag_or("bias", Flag::Yes)? == Flag::Yes {
-        tensors.push(Declared::param("bias", vec![n_out], InitSpec::LinearBias { fan_in }));
+        tensors.push(Declared::param(
+            "bias",
+            vec![n_out],
+            InitSpec::LinearBias { fan_in },
+        ));
     }
     Ok(tensors)
 }

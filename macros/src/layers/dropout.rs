@@ -39,8 +39,19 @@ fn declare(config: &mut Args) -> Result<Vec<Declared>, ShapeError> {
     }
 }
 
-fn dropout(b: &mut Builder, layer: &Layer, args: &mut Args, operation: &'static str) -> Result<Value, ShapeError> {
+fn dropout(
+    b: &mut Builder,
+    layer: &Layer,
+    args: &mut Args,
+    operation: &'static str,
+) -> Result<Value, ShapeError> {
     let x = args.tensor(0, "x")?;
     let rate = layer.config().scalar_or(usize::MAX, "p", 0.5)?;
-    layers::apply(b, operation, Form::Method, vec![Operand::Tensor(x), Operand::Scalar(rate)], Vec::new())
+    layers::apply(
+        b,
+        operation,
+        Form::Method,
+        vec![Operand::Tensor(x), Operand::Scalar(rate)],
+        Vec::new(),
+    )
 }

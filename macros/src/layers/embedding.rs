@@ -26,9 +26,15 @@ fn declare_embedding(config: &mut Args) -> Result<Vec<Declared>, ShapeError> {
     if let (Some(padding), Some(n)) = (padding, n_rows.as_lit())
         && !(0..n).contains(&padding)
     {
-        return Err(ShapeError::new(format!("`padding_idx` is {padding}, the table has {n} rows")));
+        return Err(ShapeError::new(format!(
+            "`padding_idx` is {padding}, the table has {n} rows"
+        )));
     }
-    Ok(vec![Declared::param("weight", vec![n_rows, width], InitSpec::EMBEDDING)])
+    Ok(vec![Declared::param(
+        "weight",
+        vec![n_rows, width],
+        InitSpec::EMBEDDING,
+    )])
 }
 
 fn embedding(b: &mut Builder, layer: &Layer, args: &mut Args) -> Result<Value, ShapeError> {
@@ -39,5 +45,11 @@ fn embedding(b: &mut Builder, layer: &Layer, args: &mut Args) -> Result<Value, S
     }
     let table = layer.weight("weight")?;
     let operands = vec![Operand::Tensor(tokens), Operand::Tensor(table)];
-    layers::apply(b, "embedding", Form::Function, operands, layer.options(&["padding_idx"]))
+    layers::apply(
+        b,
+        "embedding",
+        Form::Function,
+        operands,
+        layer.options(&["padding_idx"]),
+    )
 }

@@ -138,7 +138,9 @@ fn batch_norm(
 
 /// The sizes of the layer: the last axes of its input.
 fn trailing(config: &mut Args) -> Result<Vec<Dim>, ShapeError> {
-    (0..config.positional.len()).map(|k| layers::size(config, k, "D")).collect()
+    (0..config.positional.len())
+        .map(|k| layers::size(config, k, "D"))
+        .collect()
 }
 
 fn declare_layer_norm(config: &mut Args) -> Result<Vec<Declared>, ShapeError> {
@@ -195,7 +197,9 @@ fn declare_group_norm(config: &mut Args) -> Result<Vec<Declared>, ShapeError> {
     if let (Some(groups), Some(n)) = (groups.as_lit(), channels.as_lit())
         && (groups == 0 || n % groups != 0)
     {
-        return Err(ShapeError::new(format!("{n} channels do not split into {groups} equal groups")));
+        return Err(ShapeError::new(format!(
+            "{n} channels do not split into {groups} equal groups"
+        )));
     }
     affine(config, vec![channels])
 }
@@ -203,7 +207,10 @@ fn declare_group_norm(config: &mut Args) -> Result<Vec<Declared>, ShapeError> {
 fn group_norm(b: &mut Builder, layer: &Layer, args: &mut Args) -> Result<Value, ShapeError> {
     let x = args.tensor(0, "x")?;
     let mut config = layer.config();
-    let (groups, channels) = (layers::size(&mut config, 0, "GROUPS")?, layers::size(&mut config, 1, "C")?);
+    let (groups, channels) = (
+        layers::size(&mut config, 0, "GROUPS")?,
+        layers::size(&mut config, 1, "C")?,
+    );
     layer.expect_axis(b, x, Axis::Channel, &channels, "channels")?;
     let eps = epsilon(&mut config, 1e-5)?;
     Ok(b.group_norm(x, &groups, layer.param("weight"), layer.param("bias"), eps))

@@ -54,7 +54,13 @@ pub static LAYERS: &[Builtin] = &[
         forward: |b, layer, args| {
             let x = args.tensor(0, "x")?;
             layer.expect_rank(b, x, &[4], "[B, C, H, W]")?;
-            layers::apply(b, "global_avg_pool2d", Form::Method, vec![Operand::Tensor(x)], Vec::new())
+            layers::apply(
+                b,
+                "global_avg_pool2d",
+                Form::Method,
+                vec![Operand::Tensor(x)],
+                Vec::new(),
+            )
         },
     },
     Builtin {
@@ -69,7 +75,13 @@ pub static LAYERS: &[Builtin] = &[
         declare: nothing,
         forward: |b, layer, args| {
             let x = args.tensor(0, "x")?;
-            layers::apply(b, "flatten", Form::Method, vec![Operand::Tensor(x)], layer.options(&["start", "end"]))
+            layers::apply(
+                b,
+                "flatten",
+                Form::Method,
+                vec![Operand::Tensor(x)],
+                layer.options(&["start", "end"]),
+            )
         },
     },
 ];
@@ -79,7 +91,12 @@ fn nothing(_: &mut Args) -> Result<Vec<Declared>, ShapeError> {
 }
 
 /// The operation of that name over windows of the layer's sizes.
-fn windows(b: &mut Builder, layer: &Layer, args: &mut Args, operation: &'static str) -> Result<Value, ShapeError> {
+fn windows(
+    b: &mut Builder,
+    layer: &Layer,
+    args: &mut Args,
+    operation: &'static str,
+) -> Result<Value, ShapeError> {
     let x = args.tensor(0, "x")?;
     layer.expect_rank(b, x, &[4], "[B, C, H, W]")?;
     let mut sizes: Vec<Operand> = layer.config().positional.into_iter().flatten().collect();
@@ -87,6 +104,17 @@ fn windows(b: &mut Builder, layer: &Layer, args: &mut Args, operation: &'static 
         1 => sizes.remove(0),
         _ => Operand::Tuple(sizes),
     };
-    let options = layer.config().named.into_iter().map(|(name, value, _)| (name, value)).collect();
-    layers::apply(b, operation, Form::Method, vec![Operand::Tensor(x), window], options)
+    let options = layer
+        .config()
+        .named
+        .into_iter()
+        .map(|(name, value, _)| (name, value))
+        .collect();
+    layers::apply(
+        b,
+        operation,
+        Form::Method,
+        vec![Operand::Tensor(x), window],
+        options,
+    )
 }

@@ -58,8 +58,11 @@ impl InitError {
     }
 }
 
-/// The initialisers: name, usage, names of the numbers with their defaults.
-const INITS: &[(&str, &str, &[(&str, Option<f64>)])] = &[
+/// Name, usage, names of the numbers with their defaults.
+type Initialiser = (&'static str, &'static str, &'static [(&'static str, Option<f64>)]);
+
+/// The initialisers.
+const INITS: &[Initialiser] = &[
     ("zeros", "zeros", &[]),
     ("ones", "ones", &[]),
     ("constant", "constant(value)", &[("value", None)]),

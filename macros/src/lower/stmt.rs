@@ -33,7 +33,7 @@ impl<'a> Work<'_, 'a, '_> {
                 if let Some(ty) = ty {
                     object = self.annotated(frame, value.span, object, ty);
                 }
-                self.bind(frame, pattern, object, value.span, n_before);
+                self.bind(frame, pattern, object, n_before);
             }
             Stmt::Assign { target, value, span } => {
                 let n_before = self.b.graph.len();
@@ -53,14 +53,7 @@ impl<'a> Work<'_, 'a, '_> {
     }
 
     /// Binds the parts of a value. Nodes from `n_before` on may be named after them.
-    fn bind(
-        &mut self,
-        frame: &mut Frame<'a>,
-        pattern: &'a Pattern,
-        object: Object,
-        span: SourceSpan,
-        n_before: usize,
-    ) {
+    fn bind(&mut self, frame: &mut Frame<'a>, pattern: &'a Pattern, object: Object, n_before: usize) {
         match pattern {
             Pattern::Name { name, mutable } => {
                 self.name(&object, &name.to_string(), n_before);
@@ -73,7 +66,7 @@ impl<'a> Work<'_, 'a, '_> {
             Pattern::Tuple(patterns, place) => match object {
                 Object::Tuple(parts) if parts.len() == patterns.len() => {
                     for (pattern, part) in patterns.iter().zip(parts) {
-                        self.bind(frame, pattern, part, span, n_before);
+                        self.bind(frame, pattern, part, n_before);
                     }
                 }
                 other => {
@@ -87,7 +80,7 @@ impl<'a> Work<'_, 'a, '_> {
                         self.report(error.expected(expected).found(found));
                     }
                     for pattern in patterns {
-                        self.bind(frame, pattern, Object::Poison, span, n_before);
+                        self.bind(frame, pattern, Object::Poison, n_before);
                     }
                 }
             },

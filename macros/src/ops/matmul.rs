@@ -139,11 +139,11 @@ impl Rule for Matmul {
                 two,
             ),
             sample(
-                "matmul_transposed",
+                "einsum_transposed",
                 "B: Dim, K: Dim",
                 "a: Tensor<K, B>, b: Tensor<3, K>",
                 "Tensor<B, 3>",
-                "matmul(a.transpose(), b.transpose())",
+                "einsum(\"kb,nk->bn\", a, b)",
                 two,
             ),
             sample(

@@ -468,13 +468,15 @@ fn loss_backward(cx: &mut Cx<'_>) {
         let mut bind = cx.bind();
         let (x, dy, weight): (&[T], &[T], &[T]) = (bind.read(x), bind.read(dy), bind.read(weight));
         let (dw, db, dx) = (bind.write::<T>(dw), bind.write::<T>(db), bind.write::<T>(dx));
-        (dw.fill(T::ZERO), db.fill(T::ZERO), dx.fill(T::ZERO));
-        for k in 0..len {
+        for grads in [&mut *dw, &mut *db, &mut *dx] {
+            grads.fill(T::ZERO);
+        }
+        for (k, &dy) in dy.iter().enumerate() {
             let (row, column) = (k / out, k % out);
-            db[column] += dy[k];
+            db[column] += dy;
             for i in 0..IN {
-                dw[column * IN + i] += dy[k] * x[row * IN + i];
-                dx[row * IN + i] += dy[k] * weight[column * IN + i];
+                dw[column * IN + i] += dy * x[row * IN + i];
+                dx[row * IN + i] += dy * weight[column * IN + i];
             }
         }
     }

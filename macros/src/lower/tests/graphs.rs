@@ -69,14 +69,31 @@ result 0 = %15
     assert!(eval.contains(": float[], float[B], float[] = cross_entropy[reduction = mean]("));
     assert!(lowered.functions[0].train.is_none());
 
-    let params: Vec<String> =
-        lowered.params.iter().map(|p| format!("{} {}", p.path, shape::display(&p.shape))).collect();
-    let expected =
-        ["fc1.weight [128, 784]", "fc1.bias [128]", "fc2.weight [CLASSES, 128]", "fc2.bias [CLASSES]"];
+    let params: Vec<String> = lowered
+        .params
+        .iter()
+        .map(|p| format!("{} {}", p.path, shape::display(&p.shape)))
+        .collect();
+    let expected = [
+        "fc1.weight [128, 784]",
+        "fc1.bias [128]",
+        "fc2.weight [CLASSES, 128]",
+        "fc2.bias [CLASSES]",
+    ];
     assert_eq!(params, expected);
-    assert_eq!(lowered.params[3].init, InitSpec::LinearBias { fan_in: Dim::lit(128) });
-    let [solution] = &lowered.solved[..] else { panic!("there is one `_`") };
-    assert_eq!((solution.field, solution.position, &solution.size), (1, 0, &Dim::lit(128)));
+    assert_eq!(
+        lowered.params[3].init,
+        InitSpec::LinearBias {
+            fan_in: Dim::lit(128)
+        }
+    );
+    let [solution] = &lowered.solved[..] else {
+        panic!("there is one `_`")
+    };
+    assert_eq!(
+        (solution.field, solution.position, &solution.size),
+        (1, 0, &Dim::lit(128))
+    );
     assert_eq!(lowered.constants.len(), 1);
     let rows: Vec<String> = lowered
         .rows
@@ -86,10 +103,19 @@ result 0 = %15
             format!("{} {} {output} {}", row.path, row.kind, row.params)
         })
         .collect();
-    let expected =
-        ["fc1 Linear<784, 128> [B, 128] 100480", "fc2 Linear<128, CLASSES> [B, CLASSES] 129 * CLASSES"];
+    let expected = [
+        "fc1 Linear<784, 128> [B, 128] 100480",
+        "fc2 Linear<128, CLASSES> [B, CLASSES] 129 * CLASSES",
+    ];
     assert_eq!(rows, expected);
-    assert_eq!(loss.dims, [DynamicDim { name: "B".to_owned(), multiple: 1, bare: (0, 0) }]);
+    assert_eq!(
+        loss.dims,
+        [DynamicDim {
+            name: "B".to_owned(),
+            multiple: 1,
+            bare: (0, 0)
+        }]
+    );
     assert_eq!(loss.inputs[1].dtype, TensorDtype::U8);
 }
 
@@ -110,16 +136,40 @@ fn blocks_are_inlined_with_their_own_sizes_paths_and_constants() {
         }",
     );
     let paths: Vec<&str> = lowered.params.iter().map(|param| param.path.as_str()).collect();
-    assert_eq!(paths[..3], ["a.inner.fc.weight", "a.inner.fc.bias", "a.up.weight"]);
+    assert_eq!(
+        paths[..3],
+        ["a.inner.fc.weight", "a.inner.fc.bias", "a.up.weight"]
+    );
     assert_eq!(paths[4..6], ["b.inner.fc.weight", "b.inner.fc.bias"]);
     assert_eq!(lowered.params[6].shape, [Dim::lit(24), Dim::lit(6)]);
-    let frozen: Vec<bool> = lowered.params.iter().map(|p| p.training == Training::Frozen).collect();
+    let frozen: Vec<bool> = lowered
+        .params
+        .iter()
+        .map(|p| p.training == Training::Frozen)
+        .collect();
     assert_eq!(frozen, [false, false, false, false, true, true, true, true]);
     let graph = graph(&lowered, "f");
-    assert!(graph.contains("// a.inner.fc") && graph.contains("// b.up"), "{graph}");
-    assert!(lowered.rows.iter().any(|row| row.path == "a.inner.fc" && row.depth == 2));
-    let checks: Vec<&str> = lowered.checks.iter().map(|check| check.message.as_str()).collect();
-    assert!(checks.iter().any(|check| check.contains("<zoo::Block<0>>::__size_1(8)")), "{checks:?}");
+    assert!(
+        graph.contains("// a.inner.fc") && graph.contains("// b.up"),
+        "{graph}"
+    );
+    assert!(
+        lowered
+            .rows
+            .iter()
+            .any(|row| row.path == "a.inner.fc" && row.depth == 2)
+    );
+    let checks: Vec<&str> = lowered
+        .checks
+        .iter()
+        .map(|check| check.message.as_str())
+        .collect();
+    assert!(
+        checks
+            .iter()
+            .any(|check| check.contains("<zoo::Block<0>>::__size_1(8)")),
+        "{checks:?}"
+    );
 }
 
 #[test]
@@ -133,10 +183,19 @@ fn the_constants_of_grandchildren_are_reached_through_their_parents() {
             pub fn f<B: Dim>(&self, x: Tensor<B, { 2 * D }>) -> Tensor<B, 5> { self.inner(x) }
         }";
     let lowered = accept(source);
-    let [check] = &lowered.checks[..] else { panic!("{:?}", lowered.checks) };
+    let [check] = &lowered.checks[..] else {
+        panic!("{:?}", lowered.checks)
+    };
     let sides = (check.left.to_string(), check.right.to_string());
-    assert_eq!(sides, ("5".to_owned(), "<zoo::Inner<0>>::__size_0(2 * D)".to_owned()));
-    let constants: Vec<&str> = lowered.constants.iter().map(|constant| constant.text.as_str()).collect();
+    assert_eq!(
+        sides,
+        ("5".to_owned(), "<zoo::Inner<0>>::__size_0(2 * D)".to_owned())
+    );
+    let constants: Vec<&str> = lowered
+        .constants
+        .iter()
+        .map(|constant| constant.text.as_str())
+        .collect();
     assert_eq!(constants, ["<zoo::Inner<0>>::__size_0(2 * D)"]);
 }
 
@@ -160,10 +219,21 @@ fn parameters_states_and_shared_tensors() {
     assert_eq!(lowered.states[0].path, "mean");
     assert_eq!(lowered.params[0].init, InitSpec::Normal { mean: 0.0, std: 0.02 });
     let f = &lowered.functions[0];
-    let n_weights = f.eval.iter().filter(|(_, node)| node.types[0].shape == [Dim::lit(8), Dim::lit(8)]);
-    assert_eq!(n_weights.filter(|(_, node)| node.leaf().is_some()).count(), 1, "a tied parameter is one leaf");
+    let n_weights = f
+        .eval
+        .iter()
+        .filter(|(_, node)| node.types[0].shape == [Dim::lit(8), Dim::lit(8)]);
+    assert_eq!(
+        n_weights.filter(|(_, node)| node.leaf().is_some()).count(),
+        1,
+        "a tied parameter is one leaf"
+    );
     let states = |graph: &crate::ir::Graph| {
-        graph.outputs.iter().filter(|output| matches!(output.kind, OutputKind::State(_))).count()
+        graph
+            .outputs
+            .iter()
+            .filter(|output| matches!(output.kind, OutputKind::State(_)))
+            .count()
     };
     assert_eq!((states(&f.eval), states(f.train.as_ref().unwrap())), (0, 1));
     assert_eq!(f.scalars, [("rate".to_owned(), crate::ast::HostType::F32)]);
@@ -182,13 +252,27 @@ fn batch_norm_updates_its_statistics_in_train_mode_once_a_call() {
     let paths: Vec<&str> = lowered.states.iter().map(|state| state.path.as_str()).collect();
     assert_eq!(paths, ["bn.running_mean", "bn.running_var"]);
     let f = &lowered.functions[0];
-    assert!(f.eval.outputs.iter().all(|output| matches!(output.kind, OutputKind::Result(_))));
+    assert!(
+        f.eval
+            .outputs
+            .iter()
+            .all(|output| matches!(output.kind, OutputKind::Result(_)))
+    );
     let train = f.train.as_ref().unwrap();
-    let new: Vec<_> = train.outputs.iter().filter(|o| matches!(o.kind, OutputKind::State(_))).collect();
+    let new: Vec<_> = train
+        .outputs
+        .iter()
+        .filter(|o| matches!(o.kind, OutputKind::State(_)))
+        .collect();
     assert_eq!(new.len(), 2, "the second call goes on with what the first left");
     let mut live = crate::ir::Graph::clone(train);
-    live.outputs.retain(|output| matches!(output.kind, OutputKind::State(_)));
-    let n_norms = live.iter().zip(live.live()).filter(|((_, node), live)| *live && node.types.len() == 4).count();
+    live.outputs
+        .retain(|output| matches!(output.kind, OutputKind::State(_)));
+    let n_norms = live
+        .iter()
+        .zip(live.live())
+        .filter(|((_, node), live)| *live && node.types.len() == 4)
+        .count();
     assert_eq!(n_norms, 2);
 }
 
@@ -213,7 +297,10 @@ fn helpers_tuples_shadowing_and_numbers() {
     let graph = graph(&lowered, "f");
     let scalar = "fill[(if (warm * f64::from(u8::from(3 < n))) { (rate / 2) } else { rate } * T)]";
     assert!(graph.contains(scalar), "{graph}");
-    assert!(graph.contains("= sigmoid(%2)  // gate") && graph.contains("result 1 ="), "{graph}");
+    assert!(
+        graph.contains("= sigmoid(%2)  // gate") && graph.contains("result 1 ="),
+        "{graph}"
+    );
     let f = &lowered.functions[0];
     assert!(f.train.is_none() && f.scalars.len() == 3 && lowered.functions.len() == 1);
     assert_eq!(f.result.leaves().len(), 2);
@@ -231,7 +318,11 @@ fn multiples_and_renamed_generics() {
     );
     let f = &lowered.functions[0];
     assert_eq!(f.dims[0].multiple, 4);
-    assert_eq!(f.inputs[0].shape[1], Dim::generic("D"), "sizes speak of the struct's names");
+    assert_eq!(
+        f.inputs[0].shape[1],
+        Dim::generic("D"),
+        "sizes speak of the struct's names"
+    );
 }
 
 #[test]
@@ -250,8 +341,11 @@ fn a_convolutional_network_solves_its_sizes_from_the_image() {
             }
         }",
     );
-    let params: Vec<String> =
-        lowered.params.iter().map(|p| format!("{} {}", p.path, shape::display(&p.shape))).collect();
+    let params: Vec<String> = lowered
+        .params
+        .iter()
+        .map(|p| format!("{} {}", p.path, shape::display(&p.shape)))
+        .collect();
     let expected = [
         "conv1.weight [6, 1, 5, 5]",
         "conv1.bias [6]",
@@ -262,9 +356,15 @@ fn a_convolutional_network_solves_its_sizes_from_the_image() {
         "fc.bias [10]",
     ];
     assert_eq!(params, expected);
-    assert_eq!(lowered.params[1].init, InitSpec::LinearBias { fan_in: Dim::lit(25) });
-    let outputs: Vec<String> =
-        lowered.rows.iter().map(|row| shape::display(row.output.as_deref().unwrap_or_default())).collect();
+    assert_eq!(
+        lowered.params[1].init,
+        InitSpec::LinearBias { fan_in: Dim::lit(25) }
+    );
+    let outputs: Vec<String> = lowered
+        .rows
+        .iter()
+        .map(|row| shape::display(row.output.as_deref().unwrap_or_default()))
+        .collect();
     assert_eq!(outputs[2..4], ["[B, 16, 10, 10]", "[B, 16, 10, 10]"]);
 }
 
@@ -288,11 +388,23 @@ fn embeddings_norms_and_accuracy() {
     );
     let paths: Vec<&str> = lowered.params.iter().map(|param| param.path.as_str()).collect();
     let expected = [
-        "tok.weight", "ln.weight", "ln.bias", "lm.weight", "rms.weight", "gn.weight", "gn.bias", "head.weight",
+        "tok.weight",
+        "ln.weight",
+        "ln.bias",
+        "lm.weight",
+        "rms.weight",
+        "gn.weight",
+        "gn.bias",
+        "head.weight",
         "head.bias",
     ];
     assert_eq!(paths, expected);
-    assert!(lowered.functions.iter().all(|function| function.eval.outputs.len() == 1));
+    assert!(
+        lowered
+            .functions
+            .iter()
+            .all(|function| function.eval.outputs.len() == 1)
+    );
 }
 
 #[test]
