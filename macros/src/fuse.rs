@@ -199,7 +199,9 @@ impl Fuser<'_> {
         for (k, output) in self.graph.outputs.iter().enumerate() {
             let operand = self.reads.operand(self.graph, output.value);
             let is_leaf = self.graph.node(operand.value.node).leaf().is_some();
-            let fits = operand.layout.is_whole() && !is_leaf && taken.insert(operand.value);
+            // The beginning of a larger value is contiguous too, but a gradient has room for its own elements only.
+            let is_all = Dim::product(&operand.layout.shape) == self.graph.ty(operand.value).numel();
+            let fits = operand.layout.is_whole() && is_all && !is_leaf && taken.insert(operand.value);
             let value = if fits {
                 operand.value
             } else {

@@ -41,7 +41,8 @@ fn parsed(text: &str, what: &str, sample: &Sample) -> TokenStream {
         .unwrap_or_else(|_| panic!("the {what} of sample `{}` is not Rust: {text}", sample.name))
 }
 
-fn functions(sample: &Sample) -> TokenStream {
+/// The functions of a sample: the operation, and the probed one where it has a derivative.
+pub fn functions(sample: &Sample) -> TokenStream {
     let name = format_ident!("{}", sample.name);
     let generics = match sample.dims {
         "" => TokenStream::new(),

@@ -8,6 +8,7 @@
 mod along;
 mod cross_entropy;
 mod dropout;
+mod indexing;
 mod matmul;
 mod norm;
 mod pointwise;
@@ -39,6 +40,15 @@ macro_rules! twins {
         /// The families that have a naive twin.
         pub const FAMILIES: &[&str] = &[$(stringify!($family)),*];
 
+        /// The family of an operation.
+        pub fn family(op: &Op) -> &'static str {
+            match op {
+                $(Op::$family(_) => stringify!($family),)*
+                #[allow(unreachable_patterns)]
+                other => other.rule().name(),
+            }
+        }
+
         fn apply(op: &Op, node: &Node<'_>) -> Vec<Tensor> {
             match op {
                 $(Op::$family(op) => $twin(op, node),)*
@@ -65,6 +75,11 @@ twins! {
     CrossEntropy => cross_entropy::loss;
     CrossEntropyGrad => cross_entropy::gradient;
     Dropout => dropout::dropout;
+    Take => indexing::take;
+    TakeGrad => indexing::take_grad;
+    Gather => indexing::gather;
+    Scatter => indexing::scatter;
+    OneHot => indexing::one_hot;
     LayerNorm => norm::layer_norm;
     LayerNormGrad => norm::layer_norm_grad;
     BatchNorm => norm::batch_norm;

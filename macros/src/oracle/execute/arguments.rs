@@ -114,6 +114,15 @@ impl Arguments {
     }
 
     #[track_caller]
+    pub fn optional_scalar(&mut self) -> Option<f64> {
+        match self.next() {
+            Argument::Absent => None,
+            Argument::Present(argument) => Some(Self::new(vec![*argument]).scalar()),
+            other => panic!("an optional number was expected, found {other:?}"),
+        }
+    }
+
+    #[track_caller]
     pub fn stream(&mut self) -> u64 {
         match self.next() {
             Argument::Stream(key) => key,

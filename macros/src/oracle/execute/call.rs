@@ -39,11 +39,18 @@ pub(super) const FUNCTIONS: &[(&str, Function)] = &[
     ("dropout_channels", |cx, a| {
         rt::dropout_channels(cx, a.buf(), a.buf(), a.scalar(), a.stream(), a.size())
     }),
+    ("gather", |cx, a| {
+        rt::gather(cx, a.buf(), a.buf(), a.buf(), gather_shape(a))
+    }),
     ("layer_norm", layer_norm),
     ("layer_norm_grad", layer_norm_grad),
     ("matmul", matmul),
+    ("one_hot", |cx, a| rt::one_hot(cx, a.buf(), a.buf(), a.size())),
     ("pad", pad),
     ("reduce", reduce),
+    ("scatter", |cx, a| {
+        rt::scatter(cx, a.buf(), a.buf(), a.buf(), gather_shape(a))
+    }),
     ("softmax", |cx, a| {
         rt::softmax(
             cx,
@@ -67,6 +74,12 @@ pub(super) const FUNCTIONS: &[(&str, Function)] = &[
             a.size(),
         )
     }),
+    ("take", |cx, a| {
+        rt::take(cx, a.buf(), a.buf(), a.buf(), table(a), lookup(a))
+    }),
+    ("take_grad", |cx, a| {
+        rt::take_grad(cx, a.buf(), a.buf(), a.buf(), table(a), a.optional_scalar())
+    }),
 ];
 
 fn arg(cx: &mut Cx<'_>, a: &mut Arguments) {
@@ -83,6 +96,32 @@ fn arg(cx: &mut Cx<'_>, a: &mut Arguments) {
         a.size(),
         a.size(),
     );
+}
+
+fn gather_shape(a: &mut Arguments) -> rt::Gather {
+    let mut f = a.fields("Gather", &["outer", "size", "picks", "inner"]);
+    rt::Gather {
+        outer: f.size(),
+        size: f.size(),
+        picks: f.size(),
+        inner: f.size(),
+    }
+}
+
+fn table(a: &mut Arguments) -> rt::Table {
+    let mut f = a.fields("Table", &["outer", "rows", "inner"]);
+    rt::Table {
+        outer: f.size(),
+        rows: f.size(),
+        inner: f.size(),
+    }
+}
+
+fn lookup(a: &mut Arguments) -> rt::Lookup {
+    a.constant(&[
+        ("Lookup::Embedding", rt::Lookup::Embedding),
+        ("Lookup::Take", rt::Lookup::Take),
+    ])
 }
 
 fn cumsum(cx: &mut Cx<'_>, a: &mut Arguments) {

@@ -1,6 +1,9 @@
 //! Schedules compute what their graphs mean.
 
+use super::super::generate::Draft;
 use super::*;
+use crate::ops::pad::Pad;
+use crate::shape::Dim;
 
 #[test]
 fn simplifying_changes_no_result() {
@@ -71,4 +74,25 @@ fn traces_hold_the_named_values() {
         }
         assert!(plan.slots.iter().all(|slot| slot.last == usize::MAX));
     }
+}
+
+/// `sum(pad(w) * probe)`: the gradient of `w` is the beginning of a larger value, and another gradient lies behind it.
+#[test]
+fn a_gradient_takes_no_more_room_than_its_parameter() {
+    let mut draft = Draft::empty(1);
+    let (w, v) = (draft.param(vec![Dim::lit(5)]), draft.param(vec![Dim::lit(16)]));
+    let pad = Pad {
+        starts: vec![Dim::zero()],
+        steps: vec![1],
+        shape: vec![Dim::lit(16)],
+        value: 0.0.into(),
+    };
+    let padded = draft.b.push(pad, &[w]);
+    let product = draft.b.mul(padded, v);
+    let loss = draft.weigh(product);
+    draft.result(loss);
+    let program = draft.program();
+    let joint = joint(&program).expect("there is a gradient");
+    let want = interpret(&joint, &program.world);
+    assert_computes(&planned(&joint), &program.world, &want, &joint.to_string());
 }
