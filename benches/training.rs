@@ -46,7 +46,7 @@ fn batch() -> (Array4<f32>, Array1<u8>) {
 fn steps(c: &mut Criterion) {
     let (image, label) = batch();
     for threads in [1, 2] {
-        let device = Device::cpu().threads(threads).expect("threads can be started");
+        let device = Device::cpu().threads(threads);
         let mut group = c.benchmark_group(format!("step, batch {BATCH}, {threads} threads"));
         group.bench_function("mlp", |b| {
             let mut model = Mlp::new(&device, 1).expect("a model fits into memory");

@@ -3,4 +3,10 @@
 pub use crate::language::*;
 pub use crate::layers::*;
 pub use crate::model;
-pub use tapeless_runtime::{Device, Model as _, Precision, Workspace};
+pub use tapeless_runtime::optim::{Adam, AdamW, Clip, Optimizer, RmsProp, Schedule, Sgd};
+pub use tapeless_runtime::train::Flow;
+pub use tapeless_runtime::{
+    Accumulate, Device, Error, ErrorKind, History, Model, Precision, Result, Trace, Trainer, Workspace,
+};
+// Methods stay in reach where a local type takes the name of a trait.
+pub use tapeless_runtime::{Model as _, optim::Optimizer as _};

@@ -45,7 +45,7 @@ impl Net {
 
 /// Allocations of ten training steps, the second of them on a smaller batch.
 fn allocations(precision: Precision, optimizer: &mut impl Optimizer) -> Result<usize> {
-    let mut model = Net::builder(&Device::cpu().threads(2)?)
+    let mut model = Net::builder(&Device::cpu().threads(2))
         .precision(precision)
         .seed(1)
         .build()?;

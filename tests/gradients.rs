@@ -4,6 +4,7 @@
 //! compiler to the kernels.
 
 use ndarray::{ArrayD, IxDyn};
+use tapeless::call::HostArg;
 use tapeless::prelude::*;
 use tapeless::rt::{InputKind, Sizes};
 

@@ -204,7 +204,7 @@ fn stepper<M: Model>(settings: &Value) -> Box<dyn FnMut(&mut M, &mut Workspace)>
             Box::new(move |model, work| adam.step(model, work).unwrap())
         }
         "RMSprop" => {
-            let mut rms = RMSprop::new(number("lr"))
+            let mut rms = RmsProp::new(number("lr"))
                 .alpha(number("alpha"))
                 .eps(number("eps"));
             rms = rms

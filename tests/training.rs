@@ -67,7 +67,7 @@ fn bits<M: Model>(model: &M) -> Vec<u64> {
 fn the_number_of_threads_changes_no_bit() -> Result<()> {
     let (mut mlp, mut cnn) = (Vec::new(), Vec::new());
     for threads in [1, 2, 8] {
-        let device = Device::cpu().threads(threads)?;
+        let device = Device::cpu().threads(threads);
         let mut model = Mlp::new(&device, 5)?;
         let (mut work, mut adam) = (model.loss_workspace(64)?, Adam::new(1e-3));
         for n in [64, 64, 17, 1] {

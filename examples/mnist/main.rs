@@ -102,7 +102,7 @@ struct Options {
 fn main() -> Result<()> {
     let cli = Cli::parse();
     let device = match cli.options.threads {
-        Some(n) => Device::cpu().threads(n)?,
+        Some(n) => Device::cpu().threads(n),
         None => Device::cpu(),
     };
     match cli.command {

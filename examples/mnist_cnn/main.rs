@@ -70,7 +70,7 @@ struct Options {
 fn main() -> Result<()> {
     let options = Options::parse();
     let device = match options.threads {
-        Some(n) => Device::cpu().threads(n)?,
+        Some(n) => Device::cpu().threads(n),
         None => Device::cpu(),
     };
     let digits = data::Mnist::load(&options.data)?;

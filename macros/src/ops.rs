@@ -73,6 +73,10 @@ ops! {
     reduce::Reduce,
     /// Products of matrices.
     matmul::Matmul,
+    /// Convolution of images.
+    conv::Conv2d + Conv2dInputGrad + Conv2dWeightGrad,
+    /// Maxima and averages of windows.
+    pool::Pool2d + Pool2dGrad,
     /// Softmax and its logarithm along an axis.
     softmax::Softmax + SoftmaxGrad,
     /// Index of the largest or smallest element.
@@ -81,10 +85,6 @@ ops! {
     cumsum::Cumsum,
     /// Two tensors joined along an axis.
     concat::Concat,
-    /// Convolution of images.
-    conv::Conv2d + Conv2dInputGrad + Conv2dWeightGrad,
-    /// Maxima and averages of windows.
-    pool::Pool2d + Pool2dGrad,
     /// The fused loss of class labels.
     cross_entropy::CrossEntropy + CrossEntropyGrad,
     /// Elements or channels set to zero at random.

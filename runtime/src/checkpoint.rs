@@ -14,6 +14,7 @@ mod format;
 mod half;
 mod model;
 mod tensors;
+pub(crate) mod training;
 
 pub(crate) use atomic::replace;
 pub use model::{Mismatch, Report};

@@ -20,6 +20,7 @@ pub mod matmul;
 pub mod one_hot;
 pub mod pad;
 pub mod pointwise;
+pub mod pool;
 pub mod reduce;
 pub mod softmax;
 #[cfg(test)]

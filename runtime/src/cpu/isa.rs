@@ -39,6 +39,18 @@ impl Avx2 {
         #[cfg(not(target_arch = "x86_64"))]
         None
     }
+
+    /// Runs `kernel`. Compiles `kernel` for this set alone, which [`Isa::run`] does for every set.
+    #[inline]
+    pub fn run<K: Kernel>(self, kernel: K) -> K::Output {
+        #[cfg(target_arch = "x86_64")]
+        {
+            // SAFETY: the proof says that the CPU has the features that the callee enables.
+            unsafe { run_avx2(kernel) }
+        }
+        #[cfg(not(target_arch = "x86_64"))]
+        kernel.run()
+    }
 }
 
 impl Avx512 {
@@ -56,6 +68,18 @@ impl Avx512 {
         }
         #[cfg(not(target_arch = "x86_64"))]
         None
+    }
+
+    /// Runs `kernel`. Compiles `kernel` for this set alone, which [`Isa::run`] does for every set.
+    #[inline]
+    pub fn run<K: Kernel>(self, kernel: K) -> K::Output {
+        #[cfg(target_arch = "x86_64")]
+        {
+            // SAFETY: the proof says that the CPU has the features that the callee enables.
+            unsafe { run_avx512(kernel) }
+        }
+        #[cfg(not(target_arch = "x86_64"))]
+        kernel.run()
     }
 
     /// A CPU with AVX-512 has AVX2.

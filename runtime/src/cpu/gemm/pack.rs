@@ -140,7 +140,7 @@ fn transpose_square<T: Product>(
 }
 
 /// Neither axis is dense: element by element.
-#[inline(always)]
+#[inline(never)]
 fn scattered<T: Product>(x: &Matrix<'_, T>, width: usize, out: &mut [MaybeUninit<T>]) {
     for (j, column) in out.chunks_exact_mut(width).enumerate() {
         for (i, to) in column.iter_mut().enumerate() {

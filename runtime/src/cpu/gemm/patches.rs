@@ -125,6 +125,7 @@ impl<'a, T: Product> Patches<'a, T> {
     }
 
     /// Writes the columns one after the other, each `width` long: its elements, then zeros.
+    #[inline(never)]
     pub(super) fn pack(&self, width: usize, out: &mut [MaybeUninit<T>]) {
         match self.rows {
             Rows::Places => {
@@ -157,7 +158,7 @@ impl<'a, T: Product> Patches<'a, T> {
     }
 
     /// Element `element` of the window at as many places as `out` is long, from `place` on.
-    #[inline(always)]
+    #[inline]
     fn places(&self, element: usize, place: usize, mut out: &mut [MaybeUninit<T>]) {
         let [slide_y, slide_x] = &self.slides;
         let (window, j) = (element / slide_x.window, element % slide_x.window);
@@ -178,7 +179,7 @@ impl<'a, T: Product> Patches<'a, T> {
 }
 
 /// Element `j` of the window at the places from `x` on of one line of the image.
-#[inline(always)]
+#[inline]
 fn along<T: Product>(line: &[T], slide: &Slide, j: usize, x: usize, out: &mut [MaybeUninit<T>]) {
     if slide.stride == 1 && slide.divisor == 1 {
         // The run lies in the line as it is, apart from what sticks out at both ends.

@@ -54,10 +54,10 @@ macro_rules! products {
             fn product(isa: Isa, a: Factor<'_, $t>, b: Factor<'_, $t>, c: &mut Block<'_, $t>, start: Start) {
                 match isa {
                     #[cfg(target_arch = "x86_64")]
-                    Isa::Avx512(lanes) => isa.run(BlockProduct { lanes, a, b, c, start }),
+                    Isa::Avx512(lanes) => lanes.run(BlockProduct { lanes, a, b, c, start }),
                     #[cfg(target_arch = "x86_64")]
-                    Isa::Avx2(lanes) => isa.run(BlockProduct { lanes, a, b, c, start }),
-                    _ => isa.run(BlockProduct { lanes: Portable, a, b, c, start }),
+                    Isa::Avx2(lanes) => lanes.run(BlockProduct { lanes, a, b, c, start }),
+                    _ => BlockProduct { lanes: Portable, a, b, c, start }.run(),
                 }
             }
 

@@ -1,0 +1,374 @@
+//! Pooling over the last two axes of images: the maximum or the average of every window.
+//!
+//! The gradient of a maximum finds it again in the image instead of keeping an index for every result: the image is kept
+//! for the layer before anyway, and an index would cost as much memory as the result.
+
+use std::ops::Range;
+
+use crate::arena::Buf;
+use crate::cx::Cx;
+use crate::dtype::Element;
+use crate::float;
+use crate::real::Real;
+
+/// What is computed of a window.
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+pub enum Pool {
+    /// The largest element inside the image; the first of equals, NaN where there is one.
+    Max,
+    /// The sum divided by the size of the kernel: padding counts as zeros.
+    Average,
+    /// The sum divided by the number of elements inside the image.
+    AverageInside,
+    /// The average of windows that share out the image: `floor(i H / out) .. ceil((i + 1) H / out)`.
+    Adaptive,
+}
+
+/// Sizes of a pooling; pairs are (height, width). Kernel, stride, padding and dilation mean nothing to [`Pool::Adaptive`].
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+pub struct Pool2d {
+    /// What is computed.
+    pub kind: Pool,
+    /// Images times channels.
+    pub planes: usize,
+    /// Size of a plane.
+    pub size: [usize; 2],
+    /// Size of a pooled plane.
+    pub out: [usize; 2],
+    /// Size of the window.
+    pub kernel: [usize; 2],
+    /// Step of the window.
+    pub stride: [usize; 2],
+    /// Elements added on either side.
+    pub padding: [usize; 2],
+    /// Distance of neighbours in the window.
+    pub dilation: [usize; 2],
+}
+
+/// Elements of a task, about.
+const TASK: usize = 1 << 14;
+
+impl Pool2d {
+    fn area(&self) -> usize {
+        self.size[0] * self.size[1]
+    }
+
+    fn out_area(&self) -> usize {
+        self.out[0] * self.out[1]
+    }
+
+    /// Planes of a task: a function of the sizes of a plane.
+    fn planes_a_task(&self) -> usize {
+        (TASK / self.area().max(self.out_area()).max(1)).max(1)
+    }
+
+    /// The positions along axis `k` that window `place` sees inside the image, and their distance.
+    #[inline(always)]
+    fn window(&self, k: usize, place: usize) -> (Range<usize>, usize) {
+        let n = self.size[k];
+        if self.kind == Pool::Adaptive {
+            return (
+                place * n / self.out[k]..((place + 1) * n).div_ceil(self.out[k]),
+                1,
+            );
+        }
+        let (step, first) = (self.dilation[k], place * self.stride[k]);
+        // Elements before the image are left out in whole steps.
+        let skipped = self.padding[k].saturating_sub(first).div_ceil(step);
+        let start = first + skipped * step - self.padding[k].min(first + skipped * step);
+        let end = (first + (self.kernel[k] - 1) * step + 1).saturating_sub(self.padding[k]);
+        (start..end.min(n).max(start), step)
+    }
+
+    /// Calls `f` with every pooled place and the windows that it sees.
+    #[inline(always)]
+    fn for_each_place(&self, mut f: impl FnMut(usize, (Range<usize>, usize), (Range<usize>, usize))) {
+        for v in 0..self.out[0] {
+            let rows = self.window(0, v);
+            for u in 0..self.out[1] {
+                f(v * self.out[1] + u, rows.clone(), self.window(1, u));
+            }
+        }
+    }
+
+    /// What a sum over these windows is divided by.
+    #[inline(always)]
+    fn divisor(&self, rows: &(Range<usize>, usize), cols: &(Range<usize>, usize)) -> usize {
+        let inside = |(range, step): &(Range<usize>, usize)| range.len().div_ceil(*step);
+        match self.kind {
+            Pool::Average => self.kernel[0] * self.kernel[1],
+            _ => inside(rows) * inside(cols),
+        }
+    }
+
+    /// The place of the largest element of a window: the first of equals; the last NaN, if there is one (as PyTorch).
+    #[inline(always)]
+    fn largest<T: Real>(
+        &self,
+        plane: &[T],
+        rows: (Range<usize>, usize),
+        cols: (Range<usize>, usize),
+    ) -> Option<usize> {
+        let mut best = None;
+        let mut most = -T::INFINITY;
+        for y in rows.0.step_by(rows.1) {
+            for x in cols.0.clone().step_by(cols.1) {
+                let at = y * self.size[1] + x;
+                let value = plane[at];
+                if value > most || Real::ne(value, value) || best.is_none() {
+                    (best, most) = (Some(at), value);
+                }
+            }
+        }
+        best
+    }
+}
+
+/// `y[.., v, u]` is the maximum or the average of a window of `x`.
+///
+/// # Panics
+/// Where a buffer has another size: a mistake of the compiler.
+pub fn pool2d(cx: &mut Cx<'_>, x: Buf, y: Buf, pool: Pool2d) {
+    float!(cx, T => forward::<T>(cx, x, y, pool));
+}
+
+fn forward<T: Real + Element>(cx: &mut Cx<'_>, x: Buf, y: Buf, pool: Pool2d) {
+    let env = cx.env;
+    let mut bind = cx.bind();
+    let x: &[T] = bind.read(x);
+    let y = bind.write::<T>(y);
+    let (planes, area, out_area) = (pool.planes_a_task(), pool.area(), pool.out_area());
+    assert!(
+        x.len() == pool.planes * area && y.len() == pool.planes * out_area,
+        "{pool:?} of other sizes"
+    );
+    env.team.chunks_mut(y, planes * out_area.max(1), |task, chunk| {
+        for (k, y) in chunk.chunks_exact_mut(out_area).enumerate() {
+            let plane = &x[(task * planes + k) * area..][..area];
+            match pool.kind {
+                Pool::Max => pool.for_each_place(|at, rows, cols| {
+                    y[at] = pool
+                        .largest(plane, rows, cols)
+                        .map_or(-T::INFINITY, |from| plane[from]);
+                }),
+                Pool::Average | Pool::AverageInside | Pool::Adaptive => {
+                    pool.for_each_place(|at, rows, cols| {
+                        let divisor = T::from_f64(pool.divisor(&rows, &cols) as f64);
+                        let mut sum = T::ZERO;
+                        for y in rows.0.step_by(rows.1) {
+                            for x in cols.0.clone().step_by(cols.1) {
+                                sum += plane[y * pool.size[1] + x];
+                            }
+                        }
+                        y[at] = sum / divisor;
+                    })
+                }
+            }
+        }
+    });
+}
+
+/// The gradient of a maximum: each cotangent goes to the element that its window took.
+///
+/// # Panics
+/// Where a buffer has another size: a mistake of the compiler.
+pub fn max_pool2d_grad(cx: &mut Cx<'_>, x: Buf, dy: Buf, dx: Buf, pool: Pool2d) {
+    float!(cx, T => max_grad::<T>(cx, x, dy, dx, pool));
+}
+
+fn max_grad<T: Real + Element>(cx: &mut Cx<'_>, x: Buf, dy: Buf, dx: Buf, pool: Pool2d) {
+    let env = cx.env;
+    let mut bind = cx.bind();
+    let (x, dy): (&[T], &[T]) = (bind.read(x), bind.read(dy));
+    let dx = bind.write::<T>(dx);
+    let (planes, area, out_area) = (pool.planes_a_task(), pool.area(), pool.out_area());
+    assert!(
+        x.len() == pool.planes * area && dy.len() == pool.planes * out_area,
+        "{pool:?} of other sizes"
+    );
+    env.team.chunks_mut(dx, planes * area.max(1), |task, chunk| {
+        chunk.fill(T::ZERO);
+        for (k, dx) in chunk.chunks_exact_mut(area).enumerate() {
+            let plane = &x[(task * planes + k) * area..][..area];
+            let dy = &dy[(task * planes + k) * out_area..][..out_area];
+            pool.for_each_place(|at, rows, cols| {
+                if let Some(from) = pool.largest(plane, rows, cols) {
+                    dx[from] += dy[at];
+                }
+            });
+        }
+    });
+}
+
+/// The gradient of an average: each cotangent is shared out evenly over its window.
+///
+/// # Panics
+/// Where a buffer has another size: a mistake of the compiler.
+pub fn avg_pool2d_grad(cx: &mut Cx<'_>, dy: Buf, dx: Buf, pool: Pool2d) {
+    float!(cx, T => avg_grad::<T>(cx, dy, dx, pool));
+}
+
+fn avg_grad<T: Real + Element>(cx: &mut Cx<'_>, dy: Buf, dx: Buf, pool: Pool2d) {
+    let env = cx.env;
+    let mut bind = cx.bind();
+    let dy: &[T] = bind.read(dy);
+    let dx = bind.write::<T>(dx);
+    let (planes, area, out_area) = (pool.planes_a_task(), pool.area(), pool.out_area());
+    assert!(
+        dx.len() == pool.planes * area && dy.len() == pool.planes * out_area,
+        "{pool:?} of other sizes"
+    );
+    env.team.chunks_mut(dx, planes * area.max(1), |task, chunk| {
+        chunk.fill(T::ZERO);
+        for (k, dx) in chunk.chunks_exact_mut(area).enumerate() {
+            let dy = &dy[(task * planes + k) * out_area..][..out_area];
+            pool.for_each_place(|at, rows, cols| {
+                let share = dy[at] / T::from_f64(pool.divisor(&rows, &cols) as f64);
+                for y in rows.0.step_by(rows.1) {
+                    for x in cols.0.clone().step_by(cols.1) {
+                        dx[y * pool.size[1] + x] += share;
+                    }
+                }
+            });
+        }
+    });
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::dtype::Precision;
+    use crate::ops::testbed::{assert_close, numbers};
+    use crate::ops::testkit::Desk;
+
+    /// The places in a plane that a window sees, by trying every position.
+    fn window(pool: &Pool2d, k: usize, place: usize) -> Vec<usize> {
+        let n = pool.size[k];
+        if pool.kind == Pool::Adaptive {
+            return (0..n)
+                .filter(|&i| (i + 1) * pool.out[k] > place * n && i * pool.out[k] < (place + 1) * n)
+                .collect();
+        }
+        let taps = (0..pool.kernel[k]).map(|t| place * pool.stride[k] + t * pool.dilation[k]);
+        taps.filter_map(|at| at.checked_sub(pool.padding[k]))
+            .filter(|at| *at < n)
+            .collect()
+    }
+
+    /// Results and the image's gradient by the definition.
+    fn naive(pool: &Pool2d, x: &[f64], dy: &[f64]) -> (Vec<f64>, Vec<f64>) {
+        let (mut y, mut dx) = (Vec::new(), vec![0.0; x.len()]);
+        for (at, &bar) in dy.iter().enumerate() {
+            let (u, v, plane) = (
+                at % pool.out[1],
+                at / pool.out[1] % pool.out[0],
+                at / pool.out_area(),
+            );
+            let cells: Vec<usize> = window(pool, 0, v)
+                .iter()
+                .flat_map(|row| window(pool, 1, u).into_iter().map(move |col| (row, col)))
+                .map(|(row, col)| (plane * pool.size[0] + row) * pool.size[1] + col)
+                .collect();
+            match pool.kind {
+                // A window that sees nothing of the image has no largest element.
+                Pool::Max => match cells.into_iter().reduce(|a, b| if x[b] > x[a] { b } else { a }) {
+                    Some(best) => {
+                        y.push(x[best]);
+                        dx[best] += bar;
+                    }
+                    None => y.push(f64::NEG_INFINITY),
+                },
+                kind => {
+                    let full = pool.kernel[0] * pool.kernel[1];
+                    let n = if kind == Pool::Average { full } else { cells.len() } as f64;
+                    y.push(cells.iter().map(|cell| x[*cell]).sum::<f64>() / n);
+                    cells.iter().for_each(|cell| dx[*cell] += bar / n);
+                }
+            }
+        }
+        (y, dx)
+    }
+
+    fn check(pool: &Pool2d, precision: Precision) {
+        let (x, dy) = (
+            numbers(pool.planes * pool.area(), 1),
+            numbers(pool.planes * pool.out_area(), 2),
+        );
+        // Few different values, so that windows have equal largest elements.
+        let x: Vec<f64> = x.iter().map(|x| (x * 4.0).round() / 4.0).collect();
+        let (y, dx) = naive(pool, &x, &dy);
+        let mut desk = Desk::new(precision);
+        let (image, cotangent) = (desk.floats(&x), desk.floats(&dy));
+        let (out, grad) = (desk.blank(y.len()), desk.blank(dx.len()));
+        desk.run(|cx| {
+            pool2d(cx, image, out, *pool);
+            match pool.kind {
+                Pool::Max => max_pool2d_grad(cx, image, cotangent, grad, *pool),
+                _ => avg_pool2d_grad(cx, cotangent, grad, *pool),
+            }
+        });
+        assert_close(&desk.read(out), &y, 1e-5);
+        assert_close(&desk.read(grad), &dx, 1e-5);
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(128))]
+
+        #[test]
+        fn pooling_is_that_of_the_definition(
+            kind in prop::sample::select(vec![Pool::Max, Pool::Average, Pool::AverageInside]),
+            planes in 0usize..4,
+            size in prop::array::uniform2(1usize..12),
+            kernel in prop::array::uniform2(1usize..4),
+            stride in prop::array::uniform2(1usize..5),
+            padding in prop::array::uniform2(0usize..2),
+            dilation in prop::array::uniform2(1usize..3),
+        ) {
+            let padding = [padding[0].min(kernel[0] / 2), padding[1].min(kernel[1] / 2)];
+            let dilation = if kind == Pool::Max { dilation } else { [1, 1] };
+            let room = |k: usize| (size[k] + 2 * padding[k]).checked_sub(dilation[k] * (kernel[k] - 1) + 1);
+            let (Some(height), Some(width)) = (room(0), room(1)) else { return Ok(()) };
+            let out = [height / stride[0] + 1, width / stride[1] + 1];
+            let pool = Pool2d { kind, planes, size, out, kernel, stride, padding, dilation };
+            check(&pool, Precision::F32);
+            check(&pool, Precision::F64);
+        }
+
+        #[test]
+        fn adaptive_windows_share_out_the_image(
+            size in prop::array::uniform2(1usize..12),
+            out in prop::array::uniform2(1usize..9),
+        ) {
+            let one = [1, 1];
+            let kind = Pool::Adaptive;
+            let pool = Pool2d { kind, planes: 2, size, out, kernel: one, stride: one, padding: [0, 0], dilation: one };
+            check(&pool, Precision::F64);
+        }
+    }
+
+    #[test]
+    fn not_a_number_is_the_largest() {
+        let mut desk = Desk::new(Precision::F32);
+        let x = desk.floats(&[1.0, f64::NAN, 3.0, 2.0]);
+        let (dy, y, dx) = (desk.floats(&[5.0]), desk.blank(1), desk.blank(4));
+        let two = [2, 2];
+        let pool = Pool2d {
+            kind: Pool::Max,
+            planes: 1,
+            size: two,
+            out: [1, 1],
+            kernel: two,
+            stride: two,
+            padding: [0, 0],
+            dilation: [1, 1],
+        };
+        desk.run(|cx| {
+            pool2d(cx, x, y, pool);
+            max_pool2d_grad(cx, x, dy, dx, pool);
+        });
+        assert!(desk.read(y)[0].is_nan());
+        assert_eq!(desk.read(dx), [0.0, 5.0, 0.0, 0.0]);
+    }
+}
