@@ -35,6 +35,8 @@ pub mod prelude;
 pub use language::{Dim, MultipleOf, Param, Scalar, State, Tensor};
 pub use layers::*;
 pub use tapeless_macros::model;
+#[doc(hidden)]
+pub use tapeless_macros::op_samples;
 pub use tapeless_runtime::*;
 
 /// Continuations of the macro; not for use by hand.

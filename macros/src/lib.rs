@@ -58,3 +58,10 @@ pub fn compile(input: TokenStream) -> TokenStream {
 pub fn builtin_layers(_: TokenStream) -> TokenStream {
     door::builtin_layers().into()
 }
+
+/// A model `OpSamples` of all samples of the op table, and their list `SAMPLES`: for the library's own tests and benches.
+#[doc(hidden)]
+#[proc_macro]
+pub fn op_samples(_: TokenStream) -> TokenStream {
+    samples::expand().into()
+}

@@ -1,5 +1,7 @@
 //! The vocabulary of the back end: kernels, their order, and where every value lies.
 
+mod print;
+
 use std::collections::BTreeMap;
 use std::rc::Rc;
 

@@ -1,4 +1,4 @@
-//! The whole pipeline on three small models: printed stages and emitted code.
+//! The whole pipeline on three small models: every stage as it prints, and the emitted code.
 
 use quote::quote;
 
@@ -8,28 +8,150 @@ use crate::lower::tests::define;
 const MLP: &str = "
     struct Mlp { fc1: Linear<784, 128>, fc2: Linear<_, 10> }
     impl Mlp {
-        pub fn logits<B: Dim>(&self, image: Tensor<B, 784>) -> Tensor<B, 10> {
-            let hidden = self.fc1(image).relu();
+        pub fn logits<B: Dim>(&self, image: Tensor<B, 1, 28, 28>) -> Tensor<B, 10> {
+            let hidden = self.fc1(image.flatten()).relu();
             self.fc2(hidden.dropout(0.2))
         }
-        pub fn loss<B: Dim>(&self, image: Tensor<B, 784>, label: Tensor<u8, B>) -> Scalar {
+        pub fn loss<B: Dim>(&self, image: Tensor<B, 1, 28, 28>, label: Tensor<u8, B>) -> Scalar {
             cross_entropy(self.logits(image), label)
         }
     }
 ";
 
-/// The emitted items of the last model of a text, formatted.
-fn emitted(source: &str) -> String {
+const CNN: &str = "
+    struct Cnn {
+        #[layer(padding = 1)]
+        conv: Conv2d<1, 8, 3>,
+        norm: BatchNorm2d<8>,
+        fc: Linear<_, 10>,
+    }
+    impl Cnn {
+        pub fn loss<B: Dim>(&self, image: Tensor<B, 1, 12, 12>, label: Tensor<u8, B>) -> Scalar {
+            let maps = self.norm(self.conv(image)).relu().max_pool2d(2);
+            cross_entropy(self.fc(maps.flatten()), label)
+        }
+    }
+";
+
+const RESIDUAL: &str = "
+    struct Residual { norm: LayerNorm<6>, up: Linear<6, 24>, down: Linear<24, 6> }
+    impl Residual {
+        pub fn loss<B: Dim>(&self, x: Tensor<B, 6>, target: Tensor<B, 6>) -> Scalar {
+            let hidden = self.up(self.norm(x)).gelu();
+            mse(x + self.down(hidden), target)
+        }
+    }
+";
+
+fn compiled<T>(source: &str, f: impl FnOnce(&UserModel, &mut Diagnostics) -> Option<T>) -> T {
     let mut diagnostics = Diagnostics::new();
-    let compiled = super::model(&define(source), 7, &quote!(::tapeless), &mut diagnostics);
+    let result = f(&define(source), &mut diagnostics);
     if let Err(errors) = diagnostics.finish() {
         panic!("{errors}");
     }
-    let file = syn::parse2(compiled.expect("there was no error").items).expect("emitted code is Rust");
-    prettyplease::unparse(&file)
+    result.expect("there was no error")
+}
+
+/// The emitted items of the last model of a text, formatted.
+fn emitted(source: &str) -> String {
+    let items = compiled(source, |model, diagnostics| super::model(model, 7, &quote!(::tapeless), diagnostics)).items;
+    prettyplease::unparse(&syn::parse2(items).expect("emitted code is Rust"))
+}
+
+/// The emitted functions of the loss, without tables.
+fn sweeps(source: &str) -> String {
+    let file = syn::parse_file(&emitted(source)).expect("it was printed from a file");
+    let items = file.items.into_iter().filter(|item| match item {
+        syn::Item::Fn(f) => {
+            let name = f.sig.ident.to_string();
+            name.starts_with("loss_train_forward") || name.starts_with("loss_train_backward")
+        }
+        syn::Item::Struct(_) | syn::Item::Impl(_) => true,
+        _ => false,
+    });
+    prettyplease::unparse(&syn::File { items: items.collect(), ..syn::parse_quote!() })
+}
+
+/// The graph of the loss after lowering, after differentiation and simplification, and its plan.
+fn stages(source: &str) -> String {
+    let lowered = compiled(source, lower::lower);
+    let function = lowered.functions.iter().find(|f| f.name == "loss").expect("the model has a loss");
+    let graph = function.train.as_ref().expect("a loss is compiled in train mode");
+    let mut diagnostics = Diagnostics::new();
+    let params = (0..lowered.params.len()).map(ParamId::new).collect();
+    let wanted = Wanted { params, inputs: Vec::new() };
+    let Gradient::Joint(joint) = differentiate(simplify(graph), &wanted) else { panic!("the loss has a gradient") };
+    let plan = train(&lowered, function, graph, &mut diagnostics).expect("the loss has a gradient");
+    assert!(diagnostics.finish().is_ok());
+    format!("== lowered\n{graph}\n== joint, simplified\n{}\n== plan\n{plan}", simplify(&joint))
 }
 
 #[test]
-fn the_emitted_code_of_the_mlp() {
-    insta::assert_snapshot!(emitted(MLP));
+fn stages_of_the_mlp() {
+    insta::assert_snapshot!(stages(MLP));
+}
+
+#[test]
+fn stages_of_the_cnn() {
+    insta::assert_snapshot!(stages(CNN));
+}
+
+#[test]
+fn stages_of_the_residual_block() {
+    insta::assert_snapshot!(stages(RESIDUAL));
+}
+
+#[test]
+fn sweeps_of_the_mlp() {
+    insta::assert_snapshot!(sweeps(MLP));
+}
+
+#[test]
+fn sweeps_of_the_cnn() {
+    insta::assert_snapshot!(sweeps(CNN));
+}
+
+#[test]
+fn sweeps_of_the_residual_block() {
+    insta::assert_snapshot!(sweeps(RESIDUAL));
+}
+
+#[test]
+fn bias_and_activation_are_inside_the_product() {
+    let text = sweeps(MLP);
+    let forward = text.split("fn loss_train_backward").next().expect("there is a first part");
+    assert!(forward.contains("activation: rt::Activation::Relu"), "{forward}");
+    assert_eq!(forward.matches("rt::matmul").count(), 2, "{forward}");
+    let sweep = forward.split("fn loss_train_forward").nth(1).expect("there is a forward sweep");
+    assert!(!sweep.contains("rt::pointwise"), "{sweep}");
+}
+
+#[test]
+fn weight_gradients_are_written_where_they_are_kept() {
+    for source in [MLP, CNN, RESIDUAL] {
+        assert!(!sweeps(source).contains("rt::copy"), "a gradient is copied:\n{}", sweeps(source));
+    }
+}
+
+#[test]
+fn emitted_sweeps_are_short_and_well_named() {
+    for source in [MLP, CNN, RESIDUAL] {
+        let text = sweeps(source);
+        let mut length = 0;
+        for line in text.lines() {
+            length = if line.starts_with("fn ") { 1 } else { length + 1 };
+            assert!(length <= 60 || !line.starts_with('}'), "a function of {length} lines:\n{text}");
+            if let Some(binding) = line.trim().strip_prefix("let ") {
+                let name = binding.trim_start_matches("mut ");
+                assert!(!name.starts_with(['%', '_']) && !name.starts_with("tmp"), "a made-up name: {line}");
+            }
+        }
+    }
+}
+
+#[test]
+fn what_is_emitted_does_not_depend_on_the_size_of_layers() {
+    let wide = MLP.replace("128", "4096");
+    let digits = |text: String| text.chars().filter(|c| !c.is_ascii_digit()).collect::<String>();
+    assert_eq!(digits(sweeps(MLP)), digits(sweeps(&wide)));
 }

@@ -1,0 +1,66 @@
+//! Plans as text: what snapshot tests show.
+
+use std::fmt;
+
+use super::{Kernel, LineCode, Place, Plan, Task};
+use crate::ir::Phase;
+use crate::shape;
+
+impl fmt::Display for Plan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (k, kernel) in self.kernels.iter().enumerate() {
+            if k == self.n_forward && kernel.phase == Phase::Backward {
+                writeln!(f, "-- backward --")?;
+            }
+            write!(f, "{k}: ")?;
+            for (n, written) in kernel.writes.iter().enumerate() {
+                let comma = if n == 0 { "" } else { ", " };
+                write!(f, "{comma}{} {} @ {}", written.name, written.ty, self.places[&written.value])?;
+            }
+            write!(f, " = {}(", kernel.title)?;
+            for (n, operand) in kernel.reads.iter().enumerate() {
+                let comma = if n == 0 { "" } else { ", " };
+                write!(f, "{comma}{}", self.places[&operand.value])?;
+                if !operand.layout.is_whole() {
+                    write!(f, " by {}", shape::display(&operand.layout.strides))?;
+                }
+            }
+            writeln!(f, ")")?;
+            print_lines(f, kernel)?;
+        }
+        for (k, slot) in self.slots.iter().enumerate() {
+            let last = if slot.last == usize::MAX { "the end".to_owned() } else { slot.last.to_string() };
+            writeln!(f, "#{k}: {} x {}, alive from {} to {last}", slot.len, slot.dtype, slot.first)?;
+        }
+        Ok(())
+    }
+}
+
+/// The scalar code of a group.
+fn print_lines(f: &mut fmt::Formatter<'_>, kernel: &Kernel) -> fmt::Result {
+    let Task::Group(group) = &kernel.task else { return Ok(()) };
+    for (k, line) in group.lines.iter().enumerate() {
+        match &line.code {
+            LineCode::Load(operand) => writeln!(f, "     x{k} = load {operand}")?,
+            LineCode::Scalar(scalar) => writeln!(f, "     x{k} = {}", group.scalars[*scalar])?,
+            LineCode::Row(row, operands) => {
+                let operands: Vec<String> = operands.iter().map(|n| format!("x{n}")).collect();
+                writeln!(f, "     x{k} = {}({})", row.name, operands.join(", "))?;
+            }
+        }
+    }
+    Ok(())
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Place::Slot(k) => write!(f, "#{k}"),
+            Place::Input(k) => write!(f, "arg{k}"),
+            Place::Param(k) => write!(f, "param{k}"),
+            Place::Grad(k) => write!(f, "grad{k}"),
+            Place::State(k) => write!(f, "state{k}"),
+            Place::NewState(k) => write!(f, "new_state{k}"),
+        }
+    }
+}
