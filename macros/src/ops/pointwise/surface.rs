@@ -214,7 +214,7 @@ macro_rules! rows {
             vec![
                 $(sample($unary, concat!("x.", $unary, "()")),)*
                 $(sample($binary, concat!("x.", $binary, "(other)")),)*
-                Sample { name: "select_by_mask", ..sample("select", "select(mask, a, b)") },
+                sample("select", "select(mask, a, b)"),
             ]
         }
     };
