@@ -4,7 +4,7 @@ pub use crate::language::*;
 pub use crate::layers::*;
 pub use crate::model;
 pub use tapeless_runtime::optim::{Adam, AdamW, Clip, Optimizer, RmsProp, Schedule, Sgd};
-pub use tapeless_runtime::train::Flow;
+pub use tapeless_runtime::train::{End, EpochEnd, Flow, Inputs};
 pub use tapeless_runtime::{
     Accumulate, Device, Error, ErrorKind, History, Model, Precision, Result, Trace, Trainer, Workspace,
 };

@@ -1,5 +1,7 @@
 //! A training step allocates nothing after the first.
 
+#![allow(missing_docs)]
+
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicUsize, Ordering};
 

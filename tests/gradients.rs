@@ -3,6 +3,8 @@
 //! The functions come from the table's samples (`op_samples!`): what is checked is the whole path from source text through the
 //! compiler to the kernels.
 
+#![allow(missing_docs)]
+
 use ndarray::{ArrayD, IxDyn};
 use tapeless::call::HostArg;
 use tapeless::prelude::*;

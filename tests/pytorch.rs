@@ -1,6 +1,8 @@
 //! Whole models against numbers made by PyTorch in float64: results, loss, every gradient, running statistics, and the
 //! losses of ten steps of every optimizer.
 
+#![allow(missing_docs)]
+
 mod common;
 
 use common::fixture::Fixture;

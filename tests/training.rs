@@ -1,5 +1,7 @@
 //! Training: the same bits on any number of threads, the memory plan, and what is said of a loss that is not finite.
 
+#![allow(missing_docs)]
+
 use ndarray::{Array1, Array2, Array4};
 use tapeless::prelude::*;
 

@@ -18,7 +18,7 @@ use std::rc::Rc;
 use proc_macro2::{Ident, Literal, TokenStream, TokenTree};
 use quote::{ToTokens, quote};
 use syn::parse::{Parse, ParseStream, Parser};
-use syn::{LitInt, LitStr, token};
+use syn::{LitInt, LitStr};
 
 use crate::ast::FieldKind;
 use crate::diag::Diagnostics;
@@ -101,7 +101,14 @@ impl ToTokens for Entry {
 
 impl ToTokens for Source {
     fn to_tokens(&self, tokens: &mut TokenStream) {
-        let Self { struct_attr, structure, impl_attr, implementation, accessors, children } = self;
+        let Self {
+            struct_attr,
+            structure,
+            impl_attr,
+            implementation,
+            accessors,
+            children,
+        } = self;
         let accessors = accessors.iter().map(|accessor| {
             let (source, function) = (&accessor.source, quote::format_ident!("{}", accessor.function));
             quote!((#source #function))
@@ -187,7 +194,14 @@ impl Parse for Source {
         while !child_list.is_empty() {
             children.push(child_list.parse::<LitInt>()?.base10_parse()?);
         }
-        Ok(Self { struct_attr, structure, impl_attr, implementation, accessors, children })
+        Ok(Self {
+            struct_attr,
+            structure,
+            impl_attr,
+            implementation,
+            accessors,
+            children,
+        })
     }
 }
 
@@ -241,7 +255,11 @@ impl Library {
             .len(),
         };
         let zeros = vec![quote!(0); n_sizes];
-        Some(if n_sizes == 0 { quote!(#path) } else { quote!(#path < #(#zeros),* >) })
+        Some(if n_sizes == 0 {
+            quote!(#path)
+        } else {
+            quote!(#path < #(#zeros),* >)
+        })
     }
 
     /// The definition with that key as the owner of the field of type `path` sees it. What no reply brought is
@@ -264,12 +282,19 @@ impl Library {
             Body::Poison => None,
             Body::Model(source) => {
                 let type_path = self.type_with_zeros(entry, path)?;
-                let type_path = syn::parse2(quote!(<#type_path>::x)).ok().map(|expr| constant_text(&expr));
+                let type_path = syn::parse2(quote!(<#type_path>::x))
+                    .ok()
+                    .map(|expr| constant_text(&expr));
                 let type_path = type_path.map(|text| text["<".len()..text.len() - ">::x".len()].to_owned());
-                self.user_model(source, type_path).map(|model| DefinitionBody::User(Box::new(model)))
+                self.user_model(source, type_path)
+                    .map(|model| DefinitionBody::User(Box::new(model)))
             }
         });
-        Definition { key, name, body: body.unwrap_or(DefinitionBody::Poison) }
+        Definition {
+            key,
+            name,
+            body: body.unwrap_or(DefinitionBody::Poison),
+        }
     }
 
     /// A model from its source; `None` if it has mistakes, which were reported where it stands.
@@ -278,7 +303,11 @@ impl Library {
             parse::structure(source.struct_attr.clone(), source.structure.clone(), diagnostics)
         })?;
         let implementation = silently(|diagnostics| {
-            parse::implementation(source.impl_attr.clone(), source.implementation.clone(), diagnostics)
+            parse::implementation(
+                source.impl_attr.clone(),
+                source.implementation.clone(),
+                diagnostics,
+            )
         })?;
         let keys = source.children.iter().copied().chain(std::iter::repeat(0));
         let children = structure.fields.iter().zip(keys).map(|(field, key)| {
@@ -287,7 +316,13 @@ impl Library {
         });
         let children = children.collect();
         let accessors = source.accessors.clone();
-        Some(UserModel { structure, implementation, children, accessors, type_path })
+        Some(UserModel {
+            structure,
+            implementation,
+            children,
+            accessors,
+            type_path,
+        })
     }
 }
 
@@ -307,4 +342,108 @@ pub fn silently<T>(parse: impl FnOnce(&mut Diagnostics) -> T) -> T {
     // The first reading has reported these.
     let _ = diagnostics.finish();
     parsed
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn model(key: u64, name: &str, structure: TokenStream, children: Vec<u64>) -> Entry {
+        let ident = quote::format_ident!("{name}");
+        let body = Source {
+            struct_attr: TokenStream::new(),
+            structure,
+            impl_attr: TokenStream::new(),
+            implementation: quote!(impl #ident { pub fn f<B: Dim>(&self, x: Tensor<B>) -> Tensor<B> { x } }),
+            accessors: vec![Accessor {
+                source: "4 * D".to_owned(),
+                function: "__size_0".to_owned(),
+            }],
+            children,
+        };
+        Entry {
+            key,
+            name: ident,
+            body: Body::Model(Box::new(body)),
+        }
+    }
+
+    fn reply() -> Reply {
+        let outer = model(
+            1,
+            "Outer",
+            quote!(
+                struct Outer {
+                    a: zoo::Inner,
+                    b: Inner,
+                    w: Param<2>,
+                }
+            ),
+            vec![2, 2, 0],
+        );
+        let inner = model(
+            2,
+            "Inner",
+            quote!(
+                struct Inner {
+                    fc: Linear<2, 3>,
+                }
+            ),
+            vec![3],
+        );
+        let linear = Entry {
+            key: 3,
+            name: quote::format_ident!("Linear"),
+            body: Body::Builtin,
+        };
+        Reply {
+            entries: vec![outer, inner, linear],
+        }
+    }
+
+    #[test]
+    fn what_is_written_is_read() {
+        let tokens = reply().to_token_stream();
+        let read = Reply::read(tokens.clone()).unwrap().unwrap();
+        assert_eq!(read.to_token_stream().to_string(), tokens.to_string());
+        assert_eq!(read.root().name, "Outer");
+    }
+
+    #[test]
+    fn another_format_is_told_from_nonsense() {
+        let other = Reply::read(quote!(2 "9.9.9" whatever comes))
+            .unwrap()
+            .unwrap_err();
+        assert_eq!((other.format, other.version.as_str()), (2, "9.9.9"));
+        for tokens in [
+            quote!(),
+            quote!(1),
+            quote!(1 "0.1.0" []),
+            quote!(1 "0.1.0" [{ 7 A nonsense }]),
+        ] {
+            assert!(Reply::read(tokens).is_err());
+        }
+    }
+
+    #[test]
+    fn definitions_are_found_by_key_and_named_by_path() {
+        let mut library = Library::default();
+        library.add(&reply());
+        let path = |text| syn::parse_str::<syn::Path>(text).unwrap();
+        let outer = library.definition(1, &path("Outer"));
+        let DefinitionBody::User(outer) = &outer.body else {
+            panic!("{outer:?}")
+        };
+        let child = |k: usize| match &outer.children[k].as_ref().unwrap().body {
+            DefinitionBody::User(model) => model.type_path.clone(),
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(child(0).as_deref(), Some("zoo::Inner"));
+        assert_eq!(child(1).as_deref(), Some("Inner"));
+        assert!(outer.children[2].is_none());
+        assert!(matches!(
+            library.definition(99, &path("X")).body,
+            DefinitionBody::Poison
+        ));
+    }
 }

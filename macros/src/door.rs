@@ -79,24 +79,36 @@ pub fn ask(input: TokenStream) -> TokenStream {
     let Ok([struct_attr, structure, impl_attr, implementation]) = sources.parse2(input) else {
         return hidden();
     };
-    let place = implementation.clone().into_iter().next().map_or_else(
-        proc_macro2::Span::call_site,
-        |tree| tree.span(),
-    );
+    let place = implementation
+        .clone()
+        .into_iter()
+        .next()
+        .map_or_else(proc_macro2::Span::call_site, |tree| tree.span());
     let structure = names::resolved_at(structure, place);
     let struct_attr = names::resolved_at(struct_attr, place);
     let parsed =
         silently(|diagnostics| parse::structure(struct_attr.clone(), structure.clone(), diagnostics));
-    let options = silently(|diagnostics| {
-        parse::implementation(impl_attr.clone(), implementation.clone(), diagnostics)
-    })
-    .map(|parsed| parsed.options)
-    .unwrap_or_default();
-    let Some(parsed) = parsed else { return TokenStream::new() };
+    let options =
+        silently(|diagnostics| parse::implementation(impl_attr.clone(), implementation.clone(), diagnostics))
+            .map(|parsed| parsed.options)
+            .unwrap_or_default();
+    let Some(parsed) = parsed else {
+        return TokenStream::new();
+    };
     let krate = crate_path(&options);
     let end = quote!(#krate::__private::compile);
     let state = quote!({ #struct_attr } { #structure } { #impl_attr } { #implementation });
-    ask::Questions::of(&parsed).chain(&end, &state)
+    let questions = ask::Questions::of(&parsed);
+    let mut diagnostics = Diagnostics::new();
+    for path in questions.paths.iter().filter(|path| path.is_ident(&parsed.name)) {
+        let message = format!("the model `{}` cannot be a layer of itself", parsed.name);
+        diagnostics.push(Diagnostic::error(SourceSpan::of(path), message));
+    }
+    match diagnostics.finish() {
+        Ok(()) => questions.chain(&end, &state),
+        // Nobody is asked: the question would wait for its own answer.
+        Err(errors) => quote!(#errors #end ! { 0 [] { #state } }),
+    }
 }
 
 /// Four groups in braces.

@@ -2,9 +2,10 @@
 
 mod tiny;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use ndarray::{Array1, Array2};
+use proptest::prelude::*;
 use tapeless_runtime::data::{Arrays, Batch, Dataset, Loader};
 use tapeless_runtime::model::Model;
 use tapeless_runtime::optim::{Adam, Optimizer, Schedule, Sgd};
@@ -40,7 +41,7 @@ fn place(test: &str) -> PathBuf {
     folder.join("run.safetensors")
 }
 
-fn clear(path: &PathBuf) {
+fn clear(path: &Path) {
     std::fs::remove_dir_all(path.parent().unwrap()).unwrap();
 }
 
@@ -186,6 +187,25 @@ fn continues_bit_for_bit_after_an_interruption_at_any_step() {
             assert_eq!(measured(&resumed), measured(&uninterrupted));
             assert_eq!(resumed.best_epoch(), uninterrupted.best_epoch());
             assert_eq!(resumed.warnings(), [""; 0]);
+        }
+        // Between the last step of an epoch and the end of its validation, which has two batches.
+        for n_done in 0..6 {
+            let failing = Failing {
+                data: &test,
+                left: n_done.into(),
+            };
+            resumable(&path)
+                .fit(&mut model(precision), &train, &failing)
+                .unwrap_err();
+            let mut second = model(precision);
+            let resumed = resumable(&path)
+                .resume(&path)
+                .fit(&mut second, &train, &test)
+                .unwrap();
+            assert_eq!(
+                (bits(&second), measured(&resumed)),
+                (bits(&whole), measured(&uninterrupted))
+            );
         }
     }
     clear(&path);
@@ -539,4 +559,38 @@ fn a_loss_that_is_not_finite_ends_the_training_with_a_whole_checkpoint() {
     trainer().fit_without_validation(&mut whole, &train).unwrap();
     assert_eq!(bits(&trained), bits(&whole));
     clear(&path);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(300))]
+
+    /// A damaged checkpoint is an error that changes nothing, or one that could have been written.
+    #[test]
+    fn damaged_checkpoints_never_panic(at in 0_usize..4000, value in prop_oneof![b'0'..=b'9', any::<u8>()]) {
+        static GOOD: std::sync::LazyLock<Vec<u8>> = std::sync::LazyLock::new(|| {
+            let path = place("damaged-good");
+            resumable(&path).epochs(1).fit(&mut model(Precision::F32), &samples(11, 0.0), &samples(5, 0.0)).unwrap();
+            let bytes = std::fs::read(&path).unwrap();
+            clear(&path);
+            bytes
+        });
+        let path = place("damaged");
+        let mut bytes = GOOD.clone();
+        let at = at % bytes.len();
+        bytes[at] = value;
+        std::fs::write(&path, bytes).unwrap();
+        let mut resumed = model(Precision::F32);
+        let before = bits(&resumed);
+        let history = Trainer::new(Adam::new(0.02))
+            .epochs(2)
+            .batch_size(BATCH)
+            .error_metric("error", Tiny::error)
+            .resume(&path)
+            .fit(&mut resumed, &samples(11, 0.0), &samples(5, 0.0));
+        if let Err(error) = history
+            && matches!(error.kind(), ErrorKind::Format | ErrorKind::Checkpoint)
+        {
+            prop_assert_eq!(bits(&resumed), before);
+        }
+    }
 }

@@ -45,9 +45,15 @@ impl Outer {
 fn one_block_with_two_sizes_is_two_layers() -> tapeless::Result<()> {
     let model = Net::<2>::new(&Device::cpu(), 0)?;
     // A row of D ones sums to D, and passes through 2 D columns.
-    assert_eq!(model.small_part(&Array2::<f32>::ones((1, 2)))?, Array2::from_elem((1, 2), 8.0));
-    assert_eq!(model.large_part(&Array2::<f32>::ones((1, 6)))?, Array2::from_elem((1, 6), 72.0));
-    let shapes: Vec<_> = model.params().into_iter().map(|(path, shape)| (path, shape)).collect();
+    assert_eq!(
+        model.small_part(&Array2::<f32>::ones((1, 2)))?,
+        Array2::from_elem((1, 2), 8.0)
+    );
+    assert_eq!(
+        model.large_part(&Array2::<f32>::ones((1, 6)))?,
+        Array2::from_elem((1, 6), 72.0)
+    );
+    let shapes = model.params();
     assert_eq!(shapes[0], ("small.up", vec![2, 4]));
     assert_eq!(shapes[2], ("large.up", vec![6, 12]));
     assert_eq!(shapes[4], ("nested.block.up", vec![6, 12]));
@@ -64,7 +70,10 @@ fn sizes_of_a_generic_model_are_those_of_its_use() -> tapeless::Result<()> {
 #[test]
 fn private_constants_reach_a_parent_two_models_away() -> tapeless::Result<()> {
     let model = Outer::new(&Device::cpu(), 0)?;
-    assert_eq!(model.forward(&Array2::<f32>::ones((1, 6)))?, Array2::from_elem((1, 6), 79.0));
+    assert_eq!(
+        model.forward(&Array2::<f32>::ones((1, 6)))?,
+        Array2::from_elem((1, 6), 79.0)
+    );
     assert_eq!(model.param("net.nested.block.down")?.shape(), [12, 6]);
     Ok(())
 }

@@ -162,6 +162,9 @@ impl Sixty {
 #[test]
 fn sixty_types_are_layers_of_one_model() -> tapeless::Result<()> {
     let model = Sixty::new(&Device::cpu(), 0)?;
-    assert_eq!(model.forward(&Array2::<f32>::zeros((1, 2)))?, array![[60.0, 60.0]]);
+    assert_eq!(
+        model.forward(&Array2::<f32>::zeros((1, 2)))?,
+        array![[60.0, 60.0]]
+    );
     Ok(())
 }

@@ -83,7 +83,10 @@ fn sizes_of_several_dimensions_have_names() -> tapeless::Result<()> {
 
 #[test]
 fn gradients_are_those_of_differences() -> tapeless::Result<()> {
-    let mut model = Mlp::builder(&Device::cpu()).seed(1).precision(Precision::F64).build()?;
+    let mut model = Mlp::builder(&Device::cpu())
+        .seed(1)
+        .precision(Precision::F64)
+        .build()?;
     let (x, label) = batch(5);
     let mut work = model.loss_workspace(5)?;
     let loss = model.loss_grad(&mut work, &x, &label)?;
@@ -100,10 +103,18 @@ fn gradients_are_those_of_differences() -> tapeless::Result<()> {
             loss
         };
         let difference = (at(1e-5)? - at(-1e-5)?) / 2e-5;
-        assert!((difference - gradient[k]).abs() < 1e-8, "{k}: {difference} {}", gradient[k]);
+        assert!(
+            (difference - gradient[k]).abs() < 1e-8,
+            "{k}: {difference} {}",
+            gradient[k]
+        );
     }
     model.loss_accumulate(&mut work, &x, &label)?;
-    assert!((work.grad("fc2.bias")? - &gradient * 2.0).iter().all(|d| d.abs() < 1e-12));
+    assert!(
+        (work.grad("fc2.bias")? - &gradient * 2.0)
+            .iter()
+            .all(|d| d.abs() < 1e-12)
+    );
     Ok(())
 }
 
@@ -126,14 +137,20 @@ fn traces_have_the_users_names() -> tapeless::Result<()> {
     let model = Mlp::new(&Device::cpu(), 42)?;
     let (x, label) = batch(2);
     let trace = model.loss_trace(&x, &label)?;
-    assert_eq!(trace.get("hidden").map(|value| value.shape().to_vec()), Some(vec![2, 8]));
+    assert_eq!(
+        trace.get("hidden").map(|value| value.shape().to_vec()),
+        Some(vec![2, 8])
+    );
     Ok(())
 }
 
 #[test]
 fn wrong_arrays_are_errors_that_name_the_argument() -> tapeless::Result<()> {
     let model = Mlp::new(&Device::cpu(), 42)?;
-    let error = model.loss(&Array2::<f32>::zeros((2, 5)), &array![0_u8, 1]).unwrap_err().to_string();
+    let error = model
+        .loss(&Array2::<f32>::zeros((2, 5)), &array![0_u8, 1])
+        .unwrap_err()
+        .to_string();
     assert!(error.contains("Mlp::loss") && error.contains("`x`"), "{error}");
     Ok(())
 }

@@ -90,8 +90,14 @@ mod renamed {
     #[test]
     fn a_renamed_import_is_what_it_was() -> tapeless::Result<()> {
         let model = Renamed::new(&Device::cpu(), 0)?;
-        assert_eq!(model.forward(&Array2::<f32>::from_elem((1, 2), -15.0))?, array![[0.0, 0.0]]);
-        assert_eq!(model.forward(&Array2::<f32>::zeros((1, 2)))?, array![[12.0, 12.0]]);
+        assert_eq!(
+            model.forward(&Array2::<f32>::from_elem((1, 2), -15.0))?,
+            array![[0.0, 0.0]]
+        );
+        assert_eq!(
+            model.forward(&Array2::<f32>::zeros((1, 2)))?,
+            array![[12.0, 12.0]]
+        );
         Ok(())
     }
 }

@@ -60,7 +60,11 @@ impl<'a> Questions<'a> {
     /// The first call of the chain; the last one is that of `end`.
     pub fn chain(&self, end: &TokenStream, state: &TokenStream) -> TokenStream {
         let number = |k: usize| Literal::usize_unsuffixed(k);
-        let calls = self.paths.iter().map(|path| macro_path(path)).chain([end.clone()]);
+        let calls = self
+            .paths
+            .iter()
+            .map(|path| macro_path(path))
+            .chain([end.clone()]);
         let numbers = (1..=self.paths.len()).chain([0]).map(number);
         let mut calls = calls.zip(numbers);
         let (first, first_number) = calls.next().unwrap_or_else(|| (end.clone(), number(0)));
@@ -90,5 +94,42 @@ pub fn rule(reply: &impl ToTokens) -> TokenStream {
         ($id:tt [$next_id:tt [$($next:tt)*] $($queue:tt)*] $($known:tt)*) => {
             $($next)* ! { $next_id [$($queue)*] $($known)* { $id #reply } }
         };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::definition::silently;
+
+    #[test]
+    fn every_path_is_asked_once_and_hands_on_to_the_next() {
+        let tokens = quote! {
+            struct Net { a: zoo::Block<2>, b: Linear<_, 3>, c: [zoo::Block<4>; 2], d: self::Own, w: Param<2> }
+        };
+        let structure =
+            silently(|diagnostics| crate::parse::structure(TokenStream::new(), tokens, diagnostics)).unwrap();
+        let questions = Questions::of(&structure);
+        assert_eq!(questions.of_field, [Some(0), Some(1), Some(0), Some(2), None]);
+        let expected = quote! {
+            zoo::Block! { 1 [2 [Linear] 3 [self::__tapeless_own_Own] 0 [end]] { state } }
+        };
+        assert_eq!(
+            questions.chain(&quote!(end), &quote!(state)).to_string(),
+            expected.to_string()
+        );
+    }
+
+    #[test]
+    fn a_model_without_layers_asks_nobody() {
+        let questions = Questions {
+            paths: Vec::new(),
+            of_field: Vec::new(),
+        };
+        let expected = quote!(end! { 0 [] { state } });
+        assert_eq!(
+            questions.chain(&quote!(end), &quote!(state)).to_string(),
+            expected.to_string()
+        );
     }
 }

@@ -23,7 +23,13 @@ fn layer(layer: &Builtin) -> TokenStream {
     let (required, optional) = sizes(layer.sizes);
     let all: Vec<_> = required.iter().chain(&optional).collect();
     let parameters = quote!(#(const #required: usize,)* #(const #optional: usize = 1,)*);
-    let reply = Reply { entries: vec![Entry { key, name: name.clone(), body: Body::Builtin }] };
+    let reply = Reply {
+        entries: vec![Entry {
+            key,
+            name: name.clone(),
+            body: Body::Builtin,
+        }],
+    };
     let rule = ask::rule(&reply);
     let unique = format_ident!("__tapeless_layer_{name}");
     quote! {

@@ -7,9 +7,9 @@ use std::collections::BTreeMap;
 
 use proc_macro2::{Literal, TokenStream};
 use quote::{ToTokens, format_ident, quote, quote_spanned};
+use syn::LitInt;
 use syn::parse::{ParseStream, Parser};
 use syn::visit_mut::VisitMut;
-use syn::LitInt;
 
 use crate::ast;
 use crate::compile::{self, Compiled};
@@ -34,10 +34,16 @@ pub fn finish(input: TokenStream) -> TokenStream {
         return hidden();
     };
     let mut parse_errors = Diagnostics::new();
-    let structure =
-        parse::structure(source.struct_attr.clone(), source.structure.clone(), &mut parse_errors);
-    let implementation =
-        parse::implementation(source.impl_attr.clone(), source.implementation.clone(), &mut parse_errors);
+    let structure = parse::structure(
+        source.struct_attr.clone(),
+        source.structure.clone(),
+        &mut parse_errors,
+    );
+    let implementation = parse::implementation(
+        source.impl_attr.clone(),
+        source.implementation.clone(),
+        &mut parse_errors,
+    );
     // The first readers, `#[model]` on the struct and on the impl, have reported these.
     let parsed = parse_errors.finish();
     let (Some(structure), Some(implementation)) = (structure, implementation) else {
@@ -49,11 +55,24 @@ pub fn finish(input: TokenStream) -> TokenStream {
     let questions = Questions::of(&structure);
     let (library, keys) = collect(&questions, &replies, &mut diagnostics);
     let mut source = source;
-    source.children =
-        questions.of_field.iter().map(|path| path.map_or(0, |path| keys[path])).collect();
-    let key = names::Hash::new().tokens(&source.structure).tokens(&source.implementation).finish();
-    let model = Model { structure: &structure, implementation: &implementation, key, krate: &krate };
-    let is_whole = parsed.is_ok() && library.entries().all(|entry| !matches!(entry.body, Body::Poison));
+    source.children = questions
+        .of_field
+        .iter()
+        .map(|path| path.map_or(0, |path| keys[path]))
+        .collect();
+    let key = names::Hash::new()
+        .tokens(&source.structure)
+        .tokens(&source.implementation)
+        .finish();
+    let model = Model {
+        structure: &structure,
+        implementation: &implementation,
+        key,
+        krate: &krate,
+    };
+    let is_whole = parsed.is_ok()
+        && !keys.contains(&0)
+        && library.entries().all(|entry| !matches!(entry.body, Body::Poison));
     let compiled = library
         .user_model(&source, None)
         .and_then(|user| compile::model(&user, key, &krate, &mut diagnostics))
@@ -64,7 +83,9 @@ pub fn finish(input: TokenStream) -> TokenStream {
             let program = model.program(&compiled);
             let own = model.definition(source, &compiled.lowered);
             let embedded = library.entries().cloned();
-            let macros = model.macros(&Reply { entries: [own].into_iter().chain(embedded).collect() });
+            let macros = model.macros(&Reply {
+                entries: [own].into_iter().chain(embedded).collect(),
+            });
             quote!(#program #type_checks #macros)
         }
         None => {
@@ -84,7 +105,10 @@ fn answers(input: ParseStream<'_>) -> syn::Result<Answers> {
     let mut replies = Vec::new();
     while !input.is_empty() {
         let reply = |input: ParseStream<'_>| {
-            Ok((input.parse::<LitInt>()?.base10_parse()?, input.parse::<TokenStream>()?))
+            Ok((
+                input.parse::<LitInt>()?.base10_parse()?,
+                input.parse::<TokenStream>()?,
+            ))
         };
         replies.push(reply.parse2(definition::group(input)?)?);
     }
@@ -103,11 +127,16 @@ fn answers(input: ParseStream<'_>) -> syn::Result<Answers> {
 fn check_generics(structure: &ast::Struct, implementation: &ast::Impl, diagnostics: &mut Diagnostics) {
     let (expected, found) = (structure.generics.len(), implementation.self_args.len());
     if expected != found && implementation.error.is_none() && structure.error.is_none() {
-        let error = Diagnostic::error(implementation.span, "the impl has other const generics than the struct");
-        diagnostics.push(error.expected(format_args!("{expected} of them")).found(found).at(
-            structure.span,
-            "the struct is here",
-        ));
+        let error = Diagnostic::error(
+            implementation.span,
+            "the impl has other const generics than the struct",
+        );
+        diagnostics.push(
+            error
+                .expected(format_args!("{expected} of them"))
+                .found(found)
+                .at(structure.span, "the struct is here"),
+        );
     }
 }
 
@@ -120,7 +149,9 @@ fn collect(
     let mut library = Library::default();
     let mut keys = vec![0; questions.paths.len()];
     for (number, reply) in replies {
-        let Some((key, path)) = number.checked_sub(1).and_then(|k| keys.get_mut(k).zip(questions.paths.get(k)))
+        let Some((key, path)) = number
+            .checked_sub(1)
+            .and_then(|k| keys.get_mut(k).zip(questions.paths.get(k)))
         else {
             continue;
         };
@@ -138,7 +169,10 @@ fn collect(
                         definition::VERSION,
                         definition::FORMAT
                     ))
-                    .found(format_args!("tapeless {} (format {})", other.version, other.format));
+                    .found(format_args!(
+                        "tapeless {} (format {})",
+                        other.version, other.format
+                    ));
                 diagnostics.push(error.help("let both crates depend on the same version of `tapeless`"));
             }
             Err(_) => {
@@ -179,7 +213,11 @@ impl Model<'_> {
     fn poison(&self) -> TokenStream {
         let Generics { declared, named, .. } = self.generics();
         let (path, key) = (&self.implementation.self_path, self.key_item());
-        let entry = Entry { key: self.key, name: self.structure.name.clone(), body: Body::Poison };
+        let entry = Entry {
+            key: self.key,
+            name: self.structure.name.clone(),
+            body: Body::Poison,
+        };
         let macros = self.macros(&Reply { entries: vec![entry] });
         quote! {
             const _: () = {
@@ -197,7 +235,12 @@ impl Model<'_> {
             let krate = self.krate;
             quote!(#krate::rt)
         };
-        let Generics { declared, named, values, .. } = self.generics();
+        let Generics {
+            declared,
+            named,
+            values,
+            ..
+        } = self.generics();
         let (path, key) = (&self.implementation.self_path, self.key_item());
         let Compiled { items, lowered } = compiled;
         let is_generic = !values.is_empty();
@@ -236,9 +279,12 @@ impl Model<'_> {
             return None;
         }
         // Arguments of other names than the generics: an argument cannot shadow a constant.
-        let generics: Vec<_> =
-            (0..self.structure.generics.len()).map(|k| format_ident!("__generic_{k}")).collect();
-        let values: Vec<_> = (0..generics.len()).map(|k| format_ident!("__value_{k}")).collect();
+        let generics: Vec<_> = (0..self.structure.generics.len())
+            .map(|k| format_ident!("__generic_{k}"))
+            .collect();
+        let values: Vec<_> = (0..generics.len())
+            .map(|k| format_ident!("__value_{k}"))
+            .collect();
         let Generics { declared, named, .. } = Generics::new(&generics);
         let path = &self.implementation.self_path;
         let functions = lowered.constants.iter().enumerate().map(|(k, constant)| {
@@ -261,7 +307,9 @@ impl Model<'_> {
         let renamed = &self.implementation.self_args;
         let value = |ident: &proc_macro2::Ident| {
             let position = names.clone().position(|name| name == ident);
-            position.or_else(|| renamed.iter().position(|name| name == ident)).and_then(|k| values.get(k))
+            position
+                .or_else(|| renamed.iter().position(|name| name == ident))
+                .and_then(|k| values.get(k))
         };
         let mut after_separator = false;
         let map = |tree| {
@@ -270,11 +318,10 @@ impl Model<'_> {
                     Some(value) if !after_separator => value.clone().into(),
                     _ => ident.into(),
                 },
-                proc_macro2::TokenTree::Group(group) => proc_macro2::Group::new(
-                    group.delimiter(),
-                    self.with_values(group.stream(), values),
-                )
-                .into(),
+                proc_macro2::TokenTree::Group(group) => {
+                    proc_macro2::Group::new(group.delimiter(), self.with_values(group.stream(), values))
+                        .into()
+                }
                 other => other,
             };
             after_separator = matches!(
@@ -302,7 +349,10 @@ impl Model<'_> {
         let words = words.into_values();
         let mut checks = TokenStream::new();
         for (path, key) in questions.paths.iter().zip(keys) {
-            let Some(ty) = library.entry(*key).and_then(|entry| library.type_with_zeros(entry, path)) else {
+            let Some(ty) = library
+                .entry(*key)
+                .and_then(|entry| library.type_with_zeros(entry, path))
+            else {
                 continue;
             };
             let written = path.to_token_stream().to_string().replace(' ', "");
@@ -332,7 +382,10 @@ impl Model<'_> {
             .constants
             .iter()
             .enumerate()
-            .map(|(k, constant)| Accessor { source: constant.text.clone(), function: accessor(k) })
+            .map(|(k, constant)| Accessor {
+                source: constant.text.clone(),
+                function: accessor(k),
+            })
             .collect();
         Entry {
             key: self.key,
@@ -396,8 +449,13 @@ fn solve(structure: TokenStream, solved: &[Solution]) -> TokenStream {
             arguments: &mut syn::AngleBracketedGenericArguments,
         ) {
             for argument in &mut arguments.args {
-                let solution = self.sizes.iter().find(|solution| solution.position == self.position);
-                if let (syn::GenericArgument::Type(syn::Type::Infer(_)), Some(solution)) = (&*argument, solution) {
+                let solution = self
+                    .sizes
+                    .iter()
+                    .find(|solution| solution.position == self.position);
+                if let (syn::GenericArgument::Type(syn::Type::Infer(_)), Some(solution)) =
+                    (&*argument, solution)
+                {
                     let size = solution.size.to_tokens();
                     if let Ok(size) = syn::parse2(quote!({ #size })) {
                         *argument = syn::GenericArgument::Const(size);
@@ -415,4 +473,41 @@ fn solve(structure: TokenStream, solved: &[Solution]) -> TokenStream {
         Solver { sizes, position: 0 }.visit_type_mut(&mut field.ty);
     }
     item.to_token_stream()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::shape::Dim;
+
+    #[test]
+    fn solutions_take_the_places_of_underscores() {
+        let structure = quote!(
+            struct Net {
+                a: Linear<_, 3>,
+                b: [zoo::Block<2, _>; 4],
+            }
+        );
+        let size = Dim::constant("WIDTH");
+        let solved = [
+            Solution {
+                field: 0,
+                position: 0,
+                size: Dim::lit(7),
+            },
+            Solution {
+                field: 1,
+                position: 1,
+                size,
+            },
+        ];
+        let expected = quote!(
+            struct Net {
+                a: Linear<{ 7usize }, 3>,
+                b: [zoo::Block<2, { WIDTH }>; 4],
+            }
+        );
+        let found = solve(structure, &solved).to_string().replace("7usize", "7");
+        assert_eq!(found, expected.to_string().replace("7usize", "7"));
+    }
 }

@@ -8,7 +8,7 @@ use quote::{format_ident, quote};
 use syn::ext::IdentExt;
 
 use crate::ast::{Function, Impl, Receiver, ReturnType, TensorDtype};
-use crate::door::signature::{Signature, result_type, take_result};
+use crate::door::signature::{Signature, result_type, take_results};
 use crate::door::structure::Generics;
 
 /// Whether a function is one that users of the model call; others are only inlined.
@@ -20,19 +20,27 @@ pub fn is_public(function: &Function) -> bool {
 
 /// The impl with the methods of every public function, and the types that they mention.
 pub fn emit(implementation: &Impl, krate: &TokenStream) -> TokenStream {
-    let Impl { attrs, self_path, self_args, .. } = implementation;
+    let Impl {
+        attrs,
+        self_path,
+        self_args,
+        ..
+    } = implementation;
     let declared = Generics::new(implementation.generics.iter().map(|generic| &generic.name)).declared;
     let named = Generics::new(self_args).named;
     let rt = quote!(#krate::rt);
     let name = self_path.segments.last().map(|last| last.ident.unraw());
-    let families = implementation.functions.iter().filter(|function| is_public(function)).enumerate().map(
-        |(position, function)| Family {
+    let families = implementation
+        .functions
+        .iter()
+        .filter(|function| is_public(function))
+        .enumerate()
+        .map(|(position, function)| Family {
             signature: Signature::new(function, &rt),
             position: Literal::usize_unsuffixed(position),
             model: name.as_ref().map(Ident::to_string).unwrap_or_default(),
             rt: &rt,
-        },
-    );
+        });
     let families: Vec<Family<'_>> = families.collect();
     let structs = families.iter().map(Family::sizes_struct);
     let methods = families.iter().map(Family::methods);
@@ -89,15 +97,21 @@ impl Family<'_> {
     /// `logits(&self, image) -> Result<Array2<f32>>`
     fn plain(&self) -> TokenStream {
         let Self { position, rt, .. } = self;
-        let Function { attrs, vis, name, ret, .. } = self.function();
+        let Function {
+            attrs,
+            vis,
+            name,
+            ret,
+            ..
+        } = self.function();
         let (params, core) = (&self.signature.params, self.core());
         let (args, outputs) = (self.signature.call_args(), format_ident!("outputs"));
-        let (ty, value) = (result_type(ret, None, rt), take_result(ret, &outputs, &mut 0));
+        let (ty, value) = (result_type(ret, None, rt), take_results(ret, &outputs));
         quote! {
             #(#attrs)*
             #vis fn #name(&self, #(#params),*) -> #rt::Result<#ty> {
                 let #outputs = #core.call(#position, #args)?;
-                ::core::result::Result::Ok(#value)
+                #value
             }
         }
     }
@@ -112,7 +126,7 @@ impl Family<'_> {
         let (params, core) = (&self.signature.params, self.core());
         let (args, outputs) = (self.signature.call_args(), format_ident!("outputs"));
         let float = format_ident!("Element");
-        let (ty, value) = (result_type(ret, Some(&float), rt), take_result(ret, &outputs, &mut 0));
+        let (ty, value) = (result_type(ret, Some(&float), rt), take_results(ret, &outputs));
         let doc = format!("[`{name}`](Self::{name}) with elements of another type: `f64`, or `f32`.");
         let method = self.name("_as");
         Some(quote! {
@@ -121,7 +135,7 @@ impl Family<'_> {
                 &self, #(#params),*
             ) -> #rt::Result<#ty> {
                 let #outputs = #core.call(#position, #args)?;
-                ::core::result::Result::Ok(#value)
+                #value
             }
         })
     }
@@ -138,9 +152,7 @@ impl Family<'_> {
         );
         let call = quote!(#core.call_in(#position, #work, #args));
         let (lifetime, result, body) = match ret {
-            ReturnType::Scalar(_) => {
-                (None, quote!(::core::primitive::f64), quote!(#call?.scalar(0)))
-            }
+            ReturnType::Scalar(_) => (None, quote!(::core::primitive::f64), quote!(#call?.scalar(0))),
             _ => (Some(quote!(<'work>)), quote!(#rt::Outputs<'work>), call),
         };
         let reference = lifetime.as_ref().map(|_| quote!('work));
@@ -192,7 +204,8 @@ impl Family<'_> {
         let Function { vis, name, .. } = self.function();
         let (params, args, core) = (&self.signature.params, self.signature.call_args(), self.core());
         let method = self.name("_trace");
-        let doc = format!("Runs [`{name}`](Self::{name}) unfused and returns every named intermediate value.");
+        let doc =
+            format!("Runs [`{name}`](Self::{name}) unfused and returns every named intermediate value.");
         quote! {
             #[doc = #doc]
             #vis fn #method(&self, #(#params),*) -> #rt::Result<#rt::Trace> {
@@ -264,9 +277,17 @@ impl Family<'_> {
         let function = self.function().name.unraw().to_string();
         let words = function.split('_').map(|word| {
             let mut letters = word.chars();
-            letters.next().map(|first| first.to_uppercase().chain(letters).collect::<String>()).unwrap_or_default()
+            letters
+                .next()
+                .map(|first| first.to_uppercase().chain(letters).collect::<String>())
+                .unwrap_or_default()
         });
-        format_ident!("{}{}Dims", self.model, words.collect::<String>(), span = self.function().name.span())
+        format_ident!(
+            "{}{}Dims",
+            self.model,
+            words.collect::<String>(),
+            span = self.function().name.span()
+        )
     }
 
     /// The struct of the dynamic dimensions, where there are several.

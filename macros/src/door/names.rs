@@ -3,7 +3,7 @@
 //! Every hidden macro has a name that no other one has: a hash of what it holds and of where it was written. It is
 //! reached by an import under a name that can be computed from the model's own name.
 
-use proc_macro2::{Ident, Span, TokenStream, TokenTree};
+use proc_macro2::{Ident, Spacing, Span, TokenStream, TokenTree};
 use quote::format_ident;
 use std::collections::BTreeMap;
 use syn::ext::IdentExt;
@@ -21,12 +21,18 @@ impl Hash {
     /// Appends text, and a mark of its end.
     pub fn text(self, text: &str) -> Self {
         let bytes = text.bytes().chain([0xff]);
-        Self(bytes.fold(self.0, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)))
+        Self(bytes.fold(self.0, |hash, byte| {
+            (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+        }))
     }
 
     /// Appends tokens: their text, and the place where they begin.
     pub fn tokens(self, tokens: &TokenStream) -> Self {
-        let start = tokens.clone().into_iter().next().map_or_else(Span::call_site, |tree| tree.span());
+        let start = tokens
+            .clone()
+            .into_iter()
+            .next()
+            .map_or_else(Span::call_site, |tree| tree.span());
         let place = start.start();
         self.text(&start.file())
             .text(&format!("{}:{}", place.line, place.column))
@@ -76,8 +82,7 @@ pub fn resolved_at(tokens: TokenStream, place: Span) -> TokenStream {
     let map = |mut tree: TokenTree| {
         let span = tree.span().resolved_at(place);
         if let TokenTree::Group(group) = &tree {
-            let mut inner =
-                proc_macro2::Group::new(group.delimiter(), resolved_at(group.stream(), place));
+            let mut inner = proc_macro2::Group::new(group.delimiter(), resolved_at(group.stream(), place));
             inner.set_span(span);
             return TokenTree::Group(inner);
         }
@@ -95,7 +100,8 @@ pub fn without_docs(tokens: TokenStream) -> TokenStream {
             out.push(tree);
             continue;
         };
-        let is_doc = matches!(group.stream().into_iter().next(), Some(TokenTree::Ident(word)) if word == "doc");
+        let is_doc =
+            matches!(group.stream().into_iter().next(), Some(TokenTree::Ident(word)) if word == "doc");
         let is_attribute = matches!(out.last(), Some(TokenTree::Punct(punct)) if punct.as_char() == '#');
         if is_doc && is_attribute {
             out.pop();
@@ -120,9 +126,15 @@ pub fn words(tokens: &TokenStream, found: &mut BTreeMap<String, TokenStream>) {
                 path = TokenStream::new();
                 words(&group.stream(), found);
             }
-            TokenTree::Punct(punct) if punct.as_char() == ':' => path.extend([tree]),
+            TokenTree::Punct(punct) if punct.as_char() == ':' => {
+                let is_lone = punct.spacing() == Spacing::Alone && !ends_in_colon(&path);
+                path.extend([tree]);
+                if is_lone {
+                    path = TokenStream::new();
+                }
+            }
             TokenTree::Ident(word) => {
-                if !is_separator(&path) {
+                if !ends_in_colon(&path) {
                     path = TokenStream::new();
                 }
                 let is_word = WORDS.iter().any(|known| word == known);
@@ -136,11 +148,9 @@ pub fn words(tokens: &TokenStream, found: &mut BTreeMap<String, TokenStream>) {
     }
 }
 
-/// Whether the tokens end in `::`, not in the `:` before a type.
-fn is_separator(path: &TokenStream) -> bool {
-    let mut last = path.clone().into_iter().collect::<Vec<_>>().into_iter().rev();
-    let is_colon = |tree: Option<TokenTree>| matches!(tree, Some(TokenTree::Punct(punct)) if punct.as_char() == ':');
-    is_colon(last.next()) && is_colon(last.next())
+/// Whether the tokens end in a colon: half of a `::`, or all of it.
+fn ends_in_colon(path: &TokenStream) -> bool {
+    matches!(path.clone().into_iter().last(), Some(TokenTree::Punct(punct)) if punct.as_char() == ':')
 }
 
 #[cfg(test)]
@@ -150,10 +160,12 @@ mod tests {
 
     #[test]
     fn hashes_depend_on_text_and_place() {
-        let place = |text: &str| Hash::new().tokens(&text.parse().unwrap()).finish();
-        assert_eq!(place("struct A;"), place("struct A;"));
-        assert_ne!(place("struct A;"), place("struct B;"));
-        assert_ne!(place("struct A;"), place("\n\nstruct A;"));
+        let hash = |tokens: &TokenStream| Hash::new().tokens(tokens).finish();
+        let parse = |text: &str| text.parse::<TokenStream>().unwrap();
+        let tokens = parse("struct A;");
+        assert_eq!(hash(&tokens), hash(&tokens.clone()));
+        assert_ne!(hash(&tokens), hash(&parse("struct B;")));
+        assert_ne!(hash(&tokens), hash(&parse("\n\nstruct A;")));
         assert_ne!(builtin_key("Linear"), builtin_key("Conv2d"));
     }
 
@@ -167,7 +179,12 @@ mod tests {
                 x: [doc; 2],
             }
         };
-        let expected = quote!(#[allow(dead_code)] struct A { x: [doc; 2], });
+        let expected = quote!(
+            #[allow(dead_code)]
+            struct A {
+                x: [doc; 2],
+            }
+        );
         assert_eq!(without_docs(tokens).to_string(), expected.to_string());
     }
 
@@ -178,7 +195,10 @@ mod tests {
         };
         let mut found = BTreeMap::new();
         words(&tokens, &mut found);
-        let found: Vec<String> = found.values().map(|path| path.to_string().replace(' ', "")).collect();
+        let found: Vec<String> = found
+            .values()
+            .map(|path| path.to_string().replace(' ', ""))
+            .collect();
         assert_eq!(found, ["::tapeless::Tensor", "Dim", "Scalar", "tapeless::Dim"]);
     }
 

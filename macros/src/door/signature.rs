@@ -51,14 +51,16 @@ impl<'a> Signature<'a> {
                 let (kind, dim) = (format_ident!("{}", kind(tensor.dtype)), dimension(tensor, rt));
                 let bound = quote!(#rt::Arg<#rt::kind::#kind, #dim>);
                 self.params.push(quote!(#name: impl #bound));
-                self.arrays.push(quote!(#rt::Arg::<#rt::kind::#kind, #dim>::arg(&#name)));
+                self.arrays
+                    .push(quote!(#rt::Arg::<#rt::kind::#kind, #dim>::arg(&#name)));
             }
             ValueType::Host(ty, _) => {
                 let (ty, value) = match ty {
                     HostType::F32 => (quote!(f32), quote!(::core::primitive::f64::from(#name))),
-                    HostType::Bool => {
-                        (quote!(bool), quote!(::core::primitive::f64::from(::core::primitive::u8::from(#name))))
-                    }
+                    HostType::Bool => (
+                        quote!(bool),
+                        quote!(::core::primitive::f64::from(::core::primitive::u8::from(#name))),
+                    ),
                     HostType::Usize => (quote!(usize), quote!(#name as ::core::primitive::f64)),
                 };
                 self.params.push(quote!(#name: ::core::primitive::#ty));
@@ -149,8 +151,20 @@ pub fn result_type(ret: &ReturnType, float: Option<&Ident>, rt: &TokenStream) ->
     }
 }
 
+/// The expression that makes a `Result` of all results in `outputs`.
+pub fn take_results(ret: &ReturnType, outputs: &Ident) -> TokenStream {
+    match ret {
+        ReturnType::Scalar(_) | ReturnType::Error(_) => quote!(#outputs.scalar(0)),
+        ReturnType::Tensor(_) => quote!(#outputs.array(0)),
+        ReturnType::Tuple(..) => {
+            let value = take_result(ret, outputs, &mut 0);
+            quote!(::core::result::Result::Ok(#value))
+        }
+    }
+}
+
 /// The expression that takes a result, or the results of a tuple, from `outputs`; `next` is the first one's position.
-pub fn take_result(ret: &ReturnType, outputs: &Ident, next: &mut usize) -> TokenStream {
+fn take_result(ret: &ReturnType, outputs: &Ident, next: &mut usize) -> TokenStream {
     let position = Literal::usize_unsuffixed(*next);
     match ret {
         ReturnType::Scalar(_) | ReturnType::Error(_) => {
@@ -162,7 +176,10 @@ pub fn take_result(ret: &ReturnType, outputs: &Ident, next: &mut usize) -> Token
             quote!(#outputs.array(#position)?)
         }
         ReturnType::Tuple(parts, _) => {
-            let parts: Vec<_> = parts.iter().map(|part| take_result(part, outputs, next)).collect();
+            let parts: Vec<_> = parts
+                .iter()
+                .map(|part| take_result(part, outputs, next))
+                .collect();
             quote!((#(#parts,)*))
         }
     }

@@ -30,7 +30,12 @@ impl Generics {
         let values: Vec<_> = generics.into_iter().cloned().collect();
         if values.is_empty() {
             let none = TokenStream::new;
-            return Self { declared: none(), named: none(), zeros: none(), values };
+            return Self {
+                declared: none(),
+                named: none(),
+                zeros: none(),
+                values,
+            };
         }
         let zeros = values.iter().map(|_| quote!(0));
         Self {
@@ -72,7 +77,12 @@ pub fn emit(structure: &Struct, attr: &TokenStream, item: &TokenStream, krate: &
 
 fn implement_model(structure: &Struct, generics: &Generics, krate: &TokenStream) -> TokenStream {
     let name = &structure.name;
-    let Generics { declared, named, zeros, .. } = generics;
+    let Generics {
+        declared,
+        named,
+        zeros,
+        ..
+    } = generics;
     let fields = structure.fields.iter().map(|field| &field.name);
     let missing = format!(
         "the model `{name}` has no functions: write `#[model] impl {name} {{ … }}` beside its struct"

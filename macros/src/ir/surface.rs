@@ -261,7 +261,7 @@ fn normal_axis(operand: Option<&Operand>, rank: usize) -> Result<usize, ShapeErr
 impl Builder {
     /// Broadcasts two tensors to one shape, by NumPy's rules; only a literal size of 1 is repeated.
     pub fn broadcast(&mut self, a: Value, b: Value) -> Result<(Value, Value), ShapeError> {
-        let (left, right) = (self.shape(a), self.shape(b));
+        let (left, right) = self.solved_shapes(a, b);
         match shape::broadcast(&left, &right) {
             Ok((shape, checks)) => {
                 for (l, r) in checks {
@@ -273,6 +273,20 @@ impl Builder {
             }
             Err(_) => Err(mismatch(&left, &right)),
         }
+    }
+
+    /// Both shapes, after an open `_` in one of them took the size that it meets in the other.
+    fn solved_shapes(&mut self, a: Value, b: Value) -> (Vec<Dim>, Vec<Dim>) {
+        let (left, right) = (self.shape(a), self.shape(b));
+        let is_open = |size: &Dim, other: &Dim| size.has_infer() && !other.is_one();
+        for (l, r) in left.iter().rev().zip(right.iter().rev()) {
+            if is_open(l, r) || is_open(r, l) {
+                // What does not fit is said by the comparison that follows.
+                let _ = self.constraints.equal(l, r);
+            }
+        }
+        let resolve = |shape: Vec<Dim>| shape.iter().map(|size| self.constraints.resolve(size)).collect();
+        (resolve(left), resolve(right))
     }
 
     /// Expands where the shapes differ in more than what rustc will check.

@@ -3,7 +3,7 @@
 use proc_macro2::Ident;
 use quote::ToTokens;
 
-use crate::ast::{Block, CastType, Expr, ExprKind, HostType, Lit, RangeLimits, TensorDtype};
+use crate::ast::{Block, CastType, Expr, ExprKind, HostType, Lit, RangeLimits, Receiver, TensorDtype};
 use crate::diag::SourceSpan;
 use crate::ir::scalar::ScalarFn;
 use crate::ir::{DType, Scalar};
@@ -22,37 +22,13 @@ impl<'a> Work<'_, 'a, '_> {
         match &expr.kind {
             ExprKind::Lit(lit) => self.literal(frame, lit, span),
             ExprKind::Name(name) => self.name_expr(frame, name),
-            ExprKind::Path(path) => {
-                let text = constant_text(&syn::Expr::Path(syn::ExprPath {
-                    attrs: Vec::new(),
-                    qself: None,
-                    path: path.clone(),
-                }));
-                self.constant(frame, &text, path.to_token_stream(), span)
-            }
-            ExprKind::SelfRef => match frame.function.receiver {
-                crate::ast::Receiver::SelfRef(_) => Object::Instance(frame.instance),
-                crate::ast::Receiver::None => {
-                    let message = format!("`{}` has no `self`", frame.function.name);
-                    let error = self.error(frame, span, message);
-                    self.report(error.help("add `&self` as its first argument"))
-                }
-            },
+            ExprKind::Path(path) => self.path_expr(frame, path, span),
+            ExprKind::SelfRef => self.self_expr(frame, span),
             ExprKind::Field { base, name } => self.field_expr(frame, base, name),
-            ExprKind::TupleIndex { base, index } => match self.expr(frame, base) {
-                Object::Tuple(parts) if *index < parts.len() => parts[*index].clone(),
-                Object::Tuple(parts) => self.fail(
-                    frame,
-                    span,
-                    format!("there is no value {index} in a tuple of {}", parts.len()),
-                ),
-                Object::Poison => Object::Poison,
-                other => self.fail(
-                    frame,
-                    span,
-                    format!("`.{index}` is for tuples, this is {}", other.describe()),
-                ),
-            },
+            ExprKind::TupleIndex { base, index } => {
+                let base = self.expr(frame, base);
+                self.tuple_index(frame, base, *index, span)
+            }
             ExprKind::Tuple(parts) | ExprKind::Array(parts) => {
                 Object::Tuple(parts.iter().map(|part| self.expr(frame, part)).collect())
             }
@@ -94,6 +70,42 @@ impl<'a> Work<'_, 'a, '_> {
                 self.report(error.help("write the steps one by one"))
             }
             ExprKind::Error(_) => self.poisoned(),
+        }
+    }
+
+    /// A longer path: a constant.
+    fn path_expr(&mut self, frame: &Frame<'a>, path: &syn::Path, span: SourceSpan) -> Object {
+        let expr = syn::ExprPath {
+            attrs: Vec::new(),
+            qself: None,
+            path: path.clone(),
+        };
+        let text = constant_text(&syn::Expr::Path(expr));
+        self.constant(frame, &text, path.to_token_stream(), span)
+    }
+
+    fn self_expr(&mut self, frame: &Frame<'a>, span: SourceSpan) -> Object {
+        match frame.function.receiver {
+            Receiver::SelfRef(_) => Object::Instance(frame.instance),
+            Receiver::None => {
+                let error = self.error(frame, span, format!("`{}` has no `self`", frame.function.name));
+                self.report(error.help("add `&self` as its first argument"))
+            }
+        }
+    }
+
+    fn tuple_index(&mut self, frame: &Frame<'a>, base: Object, index: usize, span: SourceSpan) -> Object {
+        match base {
+            Object::Tuple(parts) if index < parts.len() => parts[index].clone(),
+            Object::Tuple(parts) => {
+                let message = format!("there is no value {index} in a tuple of {}", parts.len());
+                self.fail(frame, span, message)
+            }
+            Object::Poison => Object::Poison,
+            other => {
+                let message = format!("`.{index}` is for tuples, this is {}", other.describe());
+                self.fail(frame, span, message)
+            }
         }
     }
 

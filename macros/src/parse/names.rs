@@ -32,7 +32,7 @@ const GENERATED: [&str; 21] = [
 ];
 
 /// What a function `f` of a model brings along: `f_grad` and so on.
-const SUFFIXES: [&str; 5] = ["_as", "_grad", "_in", "_trace", "_workspace"];
+const SUFFIXES: [&str; 6] = ["_accumulate", "_as", "_grad", "_in", "_trace", "_workspace"];
 
 /// Names that were declared so far, to find those declared twice.
 pub struct Declared {

@@ -235,6 +235,21 @@ impl Saved {
             history: table(&contents)?,
             best,
         };
+        let Position {
+            batch,
+            n_seen,
+            n_samples,
+            ..
+        } = training.position;
+        if n_seen > n_samples || (batch == 0 && n_seen > 0) {
+            let message = format!("{n_seen} of {n_samples} samples are said to be seen in {batch} batches");
+            return Err(Error::format(message));
+        }
+        let (n_epochs, n_rows) = (training.position.epoch, training.history.rows.len());
+        if n_epochs != n_rows as u64 {
+            let message = format!("{n_epochs} epochs are said to be done, the history has {n_rows}");
+            return Err(Error::format(message));
+        }
         Ok(Self {
             contents,
             training,

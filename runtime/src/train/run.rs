@@ -181,7 +181,8 @@ impl<'t, 'a, M: Model, O: Optimizer> Run<'t, 'a, M, O> {
             let number = self.position.epoch + 1;
             let place = |error: Error| error.context(format!("epoch {number}"));
             self.train_epoch(model, &mut loader).map_err(place)?;
-            self.measure(model.core(), &mut validation).map_err(place)?;
+            self.measure(model.core(), loader.n_batches() as u64, &mut validation)
+                .map_err(place)?;
             self.end_epoch(model.core()).map_err(place)?;
             if self.call_back(model).map_err(place)? == Flow::Stop {
                 self.history.end = End::Callback;
@@ -249,6 +250,7 @@ impl<'t, 'a, M: Model, O: Optimizer> Run<'t, 'a, M, O> {
     fn measure<V: Dataset<Batch: Inputs>>(
         &mut self,
         core: &Core,
+        n_batches: u64,
         validation: &mut Option<Loader<&V>>,
     ) -> Result<()> {
         let means = match validation {
@@ -262,12 +264,14 @@ impl<'t, 'a, M: Model, O: Optimizer> Run<'t, 'a, M, O> {
             Some([loss, metrics @ ..]) => (Some(*loss), metrics.to_vec()),
             _ => (None, Vec::new()),
         };
+        // Not the optimizer's: after a resumption at the very end of an epoch it has taken no step yet.
+        let last_step = (self.position.epoch * n_batches + self.position.batch).saturating_sub(1);
         let record = EpochRecord {
             epoch: self.position.epoch as usize + 1,
             train_loss: self.position.mean_loss(),
             loss,
             metrics,
-            lr: self.trainer.optimizer.lr(),
+            lr: self.trainer.lr_at(last_step, n_batches),
             seconds: self.position.seconds,
             n_samples: self.position.n_seen as usize,
         };

@@ -225,6 +225,9 @@ impl<'a, M: Model, O: Optimizer> Trainer<'a, M, O> {
 
     /// Calls `callback` at the end of every epoch, after validation and checkpoint; it may end the training. An error of
     /// its own ends it too and is handed on.
+    ///
+    /// A closure that looks at the model comes after `.metric(…)` or `.objective(…)`, which tell the compiler its type, or
+    /// names it: `|end: &EpochEnd<Mnist>| …`.
     pub fn on_epoch(mut self, callback: impl FnMut(&EpochEnd<'_, M>) -> Result<Flow> + 'a) -> Self {
         self.callback = Some(Box::new(callback));
         self

@@ -357,6 +357,22 @@ fn unsolved_sizes() {
 }
 
 #[test]
+fn two_solutions_show_both_places() {
+    expect(
+        only(
+            "struct M { fc: Linear<_, 10> }
+            impl M {
+                pub fn f<B: Dim>(&self, x: Tensor<B, 20>) -> Tensor<B, 10> { self.fc(x) }
+                pub fn g<B: Dim>(&self, x: Tensor<B, 30>) -> Tensor<B, 10> { self.fc(x) }
+            }",
+        ),
+        "self.fc(x)",
+        "layer `fc`: `Linear<20, 10>` expects inputs of 20 features, found 30 in [B, 30]\n\
+         note: line 3, column 78: the `_` of `fc` is 20 because of this",
+    );
+}
+
+#[test]
 fn every_mistake_is_reported_once() {
     let found = errors(
         "struct M { fc: Linear<784, 10>, out: Linear<10, 3> }

@@ -3,7 +3,7 @@
 use super::{accept, graph};
 use crate::ast::TensorDtype;
 use crate::ir::OutputKind;
-use crate::model::{DynamicDim, InitSpec, Training};
+use crate::model::{DynamicDim, InitSpec, Training, depends_on_generics};
 use crate::shape::{self, Dim};
 
 #[test]
@@ -416,4 +416,32 @@ fn every_activation_is_a_layer() {
         ));
         assert!(lowered.params.is_empty(), "{}", layer.name);
     }
+}
+
+#[test]
+fn open_sizes_are_solved_by_sums_returns_and_later_functions() {
+    let lowered = accept(
+        "struct M { a: Linear<_, _>, b: Linear<8, _>, c: Linear<_, 3> }
+        impl M {
+            pub fn f<B: Dim>(&self, x: Tensor<B, 8>) -> Tensor<B, _> { self.c(self.b(self.a(x) + x)) }
+            pub fn g<B: Dim>(&self, x: Tensor<B, 8>) -> Tensor<B, { 4 * 5 }> { self.b(x) }
+        }",
+    );
+    let sizes: Vec<i64> = lowered
+        .solved
+        .iter()
+        .filter_map(|solution| solution.size.as_lit())
+        .collect();
+    assert_eq!(sizes, [8, 8, 20, 20]);
+}
+
+#[test]
+fn what_depends_on_generics_is_known_even_inside_of_accessors() {
+    let generics = ["D".to_owned()];
+    assert!(depends_on_generics(
+        &Dim::constant("<zoo::Block<0>>::__size_0(4 * D)"),
+        &generics
+    ));
+    assert!(depends_on_generics(&(Dim::generic("D") * 2), &generics));
+    assert!(!depends_on_generics(&Dim::constant("DEPTH"), &generics));
 }
