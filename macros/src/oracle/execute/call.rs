@@ -396,7 +396,7 @@ impl Site<'_> {
         assert!(operand.layout.is_contiguous(), "operand {k} of a call is strided");
         let len = self.world.shape(&operand.layout.shape).iter().product();
         let stored = self.machine.stored(cx, self.plan, operand.value);
-        stored.at(self.world.size(&operand.layout.offset), len)
+        stored.at(self.world.offset(&operand.layout.offset), len)
     }
 
     fn view(&self, cx: &Cx<'_>, k: usize) -> AnyView {
@@ -408,7 +408,7 @@ impl Site<'_> {
             .map(|s| self.world.number(s) as isize);
         AnyView {
             buf: self.machine.stored(cx, self.plan, operand.value),
-            offset: self.world.size(&operand.layout.offset),
+            offset: self.world.offset(&operand.layout.offset),
             shape: self.world.shape(&operand.layout.shape),
             strides: strides.collect(),
         }
