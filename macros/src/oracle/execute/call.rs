@@ -7,7 +7,7 @@ use super::super::world::World;
 use super::arguments::{AnyView, Argument, Arguments, array};
 use super::memory::Names;
 use crate::ir::{Call, CallArg};
-use crate::plan::{Epilogue, Plan, Task};
+use crate::plan::{Epilogue, Plan};
 
 type Function = fn(&mut Cx<'_>, &mut Arguments);
 
