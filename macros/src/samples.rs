@@ -41,9 +41,14 @@ fn parsed(text: &str, what: &str, sample: &Sample) -> TokenStream {
         .unwrap_or_else(|_| panic!("the {what} of sample `{}` is not Rust: {text}", sample.name))
 }
 
+/// The name of a sample's function: not its own, which may be that of the function that it calls.
+fn function_name(sample: &Sample) -> String {
+    format!("sample_{}", sample.name)
+}
+
 /// The functions of a sample: the operation, and the probed one where it has a derivative.
 pub fn functions(sample: &Sample) -> TokenStream {
-    let name = format_ident!("{}", sample.name);
+    let name = format_ident!("{}", function_name(sample));
     let generics = match sample.dims {
         "" => TokenStream::new(),
         dims => {
@@ -64,7 +69,7 @@ pub fn functions(sample: &Sample) -> TokenStream {
     if sample.gradient == SampleGradient::None {
         return plain;
     }
-    let probed = format_ident!("{}_probed", sample.name);
+    let probed = format_ident!("{name}_probed");
     let marked: TokenStream = sample
         .args
         .split_inclusive(">,")
@@ -100,7 +105,7 @@ fn row(sample: &Sample) -> TokenStream {
         let row = row.iter().map(|n| Literal::usize_unsuffixed(*n));
         quote!(&[#(#row),*])
     });
-    let (name, (low, high)) = (sample.name, sample.domain);
+    let (name, (low, high)) = (function_name(sample), sample.domain);
     let checked = sample.gradient == SampleGradient::Checked;
     quote!((#name, &[#(#sizes),*], (#low, #high), #checked))
 }

@@ -296,7 +296,7 @@ impl<'a> Part<'a> {
         if operand.layout.offset.is_zero() && self.plan.is_whole(operand) {
             return quote!(#name);
         }
-        let start = self.spelling.dim(&operand.layout.offset);
+        let start = self.spelling.offset(&operand.layout.offset);
         let len = self.spelling.dim(&Dim::product(&operand.layout.shape));
         quote!(#name.at(#start, #len))
     }
@@ -321,7 +321,7 @@ impl<'a> Part<'a> {
             }
         }
         let (offset, shape) = (
-            self.spelling.dim(&layout.offset),
+            self.spelling.offset(&layout.offset),
             self.spelling.dims(&layout.shape),
         );
         let strides: Vec<_> = layout
@@ -376,7 +376,7 @@ impl<'a> Part<'a> {
             let buffer = self.buffer(buffers, k);
             return quote!(#rt::In::dense(#buffer));
         }
-        let (name, offset) = (&buffers.reads[k], self.spelling.dim(&operand.layout.offset));
+        let (name, offset) = (&buffers.reads[k], self.spelling.offset(&operand.layout.offset));
         let strides: Vec<_> = operand
             .layout
             .strides

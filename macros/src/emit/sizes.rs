@@ -68,6 +68,17 @@ impl<'a> Spelling<'a> {
         quote!([#(#dims),*])
     }
 
+    /// Where a layout begins, a `usize` expression. A tensor flipped along an empty axis would begin before its buffer; as
+    /// nothing of it is read, it begins at 0.
+    pub(super) fn offset(&mut self, dim: &Dim) -> TokenStream {
+        let (positive, negative) = dim.split_signs();
+        if negative.is_zero() {
+            return self.dim(dim);
+        }
+        let (from, less) = (self.dim(&positive), self.dim(&negative));
+        quote!((#from).saturating_sub(#less))
+    }
+
     /// An `isize` expression, possibly negative.
     pub(super) fn stride(&mut self, dim: &Dim) -> TokenStream {
         if let Some(n) = dim.as_lit() {

@@ -106,7 +106,11 @@ impl Rule for Concat {
                 "Tensor<{ B + C + B }, A>",
                 "concat((x, y, x), axis = 0)",
             ),
-            sample("stack_last", "x: Tensor<A, B>, y: Tensor<A, B>", "Tensor<A, B, 2>", "stack((x, y), axis = -1)"),
+            Sample {
+                dims: "A: Dim, B: Dim",
+                sizes: &[&[1, 1], &[2, 5], &[3, 66], &[0, 2]],
+                ..sample("stack_last", "x: Tensor<A, B>, y: Tensor<A, B>", "Tensor<A, B, 2>", "stack((x, y), axis = -1)")
+            },
         ]
     }
 }

@@ -8,6 +8,7 @@
 mod arguments;
 mod call;
 mod group;
+mod images;
 mod memory;
 mod spelling;
 

@@ -14,6 +14,7 @@ mod norm;
 mod pointwise;
 mod reduce;
 mod view;
+mod window;
 
 use std::collections::BTreeMap;
 
@@ -67,6 +68,11 @@ twins! {
     Pad => view::pad;
     Reduce => reduce::reduce;
     Matmul => matmul::matmul;
+    Conv2d => window::conv2d;
+    Conv2dInputGrad => window::conv2d_input_grad;
+    Conv2dWeightGrad => window::conv2d_weight_grad;
+    Pool2d => window::pool2d;
+    Pool2dGrad => window::pool2d_grad;
     Softmax => along::softmax;
     SoftmaxGrad => along::softmax_grad;
     Arg => along::arg;

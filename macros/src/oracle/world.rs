@@ -43,6 +43,12 @@ impl World {
         usize::try_from(n).unwrap_or_else(|_| panic!("`{dim}` is {n}, which is no size"))
     }
 
+    /// Where a layout begins, as emitted code spells it: never before its buffer.
+    #[track_caller]
+    pub fn offset(&self, dim: &Dim) -> usize {
+        self.number(dim).max(0) as usize
+    }
+
     /// Several sizes.
     #[track_caller]
     pub fn shape(&self, dims: &[Dim]) -> Vec<usize> {

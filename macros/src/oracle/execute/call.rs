@@ -5,6 +5,7 @@ use tapeless_runtime::rt;
 
 use super::super::world::World;
 use super::arguments::{AnyView, Argument, Arguments, array};
+use super::images;
 use super::memory::Names;
 use crate::ir::{Call, CallArg};
 use crate::plan::{Epilogue, Plan};
@@ -25,11 +26,15 @@ macro_rules! ranked {
 /// The functions that emitted code may call.
 pub(super) const FUNCTIONS: &[(&str, Function)] = &[
     ("arg", arg),
+    ("avg_pool2d_grad", images::avg_pool2d_grad),
     ("batch_norm", batch_norm),
     ("batch_norm_grad", batch_norm_grad),
     ("concat", |cx, a| {
         rt::concat(cx, a.buf(), a.buf(), a.buf(), a.size(), a.size(), a.size())
     }),
+    ("conv2d", images::conv2d),
+    ("conv2d_input_grad", images::conv2d_input_grad),
+    ("conv2d_weight_grad", images::conv2d_weight_grad),
     ("cross_entropy", cross_entropy),
     ("cross_entropy_grad", cross_entropy_grad),
     ("cumsum", cumsum),
@@ -45,8 +50,10 @@ pub(super) const FUNCTIONS: &[(&str, Function)] = &[
     ("layer_norm", layer_norm),
     ("layer_norm_grad", layer_norm_grad),
     ("matmul", matmul),
+    ("max_pool2d_grad", images::max_pool2d_grad),
     ("one_hot", |cx, a| rt::one_hot(cx, a.buf(), a.buf(), a.size())),
     ("pad", pad),
+    ("pool2d", images::pool2d),
     ("reduce", reduce),
     ("scatter", |cx, a| {
         rt::scatter(cx, a.buf(), a.buf(), a.buf(), gather_shape(a))
@@ -148,8 +155,19 @@ fn softmax_kind(a: &mut Arguments) -> rt::Softmax {
 }
 
 fn matmul(cx: &mut Cx<'_>, a: &mut Arguments) {
+    /// A call that is not inlined, so that the packing buffers of all ranks do not lie on the stack together.
+    #[inline(never)]
+    fn of_rank<const R: usize>(
+        cx: &mut Cx<'_>,
+        a: &AnyView,
+        b: &AnyView,
+        y: rt::Buf,
+        epilogue: rt::Epilogue,
+    ) {
+        rt::matmul::<R>(cx, a.ranked(), b.ranked(), y, epilogue);
+    }
     let (left, right, y, epilogue) = (a.view(), a.view(), a.buf(), a.epilogue());
-    ranked!(left.shape.len(), R => rt::matmul(cx, left.ranked::<R>(), right.ranked(), y, epilogue));
+    ranked!(left.shape.len(), R => of_rank::<R>(cx, &left, &right, y, epilogue));
 }
 
 fn reduce(cx: &mut Cx<'_>, a: &mut Arguments) {
@@ -378,7 +396,7 @@ impl Site<'_> {
         assert!(operand.layout.is_contiguous(), "operand {k} of a call is strided");
         let len = self.world.shape(&operand.layout.shape).iter().product();
         let stored = self.machine.stored(cx, self.plan, operand.value);
-        stored.at(self.world.size(&operand.layout.offset), len)
+        stored.at(self.world.offset(&operand.layout.offset), len)
     }
 
     fn view(&self, cx: &Cx<'_>, k: usize) -> AnyView {
@@ -390,7 +408,7 @@ impl Site<'_> {
             .map(|s| self.world.number(s) as isize);
         AnyView {
             buf: self.machine.stored(cx, self.plan, operand.value),
-            offset: self.world.size(&operand.layout.offset),
+            offset: self.world.offset(&operand.layout.offset),
             shape: self.world.shape(&operand.layout.shape),
             strides: strides.collect(),
         }

@@ -74,7 +74,7 @@ impl Run<'_> {
             "an operand has the shape of its group"
         );
         let strides: Vec<i64> = layout.strides.iter().map(|s| self.world.number(s)).collect();
-        let offset = self.world.number(&layout.offset);
+        let offset = self.world.offset(&layout.offset) as i64;
         let mut places = Vec::new();
         indices(&self.world.shape(&layout.shape), |i| {
             let moved: i64 = i.iter().zip(&strides).map(|(&k, s)| k as i64 * s).sum();

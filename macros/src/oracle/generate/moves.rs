@@ -2,9 +2,12 @@
 
 use super::Draft;
 use crate::ir::{DType, Scalar, Type, Value, ViewMap};
+use crate::ops::cumsum::{Cumsum, Direction};
+use crate::ops::dropout::Unit;
 use crate::ops::pad::Pad;
 use crate::ops::pointwise::{Pointwise, Row, Signature, rows};
 use crate::ops::reduce::{Reduce, ReduceKind};
+use crate::ops::softmax::{Softmax, SoftmaxKind};
 use crate::ops::view::View;
 use crate::shape::Dim;
 
@@ -32,6 +35,13 @@ pub const MOVES: &[(&str, Move)] = &[
     ("pad", pad),
     ("reduce", reduce),
     ("centre", centre),
+    ("linear", linear),
+    ("linear", linear),
+    ("softmax", softmax),
+    ("layer norm", layer_norm),
+    ("running sum", cumsum),
+    ("join", join),
+    ("dropout", dropout),
 ];
 
 fn is_float(draft: &Draft, x: Value) -> bool {
@@ -299,4 +309,58 @@ fn centre(draft: &mut Draft, x: Value) -> Option<Value> {
     let mean = draft.b.scale(sum, Scalar::dim(&n).recip());
     let mean = draft.b.expand_axes(mean, &axes, &shape);
     Some(draft.b.sub(x, mean))
+}
+
+/// A linear layer with bias and perhaps an activation: what epilogues are made of.
+fn linear(draft: &mut Draft, x: Value) -> Option<Value> {
+    let inner = draft.b.shape(x).last()?.clone();
+    if !is_float(draft, x) || inner.as_lit().is_none_or(|n| n == 0) {
+        return None;
+    }
+    let out = Dim::lit(1 + draft.dice.below(4) as i64);
+    let (w, bias) = (draft.param(vec![out.clone(), inner]), draft.param(vec![out]));
+    let y = draft.b.linear(x, w, Some(bias));
+    Some(match draft.dice.below(3) {
+        0 => y,
+        1 => draft.b.pointwise("relu", &[y]),
+        _ => draft.b.pointwise("tanh", &[y]),
+    })
+}
+
+/// A float tensor and one of its axes.
+fn axis_of(draft: &mut Draft, x: Value) -> Option<usize> {
+    let rank = draft.b.ty(x).rank();
+    (is_float(draft, x) && rank > 0).then(|| draft.dice.below(rank))
+}
+
+fn softmax(draft: &mut Draft, x: Value) -> Option<Value> {
+    let axis = axis_of(draft, x)?;
+    let kind = [SoftmaxKind::Probabilities, SoftmaxKind::Logarithms][draft.dice.below(2)];
+    Some(draft.b.push(Softmax { kind, axis }, &[x]))
+}
+
+fn layer_norm(draft: &mut Draft, x: Value) -> Option<Value> {
+    let width = draft.b.shape(x).last()?.clone();
+    if !is_float(draft, x) || width.as_lit().is_none_or(|n| n < 1) {
+        return None;
+    }
+    let (w, bias) = (draft.param(vec![width.clone()]), draft.param(vec![width]));
+    Some(draft.b.layer_norm(x, 1, Some(w), Some(bias), Scalar::lit(0.1)))
+}
+
+fn cumsum(draft: &mut Draft, x: Value) -> Option<Value> {
+    let axis = axis_of(draft, x)?;
+    let direction = Direction::Forward;
+    Some(draft.b.push(Cumsum { direction, axis }, &[x]))
+}
+
+fn join(draft: &mut Draft, x: Value) -> Option<Value> {
+    let ty = draft.b.ty(x).clone();
+    let y = draft.other(|other| *other == ty)?;
+    let axis = axis_of(draft, x)?;
+    Some(draft.b.concat(&[x, y], axis))
+}
+
+fn dropout(draft: &mut Draft, x: Value) -> Option<Value> {
+    is_float(draft, x).then(|| draft.b.dropout(x, Scalar::lit(0.4), Unit::Element))
 }

@@ -101,8 +101,10 @@ fn every_row_computes_its_formula_and_its_derivative() {
 fn sample_program(sample: &Sample, which: usize, sizes: &[usize], seed: u64) -> Program {
     let functions = samples::functions(sample);
     let source = format!("struct Samples {{}} impl Samples {{ {functions} }}");
+    let parsed = std::panic::catch_unwind(|| define(&source));
+    let parsed = parsed.unwrap_or_else(|_| panic!("sample `{}` is not understood: {source}", sample.name));
     let mut diagnostics = Diagnostics::new();
-    let lowered = lower(&define(&source), &mut diagnostics);
+    let lowered = lower(&parsed, &mut diagnostics);
     if let Err(errors) = diagnostics.finish() {
         panic!("sample `{}`: {errors}", sample.name);
     }

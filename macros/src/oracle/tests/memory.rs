@@ -2,6 +2,10 @@
 
 use super::super::execute::Layout;
 use super::*;
+use crate::diag::Diagnostics;
+use crate::grad::Wanted;
+use crate::ir::ParamId;
+use crate::lower::{lower, tests::define};
 
 /// Slots that live at the same kernel lie apart.
 fn assert_apart(layout: &Layout, precision: Precision, what: &str) {
@@ -39,4 +43,59 @@ fn slots_that_live_together_lie_apart() {
             }
         }
     }
+}
+
+/// The arena of a loss and its gradient, against the most bytes that are alive at one kernel.
+#[track_caller]
+fn assert_near_the_bound(source: &str, batch: i64) {
+    let mut diagnostics = Diagnostics::new();
+    let lowered = lower(&define(source), &mut diagnostics);
+    if let Err(errors) = diagnostics.finish() {
+        panic!("{errors}");
+    }
+    let lowered = lowered.expect("there was no error");
+    let train = lowered.functions[0].train.clone().expect("a loss");
+    let wanted = Wanted {
+        params: (0..lowered.params.len()).map(ParamId::new).collect(),
+        inputs: Vec::new(),
+    };
+    let Gradient::Joint(joint) = differentiate(simplify(&train), &wanted) else {
+        panic!("there is a gradient")
+    };
+    let plan = planned(&simplify(&joint));
+    let world = World {
+        sizes: BTreeMap::from([("B".to_owned(), batch)]),
+        ..World::default()
+    };
+    let layout = Layout::new(&plan, &world, Precision::F32);
+    assert_apart(&layout, Precision::F32, source);
+    let (bytes, least) = (
+        layout.packing.bytes,
+        layout.most_alive(plan.kernels.len(), Precision::F32),
+    );
+    assert!(10 * bytes <= 11 * least, "{bytes} bytes, but {least} would do");
+}
+
+#[test]
+fn arenas_of_networks_are_within_a_tenth_of_the_bound() {
+    assert_near_the_bound(
+        "struct Mlp { fc1: Linear<784, 128>, fc2: Linear<_, 64>, fc3: Linear<_, 10> }
+         impl Mlp {
+             pub fn loss<B: Dim>(&self, image: Tensor<B, 784>, label: Tensor<u8, B>) -> Scalar {
+                 let hidden = self.fc2(self.fc1(image).relu().dropout(0.2)).tanh();
+                 cross_entropy(self.fc3(hidden), label)
+             }
+         }",
+        64,
+    );
+    assert_near_the_bound(
+        "struct Cnn { conv1: Conv2d<1, 8, 3>, conv2: Conv2d<_, 16, 3>, fc: Linear<_, 10> }
+         impl Cnn {
+             pub fn loss<B: Dim>(&self, image: Tensor<B, 1, 28, 28>, label: Tensor<u8, B>) -> Scalar {
+                 let hidden = self.conv2(self.conv1(image).relu()).relu().max_pool2d(2);
+                 cross_entropy(self.fc(hidden.flatten()), label)
+             }
+         }",
+        32,
+    );
 }

@@ -52,12 +52,18 @@ macro_rules! products {
     ($($t:ident $transpose:expr;)*) => {$(
         impl Product for $t {
             fn product(isa: Isa, a: Factor<'_, $t>, b: Factor<'_, $t>, c: &mut Block<'_, $t>, start: Start) {
+                // A call of its own: inlined, its packed blocks would lie on the stack beside those of the other paths, which
+                // together are more than a thread has.
+                #[inline(never)]
+                fn portable(a: Factor<'_, $t>, b: Factor<'_, $t>, c: &mut Block<'_, $t>, start: Start) {
+                    BlockProduct { lanes: Portable, a, b, c, start }.run();
+                }
                 match isa {
                     #[cfg(target_arch = "x86_64")]
                     Isa::Avx512(lanes) => lanes.run(BlockProduct { lanes, a, b, c, start }),
                     #[cfg(target_arch = "x86_64")]
                     Isa::Avx2(lanes) => lanes.run(BlockProduct { lanes, a, b, c, start }),
-                    _ => BlockProduct { lanes: Portable, a, b, c, start }.run(),
+                    _ => portable(a, b, c, start),
                 }
             }
 
