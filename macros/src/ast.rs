@@ -1,6 +1,7 @@
 //! The syntax tree of the language: what the user wrote, and where.
 //!
-//! Plain data. Every node knows its place in the source, so that any later stage can point at the user's token.
+//! Plain data. Whatever a later stage can complain about knows its place in the source, so that the message points at
+//! the user's token.
 //! Nothing is resolved here: a [`DimExprKind::Name`] may turn out to be a const generic, a dynamic dimension or a
 //! constant, and `self.fc1(x)` is a [`ExprKind::MethodCall`] on `self` whether `fc1` is a field or a function.
 //!
@@ -66,6 +67,10 @@ pub struct ModelOptions {
 
 /// A budget of memory.
 #[derive(Clone, Copy, Debug)]
+#[expect(
+    dead_code,
+    reason = "the budget is part of the language; no stage compares a plan with it yet"
+)]
 pub struct MemoryLimit {
     /// The number of bytes.
     pub bytes: u64,
@@ -79,6 +84,13 @@ pub struct DimValue {
     /// The dynamic dimension.
     pub name: Ident,
     /// Its size.
+    #[cfg_attr(
+        not(test),
+        expect(
+            dead_code,
+            reason = "the sizes are part of the language; no stage reports costs for them yet"
+        )
+    )]
     pub value: DimExpr,
 }
 
@@ -120,28 +132,26 @@ pub enum FieldKind {
         path: syn::Path,
         /// The arguments.
         args: Vec<DimArg>,
-        /// The whole type.
-        span: SourceSpan,
     },
     /// `Param<D, H>`: a tensor that is trained.
     Param {
         /// Its shape.
         dims: Vec<DimArg>,
-        /// The whole type.
-        span: SourceSpan,
     },
     /// `State<D>`: a tensor that is carried along from step to step, but not trained.
     State {
         /// Its shape.
         dims: Vec<DimArg>,
-        /// The whole type.
-        span: SourceSpan,
     },
     /// `[Block<D>; 4]`: several layers of one kind, for a loop.
     Array {
         /// One of them.
         elem: Box<FieldKind>,
         /// How many there are.
+        #[cfg_attr(
+            not(test),
+            expect(dead_code, reason = "lowering refuses arrays while there are no loops")
+        )]
         count: DimExpr,
         /// The whole type.
         span: SourceSpan,
@@ -251,7 +261,7 @@ pub struct Function {
 #[derive(Clone, Copy, Debug)]
 pub enum Receiver {
     /// `&self`
-    SelfRef(SourceSpan),
+    SelfRef,
     /// Not at all: a helper that is inlined where it is called.
     None,
 }

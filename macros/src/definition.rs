@@ -23,7 +23,7 @@ use syn::{LitInt, LitStr};
 use crate::ast::FieldKind;
 use crate::diag::Diagnostics;
 use crate::layers;
-use crate::model::{Accessor, Definition, DefinitionBody, UserModel, constant_text};
+use crate::model::{Accessor, Definition, UserModel, constant_text};
 use crate::parse;
 
 /// The number of the format that this version writes, and the only one that it reads.
@@ -263,7 +263,7 @@ impl Library {
     }
 
     /// The definition with that key as the owner of the field of type `path` sees it. What no reply brought is
-    /// [`DefinitionBody::Poison`].
+    /// [`Definition::Poison`].
     pub fn definition(&self, key: u64, path: &syn::Path) -> Rc<Definition> {
         let known = (key, path.to_token_stream().to_string());
         if let Some(definition) = self.parsed.borrow().get(&known) {
@@ -277,8 +277,8 @@ impl Library {
     fn parse(&self, key: u64, path: &syn::Path) -> Definition {
         let entry = self.entries.get(&key);
         let name = entry.map_or_else(String::new, |entry| entry.name.to_string());
-        let body = entry.and_then(|entry| match &entry.body {
-            Body::Builtin => layers::named(&name).map(DefinitionBody::Builtin),
+        let definition = entry.and_then(|entry| match &entry.body {
+            Body::Builtin => layers::named(&name).map(Definition::Builtin),
             Body::Poison => None,
             Body::Model(source) => {
                 let type_path = self.type_with_zeros(entry, path)?;
@@ -287,14 +287,10 @@ impl Library {
                     .map(|expr| constant_text(&expr));
                 let type_path = type_path.map(|text| text["<".len()..text.len() - ">::x".len()].to_owned());
                 self.user_model(source, type_path)
-                    .map(|model| DefinitionBody::User(Box::new(model)))
+                    .map(|model| Definition::User(Box::new(model)))
             }
         });
-        Definition {
-            key,
-            name,
-            body: body.unwrap_or(DefinitionBody::Poison),
-        }
+        definition.unwrap_or(Definition::Poison)
     }
 
     /// A model from its source; `None` if it has mistakes, which were reported where it stands.
@@ -431,19 +427,16 @@ mod tests {
         library.add(&reply());
         let path = |text| syn::parse_str::<syn::Path>(text).unwrap();
         let outer = library.definition(1, &path("Outer"));
-        let DefinitionBody::User(outer) = &outer.body else {
+        let Definition::User(outer) = &*outer else {
             panic!("{outer:?}")
         };
-        let child = |k: usize| match &outer.children[k].as_ref().unwrap().body {
-            DefinitionBody::User(model) => model.type_path.clone(),
+        let child = |k: usize| match &**outer.children[k].as_ref().unwrap() {
+            Definition::User(model) => model.type_path.clone(),
             other => panic!("{other:?}"),
         };
         assert_eq!(child(0).as_deref(), Some("zoo::Inner"));
         assert_eq!(child(1).as_deref(), Some("Inner"));
         assert!(outer.children[2].is_none());
-        assert!(matches!(
-            library.definition(99, &path("X")).body,
-            DefinitionBody::Poison
-        ));
+        assert!(matches!(*library.definition(99, &path("X")), Definition::Poison));
     }
 }

@@ -163,6 +163,7 @@ impl Diagnostic {
     }
 
     /// Where the error is shown.
+    #[cfg(test)]
     pub fn span(&self) -> SourceSpan {
         self.span
     }

@@ -99,7 +99,6 @@ impl Fuser<'_> {
             outputs,
             output_types,
             named: self.named(),
-            n_nodes: self.graph.len(),
         }
     }
 

@@ -2,7 +2,6 @@
 //!
 //! Nothing is done here but opening doors; see [`door`] for what lies behind them, and `compile` for the pipeline.
 #![forbid(unsafe_code)]
-#![allow(dead_code, unused_imports)]
 
 mod ast;
 mod compile;

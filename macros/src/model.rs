@@ -19,18 +19,7 @@ use crate::shape::Dim;
 
 /// What the type of a field turned out to be.
 #[derive(Clone, Debug)]
-pub struct Definition {
-    /// Tells one definition from another, whatever the path by which it was reached.
-    pub key: u64,
-    /// The type's own name, for messages.
-    pub name: String,
-    /// What it is.
-    pub body: DefinitionBody,
-}
-
-/// The forms of a [`Definition`].
-#[derive(Clone, Debug)]
-pub enum DefinitionBody {
+pub enum Definition {
     /// A layer of the library.
     Builtin(&'static Builtin),
     /// Another model.
@@ -100,8 +89,6 @@ pub struct TensorDecl {
     pub init: InitSpec,
     /// Whether it is trained. Carried tensors are always [`Training::Frozen`].
     pub training: Training,
-    /// The field of the compiled model that it belongs to.
-    pub span: SourceSpan,
 }
 
 /// Whether a tensor has a gradient.
@@ -128,9 +115,7 @@ pub struct LoweredFunction {
     pub scalars: Vec<(String, ast::HostType)>,
     /// For every argument in order, which of `inputs` or `scalars` it is.
     pub args: Vec<ArgSlot>,
-    /// What it returns; the leaves in order are the outputs `Result(0)`, `Result(1)`, ... of its graphs.
-    pub result: ReturnKind,
-    /// The function in eval mode.
+    /// The function in eval mode. What it returns, with tuples taken apart, are the outputs `Result(0)`, `Result(1)`, ...
     pub eval: Graph,
     /// The function as `_grad` differentiates it, where it returns a `Scalar`: in train mode, or in the mode that
     /// `#[model(grad = ..)]` asks for.
@@ -181,32 +166,6 @@ pub enum InputGrad {
     Unwanted,
 }
 
-/// What a function returns.
-#[derive(Clone, Debug)]
-pub enum ReturnKind {
-    /// A real number, which can be differentiated.
-    Scalar,
-    /// A tensor.
-    Tensor {
-        /// What its elements are for the caller.
-        dtype: ast::TensorDtype,
-        /// Its shape.
-        shape: Vec<Dim>,
-    },
-    /// Several of them.
-    Tuple(Vec<ReturnKind>),
-}
-
-impl ReturnKind {
-    /// The values that are not tuples, in order.
-    pub fn leaves(&self) -> Vec<&ReturnKind> {
-        match self {
-            Self::Tuple(parts) => parts.iter().flat_map(ReturnKind::leaves).collect(),
-            leaf => vec![leaf],
-        }
-    }
-}
-
 /// An equation that only rustc can decide.
 #[derive(Clone, Debug)]
 pub struct Check {
@@ -233,8 +192,6 @@ pub struct LayerRow {
     pub output: Option<Vec<Dim>>,
     /// Number of trained values (frozen ones included), those of layers inside included.
     pub params: Dim,
-    /// The trained tensors of its own, by position in [`Lowered::params`].
-    pub param_ids: Vec<usize>,
 }
 
 /// What an `_` turned out to be.
@@ -271,16 +228,6 @@ pub fn constant_text(expr: &syn::Expr) -> String {
         .replace("< ", "<")
         .replace(" >", ">")
         .replace(" <", "<")
-}
-
-/// Whether a size depends on one of these const generics. Unlike [`Dim::has_generic`] it looks into constants too: the
-/// accessor of a layer's constant is called with the layer's sizes, `<zoo::Block<0>>::__size_0(4 * D)`.
-pub fn depends_on_generics(size: &Dim, generics: &[String]) -> bool {
-    let text = size.to_string();
-    let words = text.split(|c: char| !c.is_alphanumeric() && c != '_');
-    words
-        .into_iter()
-        .any(|word| generics.iter().any(|generic| generic == word))
 }
 
 /// How a parameter gets its first values: the runtime's `Init`, with sizes that may be symbolic.
@@ -327,19 +274,15 @@ pub enum InitSpec {
         /// A factor for the nonlinearity that follows.
         gain: f64,
     },
-    /// He et al., uniform.
+    /// He et al., uniform, scaled by the fan in.
     KaimingUniform {
         /// The negative slope of the leaky ReLU that follows.
         a: f64,
-        /// The fan that scales.
-        fan: FanSpec,
     },
-    /// He et al., normal.
+    /// He et al., normal, scaled by the fan in.
     KaimingNormal {
         /// The negative slope of the leaky ReLU that follows.
         a: f64,
-        /// The fan that scales.
-        fan: FanSpec,
     },
     /// Orthonormal rows or columns.
     Orthogonal {
@@ -353,20 +296,10 @@ pub enum InitSpec {
     },
 }
 
-/// Which fan of a weight scales its first values.
-#[derive(Copy, Clone, PartialEq, Eq, Debug)]
-pub enum FanSpec {
-    /// Fan in.
-    In,
-    /// Fan out.
-    Out,
-}
-
 impl InitSpec {
     /// PyTorch's default for weights of linear and convolution layers: Kaiming's uniform rule with a = sqrt(5).
     pub const LINEAR_WEIGHT: Self = Self::KaimingUniform {
         a: 2.236_067_977_499_79,
-        fan: FanSpec::In,
     };
 
     /// PyTorch's default for embeddings: N(0, 1).
@@ -374,10 +307,7 @@ impl InitSpec {
 
     /// The expression of type `Init`; `init` is the path of the runtime's module `init`.
     pub fn to_tokens(&self, init: &TokenStream) -> TokenStream {
-        let fan = |fan: &FanSpec| match fan {
-            FanSpec::In => quote!(#init::Fan::In),
-            FanSpec::Out => quote!(#init::Fan::Out),
-        };
+        let fan = quote!(#init::Fan::In);
         let body = match self {
             Self::Zeros => quote!(Zeros),
             Self::Ones => quote!(Ones),
@@ -405,12 +335,12 @@ impl InitSpec {
                 let gain = float(*gain);
                 quote!(XavierNormal { gain: #gain })
             }
-            Self::KaimingUniform { a, fan: f } => {
-                let (a, fan) = (float(*a), fan(f));
+            Self::KaimingUniform { a } => {
+                let a = float(*a);
                 quote!(KaimingUniform { a: #a, fan: #fan })
             }
-            Self::KaimingNormal { a, fan: f } => {
-                let (a, fan) = (float(*a), fan(f));
+            Self::KaimingNormal { a } => {
+                let a = float(*a);
                 quote!(KaimingNormal { a: #a, fan: #fan })
             }
             Self::Orthogonal { gain } => {

@@ -6,13 +6,13 @@
 
 use crate::ir::{Rule, Sample, Surface};
 
-pub mod einsum;
 pub mod compose;
+pub mod einsum;
 pub mod loss;
-pub mod window;
 #[cfg(test)]
 pub mod testkit;
 pub mod view_surface;
+pub mod window;
 
 macro_rules! ops {
     ($($(#[$doc:meta])* $module:ident :: $family:ident $(+ $more:ident)*,)*) => {

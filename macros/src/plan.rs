@@ -193,6 +193,4 @@ pub struct Fused {
     pub output_types: Vec<Type>,
     /// The node that a stored value came from, for names in traces.
     pub named: Vec<(Rc<str>, Value, Type)>,
-    /// Number of nodes that were fused, for reports.
-    pub n_nodes: usize,
 }

@@ -32,7 +32,7 @@ use std::rc::Rc;
 
 pub use atom::{Atom, Monomial, Symbol};
 pub use compare::{Condition, Relation, compare, solve_infer};
-pub use dims::{BroadcastError, broadcast, display, infer_dim, numel, row_major_strides};
+pub use dims::{broadcast, display, infer_dim, numel, row_major_strides};
 
 /// One term of a polynomial: `coefficient * monomial`. The coefficient is never zero.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

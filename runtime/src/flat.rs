@@ -215,7 +215,7 @@ mod tests {
         let layout = layout(Precision::F32);
         assert_eq!(layout.offsets(), [0, 64, 128]);
         assert_eq!((layout.bytes(), layout.n_elements()), (256, 24));
-        assert_eq!(layout.runs(&[0, 1, 2]), [0..49]);
+        assert_eq!(layout.runs(&[0, 1, 2]), std::slice::from_ref(&(0..49)));
         assert_eq!(layout.runs(&[0, 2]), [0..6, 32..49]);
         assert_eq!(layout.runs(&[]), []);
     }

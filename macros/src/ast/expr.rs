@@ -26,8 +26,6 @@ pub enum Stmt {
         ty: Option<ValueType>,
         /// The value.
         value: Expr,
-        /// The whole statement.
-        span: SourceSpan,
     },
     /// `target = value;`; also `target += value;`, whose value is the sum.
     Assign {
@@ -69,7 +67,7 @@ pub enum Pattern {
     /// `(a, b)`
     Tuple(Vec<Pattern>, SourceSpan),
     /// `_`
-    Wild(SourceSpan),
+    Wild,
     /// A pattern that was not understood.
     Error(Reported),
 }
@@ -176,10 +174,12 @@ pub enum ExprKind {
         operand: Box<Expr>,
         /// What it becomes.
         ty: CastType,
-        /// The place of the type.
-        ty_span: SourceSpan,
     },
     /// `for pattern in iter { … }`
+    #[cfg_attr(
+        not(test),
+        expect(dead_code, reason = "lowering refuses loops until the graph has scans")
+    )]
     For {
         /// The variable.
         pattern: Pattern,

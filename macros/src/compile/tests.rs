@@ -54,7 +54,10 @@ fn compiled<T>(source: &str, f: impl FnOnce(&UserModel, &mut Diagnostics) -> Opt
 
 /// The emitted items of the last model of a text, formatted.
 fn emitted(source: &str) -> String {
-    let items = compiled(source, |model, diagnostics| super::model(model, 7, &quote!(::tapeless), diagnostics)).items;
+    let items = compiled(source, |model, diagnostics| {
+        super::model(model, 7, &quote!(::tapeless), diagnostics)
+    })
+    .items;
     prettyplease::unparse(&syn::parse2(items).expect("emitted code is Rust"))
 }
 
@@ -69,21 +72,36 @@ fn sweeps(source: &str) -> String {
         syn::Item::Struct(_) | syn::Item::Impl(_) => true,
         _ => false,
     });
-    prettyplease::unparse(&syn::File { items: items.collect(), ..syn::parse_quote!() })
+    prettyplease::unparse(&syn::File {
+        items: items.collect(),
+        ..syn::parse_quote!()
+    })
 }
 
 /// The graph of the loss after lowering, after differentiation and simplification, and its plan.
 fn stages(source: &str) -> String {
     let lowered = compiled(source, lower::lower);
-    let function = lowered.functions.iter().find(|f| f.name == "loss").expect("the model has a loss");
+    let function = lowered
+        .functions
+        .iter()
+        .find(|f| f.name == "loss")
+        .expect("the model has a loss");
     let graph = function.train.as_ref().expect("a loss is compiled in train mode");
     let mut diagnostics = Diagnostics::new();
     let params = (0..lowered.params.len()).map(ParamId::new).collect();
-    let wanted = Wanted { params, inputs: Vec::new() };
-    let Gradient::Joint(joint) = differentiate(simplify(graph), &wanted) else { panic!("the loss has a gradient") };
+    let wanted = Wanted {
+        params,
+        inputs: Vec::new(),
+    };
+    let Gradient::Joint(joint) = differentiate(simplify(graph), &wanted) else {
+        panic!("the loss has a gradient")
+    };
     let plan = train(&lowered, function, graph, &mut diagnostics).expect("the loss has a gradient");
     assert!(diagnostics.finish().is_ok());
-    format!("== lowered\n{graph}\n== joint, simplified\n{}\n== plan\n{plan}", simplify(&joint))
+    format!(
+        "== lowered\n{graph}\n== joint, simplified\n{}\n== plan\n{plan}",
+        simplify(&joint)
+    )
 }
 
 #[test]
@@ -119,17 +137,27 @@ fn sweeps_of_the_residual_block() {
 #[test]
 fn bias_and_activation_are_inside_the_product() {
     let text = sweeps(MLP);
-    let forward = text.split("fn loss_train_backward").next().expect("there is a first part");
+    let forward = text
+        .split("fn loss_train_backward")
+        .next()
+        .expect("there is a first part");
     assert!(forward.contains("activation: rt::Activation::Relu"), "{forward}");
     assert_eq!(forward.matches("rt::matmul").count(), 2, "{forward}");
-    let sweep = forward.split("fn loss_train_forward").nth(1).expect("there is a forward sweep");
+    let sweep = forward
+        .split("fn loss_train_forward")
+        .nth(1)
+        .expect("there is a forward sweep");
     assert!(!sweep.contains("rt::pointwise"), "{sweep}");
 }
 
 #[test]
 fn weight_gradients_are_written_where_they_are_kept() {
     for source in [MLP, CNN, RESIDUAL] {
-        assert!(!sweeps(source).contains("rt::copy"), "a gradient is copied:\n{}", sweeps(source));
+        assert!(
+            !sweeps(source).contains("rt::copy"),
+            "a gradient is copied:\n{}",
+            sweeps(source)
+        );
     }
 }
 
@@ -140,10 +168,16 @@ fn emitted_sweeps_are_short_and_well_named() {
         let mut length = 0;
         for line in text.lines() {
             length = if line.starts_with("fn ") { 1 } else { length + 1 };
-            assert!(length <= 60 || !line.starts_with('}'), "a function of {length} lines:\n{text}");
+            assert!(
+                length <= 60 || !line.starts_with('}'),
+                "a function of {length} lines:\n{text}"
+            );
             if let Some(binding) = line.trim().strip_prefix("let ") {
                 let name = binding.trim_start_matches("mut ");
-                assert!(!name.starts_with(['%', '_']) && !name.starts_with("tmp"), "a made-up name: {line}");
+                assert!(
+                    !name.starts_with(['%', '_']) && !name.starts_with("tmp"),
+                    "a made-up name: {line}"
+                );
             }
         }
     }

@@ -13,7 +13,7 @@ use syn::visit_mut::VisitMut;
 
 use crate::ast;
 use crate::compile::{self, Compiled};
-use crate::definition::{self, Body, Entry, Library, Reply, Source, silently};
+use crate::definition::{self, Body, Entry, Library, Reply, Source};
 use crate::diag::{Diagnostic, Diagnostics, SourceSpan};
 use crate::door::ask::{self, Questions};
 use crate::door::names;
@@ -402,9 +402,10 @@ impl Model<'_> {
         let rule = ask::rule(reply);
         // Only what is public for other crates may be exported, and `pub use` demands it.
         let export = matches!(vis, syn::Visibility::Public(_)).then(|| quote!(#[macro_export]));
+        // A `crate` in the struct's types is data for the asker, who never resolves it.
         quote! {
             #[doc(hidden)]
-            #[allow(unused_macros, unused_macro_rules, non_local_definitions)]
+            #[allow(unused_macros, unused_macro_rules, non_local_definitions, clippy::crate_in_macro_def)]
             #export
             macro_rules! #unique {
                 #rule

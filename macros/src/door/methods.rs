@@ -13,7 +13,7 @@ use crate::door::structure::Generics;
 
 /// Whether a function is one that users of the model call; others are only inlined.
 pub fn is_public(function: &Function) -> bool {
-    matches!(function.receiver, Receiver::SelfRef(_))
+    matches!(function.receiver, Receiver::SelfRef)
         && !matches!(function.vis, syn::Visibility::Inherited)
         && function.rejected.is_none()
 }

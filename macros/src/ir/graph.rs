@@ -149,11 +149,6 @@ impl Graph {
         self.nodes.len()
     }
 
-    /// True where there are no nodes.
-    pub fn is_empty(&self) -> bool {
-        self.nodes.is_empty()
-    }
-
     /// For every node, the nodes that read one of its results (a node that reads two stands there twice).
     pub fn users(&self) -> Vec<Vec<NodeId>> {
         let mut users = vec![Vec::new(); self.nodes.len()];
@@ -179,18 +174,5 @@ impl Graph {
             }
         }
         live
-    }
-
-    /// The parameters that some node reads, in order of first use.
-    pub fn params(&self) -> Vec<ParamId> {
-        let mut found = Vec::new();
-        for node in &self.nodes {
-            if let Some(LeafKind::Param(id)) = node.leaf()
-                && !found.contains(&id)
-            {
-                found.push(id);
-            }
-        }
-        found
     }
 }

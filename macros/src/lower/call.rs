@@ -6,7 +6,7 @@ use quote::quote;
 use crate::ast::{Expr, OptionArg, Receiver};
 use crate::diag::{Diagnostic, SourceSpan};
 use crate::ir::scalar::ScalarFn;
-use crate::ir::{Args, Form, Operand, Scalar, ShapeError, Surface};
+use crate::ir::{Args, Form, Scalar, ShapeError, Surface};
 use crate::layers::Layer;
 use crate::lower::names::nearest;
 use crate::lower::object::Object;
@@ -119,7 +119,7 @@ impl<'a> Work<'_, 'a, '_> {
         let model = self.tree.model(frame.instance).map(|model| model.model);
         let functions = model.map_or(&[][..], |model| &model.implementation.functions);
         if let Some(index) = functions.iter().position(|function| function.name == text) {
-            if matches!(functions[index].receiver, Receiver::SelfRef(_)) {
+            if matches!(functions[index].receiver, Receiver::SelfRef) {
                 let error = self.error(
                     frame,
                     name.span().into(),

@@ -11,7 +11,7 @@ use crate::lower::function::bare_axis;
 use crate::lower::object::Object;
 use crate::lower::tree::{InstanceId, Tree};
 use crate::lower::work::{Frame, Log, Work};
-use crate::model::{ArgSlot, DynamicDim, InputDecl, InputGrad, Lowered, LoweredFunction, ReturnKind};
+use crate::model::{ArgSlot, DynamicDim, InputDecl, InputGrad, Lowered, LoweredFunction};
 use crate::ops::leaf::{Leaf, LeafKind};
 use crate::shape::Dim;
 
@@ -91,7 +91,7 @@ fn order(tree: &Tree<'_>) -> Vec<usize> {
 }
 
 fn is_public(function: &Function) -> bool {
-    !matches!(function.vis, syn::Visibility::Inherited) && matches!(function.receiver, Receiver::SelfRef(_))
+    !matches!(function.vis, syn::Visibility::Inherited) && matches!(function.receiver, Receiver::SelfRef)
 }
 
 fn reject_ambiguous(tree: &Tree<'_>, diagnostics: &mut Diagnostics) {
@@ -142,7 +142,6 @@ fn lower(tree: &Tree<'_>, log: &mut Log<'_>, index: usize, mode: Mode) -> Option
         inputs: Vec::new(),
         scalars: Vec::new(),
         args: Vec::new(),
-        result: ReturnKind::Scalar,
         eval: Graph::default(),
         train: None,
         span: function.span,
@@ -154,7 +153,7 @@ fn lower(tree: &Tree<'_>, log: &mut Log<'_>, index: usize, mode: Mode) -> Option
         return None;
     }
     let mut n_results = 0;
-    signature.result = work.results(&value, &function.ret, &mut n_results);
+    work.results(&value, &mut n_results);
     Some((signature, work.b.graph))
 }
 
@@ -262,32 +261,22 @@ impl<'a> Work<'_, 'a, '_> {
         Some(shape)
     }
 
-    /// Declares the results of the graph, and says what they are.
-    fn results(&mut self, value: &Object, ret: &ReturnType, n_results: &mut usize) -> ReturnKind {
-        match (value, ret) {
-            (Object::Tuple(parts), ReturnType::Tuple(types, _)) => {
-                let parts = parts.iter().zip(types);
-                ReturnKind::Tuple(
-                    parts
-                        .map(|(part, ty)| self.results(part, ty, n_results))
-                        .collect(),
-                )
+    /// Declares the results of the graph.
+    fn results(&mut self, value: &Object, n_results: &mut usize) {
+        match value {
+            Object::Tuple(parts) => {
+                for part in parts {
+                    self.results(part, n_results);
+                }
             }
-            (Object::Tensor(value), ret) => {
+            Object::Tensor(value) => {
                 self.b.graph.outputs.push(Output {
                     kind: OutputKind::Result(*n_results),
                     value: *value,
                 });
                 *n_results += 1;
-                match ret {
-                    ReturnType::Tensor(ty) => ReturnKind::Tensor {
-                        dtype: ty.dtype,
-                        shape: self.b.shape(*value),
-                    },
-                    _ => ReturnKind::Scalar,
-                }
             }
-            _ => ReturnKind::Tuple(Vec::new()),
+            _ => {}
         }
     }
 }

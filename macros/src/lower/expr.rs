@@ -60,7 +60,7 @@ impl<'a> Work<'_, 'a, '_> {
             ExprKind::Range { start, end, limits } => self.range(frame, start, end, *limits),
             ExprKind::Block(block) => self.block(frame, block),
             ExprKind::If { cond, then, else_ } => self.if_expr(frame, cond, then, else_.as_deref(), span),
-            ExprKind::Cast { operand, ty, .. } => {
+            ExprKind::Cast { operand, ty } => {
                 let operand = self.expr(frame, operand);
                 self.cast(frame, operand, *ty, span)
             }
@@ -86,7 +86,7 @@ impl<'a> Work<'_, 'a, '_> {
 
     fn self_expr(&mut self, frame: &Frame<'a>, span: SourceSpan) -> Object {
         match frame.function.receiver {
-            Receiver::SelfRef(_) => Object::Instance(frame.instance),
+            Receiver::SelfRef => Object::Instance(frame.instance),
             Receiver::None => {
                 let error = self.error(frame, span, format!("`{}` has no `self`", frame.function.name));
                 self.report(error.help("add `&self` as its first argument"))

@@ -8,7 +8,7 @@ use crate::ast::{
     Arg, DimArg, DimExprKind, Function, HostType, ReturnType, TensorDtype, TensorType, ValueType,
 };
 use crate::diag::SourceSpan;
-use crate::ir::{DType, Operand, Type, Value};
+use crate::ir::{DType, Type, Value};
 use crate::lower::call::Given;
 use crate::lower::expr::dtype_of;
 use crate::lower::object::Object;

@@ -7,7 +7,7 @@ use crate::diag::{Diagnostic, SourceSpan};
 use crate::ir::{Operand, Scalar};
 use crate::lower::names::nearest;
 use crate::lower::sizes::SizeError;
-use crate::model::{FanSpec, InitSpec};
+use crate::model::InitSpec;
 use crate::shape::Dim;
 
 /// Evaluates an option of a layer: a literal, a size, or several of them.
@@ -146,7 +146,6 @@ pub fn spec(expr: &Expr) -> Result<InitSpec, InitError> {
 }
 
 fn build(name: &str, v: &[f64]) -> InitSpec {
-    let fan = FanSpec::In;
     match name {
         "ones" => InitSpec::Ones,
         "constant" => InitSpec::Constant(v[0]),
@@ -166,8 +165,8 @@ fn build(name: &str, v: &[f64]) -> InitSpec {
         },
         "xavier_uniform" => InitSpec::XavierUniform { gain: v[0] },
         "xavier_normal" => InitSpec::XavierNormal { gain: v[0] },
-        "kaiming_uniform" => InitSpec::KaimingUniform { a: v[0], fan },
-        "kaiming_normal" => InitSpec::KaimingNormal { a: v[0], fan },
+        "kaiming_uniform" => InitSpec::KaimingUniform { a: v[0] },
+        "kaiming_normal" => InitSpec::KaimingNormal { a: v[0] },
         "orthogonal" => InitSpec::Orthogonal { gain: v[0] },
         _ => InitSpec::Zeros,
     }

@@ -25,9 +25,7 @@ impl<'a> Work<'_, 'a, '_> {
 
     fn stmt(&mut self, frame: &mut Frame<'a>, stmt: &'a Stmt) {
         match stmt {
-            Stmt::Let {
-                pattern, ty, value, ..
-            } => {
+            Stmt::Let { pattern, ty, value } => {
                 let n_before = self.b.graph.len();
                 let mut object = self.expr(frame, value);
                 if let Some(ty) = ty {
@@ -59,7 +57,7 @@ impl<'a> Work<'_, 'a, '_> {
                 self.name(&object, &name.to_string(), n_before);
                 frame.bind(name, object, *mutable);
             }
-            Pattern::Wild(_) => {}
+            Pattern::Wild => {}
             Pattern::Error(_) => {
                 self.poisoned();
             }

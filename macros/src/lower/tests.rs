@@ -13,7 +13,7 @@ use proc_macro2::TokenStream;
 use crate::ast::{self, FieldKind};
 use crate::diag::Diagnostics;
 use crate::layers;
-use crate::model::{Accessor, Constant, Definition, DefinitionBody, Lowered, UserModel};
+use crate::model::{Accessor, Constant, Definition, Lowered, UserModel};
 use crate::parse;
 
 /// A struct and its impl for every model of a text, in order; the last one is the compiled model.
@@ -54,7 +54,7 @@ fn source_items(file: &syn::File, source: &str) -> Vec<TokenStream> {
 
 /// Resolves the fields of every model; models that come earlier can be layers of later ones.
 pub(crate) fn define(source: &str) -> UserModel {
-    let mut known: Vec<Rc<Definition>> = Vec::new();
+    let mut known: Vec<(String, Rc<Definition>)> = Vec::new();
     for (structure, implementation) in models(source) {
         let children = structure.fields.iter().map(|field| {
             let FieldKind::Layer { path, .. } = &field.kind else {
@@ -62,21 +62,12 @@ pub(crate) fn define(source: &str) -> UserModel {
             };
             let name = path.segments.last()?.ident.to_string();
             if name == "Broken" {
-                return Some(Rc::new(Definition {
-                    key: 0,
-                    name,
-                    body: DefinitionBody::Poison,
-                }));
+                return Some(Rc::new(Definition::Poison));
             }
-            let model = known.iter().find(|definition| definition.name == name);
-            model.cloned().or_else(|| {
-                let builtin = layers::named(&name)?;
-                Some(Rc::new(Definition {
-                    key: 1,
-                    name,
-                    body: DefinitionBody::Builtin(builtin),
-                }))
-            })
+            let model = known.iter().find(|(known, _)| *known == name);
+            model
+                .map(|(_, definition)| Rc::clone(definition))
+                .or_else(|| Some(Rc::new(Definition::Builtin(layers::named(&name)?))))
         });
         let children = children.collect();
         let zeros = vec!["0"; structure.generics.len()].join(", ");
@@ -90,15 +81,11 @@ pub(crate) fn define(source: &str) -> UserModel {
             type_path,
         };
         model.accessors = accessors(&model);
-        known.push(Rc::new(Definition {
-            key: 2 + known.len() as u64,
-            name,
-            body: DefinitionBody::User(Box::new(model)),
-        }));
+        known.push((name, Rc::new(Definition::User(Box::new(model)))));
     }
-    let last = known.pop().expect("the source of a test has a model");
-    match &last.body {
-        DefinitionBody::User(model) => UserModel::clone(model),
+    let (_, last) = known.pop().expect("the source of a test has a model");
+    match &*last {
+        Definition::User(model) => UserModel::clone(model),
         _ => unreachable!("models of a test are user models"),
     }
 }

@@ -51,8 +51,6 @@ pub struct Instance<'a> {
     pub parent: Option<InstanceId>,
     /// The field of the compiled model that it is, or lies in.
     pub field: Option<usize>,
-    /// The place of that field.
-    pub span: SourceSpan,
     /// What it is.
     pub kind: Kind<'a>,
 }
@@ -180,7 +178,6 @@ impl<'a> Tree<'a> {
                     .iter()
                     .map(|&id| crate::shape::numel(&self.params[id].shape)),
             ),
-            param_ids,
         });
         for &field in inner {
             self.describe_layer(field, depth + 1, shapes, rows);

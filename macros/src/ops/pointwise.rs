@@ -17,14 +17,15 @@ use crate::ir::{
 };
 use crate::shape::{self, Dim};
 
-pub use surface::{binary, unary};
+pub use surface::binary;
 
 /// A row of the pointwise table.
 #[derive(Debug)]
 pub struct Row {
     /// Name in the language and in the printed graph.
     pub name: &'static str,
-    /// What it computes, as a formula.
+    /// What it computes, as a formula for `y`; at its end, whether the derivative reads the result.
+    #[cfg_attr(not(test), expect(dead_code, reason = "read by those who read the table, and checked by its tests"))]
     pub doc: &'static str,
     /// Kinds of operands and result.
     pub signature: Signature,
@@ -32,6 +33,7 @@ pub struct Row {
     /// runtime's `rt::Int`, whose arithmetic wraps; truth values are `bool`.
     pub rust: &'static str,
     /// The CUDA C expression, likewise; floats are of a type `T`.
+    #[cfg_attr(not(test), expect(dead_code, reason = "kernels are emitted for the CPU only; tests check the spelling"))]
     pub cuda: &'static str,
     /// Cotangents of the operands from (builder, operands, result, cotangent of the result).
     pub derivative: Derivative,

@@ -9,7 +9,7 @@ use crate::ir::{
 };
 use crate::shape::Dim;
 
-pub use surface::{Divisor, around, float_with_axis};
+pub use surface::{around, float_with_axis};
 
 /// A reduction; the reduced axes vanish from the shape.
 #[derive(Clone, PartialEq, Debug)]

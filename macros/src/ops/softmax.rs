@@ -195,16 +195,3 @@ fn lower(b: &mut Builder, args: &mut Args, kind: SoftmaxKind) -> Result<Operand,
     args.finish()?;
     Ok(Operand::Tensor(b.push(Softmax { kind, axis }, &[x])))
 }
-
-/// Constructors.
-impl Builder {
-    /// `exp(x) / sum(exp(x))` along an axis.
-    pub fn softmax(&mut self, x: Value, axis: usize) -> Value {
-        self.push(Softmax { kind: SoftmaxKind::Probabilities, axis }, &[x])
-    }
-
-    /// `x - log(sum(exp(x)))` along an axis.
-    pub fn log_softmax(&mut self, x: Value, axis: usize) -> Value {
-        self.push(Softmax { kind: SoftmaxKind::Logarithms, axis }, &[x])
-    }
-}

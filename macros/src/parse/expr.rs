@@ -319,7 +319,7 @@ fn cast_of(cast: syn::ExprCast, diagnostics: &mut Diagnostics) -> Result<ExprKin
             }
         },
     };
-    Ok(ExprKind::Cast { operand, ty, ty_span })
+    Ok(ExprKind::Cast { operand, ty })
 }
 
 fn refuse_label(label: Option<&syn::Label>, diagnostics: &mut Diagnostics) {

@@ -287,7 +287,10 @@ fn arguments(
     let mut args = Vec::new();
     for input in inputs {
         match input {
-            FnArg::Receiver(found) => receiver = Receiver::SelfRef(self_argument(found, diagnostics)),
+            FnArg::Receiver(found) => {
+                self_argument(found, diagnostics);
+                receiver = Receiver::SelfRef;
+            }
             FnArg::Typed(typed) => {
                 let Ok(arg) = argument(typed, diagnostics) else {
                     continue;
@@ -311,7 +314,7 @@ fn arguments(
 }
 
 /// Checks that the model is taken as `&self`, and returns the place of it.
-fn self_argument(receiver: syn::Receiver, diagnostics: &mut Diagnostics) -> SourceSpan {
+fn self_argument(receiver: syn::Receiver, diagnostics: &mut Diagnostics) {
     let span = SourceSpan::of(&receiver);
     attributes::sort(receiver.attrs, Place::Arg, diagnostics);
     let is_plain = matches!(receiver.kind, ReceiverKind::Reference(_, None, None));
@@ -322,7 +325,6 @@ fn self_argument(receiver: syn::Receiver, diagnostics: &mut Diagnostics) -> Sour
                 .help("write `&self`"),
         );
     }
-    span
 }
 
 /// Reads one argument.

@@ -91,12 +91,7 @@ fn local_binding(local: syn::Local, span: SourceSpan, diagnostics: &mut Diagnost
             }
         }
     };
-    Stmt::Let {
-        pattern,
-        ty,
-        value,
-        span,
-    }
+    Stmt::Let { pattern, ty, value }
 }
 
 fn is_assignment(value: &syn::Expr) -> bool {
@@ -219,7 +214,7 @@ pub fn pattern(pat: Pat, diagnostics: &mut Diagnostics) -> Pattern {
     let error = Diagnostic::error(span, "this pattern is not part of the language");
     let error = match pat {
         Pat::Paren(paren) => return pattern(*paren.pat, diagnostics),
-        Pat::Wild(_) => return Pattern::Wild(span),
+        Pat::Wild(_) => return Pattern::Wild,
         Pat::Tuple(tuple) => {
             let parts = tuple
                 .elems

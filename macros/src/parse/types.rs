@@ -225,13 +225,13 @@ fn path_field(
         }
         let dims = dims::arguments(args, diagnostics);
         return Ok(if is_param {
-            FieldKind::Param { dims, span }
+            FieldKind::Param { dims }
         } else {
-            FieldKind::State { dims, span }
+            FieldKind::State { dims }
         });
     }
     let args: Vec<DimArg> = dims::arguments(args, diagnostics);
-    Ok(FieldKind::Layer { path, args, span })
+    Ok(FieldKind::Layer { path, args })
 }
 
 /// The name in `Name<…>`.

@@ -15,7 +15,11 @@ impl fmt::Display for Plan {
             write!(f, "{k}: ")?;
             for (n, written) in kernel.writes.iter().enumerate() {
                 let comma = if n == 0 { "" } else { ", " };
-                write!(f, "{comma}{} {} @ {}", written.name, written.ty, self.places[&written.value])?;
+                write!(
+                    f,
+                    "{comma}{} {} @ {}",
+                    written.name, written.ty, self.places[&written.value]
+                )?;
             }
             write!(f, " = {}(", kernel.title)?;
             for (n, operand) in kernel.reads.iter().enumerate() {
@@ -29,8 +33,16 @@ impl fmt::Display for Plan {
             print_lines(f, kernel)?;
         }
         for (k, slot) in self.slots.iter().enumerate() {
-            let last = if slot.last == usize::MAX { "the end".to_owned() } else { slot.last.to_string() };
-            writeln!(f, "#{k}: {} x {}, alive from {} to {last}", slot.len, slot.dtype, slot.first)?;
+            let last = if slot.last == usize::MAX {
+                "the end".to_owned()
+            } else {
+                slot.last.to_string()
+            };
+            writeln!(
+                f,
+                "#{k}: {} x {}, alive from {} to {last}",
+                slot.len, slot.dtype, slot.first
+            )?;
         }
         Ok(())
     }
@@ -38,7 +50,9 @@ impl fmt::Display for Plan {
 
 /// The scalar code of a group.
 fn print_lines(f: &mut fmt::Formatter<'_>, kernel: &Kernel) -> fmt::Result {
-    let Task::Group(group) = &kernel.task else { return Ok(()) };
+    let Task::Group(group) = &kernel.task else {
+        return Ok(());
+    };
     for (k, line) in group.lines.iter().enumerate() {
         match &line.code {
             LineCode::Load(operand) => writeln!(f, "     x{k} = load {operand}")?,

@@ -486,9 +486,13 @@ impl<T: Real> Kernel for Sums<'_, T> {
             } else {
                 sums = self.columns(channel, n);
             }
-            for k in 0..n {
-                self.dweight[c + k] = T::from_f64(sums[0][k] * self.rstd[channel + k].to_f64());
-                self.dbias[c + k] = T::from_f64(sums[1][k]);
+            let [products, totals] = &sums;
+            let dweight = self.dweight[c..][..n].iter_mut().zip(products);
+            for ((dweight, product), rstd) in dweight.zip(&self.rstd[channel..][..n]) {
+                *dweight = T::from_f64(product * rstd.to_f64());
+            }
+            for (dbias, &total) in self.dbias[c..][..n].iter_mut().zip(totals) {
+                *dbias = T::from_f64(total);
             }
         }
     }

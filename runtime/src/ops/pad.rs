@@ -14,7 +14,10 @@ const TASK: usize = 1 << 15;
 /// # Panics
 /// Where a buffer has another length than its shape says, or an element of `x` would lie outside `y`: mistakes of the
 /// compiler.
-#[expect(clippy::too_many_arguments, reason = "the emitted form lists buffers and sizes")]
+#[expect(
+    clippy::too_many_arguments,
+    reason = "the emitted form lists buffers and sizes"
+)]
 pub fn pad<const R: usize>(
     cx: &mut Cx<'_>,
     x: Buf,

@@ -15,7 +15,7 @@ use crate::layers::{Builtin, Role, Sizes};
 use crate::lower::names::nearest;
 use crate::lower::sizes::{self, Names, SizeError};
 use crate::lower::{Solutions, init};
-use crate::model::{Definition, DefinitionBody, InitSpec, TensorDecl, Training, UserModel};
+use crate::model::{Definition, InitSpec, TensorDecl, Training, UserModel};
 use crate::shape::Dim;
 
 /// What building a tree needs besides the tree.
@@ -67,7 +67,6 @@ impl<'a> Tree<'a> {
             written: root.structure.name.to_string(),
             parent: None,
             field: None,
-            span: root.structure.span,
             kind: Kind::Model(ModelInstance {
                 model: root,
                 generics: generics.clone(),
@@ -151,7 +150,6 @@ impl<'a> Build<'a, '_> {
             written: String::new(),
             parent: Some(home.parent),
             field: Some(root_field),
-            span,
             kind: Kind::Poison,
         });
         let kind = match &field.kind {
@@ -264,10 +262,10 @@ impl<'a> Build<'a, '_> {
         if self.round == Round::Last && sizes.iter().any(Dim::has_infer) {
             return Some(Kind::Unsolved);
         }
-        match &definition.body {
-            DefinitionBody::Poison => None,
-            DefinitionBody::Builtin(builtin) => self.builtin(id, home, field, builtin, sizes),
-            DefinitionBody::User(model) => {
+        match &**definition {
+            Definition::Poison => None,
+            Definition::Builtin(builtin) => self.builtin(id, home, field, builtin, sizes),
+            Definition::User(model) => {
                 if let Some(option) = field.options.first() {
                     let place = home.outer.map_or(option.span, |(_, span)| span);
                     let message = format!("the model `{name}` has no option `{}`", option.name);
@@ -370,7 +368,7 @@ impl<'a> Build<'a, '_> {
         let mut tensors = Vec::new();
         for tensor in declared {
             let path = format!("{}.{}", self.tree.instances[id].path, tensor.name);
-            let tensor_ref = self.declare(path, tensor.shape, tensor.init, tensor.role, home, place);
+            let tensor_ref = self.declare(path, tensor.shape, tensor.init, tensor.role, home);
             tensors.push((tensor.name, tensor_ref));
         }
         Some(Kind::Layer(LayerInstance {
@@ -478,7 +476,7 @@ impl<'a> Build<'a, '_> {
             return None;
         };
         let path = self.tree.instances[id].path.to_string();
-        Some(match self.declare(path, shape, init, role, home, place) {
+        Some(match self.declare(path, shape, init, role, home) {
             TensorRef::Param(id) => Kind::Param(id),
             TensorRef::State(id) => Kind::State(id),
         })
@@ -491,7 +489,6 @@ impl<'a> Build<'a, '_> {
         init: InitSpec,
         role: Role,
         home: &Home,
-        span: SourceSpan,
     ) -> TensorRef {
         let training = if role == Role::State {
             Training::Frozen
@@ -507,7 +504,6 @@ impl<'a> Build<'a, '_> {
             shape,
             init,
             training,
-            span,
         });
         let position = list.len() - 1;
         if role == Role::Param {

@@ -42,7 +42,7 @@ pub static ROWS: &[Row] = &[
     },
     Row {
         name: "div",
-        doc: "y = a / b",
+        doc: "y = a / b; reads its result backward",
         signature: Float(2),
         rust: "({0} / {1})",
         cuda: "({0} / {1})",
@@ -83,7 +83,7 @@ pub static ROWS: &[Row] = &[
     },
     Row {
         name: "pow",
-        doc: "y = a^b, with C's special cases",
+        doc: "y = a^b, with C's special cases; reads its result backward",
         signature: Float(2),
         rust: "{0}.pow({1})",
         cuda: "pow({0}, {1})",

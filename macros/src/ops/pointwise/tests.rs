@@ -1,5 +1,6 @@
 use proc_macro2::Span;
 
+use super::surface::unary;
 use super::*;
 use crate::ir::{Graph, InputId, Mode, Operand, Origin, Scalar};
 use crate::ops::leaf::{Leaf, LeafKind};
@@ -94,7 +95,7 @@ fn numbers_of_the_host_fold() {
     let sizes = [7, 2].map(|n| Operand::Size(Dim::lit(n)));
     assert_eq!(binary(&mut b, "div", &sizes[0], &sizes[1]).unwrap(), Operand::Size(Dim::lit(3)));
     assert_eq!(unary(&mut b, "neg", &sizes[0]).unwrap(), Operand::Size(Dim::lit(-7)));
-    assert!(b.graph.is_empty());
+    assert_eq!(b.graph.len(), 0);
 }
 
 #[test]
@@ -112,9 +113,10 @@ fn small_powers_are_products() {
     assert_eq!(names(2.5).last(), Some(&"pow"));
 }
 
-/// Every derivative makes as many cotangents as there are operands, of their types.
+/// Every derivative makes as many cotangents as there are operands, of their types; and those that need the result,
+/// which must then be kept for the backward pass, are the ones that say so.
 #[test]
-fn gradient_rules_are_well_typed() {
+fn gradient_rules_are_well_typed_and_well_described() {
     for row in rows() {
         let mut b = builder();
         let shape = [Dim::dynamic("B"), Dim::lit(3)];
@@ -138,5 +140,8 @@ fn gradient_rules_are_well_typed() {
             }
         }
         assert!(b.errors.is_empty(), "`{}`: {:?}", row.name, b.errors);
+        assert!(row.doc.starts_with("y = "), "`{}`: {}", row.name, row.doc);
+        let reads_result = b.graph.iter().any(|(_, node)| node.inputs.contains(&y));
+        assert_eq!(reads_result, row.doc.ends_with("reads its result backward"), "`{}`: {}", row.name, row.doc);
     }
 }

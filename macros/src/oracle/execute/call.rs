@@ -8,7 +8,7 @@ use super::arguments::{AnyView, Argument, Arguments, array};
 use super::images;
 use super::memory::Names;
 use crate::ir::{Call, CallArg};
-use crate::plan::{Epilogue, Plan, Task};
+use crate::plan::{Epilogue, Plan};
 
 type Function = fn(&mut Cx<'_>, &mut Arguments);
 

@@ -30,9 +30,9 @@ fn dims(args: &[DimArg]) -> String {
 
 fn kind(kind: &FieldKind) -> String {
     match kind {
-        FieldKind::Layer { path, args, .. } => format!("{}<{}>", quote::quote!(#path), dims(args)),
-        FieldKind::Param { dims: d, .. } => format!("Param {}", dims(d)),
-        FieldKind::State { dims: d, .. } => format!("State {}", dims(d)),
+        FieldKind::Layer { path, args } => format!("{}<{}>", quote::quote!(#path), dims(args)),
+        FieldKind::Param { dims: d } => format!("Param {}", dims(d)),
+        FieldKind::State { dims: d } => format!("State {}", dims(d)),
         FieldKind::Array { elem, count, .. } => format!("[{}; {}]", self::kind(elem), dim_expr(count)),
         FieldKind::Error(_) => "error".to_owned(),
     }
@@ -86,7 +86,7 @@ fn show(expr: &Expr) -> String {
             let other = else_.as_ref().map(|other| show(other)).unwrap_or_default();
             format!("if {} {} else {other}", show(cond), block(then))
         }
-        ExprKind::Cast { operand, ty, .. } => format!("{} as {ty:?}", show(operand)),
+        ExprKind::Cast { operand, ty } => format!("{} as {ty:?}", show(operand)),
         ExprKind::For { pattern, iter, body } => {
             format!("for {} in {} {}", self::pattern(pattern), show(iter), block(body))
         }
@@ -103,7 +103,7 @@ fn pattern(pattern: &Pattern) -> String {
                 parts.iter().map(self::pattern).collect::<Vec<_>>().join(", ")
             )
         }
-        Pattern::Wild(_) => "_".to_owned(),
+        Pattern::Wild => "_".to_owned(),
         Pattern::Error(_) => "error".to_owned(),
     }
 }
@@ -219,7 +219,7 @@ fn the_functions_of_the_design_are_read() {
     let [logits, loss] = model.functions.as_slice() else {
         panic!("there are two functions")
     };
-    assert!(matches!(logits.receiver, Receiver::SelfRef(_)));
+    assert!(matches!(logits.receiver, Receiver::SelfRef));
     assert_eq!(
         block(&logits.body),
         "{ let hidden = self.fc1(image.flatten()).relu(); self.fc2(hidden.dropout(Float(0.2))) }"

@@ -1,6 +1,7 @@
 //! Questions that models ask, with the answers worked out by hand.
 
-use super::super::{BroadcastError, Relation, broadcast, compare, display, infer_dim, solve_infer};
+use super::super::dims::BroadcastError;
+use super::super::{Relation, broadcast, compare, display, infer_dim, solve_infer};
 use super::*;
 
 fn literal(value: i64) -> Dim {
