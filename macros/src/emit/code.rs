@@ -23,8 +23,8 @@ use crate::ir::{Call, CallArg, DType, Type, Value};
 use crate::plan::{Epilogue, Group, Kernel, Operand, Place, Plan, Task};
 use crate::shape::Dim;
 
-/// Lines after which an emitted function takes no further kernel; the last one may be some 25 lines long.
-const LINES: usize = 30;
+/// Lines after which an emitted function takes no further kernel; the last one may be some 30 lines long.
+const LINES: usize = 28;
 
 /// What a sweep needs to know of its surroundings.
 pub(super) struct Surroundings<'a> {

@@ -51,11 +51,9 @@ impl Plan {
         orders[2].sort_by_key(|k| (std::cmp::Reverse(span(k)), std::cmp::Reverse(pieces[*k].bytes)));
         let placed = orders.iter().map(|order| place(&pieces, order));
         let (offsets, bytes) = placed.min_by_key(|(_, bytes)| *bytes).unwrap_or_default();
-        Ok(Self {
-            offsets,
-            bytes,
-            lower_bound: lower_bound(slots, precision),
-        })
+        let lower_bound = lower_bound(slots, precision);
+        let (offsets, bytes) = improve(&pieces, orders, (offsets, bytes), lower_bound);
+        Ok(Self { offsets, bytes, lower_bound })
     }
 
     /// Places every slot apart from all others, whatever their lifetimes.
@@ -76,6 +74,38 @@ impl Plan {
             lower_bound: lower_bound(slots, precision),
         })
     }
+}
+
+/// Rounds of [`improve`]; each costs as much as a greedy order.
+const ROUNDS: usize = 64;
+
+/// Looks for a better plan where the greedy ones are far from the bound: in every round the piece that reaches highest moves to
+/// the front of each order, so that it is placed while there is room below.
+fn improve(
+    pieces: &[Piece],
+    mut orders: [Vec<usize>; 3],
+    greedy: (Vec<usize>, usize),
+    lower_bound: usize,
+) -> (Vec<usize>, usize) {
+    let is_good = |bytes: usize| bytes - bytes / 32 <= lower_bound;
+    let mut best = greedy;
+    for order in &mut orders {
+        for _ in 0..ROUNDS {
+            if is_good(best.1) {
+                return best;
+            }
+            let (offsets, bytes) = place(pieces, order);
+            let highest = (0..order.len()).max_by_key(|&at| offsets[order[at]] + pieces[order[at]].bytes);
+            if bytes < best.1 {
+                best = (offsets, bytes);
+            }
+            match highest {
+                Some(at) if at > 0 => order[..=at].rotate_right(1),
+                _ => break,
+            }
+        }
+    }
+    best
 }
 
 /// The slots in bytes, and their sum.
