@@ -111,6 +111,7 @@ fn the_memory_plan_is_close_to_the_lower_bound() -> Result<()> {
 
 #[model]
 pub struct Ratio {
+    #[layer(init = ones)]
     weight: Param<3>,
 }
 
