@@ -17,7 +17,7 @@ pub struct Strict {
     fc1: Linear<4, WIDTH>,
     norm: BatchNorm1d<WIDTH>,
     fc2: Linear<{ 2 * WIDTH }, 3>,
-    #[layer(init = 1.0)]
+    #[layer(init = ones)]
     scale: Param<3>,
 }
 

@@ -13,7 +13,7 @@
 //!
 //! A long sweep becomes several functions called one after the other, so that each can be read on a screen.
 
-use proc_macro2::{Ident, Literal, TokenStream};
+use proc_macro2::{Ident, Literal, TokenStream, TokenTree};
 use quote::{format_ident, quote};
 
 use super::group::{GroupTypes, KINDS, passed_scalars};
@@ -23,8 +23,8 @@ use crate::ir::{Call, CallArg, DType, Type, Value};
 use crate::plan::{Epilogue, Group, Kernel, Operand, Place, Plan, Task};
 use crate::shape::Dim;
 
-/// Lines that one emitted function aims at, as the formatter would set them.
-const LINES: usize = 44;
+/// Lines after which an emitted function takes no further kernel; the last one may be some 25 lines long.
+const LINES: usize = 30;
 
 /// What a sweep needs to know of its surroundings.
 pub(super) struct Surroundings<'a> {
@@ -145,7 +145,7 @@ impl<'a> Part<'a> {
                 quote!(#rt::copy(cx, #from, #to))
             }
         };
-        self.lines += 2 + call.to_string().len() / 90;
+        self.lines += formatted_lines(&call);
         self.body.extend(quote!(#call;));
     }
 
@@ -385,6 +385,20 @@ impl<'a> Part<'a> {
             .collect();
         quote!(#rt::In::strided(#name, #offset, [#(#strides),*]))
     }
+}
+
+/// About how many lines a formatter makes of an expression: one if it is short, else one for every argument and field.
+fn formatted_lines(tokens: &TokenStream) -> usize {
+    if tokens.to_string().len() <= 70 {
+        return 1;
+    }
+    let nested = tokens.clone().into_iter().map(|tree| match tree {
+        TokenTree::Group(group) if group.stream().is_empty() => 0,
+        TokenTree::Group(group) => 1 + formatted_lines(&group.stream()),
+        TokenTree::Punct(punct) if punct.as_char() == ',' => 1,
+        _ => 0,
+    });
+    1 + nested.sum::<usize>()
 }
 
 /// The bindings of one kernel's buffers.

@@ -2,9 +2,9 @@
 //!
 //! ```text
 //! /// gt + select
-//! struct HiddenGrad;
+//! struct HiddenGradGroup;
 //!
-//! impl rt::Pointwise<2, 0, 0, 1, 0, 0, 0> for HiddenGrad {
+//! impl rt::Pointwise<2, 0, 0, 1, 0, 0, 0> for HiddenGradGroup {
 //!     #[inline(always)]
 //!     fn eval<T: rt::Real>(f: [T; 2], _: [rt::Int; 0], _: [bool; 0], _: &[f64; 0]) -> ([T; 1], [rt::Int; 0], [bool; 0]) {
 //!         let [hidden, fc2_grad] = f;
@@ -38,11 +38,12 @@ pub(super) struct GroupTypes {
 pub(super) const KINDS: [DType; 3] = [DType::Float, DType::Int, DType::Bool];
 
 impl GroupTypes {
-    pub(super) fn new(rt: TokenStream) -> Self {
+    /// No groups yet. `reserved` are names of the user's that are in use where the groups will stand.
+    pub(super) fn new(rt: TokenStream, reserved: impl IntoIterator<Item = String>) -> Self {
         Self {
             rt,
             by_code: BTreeMap::new(),
-            names: Names::avoiding([]),
+            names: Names::avoiding(reserved),
             items: Vec::new(),
         }
     }
@@ -55,7 +56,7 @@ impl GroupTypes {
         if let Some(ident) = self.by_code.get(&code) {
             return ident.clone();
         }
-        let name = self.names.get(&code, &camel(&kernel.writes[0].name)).0;
+        let name = self.names.get(&code, &format!("{}Group", camel(&kernel.writes[0].name))).0;
         let (title, signature, body) = (format!(" {}", kernel.title), body.signature(&name), body.tokens());
         self.items.push(quote! {
             #[doc = #title]

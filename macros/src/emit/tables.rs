@@ -41,10 +41,20 @@ pub struct Emission<'a> {
     pub functions: Vec<EmitFunction<'a>>,
 }
 
+impl Emission<'_> {
+    /// Names that emitted types must not take: the model's own, and whatever constants of the user's mention.
+    fn reserved(&self) -> Vec<String> {
+        let words = self.lowered.constants.iter().flat_map(|constant| {
+            constant.text.split(|c: char| !c.is_alphanumeric() && c != '_').map(str::to_owned).collect::<Vec<_>>()
+        });
+        words.chain([self.name.clone()]).collect()
+    }
+}
+
 /// The items of a model: groups, sweeps, tables, and `fn program() -> &'static rt::Program`.
 pub fn program(emission: &Emission<'_>) -> TokenStream {
     let rt = emission.rt;
-    let mut groups = GroupTypes::new(rt.clone());
+    let mut groups = GroupTypes::new(rt.clone(), emission.reserved());
     let tables = Tables {
         emission,
         params: emission.lowered.params.iter().map(|p| p.path.clone()).collect(),

@@ -61,7 +61,7 @@ fn emitted() -> String {
     };
     let plan = memory::plan(fuse(&simplify(&joint)), Reuse::AfterLastUse);
     let rt = quote!(rt);
-    let mut groups = group::GroupTypes::new(rt.clone());
+    let mut groups = group::GroupTypes::new(rt.clone(), []);
     let sizes = sizes::SizeNames {
         dims: vec!["B".into()],
         ..Default::default()
