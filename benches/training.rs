@@ -4,6 +4,7 @@ use criterion::{Criterion, criterion_group, criterion_main};
 use ndarray::{Array1, Array4};
 use tapeless::prelude::*;
 
+/// The perceptron of the example `mnist`: 784-128-10.
 #[model]
 pub struct Mlp {
     fc1: Linear<784, 128>,
@@ -12,11 +13,13 @@ pub struct Mlp {
 
 #[model]
 impl Mlp {
+    /// The mean cross entropy of a batch.
     pub fn loss<B: Dim>(&self, image: Tensor<B, 1, 28, 28>, label: Tensor<u8, B>) -> Scalar {
         cross_entropy(self.fc2(self.fc1(image.flatten()).relu().dropout(0.2)), label)
     }
 }
 
+/// The convolutional network of the example `mnist_cnn`.
 #[model]
 pub struct Cnn {
     conv1: Conv2d<1, 32, 3>,
@@ -27,6 +30,7 @@ pub struct Cnn {
 
 #[model]
 impl Cnn {
+    /// The mean cross entropy of a batch.
     pub fn loss<B: Dim>(&self, image: Tensor<B, 1, 28, 28>, label: Tensor<u8, B>) -> Scalar {
         let x = self.conv2(self.conv1(image).relu()).relu().max_pool2d(2);
         let x = self.fc1(x.dropout(0.25).flatten()).relu();

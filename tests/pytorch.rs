@@ -153,10 +153,10 @@ fn initial<M: Model>(fixture: &Fixture, precision: Precision) -> M {
             continue;
         }
         let values = fixture.array::<IxDyn>(&format!("param.{path}"));
-        if states.contains(&ours(&path)) {
-            model.set_state(&ours(&path), &values).unwrap();
+        if states.contains(&ours(path)) {
+            model.set_state(&ours(path), &values).unwrap();
         } else {
-            model.set_param(&ours(&path), &values).unwrap();
+            model.set_param(&ours(path), &values).unwrap();
         }
     }
     model
@@ -165,8 +165,11 @@ fn initial<M: Model>(fixture: &Fixture, precision: Precision) -> M {
 /// One optimizer step after another on the same batch; answers the losses.
 type Steps<'a, M> = &'a dyn Fn(&mut M, &mut dyn FnMut(&mut M, &mut Workspace), usize) -> Vec<f64>;
 
+/// Changes a model by what its workspace holds.
+type Step<M> = Box<dyn FnMut(&mut M, &mut Workspace)>;
+
 /// Makes the optimizer of a fixture's settings and applies it.
-fn stepper<M: Model>(settings: &Value) -> Box<dyn FnMut(&mut M, &mut Workspace)> {
+fn stepper<M: Model>(settings: &Value) -> Step<M> {
     let number = |name: &str| {
         settings[name]
             .as_f64()
@@ -241,8 +244,8 @@ fn check_optimizers<M: Model>(fixture: &Fixture, steps: Steps<'_, M>) {
             }
             let expected = fixture.array::<IxDyn>(&format!("after.{name}.{path}"));
             let found = model
-                .param(&ours(&path))
-                .or_else(|_| model.state(&ours(&path)))
+                .param(&ours(path))
+                .or_else(|_| model.state(&ours(path)))
                 .unwrap();
             assert!(
                 distance(&found, &expected) < 1e-8,

@@ -134,14 +134,20 @@ pub struct DimSpec {
 
 /// Kinds of host array that an argument may be.
 #[derive(Copy, Clone, PartialEq, Eq, Debug)]
-#[allow(missing_docs)]
 pub enum InputKind {
+    /// Real numbers, `f32` or `f64`.
     Float,
+    /// `u8`
     U8,
+    /// `u16`
     U16,
+    /// `u32`
     U32,
+    /// `i32`
     I32,
+    /// `i64`
     I64,
+    /// `bool`
     Bool,
 }
 

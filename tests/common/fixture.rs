@@ -7,8 +7,10 @@
 //! This is a reader for tests: what is not as asked (no such file, name, rank or element type) panics with
 //! a message that says what there is instead. It checks no values and knows no model.
 
-// Every test binary compiles this file for itself and uses its own share of it.
-#![allow(dead_code)]
+#![allow(
+    dead_code,
+    reason = "every test binary compiles this file for itself and uses its own share of it"
+)]
 
 use std::path::{Path, PathBuf};
 

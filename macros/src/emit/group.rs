@@ -56,7 +56,10 @@ impl GroupTypes {
         if let Some(ident) = self.by_code.get(&code) {
             return ident.clone();
         }
-        let name = self.names.get(&code, &format!("{}Group", camel(&kernel.writes[0].name))).0;
+        let name = self
+            .names
+            .get(&code, &format!("{}Group", camel(&kernel.writes[0].name)))
+            .0;
         let (title, signature, body) = (format!(" {}", kernel.title), body.signature(&name), body.tokens());
         self.items.push(quote! {
             #[doc = #title]

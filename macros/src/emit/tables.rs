@@ -45,7 +45,11 @@ impl Emission<'_> {
     /// Names that emitted types must not take: the model's own, and whatever constants of the user's mention.
     fn reserved(&self) -> Vec<String> {
         let words = self.lowered.constants.iter().flat_map(|constant| {
-            constant.text.split(|c: char| !c.is_alphanumeric() && c != '_').map(str::to_owned).collect::<Vec<_>>()
+            constant
+                .text
+                .split(|c: char| !c.is_alphanumeric() && c != '_')
+                .map(str::to_owned)
+                .collect::<Vec<_>>()
         });
         words.chain([self.name.clone()]).collect()
     }

@@ -33,8 +33,7 @@ macro_rules! scalar_fns {
     ($($variant:ident $name:literal $arity:literal $eval:expr, $spell:literal;)*) => {
         /// The functions of [`Scalar`].
         #[derive(Copy, Clone, PartialEq, Eq, Hash, Debug)]
-        #[allow(missing_docs)]
-        pub enum ScalarFn { $($variant),* }
+        pub enum ScalarFn { $(#[doc = concat!("`", $name, "`")] $variant),* }
 
         impl ScalarFn {
             /// The function of that name and number of arguments, if there is one.
