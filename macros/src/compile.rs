@@ -123,19 +123,16 @@ fn train(
     };
     match differentiate(checked(simplify(graph)), &wanted) {
         Gradient::Joint(joint) => Some(plan(&checked(simplify(&checked(joint))))),
-        Gradient::Unreached(None) => None,
         // A metric counts; what is meant to be trained says so by its name.
-        Gradient::Unreached(Some(why)) if function.name == "loss" => {
+        Gradient::Unreached(why) if function.name == "loss" && !wanted.params.is_empty() => {
+            let reason = why.unwrap_or("it depends on no parameter through operations that have a derivative");
             diagnostics.push(
-                Diagnostic::error(
-                    function.span,
-                    format!("`{}` has no gradient: {why}", function.name),
-                )
-                .help("a loss depends on the parameters through differentiable operations"),
+                Diagnostic::error(function.span, format!("`loss` has no gradient: {reason}"))
+                    .help("comparisons, `argmax` and integers stop gradients; a metric is a function of another name"),
             );
             None
         }
-        Gradient::Unreached(Some(_)) => None,
+        Gradient::Unreached(_) => None,
     }
 }
 

@@ -79,6 +79,10 @@ impl Args {
     }
 
     fn wrong(&self, name: &str, expected: &str, found: Option<&Operand>) -> ShapeError {
+        if let (None, Some((unknown, ..))) = (found, self.named.first()) {
+            return ShapeError::new(format!("`{name}` is missing, and there is no option `{unknown}`"))
+                .help(format!("it is written `{}`", self.usage));
+        }
         let found = found.map_or("nothing", Operand::describe);
         ShapeError::new(format!("`{name}` should be {expected}, found {found}"))
             .help(format!("it is written `{}`", self.usage))

@@ -10,6 +10,10 @@ pub struct Net {
 
 #[model]
 impl Net {
+    pub fn loss<B: Dim>(&self, x: Tensor<B, 784>) -> Scalar {
+        self.fc2(self.fc1(x)).sum()
+    }
+
     pub fn loss_grad<B: Dim>(&self, x: Tensor<B, 784>) -> Tensor<B, 10> {
         self.fc2(self.fc1(x))
     }

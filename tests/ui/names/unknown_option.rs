@@ -16,5 +16,5 @@ impl Net {
 }
 
 fn main() {
-    let _ = Net::new(&Device::cpu(), 1).map(|net| net.logits(&ndarray::Array2::zeros((1, 784))));
+    let _ = Net::new(&Device::cpu(), 1).map(|net| net.logits(&ndarray::Array2::<f32>::zeros((1, 784))));
 }
