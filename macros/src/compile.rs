@@ -125,7 +125,8 @@ fn train(
         Gradient::Joint(joint) => Some(plan(&checked(simplify(&checked(joint))))),
         // A metric counts; what is meant to be trained says so by its name.
         Gradient::Unreached(why) if function.name == "loss" && !wanted.params.is_empty() => {
-            let reason = why.unwrap_or("it depends on no parameter through operations that have a derivative");
+            let reason =
+                why.unwrap_or("it depends on no parameter through operations that have a derivative");
             diagnostics.push(
                 Diagnostic::error(function.span, format!("`loss` has no gradient: {reason}"))
                     .help("comparisons, `argmax` and integers stop gradients; a metric is a function of another name"),

@@ -167,7 +167,9 @@ fn emitted_sweeps_are_short_and_well_named() {
         let text = sweeps(source);
         let mut length = 0;
         for line in text.lines() {
-            let starts = ["fn ", "impl ", "struct ", "///"].iter().any(|start| line.starts_with(start));
+            let starts = ["fn ", "impl ", "struct ", "///"]
+                .iter()
+                .any(|start| line.starts_with(start));
             length = if starts { 1 } else { length + 1 };
             assert!(
                 length <= 60 || !line.starts_with('}'),

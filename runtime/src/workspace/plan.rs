@@ -53,7 +53,11 @@ impl Plan {
         let (offsets, bytes) = placed.min_by_key(|(_, bytes)| *bytes).unwrap_or_default();
         let lower_bound = lower_bound(slots, precision);
         let (offsets, bytes) = improve(&pieces, orders, (offsets, bytes), lower_bound);
-        Ok(Self { offsets, bytes, lower_bound })
+        Ok(Self {
+            offsets,
+            bytes,
+            lower_bound,
+        })
     }
 
     /// Places every slot apart from all others, whatever their lifetimes.
