@@ -39,6 +39,7 @@ pub fn model(
     krate: &TokenStream,
     diagnostics: &mut Diagnostics,
 ) -> Option<Compiled> {
+    refuse_budgets(model, diagnostics);
     let lowered = lower::lower(model, diagnostics)?;
     let functions = lowered
         .functions
@@ -66,6 +67,19 @@ pub fn model(
         items
     };
     diagnostics.is_empty().then_some(Compiled { items, lowered })
+}
+
+/// A budget that nobody checks would be a promise that nobody keeps.
+fn refuse_budgets(model: &UserModel, diagnostics: &mut Diagnostics) {
+    let (structure, implementation) = (&model.structure.options, &model.implementation.options);
+    let functions = model.implementation.functions.iter().map(|f| &f.options);
+    for options in [structure, implementation].into_iter().chain(functions) {
+        if let Some(limit) = options.max_memory {
+            let text = "`max_memory` is not checked yet";
+            let help = "remove it; `Model::explain()` and `Workspace::bytes()` tell what a step needs";
+            diagnostics.push(Diagnostic::error(limit.span, text).help(help));
+        }
+    }
 }
 
 /// How emitted code names the runtime: `rt`, or the whole path where a size of the user's mentions something called `rt`.

@@ -30,8 +30,7 @@ use proc_macro::TokenStream;
 /// Compiles a model: on a struct it declares layers and parameters, on an impl its functions.
 ///
 /// Both stand in the same module, each once for a model; other impls of the struct are free. Options, on both:
-/// `#[model(crate = path)]` where the library is not `::tapeless`. On the impl: `max_memory = "64 MiB"`,
-/// `dims(B = 32)`.
+/// `#[model(crate = path)]` where the library is not `::tapeless`.
 #[proc_macro_attribute]
 pub fn model(attr: TokenStream, item: TokenStream) -> TokenStream {
     door::model(attr.into(), item.into()).into()
