@@ -55,8 +55,6 @@ fn allocations(precision: Precision, optimizer: &mut impl Optimizer) -> Result<u
     let label = Array1::from_shape_fn(16, |b| (b % 10) as u8);
     let mut work = model.loss_workspace(16)?;
     model.train_step(&mut work, optimizer, &image, &label)?;
-    // The system may start the worker threads later than the first step; their start allocates.
-    std::thread::sleep(std::time::Duration::from_millis(100));
     let before = COUNT.load(Ordering::Relaxed);
     for step in 0..10 {
         let n = if step == 1 { 5 } else { 16 };

@@ -28,7 +28,9 @@ impl Net {
     }
 
     pub fn accuracy<B: Dim>(&self, image: Tensor<B, 1, 6, 6>, label: Tensor<u8, B>) -> Scalar {
-        (self.scores(image, 0.0).argmax(axis = 1) == label).to_float().mean()
+        (self.scores(image, 0.0).argmax(axis = 1) == label)
+            .to_float()
+            .mean()
     }
 }
 
@@ -50,21 +52,34 @@ impl<D: Dataset> Dataset for Failing<'_, D> {
     }
 
     fn batch(&self, indices: &[usize], into: &mut Self::Batch) -> Result<()> {
-        let left = self.left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |n| n.checked_sub(1));
+        let left = self
+            .left
+            .fetch_update(Ordering::SeqCst, Ordering::SeqCst, |n| n.checked_sub(1));
         left.map_err(|_| Error::new(ErrorKind::Callback, "the power has failed"))?;
         self.data.batch(indices, into)
     }
 }
 
 fn images(n: usize) -> (Array4<f32>, Array1<u8>) {
-    let image = Array4::from_shape_fn((n, 1, 6, 6), |(b, _, y, x)| ((b * 11 + y * 5 + x * 3) as f32 * 0.37).sin());
+    let image = Array4::from_shape_fn((n, 1, 6, 6), |(b, _, y, x)| {
+        ((b * 11 + y * 5 + x * 3) as f32 * 0.37).sin()
+    });
     (image, Array1::from_shape_fn(n, |b| (b % 3) as u8))
 }
 
 fn bits(model: &Net) -> Vec<u64> {
-    let params = model.params().into_iter().map(|(path, _)| model.param(path).unwrap());
-    let states = model.states().into_iter().map(|(path, _)| model.state(path).unwrap());
-    params.chain(states).flat_map(|x| x.iter().map(|v| v.to_bits()).collect::<Vec<_>>()).collect()
+    let params = model
+        .params()
+        .into_iter()
+        .map(|(path, _)| model.param(path).unwrap());
+    let states = model
+        .states()
+        .into_iter()
+        .map(|(path, _)| model.state(path).unwrap());
+    params
+        .chain(states)
+        .flat_map(|x| x.iter().map(|v| v.to_bits()).collect::<Vec<_>>())
+        .collect()
 }
 
 fn trainer<'a>(path: &std::path::Path) -> Trainer<'a, Net, Adam> {
@@ -86,9 +101,15 @@ fn an_interruption_at_any_step_changes_no_bit() -> Result<()> {
     trainer(&path).fit(&mut whole, &train, &test)?;
     // Two epochs of three batches, the last of which has three samples.
     for n_done in 1..6 {
-        let failing = Failing { data: &train, left: n_done.into() };
+        let failing = Failing {
+            data: &train,
+            left: n_done.into(),
+        };
         let mut first = Net::new(&device, 4)?;
-        let error = trainer(&path).prefetch(0).fit(&mut first, &failing, &test).unwrap_err();
+        let error = trainer(&path)
+            .prefetch(0)
+            .fit(&mut first, &failing, &test)
+            .unwrap_err();
         assert!(error.to_string().contains("the power has failed"), "{error}");
 
         // Another process: nothing but the file is known, not even the seed.

@@ -32,6 +32,7 @@ use std::io;
 use std::num::NonZeroUsize;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::mpsc;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -121,6 +122,8 @@ thread_local! {
 impl Team {
     /// A team of `threads` threads: the one that calls [`run`](Team::run), and `threads - 1` workers.
     ///
+    /// Returns when all workers run: a thread allocates while it starts, and no later call may.
+    ///
     /// # Errors
     ///
     /// If the system refuses a thread, or if more than 32,768 are asked for.
@@ -134,15 +137,21 @@ impl Team {
             shared: Arc::new(Shared::new()),
             workers: Vec::with_capacity(n_workers),
         };
+        let (started, starts) = mpsc::channel();
         for i in 0..n_workers {
-            let shared = Arc::clone(&team.shared);
+            let (shared, started) = (Arc::clone(&team.shared), started.clone());
             let name = format!("tapeless-{}", i + 1);
             // On an error `team` is dropped, which ends the workers that did start.
-            team.workers.push(
-                std::thread::Builder::new()
-                    .name(name)
-                    .spawn(move || shared.work())?,
-            );
+            team.workers
+                .push(std::thread::Builder::new().name(name).spawn(move || {
+                    // Nobody listens if the system refused a later thread.
+                    let _ = started.send(());
+                    drop(started);
+                    shared.work();
+                })?);
+        }
+        for _ in 0..n_workers {
+            starts.recv().expect("every worker says that it runs");
         }
         Ok(team)
     }
