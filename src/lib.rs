@@ -1,6 +1,6 @@
 //! A deep-learning compiler that lives inside a Rust procedural macro.
 //!
-//! A model is a plain struct and plain functions. While `cargo build` runs, [`model`] checks every shape, differentiates
+//! A model is a plain struct and plain functions. While `cargo build` runs, [`macro@model`] checks every shape, differentiates
 //! the model, fuses and schedules both directions, and emits Rust that calls a small runtime of kernels.
 //!
 //! ```

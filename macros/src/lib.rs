@@ -2,6 +2,8 @@
 //!
 //! Nothing is done here but opening doors; see [`door`] for what lies behind them, and `compile` for the pipeline.
 #![forbid(unsafe_code)]
+// The docs of a macro crate are for who reads its sources; to users only the macros exist.
+#![allow(rustdoc::private_intra_doc_links)]
 
 mod ast;
 mod compile;

@@ -1,5 +1,8 @@
 //! The runtime of Tapeless.
 
+// Module docs explain how a module works, private items included.
+#![allow(rustdoc::private_intra_doc_links)]
+
 pub mod arena;
 pub mod call;
 pub mod checkpoint;

@@ -102,7 +102,7 @@ impl CrossEntropy {
     }
 }
 
-/// Computes the loss: `scores` [outer, classes, inner], `labels` [outer, inner] and perhaps `weight` [classes] give the
+/// Computes the loss: `scores` [outer, classes, inner], `labels` [outer, inner] and perhaps `weight` \[classes\] give the
 /// samples' `losses` and log-sum-exps `lse`, both [outer, inner], the sum `divisor` of their weights (1 unless the
 /// reduction is the mean), and, where the reduction is not `None`, `loss`.
 ///

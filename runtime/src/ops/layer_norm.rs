@@ -20,7 +20,7 @@ use crate::real::Real;
 pub const SHARDS: usize = 32;
 
 /// Normalises every row of `x` [rows, len] into `y` and keeps `mean` (absent for RMS norm) and inverse deviation `rstd`, both
-/// [rows]. `weight` and `bias` are [len].
+/// \[rows\]. `weight` and `bias` are \[len\].
 #[expect(
     clippy::too_many_arguments,
     reason = "an emitted call names each of its buffers"
