@@ -211,6 +211,9 @@ impl Fuser<'_> {
                 };
                 let phase = match output.kind {
                     OutputKind::Result(_) | OutputKind::State(_) => Phase::Forward,
+                    OutputKind::Next(_) | OutputKind::Collect(_) => {
+                        unreachable!("only the body of a loop has outputs of that kind")
+                    }
                     OutputKind::ParamGrad(_) | OutputKind::InputGrad(_) => Phase::Backward,
                 };
                 placed.push(self.copy(self.graph.len() + k, phase, operand, copy, output.value));
@@ -231,7 +234,7 @@ impl Fuser<'_> {
             LeafKind::Input(id) => Some(Place::Input(id.index())),
             LeafKind::Param(id) => Some(Place::Param(id.index())),
             LeafKind::State(id) => Some(Place::State(id.index())),
-            LeafKind::Poison => None,
+            LeafKind::Arg(_) | LeafKind::Poison => None,
         };
         self.graph
             .iter()

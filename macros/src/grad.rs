@@ -120,6 +120,7 @@ impl Sweep {
             outputs: &outputs,
         };
         match node.op.rule().grad(&mut self.b, &site, &bars) {
+            Cotangents::Nested => self.blocked = Some("loops have no gradient yet"),
             Cotangents::Blocked(why) => self.blocked = Some(why),
             Cotangents::Flow(cotangents) => {
                 let rule = node.op.rule().name();

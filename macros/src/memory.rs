@@ -81,6 +81,9 @@ impl Planner {
                 OutputKind::Result(_) | OutputKind::InputGrad(_) => {
                     self.last_use.insert(output.value, usize::MAX);
                 }
+                OutputKind::Next(_) | OutputKind::Collect(_) => {
+                    unreachable!("only the body of a loop has outputs of that kind")
+                }
             }
         }
     }

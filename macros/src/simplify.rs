@@ -70,7 +70,7 @@ fn place(
     op: Op,
     inputs: Vec<Value>,
 ) -> Vec<Value> {
-    if node.types.len() == 1 && node.regions.is_empty() {
+    if node.types.len() == 1 {
         match RULES
             .iter()
             .find_map(|rule| rule(out, &op, &inputs, &node.types[0]))

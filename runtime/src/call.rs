@@ -92,7 +92,8 @@ impl Core {
     ///
     /// # Errors
     ///
-    /// As [`call_in`](Self::call_in); [`ErrorKind::NonFinite`] if the loss is not finite, naming the first value that
+    /// As [`call_in`](Self::call_in); [`ErrorKind::Config`] if the function has no gradient, as a metric that counts;
+    /// [`ErrorKind::NonFinite`] if the loss is not finite, naming the first value that
     /// was not. After an error the step does not count, and gradients that were to be added to are as before.
     pub fn grad(
         &mut self,
@@ -140,16 +141,22 @@ impl Core {
         scalars: &[f64],
         adds: bool,
     ) -> Result<f64> {
+        if work.function().train.is_none() {
+            let message = "the function has no gradient: nothing that is trained, and no `#[grad]` argument, reaches its \
+                           result through operations that have a derivative";
+            let hint =
+                "a metric is evaluated by the plain call; `#[grad]` before an argument asks for its gradient";
+            return Err(Error::config(message).hint(hint));
+        }
         work.prepare(Mode::Train, bound.dims())?;
         work.stage(args)?;
-        let Some(code) = &work.function().train else {
-            return Err(Error::internal("the function has no gradient"));
-        };
         let states = if adds {
             StateSource::Workspace
         } else {
             StateSource::Committed
         };
+        let code = work.function().train.as_ref();
+        let code = code.ok_or_else(|| Error::internal("a gradient has lost its code"))?;
         let loss = self.with_cx(work, args, scalars, states, |cx| sweep(code, cx))?;
         if loss.is_finite() {
             return Ok(loss);

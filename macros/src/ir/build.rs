@@ -67,6 +67,28 @@ impl Builder {
         }
     }
 
+    /// Begins the body of a loop: what is pushed from here on stands there. Returns the surroundings.
+    #[must_use]
+    pub fn enter(&mut self) -> Self {
+        let mut body = Self::over(Graph::default(), self.origin.clone(), self.phase);
+        body.mode = self.mode;
+        self.hand_over(&mut body);
+        std::mem::replace(self, body)
+    }
+
+    /// Ends the body that [`enter`](Self::enter) began, and goes on in its surroundings.
+    pub fn leave(&mut self, mut surroundings: Self) -> Graph {
+        self.hand_over(&mut surroundings);
+        std::mem::replace(self, surroundings).graph
+    }
+
+    /// What belongs to the function as a whole.
+    fn hand_over(&mut self, to: &mut Self) {
+        to.constraints = std::mem::take(&mut self.constraints);
+        to.errors = std::mem::take(&mut self.errors);
+        to.n_streams = self.n_streams;
+    }
+
     /// The key of a new random stream: a hash (FNV-1a) of the layer's path and of how many streams came before.
     pub fn stream(&mut self) -> u64 {
         self.n_streams += 1;
@@ -145,7 +167,6 @@ impl Builder {
             op,
             inputs: inputs.to_vec(),
             types,
-            regions: Vec::new(),
             phase: self.phase,
             origin: self.origin.clone(),
         })

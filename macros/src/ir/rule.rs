@@ -55,6 +55,8 @@ pub struct Site<'a> {
 pub enum Cotangents {
     /// One entry an input; `None` where no gradient flows to that input.
     Flow(Vec<Option<Value>>),
+    /// The operation has bodies of its own, which the gradient stage differentiates.
+    Nested,
     /// The operation has no derivative, and why (an error only where the whole gradient depends on it).
     Blocked(&'static str),
 }
@@ -69,6 +71,8 @@ pub enum Kernel {
     Pointwise(Body),
     /// A call of the runtime.
     Call(Call),
+    /// A loop over a body with kernels of its own.
+    Loop,
 }
 
 /// The scalar expression of a pointwise operation.

@@ -184,7 +184,8 @@ impl<'a> Work<'_, 'a, '_> {
                 .enumerate()
                 .find_map(|(input, ty)| Some((input, bare_axis(ty, &dim.name)?)));
             if bare.is_none() {
-                self.not_bare(frame, &dim.name);
+                // Said where the signature was read.
+                self.poisoned();
             }
             let symbol = Dim::dynamic_multiple(&name, multiple.unwrap_or(1));
             frame.sizes.insert(name.clone(), symbol);

@@ -23,6 +23,8 @@ pub enum LeafKind {
     Param(ParamId),
     /// A carried tensor, as committed by the last step.
     State(StateId),
+    /// In the body of a loop: what stands for an operand of the loop, by position.
+    Arg(usize),
     /// Stands for the result of a mistake that was reported.
     Poison,
 }
@@ -33,6 +35,7 @@ impl Rule for Leaf {
             LeafKind::Input(_) => "input",
             LeafKind::Param(_) => "param",
             LeafKind::State(_) => "state",
+            LeafKind::Arg(_) => "arg",
             LeafKind::Poison => "poison",
         }
     }
@@ -42,6 +45,7 @@ impl Rule for Leaf {
             LeafKind::Input(id) => id.to_string(),
             LeafKind::Param(id) => id.to_string(),
             LeafKind::State(id) => id.to_string(),
+            LeafKind::Arg(k) => k.to_string(),
             LeafKind::Poison => String::new(),
         }
     }

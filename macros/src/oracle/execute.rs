@@ -65,7 +65,7 @@ pub fn execute(plan: &Plan, world: &World, precision: Precision) -> Run {
         OutputKind::ParamGrad(id) => world.params[id.index()].shape().to_vec(),
         OutputKind::InputGrad(id) => world.inputs[id.index()].shape().to_vec(),
         OutputKind::State(id) => world.states[id.index()].shape().to_vec(),
-        OutputKind::Result(_) => default.to_vec(),
+        OutputKind::Result(_) | OutputKind::Next(_) | OutputKind::Collect(_) => default.to_vec(),
     };
     let outputs = plan.outputs.iter().map(|output| {
         let ty = match plan.results.iter().find(|(value, _)| *value == output.value) {
@@ -90,6 +90,7 @@ pub fn check_places(plan: &Plan) {
             OutputKind::Result(_) | OutputKind::InputGrad(_) => matches!(place, Place::Slot(_)),
             OutputKind::ParamGrad(id) => place == Place::Grad(id.index()),
             OutputKind::State(id) => place == Place::NewState(id.index()),
+            OutputKind::Next(_) | OutputKind::Collect(_) => false,
         };
         assert!(fits, "{} lies in {place:?}", output.kind);
     }
