@@ -121,6 +121,16 @@ impl Builder {
         })
     }
 
+    /// Appends a node with as many results as its operation gives; where it is poison, none.
+    pub fn results(&mut self, op: impl Into<Op>, inputs: &[Value]) -> Vec<Value> {
+        let node = self.node(op.into(), inputs);
+        let n = match self.is_poison(Value::first(node)) {
+            true => 0,
+            false => self.graph.node(node).types.len(),
+        };
+        (0..n).map(|output| Value { node, output }).collect()
+    }
+
     /// Records an error at the current origin and yields a poison value.
     pub fn fail(&mut self, error: ShapeError) -> Value {
         self.errors.push((self.origin.span, error));

@@ -2,6 +2,7 @@
 
 mod families;
 mod gradients;
+mod loops;
 mod memory;
 mod schedule;
 
@@ -33,7 +34,7 @@ fn planned(graph: &Graph) -> Plan {
 
 /// The joint graph as the pipeline makes it; `None` where the loss depends on nothing that is wanted.
 fn joint(program: &Program) -> Option<Graph> {
-    match differentiate(simplify(&program.graph), &program.wanted) {
+    match differentiate(simplify(&program.graph), &program.wanted, simplify) {
         Gradient::Joint(joint) => {
             verified(&joint);
             let joint = simplify(&joint);
