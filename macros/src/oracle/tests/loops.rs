@@ -3,11 +3,11 @@
 use super::gradients::assert_gradients;
 use super::*;
 use crate::ir::{Type, Value};
-use crate::oracle::generate::Draft;
 use crate::ops::fill::Fill;
 use crate::ops::leaf::{Leaf, LeafKind};
 use crate::ops::matmul::Matmul;
 use crate::ops::scan::{Order, Role, Scan};
+use crate::oracle::generate::Draft;
 use crate::shape::Dim;
 
 /// A loop over operands with roles; `body` gets the arguments and gives the next carries and what is collected.
@@ -29,12 +29,28 @@ fn scan(
     let args: Vec<Value> = types
         .iter()
         .enumerate()
-        .map(|(k, ty)| draft.b.push(Leaf { kind: LeafKind::Arg(k), ty: scan.arg_type(k, ty) }, &[]))
+        .map(|(k, ty)| {
+            draft.b.push(
+                Leaf {
+                    kind: LeafKind::Arg(k),
+                    ty: scan.arg_type(k, ty),
+                },
+                &[],
+            )
+        })
         .collect();
     let (next, collected) = body(draft, &args);
-    let next = next.into_iter().enumerate().map(|(k, value)| (OutputKind::Next(k), value));
-    let collected = collected.into_iter().enumerate().map(|(k, value)| (OutputKind::Collect(k), value));
-    let outputs = next.chain(collected).map(|(kind, value)| crate::ir::Output { kind, value });
+    let next = next
+        .into_iter()
+        .enumerate()
+        .map(|(k, value)| (OutputKind::Next(k), value));
+    let collected = collected
+        .into_iter()
+        .enumerate()
+        .map(|(k, value)| (OutputKind::Collect(k), value));
+    let outputs = next
+        .chain(collected)
+        .map(|(kind, value)| crate::ir::Output { kind, value });
     draft.b.graph.outputs = outputs.collect();
     scan.body = draft.b.leave(surroundings);
     let inputs: Vec<Value> = operands.iter().map(|(v, _)| *v).collect();
@@ -58,8 +74,19 @@ fn rnn(count: i64, order: Order) -> Program {
     let x = draft.input(vec![t.clone(), b.clone(), Dim::lit(4)]);
     let (u, w) = (draft.param(lits(&[4, 5])), draft.param(lits(&[5, 5])));
     let ty = Type::float(vec![b, Dim::lit(5)]);
-    let h = draft.b.push(Fill { value: 0.5.into(), ty }, &[]);
-    let operands = [(x, Role::Step), (h, Role::Carry), (u, Role::Outer), (w, Role::Outer)];
+    let h = draft.b.push(
+        Fill {
+            value: 0.5.into(),
+            ty,
+        },
+        &[],
+    );
+    let operands = [
+        (x, Role::Step),
+        (h, Role::Carry),
+        (u, Role::Outer),
+        (w, Role::Outer),
+    ];
     let results = scan(&mut draft, ("i", t, order), &operands, |draft, args| {
         let (a, b) = (matmul(draft, args[0], args[2]), matmul(draft, args[1], args[3]));
         let sum = draft.b.add(a, b);
@@ -79,22 +106,39 @@ fn nested() -> Program {
     let x = draft.param(lits(&[3, 4]));
     let (w, scale) = (draft.param(lits(&[2, 3, 4, 4])), draft.param(lits(&[])));
     let n = (Dim::lit(2), Dim::lit(3));
-    let operands = [(x, Role::Carry), (w, Role::Step), (scale, Role::Outer), (scale, Role::Carry)];
-    let results = scan(&mut draft, ("i", n.0, Order::Ascending), &operands, |draft, outer| {
-        let operands = [(outer[0], Role::Carry), (outer[1], Role::Step), (outer[2], Role::Outer)];
-        let inner = scan(draft, ("j", n.1, Order::Ascending), &operands, |draft, args| {
-            let y = matmul(draft, args[0], args[1]);
-            let y = draft.b.pointwise("sigmoid", &[y]);
-            let shape = draft.b.shape(y);
-            let factor = draft.b.expand(args[2], &shape);
-            let y = draft.b.mul(y, factor);
-            let step = draft.b.scale(y, crate::ir::Scalar::dim(&(Dim::dynamic("i") + Dim::dynamic("j"))));
-            let x = draft.b.add(args[0], step);
-            (vec![x], vec![y])
-        });
-        let product = draft.b.mul(outer[3], outer[2]);
-        (vec![inner[0], product], vec![inner[1], outer[3]])
-    });
+    let operands = [
+        (x, Role::Carry),
+        (w, Role::Step),
+        (scale, Role::Outer),
+        (scale, Role::Carry),
+    ];
+    let results = scan(
+        &mut draft,
+        ("i", n.0, Order::Ascending),
+        &operands,
+        |draft, outer| {
+            let operands = [
+                (outer[0], Role::Carry),
+                (outer[1], Role::Step),
+                (outer[2], Role::Outer),
+            ];
+            let inner = scan(draft, ("j", n.1, Order::Ascending), &operands, |draft, args| {
+                let y = matmul(draft, args[0], args[1]);
+                let y = draft.b.pointwise("sigmoid", &[y]);
+                let shape = draft.b.shape(y);
+                let factor = draft.b.expand(args[2], &shape);
+                let y = draft.b.mul(y, factor);
+                let step = draft.b.scale(
+                    y,
+                    crate::ir::Scalar::dim(&(Dim::dynamic("i") + Dim::dynamic("j"))),
+                );
+                let x = draft.b.add(args[0], step);
+                (vec![x], vec![y])
+            });
+            let product = draft.b.mul(outer[3], outer[2]);
+            (vec![inner[0], product], vec![inner[1], outer[3]])
+        },
+    );
     let mut loss = None;
     for value in results {
         let term = draft.weigh(value);
@@ -110,11 +154,16 @@ fn exchange() -> Program {
     let mut draft = Draft::empty(5);
     let (a, b) = (draft.param(lits(&[3])), draft.param(lits(&[3])));
     let operands = [(a, Role::Carry), (b, Role::Carry)];
-    let results = scan(&mut draft, ("i", Dim::lit(5), Order::Ascending), &operands, |draft, args| {
-        let is_larger = draft.b.pointwise("gt", &[args[0], args[1]]);
-        let double = draft.b.scale(args[0], 0.75);
-        (vec![args[1], double], vec![is_larger])
-    });
+    let results = scan(
+        &mut draft,
+        ("i", Dim::lit(5), Order::Ascending),
+        &operands,
+        |draft, args| {
+            let is_larger = draft.b.pointwise("gt", &[args[0], args[1]]);
+            let double = draft.b.scale(args[0], 0.75);
+            (vec![args[1], double], vec![is_larger])
+        },
+    );
     let (x, y) = (draft.weigh(results[0]), draft.weigh(results[1]));
     let loss = draft.b.add(x, y);
     draft.result(loss);
@@ -147,7 +196,28 @@ fn simplification_keeps_the_meaning_of_loops() {
     for (what, program) in programs() {
         let simple = simplify(&program.graph);
         verified(&simple);
-        let (a, b) = (interpret(&program.graph, &program.world), interpret(&simple, &program.world));
+        let (a, b) = (
+            interpret(&program.graph, &program.world),
+            interpret(&simple, &program.world),
+        );
         assert_eq!(difference(&a, &b, 1e-12, 1e-9), None, "{what}");
+    }
+}
+
+#[test]
+fn schedules_of_loops_compute_what_their_graphs_mean() {
+    for (what, program) in programs() {
+        let want = interpret(&program.graph, &program.world);
+        assert_computes(&planned(&simplify(&program.graph)), &program.world, &want, what);
+        let unfused = planner::plan(unfused(&program.graph), Reuse::Never);
+        assert_computes(&unfused, &program.world, &want, &format!("{what}, unfused"));
+        let joint = joint(&program).expect("there is a gradient");
+        let want = interpret(&joint, &program.world);
+        assert_computes(
+            &planned(&joint),
+            &program.world,
+            &want,
+            &format!("gradient of {what}\n{joint}"),
+        );
     }
 }
