@@ -121,6 +121,13 @@ impl Builder {
         })
     }
 
+    /// Appends a node with as many results as its rule says: one that is poison where the rule fails.
+    pub fn push_all(&mut self, op: impl Into<Op>, inputs: &[Value]) -> Vec<Value> {
+        let node = self.node(op.into(), inputs);
+        let n_results = self.graph.node(node).types.len();
+        (0..n_results).map(|output| Value { node, output }).collect()
+    }
+
     /// Records an error at the current origin and yields a poison value.
     pub fn fail(&mut self, error: ShapeError) -> Value {
         self.errors.push((self.origin.span, error));
