@@ -131,7 +131,11 @@ impl Tables<'_> {
                     spelling.dim(fan_in);
                 }
                 let init = tensor.init.to_tokens(&quote!(#rt::init));
-                quote!(#rt::TensorSpec::new(#path, &#shape, #init))
+                if tensor.repeats.is_empty() {
+                    return quote!(#rt::TensorSpec::new(#path, &#shape, #init));
+                }
+                let repeats = spelling.dims(&tensor.repeats);
+                quote!(#rt::TensorSpec::repeated(#path, &#repeats, &#shape, #init))
             })
             .collect();
         self.sizes_fn(

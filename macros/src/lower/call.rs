@@ -25,7 +25,8 @@ pub struct Given<'a> {
 }
 
 impl Given<'_> {
-    fn is_poison(&self) -> bool {
+    /// Whether an argument is the result of a mistake.
+    pub fn is_poison(&self) -> bool {
         self.positional.iter().any(|(object, _)| object.is_poison())
             || self.named.iter().any(|(_, object, _)| object.is_poison())
     }
@@ -54,10 +55,23 @@ impl<'a> Work<'_, 'a, '_> {
         let given = self.given(frame, args, options);
         match receiver {
             Object::Poison => Object::Poison,
+            Object::Instance(id) if matches!(self.tree.instances[id].kind, Kind::Array(_)) => {
+                self.iteration_method(frame, (receiver, base.span), method, given, span)
+            }
             Object::Instance(id) => self.call_on_layer(frame, id, method, given, span),
+            Object::Iteration(_) | Object::Range(..) => {
+                self.iteration_method(frame, (receiver, base.span), method, given, span)
+            }
+            Object::Steps(id) => self.collection_method(frame, (id, base), method, given, span),
+            Object::Tensor(value) if self.b.is_poison(value) => Object::Poison,
             Object::Tensor(value) if method == "size" => {
                 let shape = self.b.shape(value);
                 self.axis_size(frame, &shape, &given, span)
+            }
+            Object::Tensor(value) if method == "steps" => self.steps(frame, value, &given, span),
+            Object::Tensor(_) if method == "iter" => {
+                let error = self.error(frame, method.span().into(), "tensors have no method `iter`");
+                self.report(error.help("`x.steps(axis = 0)` gives the slices along an axis"))
             }
             Object::Tensor(_) => {
                 let Some(surface) = surface(&method.to_string(), Form::Method) else {
@@ -93,6 +107,9 @@ impl<'a> Work<'_, 'a, '_> {
         let (name, is_own) = match names.as_slice() {
             [name] => (*name, false),
             [owner, name] if *owner == "Self" => (*name, true),
+            [owner, name] if *owner == "Steps" && *name == "new" => {
+                return self.new_collection(frame, &given, span);
+            }
             _ => {
                 let text = quote!(#callee).to_string().replace(' ', "");
                 let error = self.error(
@@ -105,8 +122,8 @@ impl<'a> Work<'_, 'a, '_> {
             }
         };
         let text = name.to_string();
-        if !is_own && let Some(variable) = frame.variable(&text) {
-            return match variable.clone() {
+        if !is_own && let Some(variable) = self.variable(frame, &text) {
+            return match variable {
                 Object::Instance(id) => self.forward(frame, id, given, span),
                 Object::Poison => Object::Poison,
                 other => self.fail(
@@ -156,7 +173,7 @@ impl<'a> Work<'_, 'a, '_> {
                 self.note_layer_use(id, &given);
                 return self.poisoned();
             }
-            Kind::Layer(_) | Kind::Param(_) | Kind::State(_) => {
+            Kind::Layer(_) | Kind::Param(_) | Kind::State(_) | Kind::Array(_) => {
                 let title = self.tree.title(id);
                 let error = self.error(frame, place, format!("{title} has no function `{name}`"));
                 return self.report(error.help("a layer is called by its field's name: `self.fc1(x)`"));
@@ -223,6 +240,13 @@ impl<'a> Work<'_, 'a, '_> {
                 let title = self.tree.title(id);
                 self.fail(frame, span, format!("{title} is a tensor, not a layer"))
             }
+            Kind::Array(_) => {
+                let path = &self.tree.instances[id].path;
+                let error = self.error(frame, span, format!("`{path}` is an array of layers"));
+                self.report(error.help(format!(
+                    "call each of them: `for layer in &self.{path} {{ x = layer(x); }}`"
+                )))
+            }
             Kind::Unsolved => {
                 self.note_layer_use(id, &given);
                 self.poisoned()
@@ -288,8 +312,7 @@ impl<'a> Work<'_, 'a, '_> {
             Err(error) => self.fail_shape(frame, span, Some(id), error),
             Ok(_) if !is_sound => Object::Poison,
             Ok(value) => {
-                let shape = self.b.shape(value);
-                self.log.shapes.entry(id).or_insert(shape);
+                self.note_shape(id, value);
                 Object::Tensor(value)
             }
         }

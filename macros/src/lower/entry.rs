@@ -132,6 +132,8 @@ fn lower(tree: &Tree<'_>, log: &mut Log<'_>, index: usize, mode: Mode) -> Option
         log,
         stack,
         tensors: BTreeMap::new(),
+        regions: Vec::new(),
+        collections: Vec::new(),
     };
     let mut frame = work.frame(0, function, None);
     let dims = work.dims(&mut frame)?;
@@ -228,7 +230,7 @@ impl<'a> Work<'_, 'a, '_> {
                 },
             };
             is_sound &= !object.is_poison();
-            frame.bind(&arg.name, object, arg.mutable);
+            frame.bind(&arg.name, object, 0, arg.mutable);
         }
         is_sound
     }

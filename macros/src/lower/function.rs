@@ -80,7 +80,7 @@ impl<'a> Work<'_, 'a, '_> {
         let mut is_sound = true;
         for (arg, (object, place)) in function.args.iter().zip(args) {
             is_sound &= self.check_arg(frame, &callee, arg, &object, place);
-            callee.bind(&arg.name, object, arg.mutable);
+            callee.bind(&arg.name, object, self.depth(), arg.mutable);
         }
         if !is_sound {
             return Object::Poison;
@@ -95,8 +95,7 @@ impl<'a> Work<'_, 'a, '_> {
         if let Object::Tensor(value) = value
             && function.name == "forward"
         {
-            let shape = self.b.shape(value);
-            self.log.shapes.entry(instance).or_insert(shape);
+            self.note_shape(instance, value);
         }
         value
     }

@@ -5,12 +5,14 @@
 
 mod errors;
 mod graphs;
+mod loops;
 
 use std::rc::Rc;
 
 use proc_macro2::TokenStream;
 
-use crate::ast::{self, FieldKind};
+use crate::ast;
+use crate::definition::layer_path;
 use crate::diag::Diagnostics;
 use crate::layers;
 use crate::model::{Accessor, Constant, Definition, Lowered, UserModel};
@@ -57,9 +59,7 @@ pub(crate) fn define(source: &str) -> UserModel {
     let mut known: Vec<(String, Rc<Definition>)> = Vec::new();
     for (structure, implementation) in models(source) {
         let children = structure.fields.iter().map(|field| {
-            let FieldKind::Layer { path, .. } = &field.kind else {
-                return None;
-            };
+            let path = layer_path(&field.kind)?;
             let name = path.segments.last()?.ident.to_string();
             if name == "Broken" {
                 return Some(Rc::new(Definition::Poison));
