@@ -214,7 +214,7 @@ impl Flat {
             phase: node.phase,
             at: self.graph.len(),
             buffers: Vec::new(),
-            name: node.display_name().into(),
+            name: scan.name.clone(),
         });
         let carries: Vec<Carry> = (0..scan.carries().len())
             .map(|c| self.carry(node, scan, c, inputs, region))

@@ -53,6 +53,8 @@ pub(super) fn prune(scan: &Scan, is_live: &[bool]) -> Pruned {
     let kept: Vec<usize> = kept.into_iter().collect();
     Pruned {
         scan: Scan {
+            name: scan.name.clone(),
+            recording: scan.recording,
             index: scan.index.clone(),
             count: scan.count.clone(),
             order: scan.order,
