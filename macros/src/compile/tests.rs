@@ -135,7 +135,7 @@ fn stages(source: &str) -> String {
     assert!(diagnostics.finish().is_ok());
     format!(
         "== lowered\n{graph}\n== joint, simplified\n{}\n== plan\n{plan}",
-        simplify(&joint)
+        simplify(&hoist(&simplify(&joint)))
     )
 }
 
