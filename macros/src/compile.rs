@@ -135,7 +135,7 @@ fn train(
         params: trained.map(|(k, _)| ParamId::new(k)).collect(),
         inputs: inputs.map(|(k, _)| InputId::new(k)).collect(),
     };
-    match differentiate(checked(simplify(graph)), &wanted) {
+    match differentiate(checked(simplify(graph)), &wanted, simplify) {
         Gradient::Joint(joint) => Some(plan(&checked(simplify(&checked(joint))))),
         // A metric counts; what is meant to be trained says so by its name.
         Gradient::Unreached(why) if function.name == "loss" && !wanted.params.is_empty() => {

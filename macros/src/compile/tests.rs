@@ -93,7 +93,7 @@ fn stages(source: &str) -> String {
         params,
         inputs: Vec::new(),
     };
-    let Gradient::Joint(joint) = differentiate(simplify(graph), &wanted) else {
+    let Gradient::Joint(joint) = differentiate(simplify(graph), &wanted, simplify) else {
         panic!("the loss has a gradient")
     };
     let plan = train(&lowered, function, graph, &mut diagnostics).expect("the loss has a gradient");

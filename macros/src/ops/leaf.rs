@@ -25,6 +25,12 @@ pub enum LeafKind {
     State(StateId),
     /// In the body of a loop: what stands for an operand of the loop, by position.
     Arg(usize),
+    /// Where a loop keeps what it carries or collects; the compiler's own, made when loops are laid open (as the next two).
+    Buffer,
+    /// A part of another value: what one step of a loop gets.
+    Window,
+    /// Reads what one step of a loop leaves.
+    Sink,
     /// Stands for the result of a mistake that was reported.
     Poison,
 }
@@ -36,6 +42,9 @@ impl Rule for Leaf {
             LeafKind::Param(_) => "param",
             LeafKind::State(_) => "state",
             LeafKind::Arg(_) => "arg",
+            LeafKind::Buffer => "buffer",
+            LeafKind::Window => "window",
+            LeafKind::Sink => "sink",
             LeafKind::Poison => "poison",
         }
     }
@@ -46,7 +55,7 @@ impl Rule for Leaf {
             LeafKind::Param(id) => id.to_string(),
             LeafKind::State(id) => id.to_string(),
             LeafKind::Arg(k) => k.to_string(),
-            LeafKind::Poison => String::new(),
+            LeafKind::Buffer | LeafKind::Window | LeafKind::Sink | LeafKind::Poison => String::new(),
         }
     }
 

@@ -22,7 +22,7 @@ use crate::ir::{
     Builder, Constraints, Cotangents, Graph, Kernel, NodeId, OutputKind, Rule, Sample, ShapeError, Site, Surface, Type, Value,
 };
 use crate::ops::leaf::LeafKind;
-use crate::shape::{self, Dim};
+use crate::shape::{Atom, Dim};
 
 /// A loop.
 #[derive(Clone, PartialEq, Debug)]
@@ -162,7 +162,7 @@ impl Rule for Scan {
         for k in 0..self.n_collected() {
             let value = self.collected(k).ok_or_else(|| ShapeError::new(format!("{k} is not collected")))?;
             let ty = self.body.ty(value);
-            if ty.shape.iter().any(|n| n.atoms().iter().any(|atom| self.is_index(atom))) {
+            if self.varies(ty) {
                 return Err(ShapeError::new(format!("{ty} has another size in every step")));
             }
             let shape = std::iter::once(&self.count).chain(&ty.shape).cloned().collect();
@@ -198,7 +198,9 @@ impl Rule for Scan {
 }
 
 impl Scan {
-    fn is_index(&self, atom: &shape::Atom) -> bool {
-        matches!(atom, shape::Atom::Dynamic(symbol) if symbol.name() == &*self.index)
+    /// Whether a type depends on the index of the step.
+    pub fn varies(&self, ty: &Type) -> bool {
+        let is_index = |atom: &Atom| matches!(atom, Atom::Dynamic(symbol) if symbol.name() == &*self.index);
+        ty.shape.iter().any(|n| n.atoms().iter().any(is_index))
     }
 }

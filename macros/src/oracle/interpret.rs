@@ -155,6 +155,9 @@ fn leaf(leaf: &Leaf, node: &Node<'_>) -> Vec<Tensor> {
         LeafKind::Param(id) => world.params[id.index()].clone(),
         LeafKind::State(id) => world.states[id.index()].clone(),
         LeafKind::Arg(k) => world.args[k].clone(),
+        LeafKind::Buffer | LeafKind::Window | LeafKind::Sink => {
+            unreachable!("loops are interpreted, not laid open")
+        }
         LeafKind::Poison => unreachable!("a graph with mistakes is never interpreted"),
     }]
 }

@@ -2,8 +2,10 @@
 
 mod families;
 mod gradients;
+mod loops;
 mod memory;
 mod schedule;
+mod unrolled;
 
 use super::close::difference;
 use super::execute::{check_places, execute};
@@ -33,7 +35,7 @@ fn planned(graph: &Graph) -> Plan {
 
 /// The joint graph as the pipeline makes it; `None` where the loss depends on nothing that is wanted.
 fn joint(program: &Program) -> Option<Graph> {
-    match differentiate(simplify(&program.graph), &program.wanted) {
+    match differentiate(simplify(&program.graph), &program.wanted, simplify) {
         Gradient::Joint(joint) => {
             verified(&joint);
             let joint = simplify(&joint);
