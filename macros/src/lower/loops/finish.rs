@@ -4,10 +4,9 @@ use std::collections::BTreeMap;
 
 use proc_macro2::Ident;
 
-use super::Carry;
+use super::{Carry, Effect};
 use crate::diag::SourceSpan;
 use crate::ir::{Graph, Output, OutputKind, StateId, Type, Value};
-use crate::lower::assigned::Effects;
 use crate::lower::collect::{CollectionId, CollectionState};
 use crate::lower::object::Object;
 use crate::lower::region::{Header, Import, Slicing, StateUse};
@@ -51,9 +50,8 @@ impl<'a> Work<'_, 'a, '_> {
         frame: &mut Frame<'a>,
         carries: Vec<Carry<'a>>,
         after: Vec<Binding>,
-        effects: &Effects<'a>,
         place: SourceSpan,
-    ) {
+    ) -> Effect {
         let mut ends = Ends {
             next: BTreeMap::new(),
             carried_states: Vec::new(),
@@ -68,7 +66,7 @@ impl<'a> Work<'_, 'a, '_> {
         self.declare_outputs(&mut ends);
         let state = self.regions.last().map(|region| region.state);
         let Some((header, imports, body)) = self.leave() else {
-            return;
+            return Effect::Some;
         };
         let mut results = Vec::new();
         if ends.is_sound == Soundness::Sound && !ends.is_empty() {
@@ -77,14 +75,10 @@ impl<'a> Work<'_, 'a, '_> {
                 ends.is_sound = Soundness::Poisoned;
             }
         }
-        let is_idle = ends.is_empty() && effects.assigned.is_empty() && effects.pushed.is_empty();
-        if is_idle && state == Some(StateUse::Untouched) && !self.log.poisoned {
-            let error = self.error(frame, place, "this loop has no effect");
-            self.report(error.help(
-                "assign a variable that is declared before the loop, `x = block(x);` without `let`, or collect \
-                 values in `Steps`",
-            ));
-        }
+        let effect = match state {
+            Some(StateUse::Untouched) if ends.is_empty() => Effect::None,
+            _ => Effect::Some,
+        };
         let finished = Finished {
             imports,
             ends,
@@ -95,6 +89,7 @@ impl<'a> Work<'_, 'a, '_> {
         }
         self.hand_out_collected(&finished);
         self.hand_out_states(&finished);
+        effect
     }
 
     /// Declares what leaves the innermost body.
