@@ -67,11 +67,11 @@ fn slices(with: &[TensorDecl], stacked: &[Tensor], without: &[TensorDecl]) -> Ve
 fn assert_same(with: &str, without: &str, sizes: &[(&str, i64)]) {
     let (with, without) = (lowered(with), lowered(without));
     let mut dice = Dice::new(7);
-    let mut world = World::default();
-    world.sizes = sizes
-        .iter()
-        .map(|(name, size)| ((*name).to_owned(), *size))
-        .collect();
+    let sizes = sizes.iter().map(|(name, size)| ((*name).to_owned(), *size));
+    let mut world = World {
+        sizes: sizes.collect(),
+        ..World::default()
+    };
     world.scalars.insert("rate".to_owned(), 0.25);
     let shape = |declared: &TensorDecl| world.shape(&leaf_shape(declared));
     let params: Vec<Tensor> = with.params.iter().map(|p| random(&shape(p), &mut dice)).collect();
