@@ -351,12 +351,12 @@ impl<'a> Fuser<'a> {
         let regions = self.flat.regions.iter().enumerate();
         let own = regions.flat_map(|(owner, region)| {
             let buffers = region.buffers.iter();
-            buffers.map(move |value| (*value, self.graph.ty(*value).clone(), owner))
+            buffers.map(move |value| (*value, owner))
         });
-        own.chain(self.kept.iter().cloned())
-            .filter_map(|(value, ty, owner)| {
+        own.chain(self.kept.iter().map(|(value, _, owner)| (*value, *owner)))
+            .filter_map(|(value, owner)| {
                 let owner = ordered.loop_of[owner]?;
-                Some(Buffer { value, ty, owner })
+                Some(Buffer { value, owner })
             })
             .collect()
     }

@@ -166,8 +166,6 @@ pub struct Within {
 pub struct Buffer {
     /// The value that stands for it.
     pub value: Value,
-    /// Its type.
-    pub ty: Type,
     /// The position of its loop.
     pub owner: usize,
 }

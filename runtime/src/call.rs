@@ -199,8 +199,8 @@ impl Core {
             },
             sizes: parts.sizes,
             slots: parts.slots,
-            params: self.params_layout().offsets(),
-            states: self.states_layout().offsets(),
+            params: self.params_layout().starts(),
+            states: self.states_layout().starts(),
             scalars,
             failure: None,
         };

@@ -268,7 +268,7 @@ impl<R: Rule> Optimizer for Optim<R> {
             for (k, name) in self.rule.moments().iter().enumerate() {
                 for (index, spec) in core.params_layout().specs().iter().enumerate() {
                     let values = moments.read(core.params_layout(), k, index);
-                    state.moments.push(((*name).into(), spec.path.into(), values));
+                    state.moments.push(((*name).into(), (*spec.path).into(), values));
                 }
             }
         }

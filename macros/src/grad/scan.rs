@@ -300,7 +300,7 @@ impl Sweep {
     ) -> Vec<Option<Value>> {
         let mut cotangents = vec![None; scan.roles.len()];
         debug_assert!(back.body.iter().all(|(_, node)| node.phase == Phase::Backward));
-        let results = self.b.results(back, inputs);
+        let results = self.b.push_all(back, inputs);
         for (c, &k) in of.iter().enumerate() {
             if let Some(operand) = body.backs[k].of {
                 cotangents[operand] = Some(results[c]);

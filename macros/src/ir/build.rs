@@ -121,14 +121,11 @@ impl Builder {
         })
     }
 
-    /// Appends a node with as many results as its operation gives; where it is poison, none.
-    pub fn results(&mut self, op: impl Into<Op>, inputs: &[Value]) -> Vec<Value> {
+    /// Appends a node with as many results as its rule says: one that is poison where the rule fails.
+    pub fn push_all(&mut self, op: impl Into<Op>, inputs: &[Value]) -> Vec<Value> {
         let node = self.node(op.into(), inputs);
-        let n = match self.is_poison(Value::first(node)) {
-            true => 0,
-            false => self.graph.node(node).types.len(),
-        };
-        (0..n).map(|output| Value { node, output }).collect()
+        let n_results = self.graph.node(node).types.len();
+        (0..n_results).map(|output| Value { node, output }).collect()
     }
 
     /// Records an error at the current origin and yields a poison value.

@@ -54,7 +54,7 @@ fn scan(
     draft.b.graph.outputs = outputs.collect();
     scan.body = draft.b.leave(surroundings);
     let inputs: Vec<Value> = operands.iter().map(|(v, _)| *v).collect();
-    draft.b.results(scan, &inputs)
+    draft.b.push_all(scan, &inputs)
 }
 
 fn lits(sizes: &[i64]) -> Vec<Dim> {
