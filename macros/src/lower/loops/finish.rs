@@ -210,7 +210,7 @@ impl<'a> Work<'_, 'a, '_> {
             body,
         };
         let operands: Vec<Value> = imports.iter().map(|import| import.outer).collect();
-        self.b.results(scan, &operands)
+        self.b.push_all(scan, &operands)
     }
 
     /// Gives a carried variable its value after the loop.
