@@ -105,10 +105,6 @@ impl<'a> Work<'_, 'a, '_> {
             self.collections[id].state = CollectionState::Broken;
             return;
         };
-        let Some(value) = self.pushed_value(frame, object, place) else {
-            self.collections[id].state = CollectionState::Broken;
-            return;
-        };
         let Collection { depth, state } = self.collections[id];
         let here = self.depth();
         let is_in_branch = self
@@ -138,10 +134,14 @@ impl<'a> Work<'_, 'a, '_> {
                 .error(frame, span, "a `push` in an `if` that is decided at run time")
                 .help("push in every step; let the `if` choose a number, or use `select`"),
             CollectionState::Empty => {
-                if let Some(region) = self.regions.last_mut() {
-                    region.collected.push((id, value));
-                }
-                self.collections[id].state = CollectionState::Filling(span);
+                let value = self.pushed_value(frame, object, place);
+                self.collections[id].state = match value.zip(self.regions.last_mut()) {
+                    Some((value, region)) => {
+                        region.collected.push((id, value));
+                        CollectionState::Filling(span)
+                    }
+                    None => CollectionState::Broken,
+                };
                 return;
             }
         };

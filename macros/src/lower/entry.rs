@@ -133,6 +133,7 @@ fn lower(tree: &Tree<'_>, log: &mut Log<'_>, index: usize, mode: Mode) -> Option
         stack,
         tensors: BTreeMap::new(),
         regions: Vec::new(),
+        n_branches: 0,
         collections: Vec::new(),
     };
     let mut frame = work.frame(0, function, None);

@@ -327,9 +327,11 @@ impl<'a> Work<'_, 'a, '_> {
             };
         }
         let barrier = std::mem::replace(&mut frame.barrier, frame.scopes.len());
+        self.n_branches += 1;
         let yes = self.block(frame, then);
         let no = else_.map_or_else(Object::unit, |other| self.expr(frame, other));
         frame.barrier = barrier;
+        self.n_branches -= 1;
         match (yes.scalar(), no.scalar()) {
             _ if yes.is_poison() || no.is_poison() => Object::Poison,
             _ if yes.is_unit() && no.is_unit() => Object::unit(),

@@ -6,7 +6,6 @@
 
 use proc_macro2::Ident;
 
-use crate::ast::HostType;
 use crate::diag::SourceSpan;
 use crate::ir::{Value, ViewMap};
 use crate::lower::call::Given;
@@ -285,10 +284,11 @@ impl<'a> Work<'_, 'a, '_> {
             }
             (None, _) => {
                 let found = match axis {
-                    Object::Size(_) | Object::Host(_, HostType::Usize) => "a number that is not a literal",
-                    other => other.describe(),
+                    Object::Size(size) => format!("`{size}`"),
+                    other => other.describe().to_owned(),
                 };
-                self.fail(frame, span, format!("an axis is a literal, not {found}"));
+                let error = self.error(frame, span, "an axis is a literal, because shapes depend on it");
+                self.report(error.found(found));
                 None
             }
         }

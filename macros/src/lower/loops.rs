@@ -29,6 +29,15 @@ use crate::ops::fill::Fill;
 use crate::ops::scan::{Order, Role};
 use crate::shape::Dim;
 
+/// Whether a loop matters to what is around it.
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+enum Effect {
+    /// It gives a value, or may change a `State` in another mode.
+    Some,
+    /// It does nothing.
+    None,
+}
+
 /// A variable from outside that a body assigns.
 struct Carry<'a> {
     /// Its last assignment.
@@ -50,6 +59,7 @@ impl<'a> Work<'_, 'a, '_> {
     ) -> Object {
         let place = SourceSpan::from(span.start);
         let effects = effects(pattern, body);
+        let n_mistakes = self.log.n_mistakes;
         let object = self.expr(frame, iter);
         let iteration = self.iteration(frame, object, iter.span);
         let iteration = iteration.filter(|iteration| self.is_not_open(frame, iteration, iter.span));
@@ -77,7 +87,15 @@ impl<'a> Work<'_, 'a, '_> {
         self.block(frame, body);
         frame.scopes.pop();
         let ends = frame.scopes.pop().unwrap_or_default();
-        self.finish_loop(frame, carries, ends, &effects, place);
+        let is_idle = self.finish_loop(frame, carries, ends, place) == Effect::None;
+        let is_whole = n_mistakes == self.log.n_mistakes && !self.log.poisoned;
+        if is_idle && is_whole && effects.assigned.is_empty() && effects.pushed.is_empty() {
+            let error = self.error(frame, place, "this loop has no effect");
+            self.report(error.help(
+                "assign a variable that is declared before the loop, `x = block(x);` without `let`, or collect \
+                 values in `Steps`",
+            ));
+        }
         Object::unit()
     }
 

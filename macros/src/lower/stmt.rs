@@ -151,6 +151,13 @@ impl<'a> Work<'_, 'a, '_> {
             }
             return;
         };
+        if self.n_branches > 0 {
+            let message =
+                format!("`{name}` is assigned in one branch of an `if` that is decided at run time");
+            let error = self.error(frame, span, message);
+            self.report(error.help("let the `if` give a number, and assign a tensor after it"));
+            return;
+        }
         let value = match object {
             Object::Tensor(value) => value,
             Object::Poison => return,

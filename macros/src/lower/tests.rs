@@ -5,6 +5,7 @@
 
 mod errors;
 mod graphs;
+mod loop_errors;
 mod loops;
 
 use std::rc::Rc;

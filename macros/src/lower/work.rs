@@ -44,6 +44,8 @@ pub struct Log<'d> {
     pub reached: BTreeSet<usize>,
     /// Whether something was met that was not understood.
     pub poisoned: bool,
+    /// The number of mistakes that were met, those that were reported before included.
+    pub n_mistakes: usize,
 }
 
 impl<'d> Log<'d> {
@@ -58,6 +60,7 @@ impl<'d> Log<'d> {
             shapes: BTreeMap::new(),
             reached: BTreeSet::new(),
             poisoned: false,
+            n_mistakes: 0,
         }
     }
 }
@@ -76,6 +79,8 @@ pub struct Work<'t, 'a, 'd> {
     pub tensors: BTreeMap<TensorRef, Value>,
     /// The loops whose bodies are being built, the outermost first.
     pub regions: Vec<Region>,
+    /// The number of `if`s around that are decided at run time, in this function and in those that call it.
+    pub n_branches: usize,
     /// What is collected in loops.
     pub collections: Vec<Collection>,
 }

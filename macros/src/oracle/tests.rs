@@ -5,6 +5,7 @@ mod gradients;
 mod loops;
 mod memory;
 mod schedule;
+mod unrolled;
 
 use super::close::difference;
 use super::execute::{check_places, execute};

@@ -4,11 +4,10 @@ use std::collections::BTreeMap;
 
 use proc_macro2::Ident;
 
-use super::Carry;
+use super::{Carry, Effect};
 use crate::diag::SourceSpan;
 use crate::ir::{Graph, Output, OutputKind, StateId, Type, Value};
-use crate::lower::assigned::Effects;
-use crate::lower::collect::CollectionState;
+use crate::lower::collect::{CollectionId, CollectionState};
 use crate::lower::object::Object;
 use crate::lower::region::{Header, Import, Slicing, StateUse};
 use crate::lower::tree::TensorRef;
@@ -22,10 +21,19 @@ struct Ends {
     next: BTreeMap<usize, Value>,
     /// Arguments that are new states of carried tensors of the model.
     carried_states: Vec<(StateId, usize)>,
-    /// New states of the layers that the loop goes through.
+    /// What is collected for the user.
+    collected: Vec<(CollectionId, Value)>,
+    /// New states of the layers that the loop goes through, which are collected after that.
     collected_states: Vec<(StateId, Value)>,
     /// Whether all of it is sound.
     is_sound: Soundness,
+}
+
+impl Ends {
+    /// Whether nothing leaves the body.
+    fn is_empty(&self) -> bool {
+        self.next.is_empty() && self.collected.is_empty() && self.collected_states.is_empty()
+    }
 }
 
 /// Whether a mistake was met.
@@ -42,59 +50,35 @@ impl<'a> Work<'_, 'a, '_> {
         frame: &mut Frame<'a>,
         carries: Vec<Carry<'a>>,
         after: Vec<Binding>,
-        effects: &Effects<'a>,
         place: SourceSpan,
-    ) {
+    ) -> Effect {
         let mut ends = Ends {
             next: BTreeMap::new(),
             carried_states: Vec::new(),
             collected_states: Vec::new(),
+            collected: Vec::new(),
             is_sound: Soundness::Sound,
         };
         for (carry, binding) in carries.iter().zip(&after) {
             self.end(frame, carry.name, (&carry.args, &binding.object), &mut ends);
         }
         self.end_states(&mut ends);
-        let (collected, state) = match self.regions.last_mut() {
-            Some(region) => (std::mem::take(&mut region.collected), region.state),
-            None => return,
-        };
-        let rows: Vec<Value> = collected.iter().map(|(_, value)| *value).collect();
-        let state_rows = ends.collected_states.iter().map(|(_, value)| *value);
-        let rows: Vec<Value> = rows.into_iter().chain(state_rows).collect();
-        for (c, value) in ends.next.values().enumerate() {
-            self.b.graph.outputs.push(output(OutputKind::Next(c), *value));
-        }
-        for (k, value) in rows.iter().enumerate() {
-            self.b.graph.outputs.push(output(OutputKind::Collect(k), *value));
-        }
-        if ends
-            .next
-            .values()
-            .chain(&rows)
-            .any(|value| self.b.is_poison(*value))
-        {
-            ends.is_sound = Soundness::Poisoned;
-        }
+        self.declare_outputs(&mut ends);
+        let state = self.regions.last().map(|region| region.state);
         let Some((header, imports, body)) = self.leave() else {
-            return;
+            return Effect::Some;
         };
-        let is_idle = ends.next.is_empty() && rows.is_empty();
         let mut results = Vec::new();
-        if ends.is_sound == Soundness::Sound && !is_idle {
+        if ends.is_sound == Soundness::Sound && !ends.is_empty() {
             results = self.push_scan(header, &imports, body, &ends);
             if !self.settle(frame, place, None) {
                 ends.is_sound = Soundness::Poisoned;
             }
         }
-        if is_idle && state == StateUse::Untouched && effects.assigned.is_empty() && effects.pushed.is_empty()
-        {
-            let error = self.error(frame, place, "this loop has no effect");
-            self.report(error.help(
-                "assign a variable that is declared before the loop, `x = block(x);` without `let`, or collect \
-                 values in `Steps`",
-            ));
-        }
+        let effect = match state {
+            Some(StateUse::Untouched) if ends.is_empty() => Effect::None,
+            _ => Effect::Some,
+        };
         let finished = Finished {
             imports,
             ends,
@@ -103,14 +87,28 @@ impl<'a> Work<'_, 'a, '_> {
         for carry in &carries {
             self.hand_out(frame, carry, &finished);
         }
-        let n_carried = finished.ends.next.len();
-        for (k, (id, _)) in collected.iter().enumerate() {
-            self.collections[*id].state = match finished.results.get(n_carried + k) {
-                Some(value) if finished.ends.is_sound == Soundness::Sound => CollectionState::Full(*value),
-                _ => CollectionState::Broken,
-            };
+        self.hand_out_collected(&finished);
+        self.hand_out_states(&finished);
+        effect
+    }
+
+    /// Declares what leaves the innermost body.
+    fn declare_outputs(&mut self, ends: &mut Ends) {
+        if let Some(region) = self.regions.last_mut() {
+            ends.collected = std::mem::take(&mut region.collected);
         }
-        self.hand_out_states(&finished, n_carried + collected.len());
+        let next = ends.next.values().enumerate();
+        let next = next.map(|(c, value)| output(OutputKind::Next(c), *value));
+        let rows = ends.collected.iter().map(|(_, value)| *value);
+        let rows = rows.chain(ends.collected_states.iter().map(|(_, value)| *value));
+        let rows = rows
+            .enumerate()
+            .map(|(k, value)| output(OutputKind::Collect(k), value));
+        let outputs: Vec<Output> = next.chain(rows).collect();
+        if outputs.iter().any(|output| self.b.is_poison(output.value)) {
+            ends.is_sound = Soundness::Poisoned;
+        }
+        self.b.graph.outputs = outputs;
     }
 
     /// Compares what a carried variable is after a step with what it was before.
@@ -234,18 +232,30 @@ impl<'a> Work<'_, 'a, '_> {
         frame.scopes[scope][position].object = object;
     }
 
+    /// Gives the user's collections what the loop has collected.
+    fn hand_out_collected(&mut self, finished: &Finished) {
+        let n_carried = finished.ends.next.len();
+        for (k, (id, _)) in finished.ends.collected.iter().enumerate() {
+            self.collections[*id].state = match finished.results.get(n_carried + k) {
+                Some(value) if finished.ends.is_sound == Soundness::Sound => CollectionState::Full(*value),
+                _ => CollectionState::Broken,
+            };
+        }
+    }
+
     /// Makes the new values of carried tensors of the model current.
-    fn hand_out_states(&mut self, finished: &Finished, first_collected: usize) {
-        if finished.ends.is_sound == Soundness::Poisoned {
+    fn hand_out_states(&mut self, finished: &Finished) {
+        let ends = &finished.ends;
+        if ends.is_sound == Soundness::Poisoned {
             return;
         }
-        let carried = finished.ends.carried_states.iter();
+        let carried = ends.carried_states.iter();
         let carried = carried.filter_map(|(id, argument)| Some((*id, finished.result(*argument)?)));
-        let collected = finished
-            .ends
+        let first = ends.next.len() + ends.collected.len();
+        let collected = ends
             .collected_states
             .iter()
-            .zip(finished.results.iter().skip(first_collected));
+            .zip(finished.results.iter().skip(first));
         let collected = collected.map(|((id, _), value)| (*id, *value));
         for (id, value) in carried.chain(collected) {
             self.b.update_state(id, value);

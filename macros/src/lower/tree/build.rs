@@ -325,7 +325,7 @@ impl<'a> Build<'a, '_> {
                     );
                     return None;
                 }
-                let outer_generics = self.local_sizes(home.parent, args)?;
+                let outer_generics = self.local_sizes(home.parent, args, &sizes)?;
                 Some(Kind::Model(ModelInstance {
                     model,
                     generics: sizes,
@@ -336,8 +336,9 @@ impl<'a> Build<'a, '_> {
         }
     }
 
-    /// The sizes of a field in the vocabulary of the model that declares it.
-    fn local_sizes(&self, parent: InstanceId, args: &[DimArg]) -> Option<Vec<Dim>> {
+    /// The sizes of a field in the vocabulary of the model that declares it; `sizes` has them in that of the compiled
+    /// model.
+    fn local_sizes(&self, parent: InstanceId, args: &[DimArg], sizes: &[Dim]) -> Option<Vec<Dim>> {
         let model = self.tree.model(parent)?;
         let known = model
             .model
@@ -350,12 +351,14 @@ impl<'a> Build<'a, '_> {
             sizes: &known,
             renamed: &BTreeMap::new(),
         };
-        // An `_` of the compiled model has no text, and none is needed before it is solved.
-        let local = |arg: &DimArg| match arg {
-            DimArg::Infer(_) => Some(Dim::zero()),
+        // An `_` stands in the compiled model only, which has one vocabulary. It has no text before it is solved, and
+        // none is needed then.
+        let local = |(arg, size): (&DimArg, &Dim)| match arg {
+            DimArg::Infer(_) if size.has_infer() => Some(Dim::zero()),
+            DimArg::Infer(_) => Some(size.clone()),
             DimArg::Expr(expr) => sizes::evaluate(expr, &names, &|text, _| Ok(Dim::constant(text))).ok(),
         };
-        args.iter().map(local).collect()
+        args.iter().zip(sizes).map(local).collect()
     }
 
     fn builtin(
