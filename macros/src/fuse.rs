@@ -24,7 +24,7 @@ use crate::ir::{
     Call, CallArg, DType, Graph, Kernel as OpKernel, Node, NodeId, Output, OutputKind, Phase, Type, Value,
 };
 use crate::ops::leaf::LeafKind;
-use crate::plan::{Buffer, Epilogue, Fused, Kernel, Operand, Place, Task, Within, Written};
+use crate::plan::{Buffer, Epilogue, Fused, Kernel, Leaf, Operand, Place, Task, Within, Written};
 use crate::shape::Dim;
 
 use epilogue::Epilogues;
@@ -134,7 +134,6 @@ impl<'a> Fuser<'a> {
         }
         let output_types = outputs.iter().map(|o| self.output_type(o, &finals)).collect();
         let (leaves, named) = (self.leaves(), self.named());
-        let leaf_types = self.leaf_types();
         let ordered = order(self.flat, std::mem::take(&mut self.placed), &self.needs);
         Fused {
             buffers: self.buffers(&ordered),
@@ -142,7 +141,6 @@ impl<'a> Fuser<'a> {
             loops: ordered.loops,
             within: self.within,
             leaves,
-            leaf_types,
             outputs,
             output_types,
             named,
@@ -365,8 +363,8 @@ impl<'a> Fuser<'a> {
         self.graph.ty(finals[&output.value]).clone()
     }
 
-    fn leaves(&self) -> BTreeMap<Value, Place> {
-        let place = |node: &Node| match node.leaf()? {
+    fn leaves(&self) -> BTreeMap<Value, Leaf> {
+        let place = |kind: LeafKind| match kind {
             LeafKind::Input(id) => Some(Place::Input(id.index())),
             LeafKind::Param(id) => Some(Place::Param(id.index())),
             LeafKind::State(id) => Some(Place::State(id.index())),
@@ -374,18 +372,23 @@ impl<'a> Fuser<'a> {
                 None
             }
         };
-        self.graph
-            .iter()
-            .filter_map(|(id, node)| Some((Value::first(id), place(node)?)))
-            .collect()
-    }
-
-    fn leaf_types(&self) -> BTreeMap<Value, Type> {
-        let leaves = self.graph.iter().filter(|(_, node)| node.leaf().is_some());
-        leaves
-            .map(|(id, node)| (Value::first(id), node.types[0].clone()))
-            .chain(self.kept.iter().map(|(value, ty, _)| (*value, ty.clone())))
-            .collect()
+        let leaf = |(id, node): (NodeId, &Node)| {
+            let leaf = Leaf {
+                ty: node.types[0].clone(),
+                place: place(node.leaf()?),
+                name: node.display_name().into(),
+            };
+            Some((Value::first(id), leaf))
+        };
+        let kept = self.kept.iter().map(|(value, ty, _)| {
+            let leaf = Leaf {
+                ty: ty.clone(),
+                place: None,
+                name: "steps".into(),
+            };
+            (*value, leaf)
+        });
+        self.graph.iter().filter_map(leaf).chain(kept).collect()
     }
 
     /// Values that have a name of the user's or stand for a whole layer, where they are stored as they are. Of a loop, all

@@ -26,7 +26,7 @@ pub fn plan(fused: Fused, reuse: Reuse) -> Plan {
     let mut planner = Planner {
         reuse,
         fused: &fused,
-        places: fused.leaves.clone(),
+        places: given(&fused),
         slots: Vec::new(),
         lives: Lives::find(&fused),
     };
@@ -51,13 +51,21 @@ pub fn plan(fused: Fused, reuse: Reuse) -> Plan {
         within: fused.within,
         n_forward,
         places,
-        leaf_types: fused.leaf_types,
+        leaves: fused.leaves,
         scratch,
         slots,
         outputs: fused.outputs,
         results,
         named,
     }
+}
+
+/// The places of arguments, parameters and carried tensors.
+fn given(fused: &Fused) -> BTreeMap<Value, Place> {
+    let leaves = fused.leaves.iter();
+    leaves
+        .filter_map(|(value, leaf)| Some((*value, leaf.place?)))
+        .collect()
 }
 
 /// The kernels during which each value is needed, where values of loops are concerned: what comes from outside of a loop is
@@ -197,7 +205,7 @@ impl Planner<'_> {
         let place = match self.places.get(&home) {
             Some(place) => *place,
             None => {
-                let ty = &self.fused.leaf_types[&home];
+                let ty = &self.fused.leaves[&home].ty;
                 let slot = self.open(k, ty.dtype, ty.numel());
                 self.places.insert(home, Place::Slot(slot));
                 Place::Slot(slot)

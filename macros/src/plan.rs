@@ -161,6 +161,17 @@ pub struct Within {
     pub offset: Dim,
 }
 
+/// A value that no kernel computes.
+#[derive(Clone, Debug)]
+pub struct Leaf {
+    /// Its type.
+    pub ty: Type,
+    /// Where it lies, if that is given.
+    pub place: Option<Place>,
+    /// A name for the reader.
+    pub name: Rc<str>,
+}
+
 /// Memory that a loop keeps from step to step.
 #[derive(Clone, Debug)]
 pub struct Buffer {
@@ -182,8 +193,8 @@ pub struct Plan {
     pub n_forward: usize,
     /// Place of every stored value.
     pub places: BTreeMap<Value, Place>,
-    /// Types of arguments, parameters, carried tensors, buffers and windows.
-    pub leaf_types: BTreeMap<Value, Type>,
+    /// Arguments, parameters, carried tensors, buffers and windows.
+    pub leaves: BTreeMap<Value, Leaf>,
     /// For every kernel, the slots of its scratch memory.
     pub scratch: Vec<Vec<usize>>,
     /// The workspace.
@@ -213,11 +224,6 @@ impl Plan {
         self.loops.iter().filter(move |l| l.kernels.contains(&kernel))
     }
 
-    /// The type of an argument, parameter or carried tensor.
-    pub fn leaf_type(&self, value: Value) -> Type {
-        self.leaf_types[&value].clone()
-    }
-
     /// The type of a stored value.
     pub fn stored_type(&self, value: Value) -> &Type {
         let written = self
@@ -225,7 +231,7 @@ impl Plan {
             .iter()
             .flat_map(|k| &k.writes)
             .find(|w| w.value == value);
-        written.map_or_else(|| &self.leaf_types[&value], |w| &w.ty)
+        written.map_or_else(|| &self.leaves[&value].ty, |w| &w.ty)
     }
 
     /// True where an operand reads as many elements as are stored.
@@ -244,10 +250,8 @@ pub struct Fused {
     pub buffers: Vec<Buffer>,
     /// Values that lie within others.
     pub within: BTreeMap<Value, Within>,
-    /// Place of values that exist before the function runs.
-    pub leaves: BTreeMap<Value, Place>,
-    /// Their types.
-    pub leaf_types: BTreeMap<Value, Type>,
+    /// Values that no kernel computes.
+    pub leaves: BTreeMap<Value, Leaf>,
     /// What leaves the graph; every value in it is stored by a kernel or is a leaf.
     pub outputs: Vec<Output>,
     /// Types of the outputs.

@@ -316,8 +316,8 @@ impl<'a> Part<'a> {
                 self.value(operand.value, &name, &ty)
             }
             None => {
-                let ty = self.plan.leaf_type(operand.value);
-                self.value(operand.value, "leaf", &ty)
+                let leaf = self.plan.leaves[&operand.value].clone();
+                self.value(operand.value, &leaf.name, &leaf.ty)
             }
         }
     }
@@ -459,7 +459,11 @@ impl<'a> Part<'a> {
 
     /// A contiguous operand: its whole buffer, or a part of it.
     fn buffer(&mut self, buffers: &Buffers<'_>, k: usize) -> TokenStream {
-        let (operand, name) = (&buffers.kernel.reads[k], &buffers.reads[k]);
+        self.part(&buffers.reads[k], &buffers.kernel.reads[k])
+    }
+
+    /// The buffer of an operand that lies in one piece, which is all of its value or a part.
+    fn part(&mut self, name: &Ident, operand: &Operand) -> TokenStream {
         if operand.layout.offset.is_zero() && self.plan.is_whole(operand) {
             return quote!(#name);
         }
@@ -473,19 +477,18 @@ impl<'a> Part<'a> {
         let rt = self.around.rt;
         let layout = &buffers.kernel.reads[k].layout;
         let name = &buffers.reads[k];
-        if layout.is_whole() {
-            let shape = self.spelling.dims(&layout.shape);
-            return quote!(#rt::View::contiguous(#name, #shape));
-        }
         let rank = layout.shape.len();
-        if rank >= 2 {
-            let mut swapped = layout.clone();
-            swapped.shape.swap(rank - 1, rank - 2);
-            swapped.strides.swap(rank - 1, rank - 2);
-            if swapped.is_whole() {
-                let shape = self.spelling.dims(&swapped.shape);
-                return quote!(#rt::View::contiguous(#name, #shape).t());
-            }
+        let mut dense = layout.clone();
+        let mut turn = TokenStream::new();
+        if rank >= 2 && !layout.is_contiguous() {
+            dense.shape.swap(rank - 1, rank - 2);
+            dense.strides.swap(rank - 1, rank - 2);
+            turn = quote!(.t());
+        }
+        if dense.is_contiguous() {
+            let buffer = self.part(name, &buffers.kernel.reads[k]);
+            let shape = self.spelling.dims(&dense.shape);
+            return quote!(#rt::View::contiguous(#buffer, #shape)#turn);
         }
         let (offset, shape) = (
             self.spelling.offset(&layout.offset),

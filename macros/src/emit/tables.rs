@@ -62,8 +62,8 @@ pub fn program(emission: &Emission<'_>) -> TokenStream {
     let mut groups = GroupTypes::new(rt.clone(), emission.reserved());
     let tables = Tables {
         emission,
-        params: emission.lowered.params.iter().map(|p| p.path.clone()).collect(),
-        states: emission.lowered.states.iter().map(|s| s.path.clone()).collect(),
+        params: names(&emission.lowered.params),
+        states: names(&emission.lowered.states),
     };
     let mut items = TokenStream::new();
     let functions: Vec<TokenStream> = emission
@@ -99,6 +99,14 @@ pub fn program(emission: &Emission<'_>) -> TokenStream {
             &PROGRAM
         }
     }
+}
+
+/// What tensors are called in emitted code.
+fn names(tensors: &[TensorDecl]) -> Vec<String> {
+    tensors
+        .iter()
+        .map(|tensor| tensor.path.replace(".{}", ""))
+        .collect()
 }
 
 struct Tables<'a> {
@@ -204,8 +212,10 @@ impl Tables<'_> {
 
     /// Forward operations of a layer and of the layers inside it, in the first function that uses it.
     fn flops_of(&self, path: &str) -> Dim {
+        // Scopes do not say which layer of an array.
+        let path = path.replace(".{}", "");
         let functions = self.emission.functions.iter();
-        let mut flops = functions.map(|function| flops_in(&function.lowered.eval, path));
+        let mut flops = functions.map(|function| flops_in(&function.lowered.eval, &path));
         flops.find_map(|flops| flops).unwrap_or_else(Dim::zero)
     }
 

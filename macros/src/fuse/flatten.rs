@@ -1,7 +1,7 @@
 //! Loops laid open: one list of all operations, each with the loop that it stands in, and what loops keep in memory.
 //!
 //! A carry lives in a *buffer* of several rows. Step `t` reads row `t` and writes row `t + 1`, so that nothing is copied and no
-//! step overwrites what it reads: two rows used in turn, or a row a step where the carry of every step is collected (then the
+//! step overwrites what it reads: two rows used in turn (one for a sum, which is updated in place), or a row a step where the carry of every step is collected (then the
 //! collected tensor *is* the buffer). Everything else that is collected has a buffer with a row a step.
 //!
 //! ```text
@@ -17,7 +17,7 @@
 
 use std::rc::Rc;
 
-use crate::ir::{Graph, Node, NodeId, Origin, Phase, Type, Value, ViewMap};
+use crate::ir::{Graph, Kernel, Node, NodeId, Origin, Phase, Type, Value, ViewMap};
 use crate::ops::Op;
 use crate::ops::leaf::{Leaf, LeafKind};
 use crate::ops::scan::{Order, Role, Scan};
@@ -214,7 +214,7 @@ impl Flat {
             phase: node.phase,
             at: self.graph.len(),
             buffers: Vec::new(),
-            name: node.display_name().into(),
+            name: scan.name.clone(),
         });
         let carries: Vec<Carry> = (0..scan.carries().len())
             .map(|c| self.carry(node, scan, c, inputs, region))
@@ -280,6 +280,8 @@ impl Flat {
         };
         let rows = if is_collected(Some(next)) || is_collected(scan.arg(operand)) {
             Rows::EveryStep
+        } else if is_updated_in_place(scan, operand, next) {
+            Rows::One
         } else {
             Rows::InTurn
         };
@@ -287,6 +289,7 @@ impl Flat {
         let n_rows = match rows {
             Rows::EveryStep => &scan.count + &Dim::one(),
             Rows::InTurn => Dim::lit(2),
+            Rows::One => Dim::one(),
         };
         let stacked = ty.with_shape(std::iter::once(n_rows).chain(ty.shape.iter().cloned()).collect());
         let origin = scan
@@ -459,6 +462,23 @@ impl Scan {
     }
 }
 
+/// Whether a step reads a carry in just one place, the pointwise operation that gives the next one.
+fn is_updated_in_place(scan: &Scan, operand: usize, next: Value) -> bool {
+    let Some(arg) = scan.arg(operand) else {
+        return false;
+    };
+    let node = scan.body.node(next.node);
+    let inputs: Vec<Type> = node.inputs.iter().map(|v| scan.body.ty(*v).clone()).collect();
+    let is_pointwise = matches!(node.op.rule().kernel(&inputs, &node.types), Kernel::Pointwise(_));
+    let readings = scan
+        .body
+        .iter()
+        .flat_map(|(_, node)| &node.inputs)
+        .filter(|v| **v == arg);
+    let is_left = scan.body.outputs.iter().any(|o| o.value == arg);
+    is_pointwise && readings.count() == 1 && node.inputs.contains(&arg) && !is_left
+}
+
 /// A carry and its buffer.
 struct Carry {
     buffer: Value,
@@ -474,6 +494,8 @@ struct Carry {
 enum Rows {
     /// Two.
     InTurn,
+    /// One, where a step changes it element by element and nothing else reads it: a sum.
+    One,
     /// One more than there are steps.
     EveryStep,
 }
@@ -483,6 +505,7 @@ impl Carry {
     fn row(&self, taken: &Dim) -> Dim {
         match self.rows {
             Rows::EveryStep => taken.clone(),
+            Rows::One => Dim::zero(),
             Rows::InTurn => taken - &(taken.floor_div(&Dim::lit(2)) * 2),
         }
     }

@@ -13,7 +13,7 @@ use crate::ir::{Cotangents, DType, Graph, NodeId, Output, OutputKind, Phase, Sit
 use crate::ops::Op;
 use crate::ops::fill::Fill;
 use crate::ops::leaf::{Leaf, LeafKind};
-use crate::ops::scan::{Role, Scan};
+use crate::ops::scan::{Recording, Role, Scan};
 
 /// An operand of the loop that goes back, as far as it is made of cotangents, and whose cotangent its result is.
 struct Back {
@@ -48,12 +48,7 @@ impl Sweep {
             Err(why) => return Cotangents::Blocked(why),
         };
         let n_outputs = scan.body.outputs.len();
-        let halves = split(
-            &(self.tidy)(&body.joint),
-            n_outputs,
-            scan.n_collected(),
-            &scan.roles,
-        );
+        let halves = split(&(self.tidy)(&body.joint), n_outputs, scan);
         if halves.kept.iter().any(|ty| scan.varies(ty)) {
             return Cotangents::Blocked("a value inside of a loop has another size in every step");
         }
@@ -264,6 +259,8 @@ impl Sweep {
             roles.push(role);
         }
         let mut back = Scan {
+            name: scan.name.clone(),
+            recording: Recording::Values,
             index: scan.index.clone(),
             count: scan.count.clone(),
             order: scan.order.reversed(),

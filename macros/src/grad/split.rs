@@ -3,14 +3,14 @@
 //!
 //! A forward value that the way back reads is kept, one row a step, unless it is there anyway: an operand that every step
 //! sees, a constant, a view of either. A short pointwise expression of such values, or of values that are kept already, is
-//! computed again instead.
+//! computed again instead. A loop that records only its carries has its whole body computed again.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::ir::{Graph, Kernel, Node, NodeId, Output, OutputKind, Phase, Type, Value};
 use crate::ops::Op;
 use crate::ops::leaf::{Leaf, LeafKind};
-use crate::ops::scan::Role;
+use crate::ops::scan::{Recording, Role, Scan};
 
 /// The longest pointwise expression, in operations, that is computed again rather than kept.
 const MAX_LENGTH: usize = 16;
@@ -36,16 +36,16 @@ pub(super) enum Needed {
     Kept(usize),
 }
 
-/// Splits a differentiated body. Its first `n_outputs` outputs are those of the body itself, of which `n_collected` are
-/// collected; `roles` are those of the loop's operands, which are its first arguments.
-pub(super) fn split(joint: &Graph, n_outputs: usize, n_collected: usize, roles: &[Role]) -> Halves {
+/// Splits the differentiated body of a loop. Its first `n_outputs` outputs are those of the body itself, its first arguments
+/// the operands of the loop.
+pub(super) fn split(joint: &Graph, n_outputs: usize, scan: &Scan) -> Halves {
     let mut splitter = Splitter {
         joint,
-        roles,
+        scan,
         kept: Vec::new(),
     };
     splitter.decide(n_outputs);
-    let forward = splitter.forward(n_outputs, n_collected);
+    let forward = splitter.forward(n_outputs, scan.n_collected());
     let (backward, args) = splitter.backward(n_outputs);
     let kept = splitter.kept.iter().map(|v| joint.ty(*v).clone()).collect();
     Halves {
@@ -58,7 +58,7 @@ pub(super) fn split(joint: &Graph, n_outputs: usize, n_collected: usize, roles: 
 
 struct Splitter<'a> {
     joint: &'a Graph,
-    roles: &'a [Role],
+    scan: &'a Scan,
     /// Values that are collected for the way back.
     kept: Vec<Value>,
 }
@@ -67,7 +67,7 @@ struct Splitter<'a> {
 enum Passage {
     /// It is an operand of both loops.
     Given,
-    /// It is made again from its own operands: a view or a constant.
+    /// It is made again from its own operands: a view or a constant; anything, where only carries are recorded.
     Transparent,
     /// A pointwise expression.
     Pointwise,
@@ -78,7 +78,7 @@ enum Passage {
 impl Splitter<'_> {
     fn passage(&self, node: &Node) -> Passage {
         if let Some(LeafKind::Arg(k)) = node.leaf() {
-            let is_carried = self.roles.get(k) == Some(&Role::Carry);
+            let is_carried = self.scan.roles.get(k) == Some(&Role::Carry);
             return if is_carried {
                 Passage::Opaque
             } else {
@@ -91,7 +91,11 @@ impl Splitter<'_> {
         let inputs: Vec<Type> = node.inputs.iter().map(|v| self.joint.ty(*v).clone()).collect();
         match node.op.rule().kernel(&inputs, &node.types) {
             Kernel::View(_) => Passage::Transparent,
+            Kernel::Pointwise(_) if self.scan.recording == Recording::Carries => Passage::Transparent,
             Kernel::Pointwise(_) => Passage::Pointwise,
+            Kernel::Call(_) | Kernel::Loop if self.scan.recording == Recording::Carries => {
+                Passage::Transparent
+            }
             Kernel::Leaf | Kernel::Call(_) | Kernel::Loop => Passage::Opaque,
         }
     }

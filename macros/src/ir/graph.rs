@@ -160,6 +160,17 @@ impl Graph {
         self.nodes.len()
     }
 
+    /// Gives the arguments of a body the numbers that `place` says; an argument without one must not be read any more.
+    pub fn renumber_args(&mut self, place: &dyn Fn(usize) -> Option<usize>) {
+        for node in &mut self.nodes {
+            if let Op::Leaf(leaf) = &mut node.op
+                && let LeafKind::Arg(k) = &mut leaf.kind
+            {
+                *k = place(*k).unwrap_or(usize::MAX);
+            }
+        }
+    }
+
     /// For every node, the nodes that read one of its results (a node that reads two stands there twice).
     pub fn users(&self) -> Vec<Vec<NodeId>> {
         let mut users = vec![Vec::new(); self.nodes.len()];

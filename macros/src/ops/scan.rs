@@ -27,6 +27,10 @@ use crate::shape::{Atom, Dim};
 /// A loop.
 #[derive(Clone, PartialEq, Debug)]
 pub struct Scan {
+    /// What it goes over, for the reader: `blocks`, `x_t`.
+    pub name: Rc<str>,
+    /// What its way back gets.
+    pub recording: Recording,
     /// The name of the index in the sizes of the body; no enclosing loop has the same.
     pub index: Rc<str>,
     /// The number of steps.
@@ -56,6 +60,16 @@ impl Order {
             Self::Descending => Self::Ascending,
         }
     }
+}
+
+/// What the way back of a loop gets of the values of each step.
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+pub enum Recording {
+    /// What it reads is kept, but for what follows by a few pointwise operations from the rest.
+    Values,
+    /// Only carries are kept: it computes the step again (`#[recompute]`; Chen et al., "Training deep nets with sublinear
+    /// memory cost", 2016).
+    Carries,
 }
 
 /// What an operand of a loop is to its body.

@@ -15,6 +15,7 @@ use super::tensor::Tensor;
 use super::world::World;
 use crate::fuse::{fuse, unfused};
 use crate::grad::{Gradient, differentiate};
+use crate::hoist::hoist;
 use crate::ir::verify::verify;
 use crate::ir::{Graph, OutputKind};
 use crate::memory::{self as planner, Reuse};
@@ -38,7 +39,7 @@ fn joint(program: &Program) -> Option<Graph> {
     match differentiate(simplify(&program.graph), &program.wanted, simplify) {
         Gradient::Joint(joint) => {
             verified(&joint);
-            let joint = simplify(&joint);
+            let joint = simplify(&hoist(&simplify(&joint)));
             verified(&joint);
             Some(joint)
         }

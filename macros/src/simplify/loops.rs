@@ -4,8 +4,7 @@ use std::collections::BTreeSet;
 
 use super::remove_dead;
 use crate::ir::{Graph, NodeId, OutputKind};
-use crate::ops::Op;
-use crate::ops::leaf::{Leaf, LeafKind};
+use crate::ops::leaf::LeafKind;
 use crate::ops::scan::{Role, Scan};
 
 /// A loop that has shrunk.
@@ -53,6 +52,8 @@ pub(super) fn prune(scan: &Scan, is_live: &[bool]) -> Pruned {
     let kept: Vec<usize> = kept.into_iter().collect();
     Pruned {
         scan: Scan {
+            name: scan.name.clone(),
+            recording: scan.recording,
             index: scan.index.clone(),
             count: scan.count.clone(),
             order: scan.order,
@@ -91,16 +92,7 @@ fn renumbered(mut body: Graph, operands: &[usize], carries: &[usize], collected:
             .position(|old| *old == k)
             .expect("what is read is kept")
     };
-    let ids: Vec<NodeId> = body.iter().map(|(id, _)| id).collect();
-    for id in ids {
-        if let Op::Leaf(Leaf {
-            kind: LeafKind::Arg(k),
-            ..
-        }) = &mut body.node_mut(id).op
-        {
-            *k = place(operands, *k);
-        }
-    }
+    body.renumber_args(&|k| Some(place(operands, k)));
     for output in &mut body.outputs {
         match &mut output.kind {
             OutputKind::Next(c) => *c = place(carries, *c),

@@ -6,7 +6,7 @@ use crate::ir::{Type, Value};
 use crate::ops::fill::Fill;
 use crate::ops::leaf::{Leaf, LeafKind};
 use crate::ops::matmul::Matmul;
-use crate::ops::scan::{Order, Role, Scan};
+use crate::ops::scan::{Order, Recording, Role, Scan};
 use crate::oracle::generate::Draft;
 use crate::shape::Dim;
 
@@ -18,6 +18,8 @@ fn scan(
     body: impl FnOnce(&mut Draft, &[Value]) -> (Vec<Value>, Vec<Value>),
 ) -> Vec<Value> {
     let mut scan = Scan {
+        name: index.into(),
+        recording: Recording::Values,
         index: index.into(),
         count,
         order,
@@ -171,6 +173,21 @@ fn exchange() -> Program {
     draft.program()
 }
 
+/// The same program whose loops record their carries only.
+fn recomputing(mut program: Program) -> Program {
+    fn visit(graph: &mut Graph) {
+        let ids: Vec<_> = graph.iter().map(|(id, _)| id).collect();
+        for id in ids {
+            if let crate::ops::Op::Scan(scan) = &mut graph.node_mut(id).op {
+                scan.recording = Recording::Carries;
+                visit(&mut scan.body);
+            }
+        }
+    }
+    visit(&mut program.graph);
+    program
+}
+
 fn programs() -> Vec<(&'static str, Program)> {
     vec![
         ("rnn of 4 steps", rnn(4, Order::Ascending)),
@@ -179,6 +196,11 @@ fn programs() -> Vec<(&'static str, Program)> {
         ("rnn of no step", rnn(0, Order::Ascending)),
         ("nested loops", nested()),
         ("exchanged carries", exchange()),
+        (
+            "rnn of 4 steps, recomputed",
+            recomputing(rnn(4, Order::Ascending)),
+        ),
+        ("nested loops, recomputed", recomputing(nested())),
     ]
 }
 
