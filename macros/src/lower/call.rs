@@ -242,9 +242,10 @@ impl<'a> Work<'_, 'a, '_> {
             }
             Kind::Array(_) => {
                 let path = &self.tree.instances[id].path;
+                let name = path.rsplit('.').next().unwrap_or_default();
                 let error = self.error(frame, span, format!("`{path}` is an array of layers"));
                 self.report(error.help(format!(
-                    "call each of them: `for layer in &self.{path} {{ x = layer(x); }}`"
+                    "call each of them: `for layer in &self.{name} {{ x = layer(x); }}`"
                 )))
             }
             Kind::Unsolved => {
