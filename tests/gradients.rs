@@ -5,10 +5,11 @@
 
 #![allow(missing_docs)]
 
-mod common;
+#[path = "common/samples.rs"]
+mod samples;
 
-use common::samples::{Numbers, Value, arguments, host, index_bound};
 use ndarray::{ArrayD, IxDyn};
+use samples::{Numbers, Value, arguments, host, index_bound};
 use tapeless::prelude::*;
 use tapeless::rt::InputKind;
 
@@ -138,13 +139,7 @@ fn f32_agrees_with_f64_on_all_samples() {
         for dims in *sizes {
             let function = &single.core().program().functions[index];
             let values = arguments(function, dims, *domain, index_bound(dims), &mut Numbers(3));
-            let narrow: Vec<Value> = values
-                .iter()
-                .map(|value| match value {
-                    Value::Float(x) => Value::Float(x.mapv(|v| f64::from(v as f32))),
-                    other => other.clone(),
-                })
-                .collect();
+            let narrow: Vec<Value> = values.into_iter().map(Value::narrow).collect();
             match (
                 run(&single, index, dims, &narrow),
                 run(&double, index, dims, &narrow),

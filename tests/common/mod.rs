@@ -1,4 +1,3 @@
 //! What the integration tests share. A test takes what it needs with `mod common;`.
 
 pub mod fixture;
-pub mod samples;

@@ -23,10 +23,22 @@ impl Numbers {
 pub enum Value {
     /// Real numbers.
     Float(ArrayD<f64>),
+    /// Real numbers in single precision.
+    Single(ArrayD<f32>),
     /// Labels or indices.
     Int(ArrayD<i64>),
     /// Truth values.
     Bool(ArrayD<bool>),
+}
+
+impl Value {
+    /// The same value; real numbers in single precision.
+    pub fn narrow(self) -> Self {
+        match self {
+            Value::Float(x) => Value::Single(x.mapv(|x| x as f32)),
+            other => other,
+        }
+    }
 }
 
 /// The bound of integer arguments for a sample's own sizes: below the smallest, so that they are labels and indices of every
@@ -73,6 +85,7 @@ pub fn host(values: &[Value]) -> Vec<HostArg<'_>> {
         .iter()
         .map(|value| match value {
             Value::Float(x) => HostArg::of_view(x.view()),
+            Value::Single(x) => HostArg::of_view(x.view()),
             Value::Int(x) => HostArg::of_view(x.view()),
             Value::Bool(x) => HostArg::of_view(x.view()),
         })
