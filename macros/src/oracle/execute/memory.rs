@@ -184,6 +184,7 @@ impl<'w> Machine<'w> {
             states: &self.state_offsets,
             scalars: &[],
             failure: None,
+            laps: None,
         };
         kernel(&Names { world: self.world }, &mut cx);
         cx.failure.map(|error| error.to_string())
