@@ -1,5 +1,7 @@
 //! Prints what this machine can do: see `mod.rs`.
 
+// Floors of kernels are for the other benches.
+#[allow(dead_code)]
 #[path = "mod.rs"]
 mod roofline;
 
