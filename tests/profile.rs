@@ -60,6 +60,20 @@ fn the_rows_are_the_kernels_that_explain_lists_and_the_update() -> Result<()> {
             "{row:?}"
         );
     }
+    let updated: Vec<&str> = rows
+        .iter()
+        .map(|row| row.value)
+        .filter(|value| value.ends_with(".grad"))
+        .collect();
+    assert_eq!(
+        updated,
+        [
+            "fc2.bias.grad",
+            "fc2.weight.grad",
+            "fc1.bias.grad",
+            "fc1.weight.grad"
+        ]
+    );
     let first = &rows[0];
     assert_eq!((first.value, first.phase), ("hidden", "forward"));
     // Weights, batch, bias and result in f32.
