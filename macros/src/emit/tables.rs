@@ -453,7 +453,12 @@ impl Tables<'_> {
             }
             _ => quote!(None),
         };
-        let (title, value, shapes) = (&kernel.title, &*written.name, shape::display(&written.ty.shape));
+        // Gradients of parameters go by the parameter's path: every layer has a `weight_grad`.
+        let value = match plan.places[&written.value] {
+            Place::Grad(k) => format!("{}.grad", self.params[k]),
+            _ => written.name.to_string(),
+        };
+        let (title, shapes) = (&kernel.title, shape::display(&written.ty.shape));
         quote!(#rt::KernelRow::new(#title, #value, #phase, #shapes, [#flops, #elements], #slot))
     }
 
