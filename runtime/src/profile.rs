@@ -16,7 +16,7 @@ use std::fmt;
 use std::time::Instant;
 
 use crate::error::{Error, Result};
-use crate::program::{KernelRow, Sizes};
+use crate::program::{KernelRow, LoopRow, Sizes, run_order};
 use crate::workspace::{Mode, Workspace};
 
 /// The running times of one call's kernels, in the order in which they ran.
@@ -157,6 +157,20 @@ impl fmt::Display for Profile {
     }
 }
 
+/// What the compiler says that runs.
+struct Schedule {
+    kernels: Vec<KernelRow>,
+    loops: Vec<LoopRow>,
+}
+
+impl Schedule {
+    /// How often a kernel runs.
+    fn runs(&self, k: usize) -> u64 {
+        let around = self.loops.iter().filter(|l| l.kernels.contains(&k));
+        around.map(|l| l.count as u64).product()
+    }
+}
+
 /// A profile that is being taken.
 #[derive(Debug, Default)]
 pub(crate) struct Recorder {
@@ -171,7 +185,8 @@ pub(crate) struct Recorder {
 
 impl Recorder {
     /// Takes over the laps of a call that has succeeded.
-    fn end_call(&mut self, mode: Mode, began: Instant, kernels: &[KernelRow], width: usize) {
+    fn end_call(&mut self, mode: Mode, began: Instant, schedule: &Schedule, width: usize) {
+        let kernels = &schedule.kernels;
         self.seconds += began.elapsed().as_secs_f64();
         let rows = match mode {
             Mode::Train => &mut self.train,
@@ -183,11 +198,13 @@ impl Recorder {
                 ProfileRow::new(kernel.name, kernel.value, phase)
             }));
         }
-        if self.laps.seconds.len() != kernels.len() {
-            self.mismatch = Some((kernels.len(), self.laps.seconds.len()));
+        let order = run_order(kernels.len(), &schedule.loops);
+        if self.laps.seconds.len() != order.len() {
+            self.mismatch = Some((order.len(), self.laps.seconds.len()));
         }
-        for ((row, kernel), &seconds) in rows.iter_mut().zip(kernels).zip(&self.laps.seconds) {
-            row.add(seconds, kernel.flops, kernel.elements * width as u64);
+        for (&k, &seconds) in order.iter().zip(&self.laps.seconds) {
+            let (kernel, n) = (&kernels[k], schedule.runs(k));
+            rows[k].add(seconds, kernel.flops / n, kernel.elements * width as u64 / n);
         }
     }
 
@@ -256,8 +273,11 @@ impl Workspace {
             Mode::Eval | Mode::Trace => Some(&function.eval),
         };
         let sizes: Sizes<'_> = self.sizes();
-        let kernels = code.map_or_else(Vec::new, |code| (code.kernels)(&sizes));
-        recorder.end_call(mode, began, &kernels, self.precision().width());
+        let schedule = Schedule {
+            kernels: code.map_or_else(Vec::new, |code| (code.kernels)(&sizes)),
+            loops: code.map_or_else(Vec::new, |code| (code.loops)(&sizes)),
+        };
+        recorder.end_call(mode, began, &schedule, self.precision().width());
         self.recorder = Some(recorder);
     }
 
@@ -306,8 +326,11 @@ mod tests {
         let mut recorder = Recorder::default();
         for seconds in [2.0, 1.0] {
             recorder.laps.seconds = vec![seconds, 1.0];
-            let kernels = [kernel("a", 10, 3), kernel("b", 0, 5)];
-            recorder.end_call(Mode::Train, Instant::now(), &kernels, 4);
+            let schedule = Schedule {
+                kernels: vec![kernel("a", 10, 3), kernel("b", 0, 5)],
+                loops: Vec::new(),
+            };
+            recorder.end_call(Mode::Train, Instant::now(), &schedule, 4);
         }
         recorder.seconds = 8.0;
         let profile = recorder.into_profile().unwrap();
@@ -322,15 +345,38 @@ mod tests {
     }
 
     #[test]
+    fn kernels_of_a_loop_run_once_a_step() {
+        let mut recorder = Recorder::default();
+        recorder.laps.seconds = vec![1.0, 2.0, 3.0, 2.0, 3.0, 9.0];
+        let schedule = Schedule {
+            kernels: vec![
+                kernel("a", 0, 0),
+                kernel("b", 8, 4),
+                kernel("c", 6, 0),
+                kernel("d", 0, 0),
+            ],
+            loops: vec![LoopRow::new("blocks", 1, 3, 2)],
+        };
+        recorder.end_call(Mode::Train, Instant::now(), &schedule, 4);
+        let profile = recorder.into_profile().unwrap();
+        let rows: Vec<_> = profile
+            .rows()
+            .iter()
+            .map(|row| (row.calls, row.seconds))
+            .collect();
+        assert_eq!(rows, [(1, 1.0), (2, 4.0), (2, 6.0), (1, 9.0)]);
+        assert_eq!((profile.rows()[1].flops, profile.rows()[1].bytes), (8, 16));
+    }
+
+    #[test]
     fn a_schedule_that_lists_other_kernels_than_ran_is_an_error() {
         let mut recorder = Recorder::default();
         recorder.laps.seconds = vec![1.0];
-        recorder.end_call(
-            Mode::Eval,
-            Instant::now(),
-            &[kernel("a", 1, 1), kernel("b", 1, 1)],
-            4,
-        );
+        let schedule = Schedule {
+            kernels: vec![kernel("a", 1, 1), kernel("b", 1, 1)],
+            loops: Vec::new(),
+        };
+        recorder.end_call(Mode::Eval, Instant::now(), &schedule, 4);
         let error = recorder.into_profile().unwrap_err().to_string();
         assert!(error.contains("lists 2 kernels, but 1 ran"), "{error}");
     }

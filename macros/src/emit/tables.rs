@@ -320,6 +320,7 @@ impl Tables<'_> {
         };
         items.extend(self.slots(function, plan, &slots));
         items.extend(self.kernels(function, plan, &kernels));
+        let loops = self.loops(function, plan, &format_ident!("{stem}_loops"), items);
         let slot = |value: &Value| match plan.places[value] {
             Place::Slot(slot) => Literal::usize_unsuffixed(slot),
             other => unreachable!("a result lies in the workspace, not in {other:?}"),
@@ -345,6 +346,7 @@ impl Tables<'_> {
                 forward: #forward,
                 backward: #backward_entry,
                 kernels: #kernels,
+                loops: #loops,
                 input_grads: &[#(#input_grads),*],
                 trained: &[#(#trained),*],
                 updates: &[#(#updates),*],
@@ -428,6 +430,34 @@ impl Tables<'_> {
             quote!(Vec<#rt::KernelRow>),
             quote!(vec![#(#rows),*]),
         )
+    }
+
+    /// `fn loops(sizes) -> Vec<LoopRow>`, where there are any; the path of the function.
+    fn loops(
+        &self,
+        function: &LoweredFunction,
+        plan: &Plan,
+        name: &Ident,
+        items: &mut TokenStream,
+    ) -> TokenStream {
+        let rt = self.emission.rt;
+        if plan.loops.is_empty() {
+            return quote!(#rt::no_loops);
+        }
+        let names = self.size_names(Some(function));
+        let mut spelling = Spelling::new(&names);
+        let rows: Vec<TokenStream> = plan
+            .loops
+            .iter()
+            .map(|row| {
+                let [first, end] = [row.kernels.start, row.kernels.end].map(Literal::usize_unsuffixed);
+                let (name, count) = (&*row.name, spelling.dim(&row.count));
+                quote!(#rt::LoopRow::new(#name, #first, #end, #count))
+            })
+            .collect();
+        let ty = quote!(Vec<#rt::LoopRow>);
+        items.extend(self.sizes_fn(name, &spelling, ty, quote!(vec![#(#rows),*])));
+        quote!(#name)
     }
 
     /// A row of `explain`; of a kernel in a loop, the work of all steps.
