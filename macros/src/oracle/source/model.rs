@@ -90,7 +90,9 @@ fn block(
     ];
     sizes.extend(generics.iter().skip(1).map(|name| Size::named(name)));
     let args = vec!["&self".to_owned(), argument(&x)];
-    let n_moves = 2 + dice.below(4);
+    let n_moves = 2 + dice.below(3);
+    // What is not public is compiled in its parents alone.
+    let head = ["fn forward", "fn forward", "pub fn forward"][dice.below(3)];
     let mut pen = Pen::new(dice, &mut part, vec![x.clone()], Rate::Missing, sizes);
     wander(&mut pen, moves::MOVES, rank, n_moves);
     let last = pen.last_of_rank(rank);
@@ -105,7 +107,7 @@ fn block(
         y.name
     };
     pen.finish(
-        Signature::new("pub fn forward", &["B", "T"][..rank - 1], args, &shape),
+        Signature::new(head, &["B", "T"][..rank - 1], args, &shape),
         &result,
     );
     part
@@ -185,11 +187,10 @@ fn net(dice: &mut Dice, stem: Stem, children: Vec<Child>) -> (Part, Vec<(&'stati
     let classes = Size::number(INTEGERS as usize + dice.below(2));
     scores(dice, &mut part, stem, &inputs, width, classes);
     loss(dice, &mut part, stem, &inputs, classes);
-    if dice.below(2) == 0 {
-        inspect(&mut part, stem, &inputs, width, classes);
-    }
-    if dice.below(2) == 0 {
-        accuracy(&mut part, stem, &inputs);
+    match dice.below(4) {
+        0 => inspect(&mut part, stem, &inputs, width, classes),
+        1 => accuracy(&mut part, stem, &inputs),
+        _ => {}
     }
     (part, constants)
 }
@@ -204,24 +205,23 @@ fn features(dice: &mut Dice, part: &mut Part, stem: Stem, inputs: &Inputs, width
         Stem::Tokens => token_features(&mut pen, &known),
         Stem::Vectors | Stem::Sequences => {}
     }
-    let n_moves = 3 + pen.dice.below(4);
+    let n_moves = 2 + pen.dice.below(3);
     wander(&mut pen, moves::MOVES, stem.rank(), n_moves);
     if stem.rank() == 3 {
         pool_steps(&mut pen);
-        let n_moves = pen.dice.below(3);
+        let n_moves = pen.dice.below(2);
         wander(&mut pen, moves::MOVES, 2, n_moves);
     }
     let last = pen.last_of_rank(2);
     let y = moves::linear_to(&mut pen, &last, width);
-    let head = pen.word(&["fn features", "pub fn features"]);
-    let signature = Signature::new(head, &stem.dims(), inputs.args.clone(), &[B, width]);
+    let signature = Signature::new("fn features", &stem.dims(), inputs.args.clone(), &[B, width]);
     pen.finish(signature, &y.name);
 }
 
 fn image_features(pen: &mut Pen<'_>, image: &Known) {
     // The kernel may be larger than the image.
     while images::conv(pen, &pen.last_of_rank(4)).is_none() {}
-    let n_moves = 2 + pen.dice.below(3);
+    let n_moves = 1 + pen.dice.below(3);
     wander(pen, images::MOVES, 4, n_moves);
     let x = pen.last_of_rank(image.shape.len());
     let sizes: Vec<usize> = x.shape[1..].iter().filter_map(|n| n.literal()).collect();
@@ -270,14 +270,15 @@ fn scores(dice: &mut Dice, part: &mut Part, stem: Stem, inputs: &Inputs, width: 
     pen.line(format!("let {name} = self.features({});", inputs.call));
     let shape = vec![B, width];
     pen.values.push(Known { name, shape });
-    let n_moves = pen.dice.below(3);
+    let n_moves = pen.dice.below(2);
     wander(&mut pen, moves::MOVES, 2, n_moves);
     let last = pen.last_of_rank(2);
     let field = pen
         .part
         .field("head", "", format!("Linear<{}>", list(&[last.shape[1], classes])));
     let result = format!("self.{field}({})", last.name);
-    let signature = Signature::new("pub fn scores", &stem.dims(), inputs.args.clone(), &[B, classes]);
+    let head = pen.word(&["fn scores", "pub fn scores"]);
+    let signature = Signature::new(head, &stem.dims(), inputs.args.clone(), &[B, classes]);
     pen.finish(signature, &result);
 }
 

@@ -299,9 +299,9 @@ fn child(pen: &mut Pen<'_>, x: &Known) -> Option<Known> {
             pen.part.field("block", options, ty)
         }
     };
-    let expression = match pen.dice.below(3) {
+    let expression = match pen.dice.below(6) {
         0 => format!("self.{field}(self.{field}({}))", x.name),
-        1 => format!("{0} + self.{field}({0})", x.name),
+        1 | 2 => format!("{0} + self.{field}({0})", x.name),
         _ => format!("self.{field}({})", x.name),
     };
     Some(pen.bind(&expression, x.shape.clone(), &x.name))
