@@ -44,7 +44,7 @@ pub fn draw(seed: u64) -> Source {
         rank,
     };
     let mut children = vec![inner];
-    if dice.below(2) == 0 {
+    if dice.below(3) == 0 {
         parts.push(block(&mut dice, "Outer", &["D", "H"], rank, children.clone()));
         children.push(Child {
             name: "Outer",
@@ -52,7 +52,7 @@ pub fn draw(seed: u64) -> Source {
             rank,
         });
     }
-    if rank == 3 && dice.below(2) == 0 {
+    if rank == 3 && dice.below(3) == 0 {
         parts.push(block(&mut dice, "Side", &["D"], 2, Vec::new()));
         children.push(Child {
             name: "Side",
@@ -90,7 +90,7 @@ fn block(
     ];
     sizes.extend(generics.iter().skip(1).map(|name| Size::named(name)));
     let args = vec!["&self".to_owned(), argument(&x)];
-    let n_moves = 2 + dice.below(3);
+    let n_moves = 1 + dice.below(3);
     // What is not public is compiled in its parents alone.
     let head = ["fn forward", "fn forward", "pub fn forward"][dice.below(3)];
     let mut pen = Pen::new(dice, &mut part, vec![x.clone()], Rate::Missing, sizes);
@@ -205,7 +205,7 @@ fn features(dice: &mut Dice, part: &mut Part, stem: Stem, inputs: &Inputs, width
         Stem::Tokens => token_features(&mut pen, &known),
         Stem::Vectors | Stem::Sequences => {}
     }
-    let n_moves = 2 + pen.dice.below(3);
+    let n_moves = 2 + pen.dice.below(2);
     wander(&mut pen, moves::MOVES, stem.rank(), n_moves);
     if stem.rank() == 3 {
         pool_steps(&mut pen);
@@ -221,7 +221,7 @@ fn features(dice: &mut Dice, part: &mut Part, stem: Stem, inputs: &Inputs, width
 fn image_features(pen: &mut Pen<'_>, image: &Known) {
     // The kernel may be larger than the image.
     while images::conv(pen, &pen.last_of_rank(4)).is_none() {}
-    let n_moves = 1 + pen.dice.below(3);
+    let n_moves = 1 + pen.dice.below(2);
     wander(pen, images::MOVES, 4, n_moves);
     let x = pen.last_of_rank(image.shape.len());
     let sizes: Vec<usize> = x.shape[1..].iter().filter_map(|n| n.literal()).collect();
@@ -277,7 +277,7 @@ fn scores(dice: &mut Dice, part: &mut Part, stem: Stem, inputs: &Inputs, width: 
         .part
         .field("head", "", format!("Linear<{}>", list(&[last.shape[1], classes])));
     let result = format!("self.{field}({})", last.name);
-    let head = pen.word(&["fn scores", "pub fn scores"]);
+    let head = pen.word(&["fn scores", "fn scores", "pub fn scores"]);
     let signature = Signature::new(head, &stem.dims(), inputs.args.clone(), &[B, classes]);
     pen.finish(signature, &result);
 }
