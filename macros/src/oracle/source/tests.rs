@@ -106,7 +106,7 @@ fn gradients_of_random_texts_agree_with_differences() {
         }
     }
     assert!(
-        n_compared > 1400 && n_kinks < 50,
+        n_compared > 1200 && n_kinks < 50,
         "{n_compared} of {n_variables} gradients were compared, {n_kinks} lay at kinks"
     );
 }
