@@ -16,6 +16,12 @@ impl Mlp {
     pub fn loss<B: Dim>(&self, x: Tensor<B, 784>, label: Tensor<u8, B>) -> Scalar {
         cross_entropy(self.fc2(self.fc1(x).relu().dropout(0.2)), label)
     }
+
+    pub fn accuracy<B: Dim>(&self, x: Tensor<B, 784>, label: Tensor<u8, B>) -> Scalar {
+        (self.fc2(self.fc1(x).relu()).argmax(axis = 1) == label)
+            .to_float()
+            .mean()
+    }
 }
 
 #[model]
@@ -198,6 +204,22 @@ fn an_empty_batch_runs() -> Result<()> {
     assert!(
         loss.is_nan(),
         "the mean of nothing is not a number, as in PyTorch"
+    );
+    Ok(())
+}
+
+#[test]
+fn the_gradient_of_a_metric_is_a_clear_error() -> Result<()> {
+    let mut model = Mlp::new(&Device::cpu(), 1)?;
+    let mut work = model.accuracy_workspace(4)?;
+    let error = model
+        .accuracy_grad(&mut work, &vectors(4), &labels(4))
+        .unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Config);
+    let text = error.to_string();
+    assert!(
+        text.contains("accuracy") && text.contains("no gradient"),
+        "{text}"
     );
     Ok(())
 }

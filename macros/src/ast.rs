@@ -151,13 +151,7 @@ pub enum FieldKind {
         /// One of them.
         elem: Box<FieldKind>,
         /// How many there are.
-        #[cfg_attr(
-            not(test),
-            expect(dead_code, reason = "lowering refuses arrays while there are no loops")
-        )]
         count: DimExpr,
-        /// The whole type.
-        span: SourceSpan,
     },
     /// A type that was not understood.
     Error(Reported),

@@ -1,7 +1,7 @@
 //! The pipeline: a model with all its definitions goes in, Rust source comes out.
 //!
 //! ```text
-//! model -> lower -> ir::Graph -> simplify -> grad -> simplify -> fuse -> memory -> emit
+//! model -> lower -> ir::Graph -> simplify -> grad -> simplify -> hoist -> simplify -> fuse -> memory -> emit
 //! ```
 //!
 //! This is the only place that knows the order of the stages. Graphs are verified after every stage that makes one; a
@@ -17,6 +17,7 @@ use crate::diag::{Diagnostic, Diagnostics};
 use crate::emit::{self, Emission, EmitFunction};
 use crate::fuse::{fuse, unfused};
 use crate::grad::{Gradient, Wanted, differentiate};
+use crate::hoist::hoist;
 use crate::ir::{Graph, InputId, OutputKind, ParamId, verify::verify};
 use crate::lower;
 use crate::memory::{self, Reuse};
@@ -135,8 +136,10 @@ fn train(
         params: trained.map(|(k, _)| ParamId::new(k)).collect(),
         inputs: inputs.map(|(k, _)| InputId::new(k)).collect(),
     };
-    match differentiate(checked(simplify(graph)), &wanted) {
-        Gradient::Joint(joint) => Some(plan(&checked(simplify(&checked(joint))))),
+    match differentiate(checked(simplify(graph)), &wanted, simplify) {
+        Gradient::Joint(joint) => Some(plan(&checked(simplify(&hoist(&checked(simplify(&checked(
+            joint,
+        )))))))),
         // A metric counts; what is meant to be trained says so by its name.
         Gradient::Unreached(why) if function.name == "loss" && !wanted.params.is_empty() => {
             let reason =

@@ -2,15 +2,18 @@
 //!
 //! 1. [`epilogue`]: a bias and an activation that follow a matmul or convolution move into its call.
 //! 2. [`recompute`]: cheap pointwise values that only backward would read are computed again there instead of recorded.
-//! 3. [`reads`]: views become layouts of stored values; what cannot be read in place is copied.
-//! 4. [`group`]: pointwise operations over one shape become groups, each a single pass over memory.
-//! 5. The kernels are ordered by their dependencies.
+//! 3. [`flatten`]: loops are laid open, so that what follows sees one list of operations.
+//! 4. [`reads`]: views become layouts of stored values; what cannot be read in place is copied.
+//! 5. [`group`]: pointwise operations over one shape become groups, each a single pass over memory.
+//! 6. [`order`]: the kernels are ordered by their dependencies, those of a loop one after the other.
 //!
 //! The numbers that come out are those of the unfused graph: fusion changes where values lie, not how they are computed.
 //! [`unfused`] makes a kernel of every operation, for tracing.
 
 mod epilogue;
+mod flatten;
 mod group;
+mod order;
 mod reads;
 mod recompute;
 
@@ -21,89 +24,131 @@ use crate::ir::{
     Call, CallArg, DType, Graph, Kernel as OpKernel, Node, NodeId, Output, OutputKind, Phase, Type, Value,
 };
 use crate::ops::leaf::LeafKind;
-use crate::plan::{Epilogue, Fused, Kernel, Operand, Place, Task, Written};
+use crate::plan::{Buffer, Epilogue, Fused, Kernel, Leaf, Operand, Place, Task, Within, Written};
 use crate::shape::Dim;
 
 use epilogue::Epilogues;
+use flatten::{Flat, Region, Stays, Store, flatten};
 use group::Groups;
+use order::{Ordered, order};
 use reads::Reads;
 
 /// Kernels of a graph, fused.
 pub fn fuse(graph: &Graph) -> Fused {
-    let graph = recompute::recompute(graph, &Epilogues::find(graph));
-    let epilogues = Epilogues::find(&graph);
-    let reads = Reads::resolve(&graph);
-    let groups = Groups::find(&graph, &epilogues, &reads);
-    Fuser {
-        graph: &graph,
-        epilogues,
-        reads,
-        groups,
-    }
-    .run()
+    let flat = flatten(&recompute::recompute(graph, &Epilogues::find_in(graph)));
+    let epilogues = Epilogues::find(&flat);
+    let reads = Reads::resolve(&flat.graph);
+    let groups = Groups::find(&flat, &epilogues, &reads);
+    Fuser::new(&flat, epilogues, reads, groups, Keep::Results).run()
 }
 
-/// Kernels of a graph, one an operation, so that every value is stored.
+/// Kernels of a graph, one an operation, so that every value is stored, of every step of a loop.
 pub fn unfused(graph: &Graph) -> Fused {
-    let epilogues = Epilogues::default();
-    let reads = Reads::resolve(graph);
-    let groups = Groups::single(graph);
-    Fuser {
-        graph,
-        epilogues,
-        reads,
-        groups,
-    }
-    .run()
+    let flat = flatten(graph);
+    let reads = Reads::resolve(&flat.graph);
+    let groups = Groups::single(&flat.graph);
+    Fuser::new(&flat, Epilogues::default(), reads, groups, Keep::Everything).run()
+}
+
+/// What is there when all kernels have run.
+#[derive(Copy, Clone, PartialEq, Eq)]
+enum Keep {
+    /// Results, and what the caller asked for.
+    Results,
+    /// Every value, of every step of a loop.
+    Everything,
 }
 
 struct Fuser<'a> {
+    flat: &'a Flat,
     graph: &'a Graph,
     epilogues: Epilogues,
     reads: Reads,
     groups: Groups,
+    keep: Keep,
+    placed: Vec<Placed>,
+    within: BTreeMap<Value, Within>,
+    /// For every loop, values that it needs besides those that its kernels read.
+    needs: Vec<Vec<Value>>,
+    /// Values whose place is decided.
+    taken: BTreeSet<Value>,
+    /// Buffers that no loop has by itself: every step's value, for a trace.
+    kept: Vec<(Value, Type, usize)>,
+    n_copies: usize,
 }
 
-/// A kernel and the node whose place in the graph it takes.
+/// A kernel, the node whose place in the list it takes, and the loop that it stands in.
 struct Placed {
     at: usize,
+    region: usize,
     kernel: Kernel,
 }
 
-impl Fuser<'_> {
-    fn run(self) -> Fused {
-        let mut placed = Vec::new();
+impl<'a> Fuser<'a> {
+    fn new(flat: &'a Flat, epilogues: Epilogues, reads: Reads, groups: Groups, keep: Keep) -> Self {
+        let windows = flat.windows.iter();
+        let windows = windows.map(|(window, of, offset)| {
+            let (of, offset) = (*of, offset.clone());
+            (*window, Within { of, offset })
+        });
+        Self {
+            flat,
+            graph: &flat.graph,
+            epilogues,
+            reads,
+            groups,
+            keep,
+            placed: Vec::new(),
+            within: windows.collect(),
+            needs: vec![Vec::new(); flat.regions.len()],
+            taken: BTreeSet::new(),
+            kept: Vec::new(),
+            n_copies: 0,
+        }
+    }
+
+    fn run(mut self) -> Fused {
         for (id, node) in self.graph.iter() {
             if self.epilogues.absorbs(id) {
                 continue;
             }
             let inputs: Vec<Type> = node.inputs.iter().map(|v| self.graph.ty(*v).clone()).collect();
             if let OpKernel::Call(call) = node.op.rule().kernel(&inputs, &node.types) {
-                self.call(id, node, call, &mut placed);
+                self.call(id, node, call);
             } else if self.reads.is_copied(id) {
-                placed.push(self.view_copy(id, node));
+                self.view_copy(id, node);
             }
         }
         for group in self.groups.iter() {
-            placed.extend(
-                group::kernel(self.graph, &self.reads, &self.epilogues, group)
-                    .map(|(at, kernel)| Placed { at, kernel }),
-            );
+            let region = group.first().map_or(0, |id| self.flat.region_of[id.index()]);
+            let kernel = group::kernel(self.graph, &self.reads, &self.epilogues, group);
+            self.placed
+                .extend(kernel.map(|(at, kernel)| Placed { at, region, kernel }));
         }
-        let (outputs, finals) = self.outputs(&mut placed);
+        let (outputs, finals) = self.outputs();
+        for store in &self.flat.stores {
+            self.store(store);
+        }
+        if self.keep == Keep::Everything {
+            self.keep_every_step();
+        }
         let output_types = outputs.iter().map(|o| self.output_type(o, &finals)).collect();
+        let (leaves, named) = (self.leaves(), self.named());
+        let ordered = order(self.flat, std::mem::take(&mut self.placed), &self.needs);
         Fused {
-            kernels: order(placed),
-            leaves: self.leaves(),
-            leaf_types: self.leaf_types(),
+            buffers: self.buffers(&ordered),
+            kernels: ordered.kernels,
+            loops: ordered.loops,
+            within: self.within,
+            leaves,
             outputs,
             output_types,
-            named: self.named(),
+            named,
         }
     }
 
     /// The call of a structured operation, preceded by copies of operands that it cannot read as they lie.
-    fn call(&self, id: NodeId, node: &Node, call: Call, placed: &mut Vec<Placed>) {
+    fn call(&mut self, id: NodeId, node: &Node, call: Call) {
         let epilogue = self.epilogues.of(id);
         let mut reads = Vec::new();
         for (k, &input) in node.inputs.iter().enumerate() {
@@ -111,8 +156,10 @@ impl Fuser<'_> {
             let is_strided = call.args.iter().any(|arg| reads_strided(arg, k));
             if !is_strided && !operand.layout.is_contiguous() {
                 let copy = self.reads.copy_of(input);
-                if !placed.iter().any(|p: &Placed| p.kernel.writes[0].value == copy) {
-                    placed.push(self.copy(id.index(), node.phase, operand, copy, input));
+                if !self.placed.iter().any(|p| p.kernel.writes[0].value == copy) {
+                    let region = self.flat.region_of[input.node.index()];
+                    let copied = self.copy((id.index(), region), node.phase, operand, copy, input);
+                    self.placed.push(copied);
                 }
                 operand = reads::whole(copy, self.graph.ty(input));
             }
@@ -139,8 +186,9 @@ impl Fuser<'_> {
         let flops = node.op.rule().flops(&types, &node.types);
         let scratch = call.scratch.clone();
         let task = Task::Call(Box::new(call), Epilogue { bias, activation });
-        placed.push(Placed {
+        self.placed.push(Placed {
             at: id.index(),
+            region: self.flat.region_of[id.index()],
             kernel: Kernel {
                 task,
                 reads,
@@ -168,20 +216,29 @@ impl Fuser<'_> {
     }
 
     /// A view whose elements have to be laid out anew.
-    fn view_copy(&self, id: NodeId, node: &Node) -> Placed {
+    fn view_copy(&mut self, id: NodeId, node: &Node) {
         let value = Value::first(id);
         let from = self.reads.source_of_copy(self.graph, id);
-        Placed {
+        self.placed.push(Placed {
             at: id.index(),
+            region: self.flat.region_of[id.index()],
             kernel: copy_kernel(from, value, &node.types[0], node),
-        }
+        });
     }
 
-    fn copy(&self, at: usize, phase: Phase, from: Operand, to: Value, of: Value) -> Placed {
+    fn copy(
+        &self,
+        (at, region): (usize, usize),
+        phase: Phase,
+        from: Operand,
+        to: Value,
+        of: Value,
+    ) -> Placed {
         let node = self.graph.node(of.node);
         let kernel = copy_kernel(from, to, self.graph.ty(of), node);
         Placed {
             at,
+            region,
             kernel: Kernel {
                 phase: kernel.phase.max(phase),
                 ..kernel
@@ -191,29 +248,24 @@ impl Fuser<'_> {
 
     /// The outputs, each a value that some kernel stores as a whole; leaves, strided views and values that two outputs share
     /// are copied. The second result maps a copy to what it is a copy of.
-    fn outputs(&self, placed: &mut Vec<Placed>) -> (Vec<Output>, BTreeMap<Value, Value>) {
-        let mut taken = BTreeSet::new();
+    fn outputs(&mut self) -> (Vec<Output>, BTreeMap<Value, Value>) {
         let mut finals = BTreeMap::new();
         let mut outputs = Vec::new();
-        for (k, output) in self.graph.outputs.iter().enumerate() {
+        for output in &self.graph.outputs {
             let operand = self.reads.operand(self.graph, output.value);
-            let is_leaf = self.graph.node(operand.value.node).leaf().is_some();
-            // The beginning of a larger value is contiguous too, but a gradient has room for its own elements only.
-            let is_all = Dim::product(&operand.layout.shape) == self.graph.ty(operand.value).numel();
-            let fits = operand.layout.is_whole() && is_all && !is_leaf && taken.insert(operand.value);
-            let value = if fits {
+            let value = if self.is_free(&operand) && self.taken.insert(operand.value) {
                 operand.value
             } else {
-                // Copies for outputs get ids of their own behind all nodes of the graph.
-                let copy = Value {
-                    node: NodeId::new(self.graph.len() + k),
-                    output: 0,
-                };
                 let phase = match output.kind {
                     OutputKind::Result(_) | OutputKind::State(_) => Phase::Forward,
                     OutputKind::ParamGrad(_) | OutputKind::InputGrad(_) => Phase::Backward,
+                    OutputKind::Next(_) | OutputKind::Collect(_) => {
+                        unreachable!("loops are laid open")
+                    }
                 };
-                placed.push(self.copy(self.graph.len() + k, phase, operand, copy, output.value));
+                let copy = self.new_value();
+                let copied = self.copy((copy.node.index(), 0), phase, operand, copy, output.value);
+                self.placed.push(copied);
                 copy
             };
             finals.insert(value, output.value);
@@ -222,38 +274,145 @@ impl Fuser<'_> {
         (outputs, finals)
     }
 
+    /// A value that no node of the list computes.
+    fn new_value(&mut self) -> Value {
+        self.n_copies += 1;
+        Value::first(NodeId::new(self.graph.len() + self.n_copies - 1))
+    }
+
+    /// True for an operand that is all of a value for which a kernel of the list has memory, wherever that is.
+    fn is_free(&self, operand: &Operand) -> bool {
+        // The beginning of a larger value is contiguous too, but a gradient has room for its own elements only.
+        let is_all = Dim::product(&operand.layout.shape) == self.graph.ty(operand.value).numel();
+        let leaf = self.graph.node(operand.value.node).leaf();
+        operand.layout.is_whole() && is_all && matches!(leaf, None | Some(LeafKind::Buffer))
+    }
+
+    /// Has a value written into a buffer: by the kernel that computes it, or by a copy.
+    fn store(&mut self, store: &Store) {
+        let operand = self.reads.operand(self.graph, store.value);
+        let node = operand.value.node.index();
+        let is_ours = self.keep == Keep::Results
+            && self.graph.node(operand.value.node).leaf().is_none()
+            && self.flat.region_of[node] == store.region
+            && self.flat.regions[store.owner].phase == self.graph.node(operand.value.node).phase
+            && (store.stays == Stays::Always || self.is_read_once(operand.value));
+        let within = Within {
+            of: store.buffer,
+            offset: store.offset.clone(),
+        };
+        let value = if is_ours && self.is_free(&operand) && self.taken.insert(operand.value) {
+            operand.value
+        } else {
+            let copy = self.new_value();
+            let phase = self.flat.regions[store.owner].phase;
+            let copied = self.copy((store.at, store.region), phase, operand, copy, store.value);
+            self.placed.push(copied);
+            copy
+        };
+        self.within.insert(value, within);
+        if store.region != store.owner {
+            self.needs[store.owner].push(value);
+        }
+    }
+
+    /// Whether just one node reads a value.
+    fn is_read_once(&self, value: Value) -> bool {
+        let reads = self.graph.iter().flat_map(|(_, node)| &node.inputs);
+        reads.filter(|input| **input == value).count() == 1
+    }
+
+    /// Gives every value of a loop a row a step.
+    fn keep_every_step(&mut self) {
+        let mut kept = Vec::new();
+        for placed in self.placed.iter().filter(|p| p.region != 0) {
+            for written in &placed.kernel.writes {
+                if !self.within.contains_key(&written.value) {
+                    kept.push((written.value, written.ty.clone(), placed.region));
+                }
+            }
+        }
+        for (value, ty, region) in kept {
+            let (mut shape, mut row, mut outer) = (ty.shape.clone(), ty.numel(), region);
+            let mut offset = Dim::zero();
+            let mut owner = region;
+            while outer != 0 {
+                let Region {
+                    index, count, parent, ..
+                } = &self.flat.regions[outer];
+                offset = offset + Dim::dynamic(index) * &row;
+                row = row * count;
+                shape.insert(0, count.clone());
+                (owner, outer) = (outer, *parent);
+            }
+            let of = self.new_value();
+            self.kept.push((of, ty.with_shape(shape), owner));
+            self.within.insert(value, Within { of, offset });
+        }
+    }
+
+    /// What the loops keep. A loop that runs no kernel needs nothing.
+    fn buffers(&self, ordered: &Ordered) -> Vec<Buffer> {
+        let regions = self.flat.regions.iter().enumerate();
+        let own = regions.flat_map(|(owner, region)| {
+            let buffers = region.buffers.iter();
+            buffers.map(move |value| (*value, owner))
+        });
+        own.chain(self.kept.iter().map(|(value, _, owner)| (*value, *owner)))
+            .filter_map(|(value, owner)| {
+                let owner = ordered.loop_of[owner]?;
+                Some(Buffer { value, owner })
+            })
+            .collect()
+    }
+
     fn output_type(&self, output: &Output, finals: &BTreeMap<Value, Value>) -> Type {
         self.graph.ty(finals[&output.value]).clone()
     }
 
-    fn leaves(&self) -> BTreeMap<Value, Place> {
-        let place = |node: &Node| match node.leaf()? {
+    fn leaves(&self) -> BTreeMap<Value, Leaf> {
+        let place = |kind: LeafKind| match kind {
             LeafKind::Input(id) => Some(Place::Input(id.index())),
             LeafKind::Param(id) => Some(Place::Param(id.index())),
             LeafKind::State(id) => Some(Place::State(id.index())),
-            LeafKind::Poison => None,
+            LeafKind::Arg(_) | LeafKind::Buffer | LeafKind::Window | LeafKind::Sink | LeafKind::Poison => {
+                None
+            }
         };
-        self.graph
-            .iter()
-            .filter_map(|(id, node)| Some((Value::first(id), place(node)?)))
-            .collect()
+        let leaf = |(id, node): (NodeId, &Node)| {
+            let leaf = Leaf {
+                ty: node.types[0].clone(),
+                place: place(node.leaf()?),
+                name: node.display_name().into(),
+            };
+            Some((Value::first(id), leaf))
+        };
+        let kept = self.kept.iter().map(|(value, ty, _)| {
+            let leaf = Leaf {
+                ty: ty.clone(),
+                place: None,
+                name: "steps".into(),
+            };
+            (*value, leaf)
+        });
+        self.graph.iter().filter_map(leaf).chain(kept).collect()
     }
 
-    fn leaf_types(&self) -> BTreeMap<Value, Type> {
-        let leaves = self.graph.iter().filter(|(_, node)| node.leaf().is_some());
-        leaves
-            .map(|(id, node)| (Value::first(id), node.types[0].clone()))
-            .collect()
-    }
-
-    /// Values that have a name of the user's or stand for a whole layer, where they are stored as they are.
+    /// Values that have a name of the user's or stand for a whole layer, where they are stored as they are. Of a loop, all
+    /// steps together.
     fn named(&self) -> Vec<(Rc<str>, Value, Type)> {
         let mut named: Vec<(Rc<str>, Value, Type)> = Vec::new();
         for (id, node) in self.graph.iter() {
             let operand = self.reads.operand(self.graph, Value::first(id));
             let is_stored = operand.layout.is_whole() && node.leaf().is_none();
-            if is_stored && node.phase == Phase::Forward {
-                named.push((node.trace_name(), operand.value, node.types[0].clone()));
+            if !is_stored || node.phase != Phase::Forward {
+                continue;
+            }
+            let kept = self.within.get(&operand.value);
+            let kept = kept.and_then(|within| self.kept.iter().find(|(of, ..)| *of == within.of));
+            match kept {
+                Some((of, ty, _)) => named.push((node.trace_name(), *of, ty.clone())),
+                None => named.push((node.trace_name(), operand.value, node.types[0].clone())),
             }
         }
         named
@@ -284,51 +443,4 @@ fn copy_kernel(from: Operand, to: Value, ty: &Type, node: &Node) -> Kernel {
         flops: Dim::zero(),
         title: "copy".into(),
     }
-}
-
-/// Kernels in an order in which every kernel follows those whose values it reads; among those that could run, the one whose
-/// last operation stands earliest in the graph, forward before backward.
-fn order(placed: Vec<Placed>) -> Vec<Kernel> {
-    let mut writer = BTreeMap::new();
-    for (k, p) in placed.iter().enumerate() {
-        for written in &p.kernel.writes {
-            writer.insert(written.value, k);
-        }
-    }
-    let mut waiting: Vec<BTreeSet<usize>> = Vec::new();
-    let mut followers = vec![Vec::new(); placed.len()];
-    for (k, p) in placed.iter().enumerate() {
-        let needs: BTreeSet<usize> = p
-            .kernel
-            .reads
-            .iter()
-            .filter_map(|r| writer.get(&r.value).copied())
-            .collect();
-        needs.iter().for_each(|&n| followers[n].push(k));
-        waiting.push(needs);
-    }
-    let priority = |k: usize, placed: &[Option<Placed>]| {
-        placed[k]
-            .as_ref()
-            .map(|p| (p.kernel.phase, p.at, k))
-            .expect("a kernel is placed once")
-    };
-    let mut placed: Vec<Option<Placed>> = placed.into_iter().map(Some).collect();
-    let ready = (0..placed.len()).filter(|&k| waiting[k].is_empty());
-    let mut ready: BTreeSet<_> = ready.map(|k| priority(k, &placed)).collect();
-    let mut ordered = Vec::new();
-    while let Some((_, _, k)) = ready.pop_first() {
-        for &follower in &followers[k] {
-            waiting[follower].remove(&k);
-            if waiting[follower].is_empty() {
-                ready.insert(priority(follower, &placed));
-            }
-        }
-        ordered.push(placed[k].take().expect("a kernel is placed once").kernel);
-    }
-    assert!(
-        placed.iter().all(Option::is_none),
-        "fusion made a cycle of kernels"
-    );
-    ordered
 }

@@ -2,19 +2,25 @@
 //!
 //! The sweep visits nodes last to first. It carries a cotangent for every value that the loss depends on, asks
 //! the node's [rule](crate::ir::Rule::grad) for the cotangents of the operands, and sums where a value is used more
-//! than once. It knows no operation by name: adding an operation changes nothing here.
+//! than once. It knows no operation by name but the loop, whose body it differentiates ([`scan`]): adding an operation
+//! changes nothing here.
 //!
 //! Only *active* nodes are visited, those that depend on a parameter or an argument whose gradient is wanted; and
 //! since the result is a graph again, what backward reads of forward is simply an edge, and what nobody reads is dead
 //! code for the next stage.
 
+mod scan;
+mod split;
+
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
+use crate::diag::SourceSpan;
 use crate::ir::{
     Builder, Cotangents, Graph, InputId, Node, NodeId, Origin, Output, OutputKind, ParamId, Phase, Site,
     Value,
 };
+use crate::ops::Op;
 use crate::ops::leaf::LeafKind;
 
 /// Whose gradients are asked for.
@@ -45,8 +51,11 @@ pub enum Gradient {
     Unreached(Option<&'static str>),
 }
 
+/// What tidies the graph of a differentiated body before it is taken apart.
+pub type Tidy = fn(&Graph) -> Graph;
+
 /// Appends the gradient of the first result, a float scalar.
-pub fn differentiate(graph: Graph, wanted: &Wanted) -> Gradient {
+pub fn differentiate(graph: Graph, wanted: &Wanted, tidy: Tidy) -> Gradient {
     let Some(loss) = graph
         .outputs
         .iter()
@@ -55,51 +64,80 @@ pub fn differentiate(graph: Graph, wanted: &Wanted) -> Gradient {
     else {
         return Gradient::Unreached(None);
     };
-    let n_forward = graph.len();
-    let active = active_nodes(&graph, wanted);
-    let origin = graph.node(loss.node).origin.clone();
-    let mut sweep = Sweep {
-        b: Builder::over(graph, origin, Phase::Backward),
-        bars: BTreeMap::new(),
-        active,
-        gradients: Vec::new(),
-        blocked: None,
-    };
-    if sweep.active[loss.node.index()] {
+    let targets: BTreeMap<NodeId, OutputKind> = graph
+        .iter()
+        .filter_map(|(id, node)| Some((id, wanted.output(node)?)))
+        .collect();
+    let active = active_nodes(&graph, |id| targets.contains_key(&id));
+    let is_reached = active[loss.node.index()];
+    let mut sweep = Sweep::new(graph, active, tidy);
+    if is_reached {
+        sweep.b.origin = sweep.b.graph.node(loss.node).origin.clone();
         let seed = sweep.b.fill_like(loss, 1.0);
         sweep.bars.insert(loss, seed);
-        for k in (0..n_forward).rev() {
-            sweep.visit(NodeId::new(k), wanted);
-        }
+        sweep.run();
     }
-    sweep.finish()
+    let gradients = sweep.of_leaves.iter();
+    let gradients = gradients.map(|(leaf, &value)| Output {
+        kind: targets[leaf],
+        value,
+    });
+    let mut gradients: Vec<Output> = gradients.collect();
+    if gradients.is_empty() {
+        return Gradient::Unreached(sweep.blocked);
+    }
+    gradients.sort_by_key(|output| output.kind);
+    let mut graph = sweep.finish();
+    graph.outputs.extend(gradients);
+    Gradient::Joint(graph)
 }
 
-/// The nodes that depend on something whose gradient is wanted.
-fn active_nodes(graph: &Graph, wanted: &Wanted) -> Vec<bool> {
+/// The nodes that depend on a leaf whose gradient is wanted.
+fn active_nodes(graph: &Graph, is_target: impl Fn(NodeId) -> bool) -> Vec<bool> {
     let mut active = vec![false; graph.len()];
     for (id, node) in graph.iter() {
         let depends = node.inputs.iter().any(|v| active[v.node.index()]);
-        active[id.index()] = depends || wanted.output(node).is_some();
+        active[id.index()] = depends || is_target(id);
     }
     active
 }
 
+/// The walk from the last node to the first.
 struct Sweep {
     b: Builder,
     /// Cotangents so far, of values whose node was not visited yet.
     bars: BTreeMap<Value, Value>,
+    /// The nodes of the forward graph that are visited.
     active: Vec<bool>,
-    gradients: Vec<Output>,
+    /// The cotangents of the leaves that were reached.
+    of_leaves: BTreeMap<NodeId, Value>,
     blocked: Option<&'static str>,
+    tidy: Tidy,
 }
 
 impl Sweep {
-    fn visit(&mut self, id: NodeId, wanted: &Wanted) {
-        let node = self.b.graph.node(id).clone();
+    fn new(graph: Graph, active: Vec<bool>, tidy: Tidy) -> Self {
+        Self {
+            b: Builder::over(graph, Origin::root(SourceSpan::call_site()), Phase::Backward),
+            bars: BTreeMap::new(),
+            active,
+            of_leaves: BTreeMap::new(),
+            blocked: None,
+            tidy,
+        }
+    }
+
+    fn run(&mut self) {
+        for k in (0..self.active.len()).rev() {
+            self.visit(NodeId::new(k));
+        }
+    }
+
+    fn visit(&mut self, id: NodeId) {
         if !self.active[id.index()] {
             return;
         }
+        let node = self.b.graph.node(id).clone();
         let outputs: Vec<Value> = (0..node.types.len())
             .map(|output| Value { node: id, output })
             .collect();
@@ -107,8 +145,8 @@ impl Sweep {
         if bars.iter().all(Option::is_none) {
             return;
         }
-        if let Some(kind) = wanted.output(&node) {
-            self.gradients.extend(bars[0].map(|value| Output { kind, value }));
+        if node.leaf().is_some() {
+            self.of_leaves.extend(bars[0].map(|bar| (id, bar)));
             return;
         }
         self.b.origin = Origin {
@@ -119,7 +157,12 @@ impl Sweep {
             inputs: &node.inputs,
             outputs: &outputs,
         };
-        match node.op.rule().grad(&mut self.b, &site, &bars) {
+        let answer = match &node.op {
+            Op::Scan(scan) => self.scan(id, scan, &site, &bars),
+            op => op.rule().grad(&mut self.b, &site, &bars),
+        };
+        match answer {
+            Cotangents::Nested => unreachable!("only loops have a body"),
             Cotangents::Blocked(why) => self.blocked = Some(why),
             Cotangents::Flow(cotangents) => {
                 let rule = node.op.rule().name();
@@ -165,27 +208,19 @@ impl Sweep {
         }
     }
 
-    fn finish(self) -> Gradient {
-        if self.gradients.is_empty() {
-            return Gradient::Unreached(self.blocked);
-        }
+    fn finish(self) -> Graph {
         assert!(
             self.b.errors.is_empty(),
             "a gradient rule made an ill-typed node: {:?}",
             self.b.errors
         );
-        let mut graph = self.b.graph;
-        let mut gradients = self.gradients;
-        gradients.sort_by_key(|output| output.kind);
-        graph.outputs.extend(gradients);
-        Gradient::Joint(graph)
+        self.b.graph
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::diag::SourceSpan;
     use crate::ir::{Mode, Type, verify::verify};
     use crate::ops::leaf::Leaf;
     use crate::shape::Dim;
@@ -218,7 +253,7 @@ mod tests {
     #[test]
     fn a_value_used_twice_sums_its_cotangents() {
         let graph = loss_of(|b, _, w| b.mul(w, w));
-        let Gradient::Joint(joint) = differentiate(graph, &wanted()) else {
+        let Gradient::Joint(joint) = differentiate(graph, &wanted(), Graph::clone) else {
             panic!("a gradient exists")
         };
         verify(&joint).unwrap();
@@ -233,7 +268,7 @@ mod tests {
             let y = b.pointwise("exp", &[x]);
             b.add(y, w)
         });
-        let Gradient::Joint(joint) = differentiate(graph, &wanted()) else {
+        let Gradient::Joint(joint) = differentiate(graph, &wanted(), Graph::clone) else {
             panic!("a gradient exists")
         };
         let mut backward = joint.iter().filter(|(_, n)| n.phase == Phase::Backward);
@@ -244,7 +279,7 @@ mod tests {
     fn a_loss_without_parameters_has_no_gradient() {
         let graph = loss_of(|b, x, _| b.pointwise("exp", &[x]));
         assert!(matches!(
-            differentiate(graph, &wanted()),
+            differentiate(graph, &wanted(), Graph::clone),
             Gradient::Unreached(None)
         ));
     }

@@ -4,11 +4,11 @@
 //!
 //! ```text
 //! graph  := node*  output*
-//! node   := %id[.k] : type = op(attributes) (value, ...)  [region*]
+//! node   := %id[.k] : type = op(attributes) (value, ...)  [body]
 //! value  := %id.k                    the k-th result of a node that stands earlier in the list
 //! type   := dtype [dim, ...]         float | int | bool, and a polynomial for every axis
-//! output := result k | state s | gradient of parameter p | gradient of input i   = value
-//! region := graph                    the body of a structured operation, nested
+//! output := result k | state s | gradient of parameter p | gradient of input i | next c | collect k   = value
+//! body   := graph                    of a loop (`scan`), nested; `next` and `collect` stand only there
 //! ```
 //!
 //! # Meaning
@@ -23,7 +23,7 @@
 //! 2. The types of a node are what the shape rule of its operation says; no untyped node exists.
 //! 3. A graph that contains a poison node has at least one recorded error and is never scheduled.
 //! 4. A node of the backward phase is never an input of a node of the forward phase.
-//! 5. Every region satisfies the same invariants.
+//! 5. Every body satisfies the same invariants, and reads nothing but the arguments of its loop.
 //!
 //! Broadcasting does not exist here: pointwise operations take operands of one shape, and lowering
 //! inserts explicit `expand` nodes. What an operation means, how it is differentiated and which kernel
@@ -40,7 +40,7 @@ pub mod surface;
 pub mod ty;
 pub mod verify;
 
-pub use build::{Builder, Mode};
+pub use build::{Builder, Mode, Steps};
 pub use graph::{Graph, Node, Origin, Output, OutputKind, Phase};
 pub use id::{InputId, NodeId, ParamId, StateId, Value};
 pub use layout::{Layout, ViewMap};

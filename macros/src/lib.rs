@@ -13,6 +13,7 @@ mod door;
 mod emit;
 mod fuse;
 mod grad;
+mod hoist;
 mod ir;
 mod layers;
 mod lower;

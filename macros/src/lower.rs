@@ -14,17 +14,23 @@
 //! * An assignment to a `State` holds from there on in train mode, and is carried to the next step. In eval mode it is
 //!   checked but has no effect: nothing is carried there.
 //! * `if` chooses at compile time where its condition is known there. Otherwise it chooses between numbers.
+//! * A `for` is a loop in the graph, never a copy of its body for each step; see `loops`.
 //!
-//! Not here: loops, which are not in the language yet, and everything that looks at a whole graph.
+//! Not here: everything that looks at a whole graph.
 
 mod arith;
+mod assigned;
 mod call;
+mod collect;
 mod entry;
 mod expr;
 mod function;
 mod init;
+mod iterate;
+mod loops;
 mod names;
 mod object;
+mod region;
 mod report;
 mod sizes;
 mod stmt;

@@ -81,9 +81,14 @@ pub struct Lowered {
 /// A parameter or carried tensor of a model.
 #[derive(Clone, Debug)]
 pub struct TensorDecl {
-    /// Its name in files: `blocks.attn.weight`.
+    /// Its name in files: `fc1.weight`. In a layer of an array, `{}` stands for the layer's position in each enclosing
+    /// array: `blocks.{}.attn.weight`.
     pub path: String,
-    /// Its shape, in the const generics (by the names of the struct) and constants of the compiled model.
+    /// The length of every enclosing array, the outermost first; empty where there is none. In graphs the tensors of
+    /// all the layers are one leaf, of shape `repeats ++ shape`.
+    pub repeats: Vec<Dim>,
+    /// Its shape, in the const generics (by the names of the struct) and constants of the compiled model; in a layer of
+    /// an array, that of one layer.
     pub shape: Vec<Dim>,
     /// Its first values.
     pub init: InitSpec,
@@ -182,15 +187,16 @@ pub struct Check {
 /// A line of the model's summary.
 #[derive(Clone, Debug)]
 pub struct LayerRow {
-    /// Its path: `enc.fc1`.
+    /// Its path: `enc.fc1`. The layers of an array have one line, `blocks`, and what is in them has paths as
+    /// `blocks.{}.attn`.
     pub path: String,
-    /// What it is: `Linear<784, 128>`.
+    /// What it is: `Linear<784, 128>`, or `[Block<128, 4>; 4]`.
     pub kind: String,
     /// How many models it lies in; 0 for the fields of the model itself.
     pub depth: usize,
     /// The shape of its first result in the first public function that uses it, if any does.
     pub output: Option<Vec<Dim>>,
-    /// Number of trained values (frozen ones included), those of layers inside included.
+    /// Number of trained values (frozen ones included), those of layers inside included; in arrays, of all the layers.
     pub params: Dim,
 }
 

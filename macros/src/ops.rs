@@ -99,4 +99,6 @@ ops! {
     gather::Gather + Scatter,
     /// Indicator vectors.
     one_hot::OneHot,
+    /// The loop.
+    scan::Scan,
 }

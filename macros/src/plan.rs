@@ -3,10 +3,12 @@
 mod print;
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::rc::Rc;
 
 use crate::ir::{Call, DType, Layout, Output, Phase, Scalar, Type, Value};
 use crate::ops::pointwise::Row;
+use crate::ops::scan::Order;
 use crate::shape::Dim;
 
 /// A stored value read in some layout.
@@ -135,16 +137,64 @@ pub struct Slot {
     pub last: usize,
 }
 
+/// Kernels that run once a step.
+#[derive(Clone, Debug)]
+pub struct Loop {
+    /// The name of the index of the step.
+    pub index: Rc<str>,
+    /// The number of steps.
+    pub count: Dim,
+    /// The direction.
+    pub order: Order,
+    /// The kernels, by position; those of inner loops are among them.
+    pub kernels: Range<usize>,
+    /// What it is called.
+    pub name: Rc<str>,
+}
+
+/// Where a value lies that has no memory of its own.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Within {
+    /// The value whose memory it lies in.
+    pub of: Value,
+    /// From which element on.
+    pub offset: Dim,
+}
+
+/// A value that no kernel computes.
+#[derive(Clone, Debug)]
+pub struct Leaf {
+    /// Its type.
+    pub ty: Type,
+    /// Where it lies, if that is given.
+    pub place: Option<Place>,
+    /// A name for the reader.
+    pub name: Rc<str>,
+}
+
+/// Memory that a loop keeps from step to step.
+#[derive(Clone, Debug)]
+pub struct Buffer {
+    /// The value that stands for it.
+    pub value: Value,
+    /// The position of its loop.
+    pub owner: usize,
+}
+
 /// Kernels in order, and memory: what is emitted.
 pub struct Plan {
     /// The kernels.
     pub kernels: Vec<Kernel>,
+    /// The loops; an outer one before those inside of it.
+    pub loops: Vec<Loop>,
+    /// Values that lie within others.
+    pub within: BTreeMap<Value, Within>,
     /// How many of them are forward.
     pub n_forward: usize,
     /// Place of every stored value.
     pub places: BTreeMap<Value, Place>,
-    /// Types of arguments, parameters and carried tensors.
-    pub leaf_types: BTreeMap<Value, Type>,
+    /// Arguments, parameters, carried tensors, buffers and windows.
+    pub leaves: BTreeMap<Value, Leaf>,
     /// For every kernel, the slots of its scratch memory.
     pub scratch: Vec<Vec<usize>>,
     /// The workspace.
@@ -158,9 +208,20 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// The type of an argument, parameter or carried tensor.
-    pub fn leaf_type(&self, value: Value) -> Type {
-        self.leaf_types[&value].clone()
+    /// The value in whose own memory another lies, and where.
+    pub fn home(&self, value: Value) -> (Value, Dim) {
+        home(&self.within, value)
+    }
+
+    /// Whether two values are the same memory.
+    pub fn is_same_memory(&self, a: Value, b: Value) -> bool {
+        let ((a, from_a), (b, from_b)) = (self.home(a), self.home(b));
+        self.places[&a] == self.places[&b] && from_a == from_b
+    }
+
+    /// The loops around a kernel, outermost first.
+    pub fn loops_around(&self, kernel: usize) -> impl Iterator<Item = &Loop> {
+        self.loops.iter().filter(move |l| l.kernels.contains(&kernel))
     }
 
     /// The type of a stored value.
@@ -170,7 +231,7 @@ impl Plan {
             .iter()
             .flat_map(|k| &k.writes)
             .find(|w| w.value == value);
-        written.map_or_else(|| &self.leaf_types[&value], |w| &w.ty)
+        written.map_or_else(|| &self.leaves[&value].ty, |w| &w.ty)
     }
 
     /// True where an operand reads as many elements as are stored.
@@ -183,14 +244,28 @@ impl Plan {
 pub struct Fused {
     /// The kernels, in an order that respects their dependencies.
     pub kernels: Vec<Kernel>,
-    /// Place of values that exist before the function runs.
-    pub leaves: BTreeMap<Value, Place>,
-    /// Their types.
-    pub leaf_types: BTreeMap<Value, Type>,
+    /// The loops; an outer one before those inside of it.
+    pub loops: Vec<Loop>,
+    /// What the loops keep.
+    pub buffers: Vec<Buffer>,
+    /// Values that lie within others.
+    pub within: BTreeMap<Value, Within>,
+    /// Values that no kernel computes.
+    pub leaves: BTreeMap<Value, Leaf>,
     /// What leaves the graph; every value in it is stored by a kernel or is a leaf.
     pub outputs: Vec<Output>,
     /// Types of the outputs.
     pub output_types: Vec<Type>,
     /// The node that a stored value came from, for names in traces.
     pub named: Vec<(Rc<str>, Value, Type)>,
+}
+
+/// The value in whose own memory another lies, and from which element on.
+pub fn home(within: &BTreeMap<Value, Within>, mut value: Value) -> (Value, Dim) {
+    let mut offset = Dim::zero();
+    while let Some(inner) = within.get(&value) {
+        value = inner.of;
+        offset = offset + &inner.offset;
+    }
+    (value, offset)
 }

@@ -6,11 +6,14 @@
 //!
 //! No rule changes a result beyond the sign of a zero, and none makes a graph larger.
 
-use std::collections::HashMap;
+mod loops;
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use crate::ir::{Graph, Node, NodeId, Output, Type, Value, ViewMap};
 use crate::ops::Op;
 use crate::ops::fill::Fill;
+use crate::ops::scan::Scan;
 use crate::ops::view::View;
 
 /// The simplest graph with the same outputs.
@@ -51,7 +54,7 @@ fn rewrite(graph: &Graph) -> Graph {
         let transposed = transposed_product(graph, node, &users, &copied, &mut out);
         copied.push(match transposed {
             Some(value) => vec![value],
-            None => place(&mut out, &mut known, node, node.op.clone(), inputs),
+            None => place(&mut out, &mut known, node, within(&node.op), inputs),
         });
     }
     let moved = |o: &Output| Output {
@@ -62,6 +65,17 @@ fn rewrite(graph: &Graph) -> Graph {
     out
 }
 
+/// The operation with the simplest body, where it has one.
+fn within(op: &Op) -> Op {
+    match op {
+        Op::Scan(scan) => Op::Scan(Scan {
+            body: simplify(&scan.body),
+            ..scan.clone()
+        }),
+        other => other.clone(),
+    }
+}
+
 /// Puts a node, or what it is equal to, into the new graph and answers its results.
 fn place(
     out: &mut Graph,
@@ -70,7 +84,7 @@ fn place(
     op: Op,
     inputs: Vec<Value>,
 ) -> Vec<Value> {
-    if node.types.len() == 1 && node.regions.is_empty() {
+    if node.types.len() == 1 {
         match RULES
             .iter()
             .find_map(|rule| rule(out, &op, &inputs, &node.types[0]))
@@ -265,31 +279,64 @@ fn transposed(out: &mut Graph, x: Value, perm: &[usize], of: &Node) -> Value {
 
 /// Copies what some output depends on.
 fn remove_dead(graph: &Graph) -> Graph {
-    let live = graph.live();
+    let live = live_values(graph);
     let mut out = Graph::default();
-    let mut moved: Vec<Option<NodeId>> = Vec::with_capacity(graph.len());
-    let follow = |moved: &[Option<NodeId>], v: Value| Value {
-        node: moved[v.node.index()].expect("what a live node reads is live"),
-        output: v.output,
-    };
+    let mut moved: BTreeMap<Value, Value> = BTreeMap::new();
     for (id, node) in graph.iter() {
-        moved.push(live[id.index()].then(|| {
-            let inputs = node.inputs.iter().map(|v| follow(&moved, *v)).collect();
-            out.append(Node {
-                inputs,
-                ..node.clone()
-            })
-        }));
+        let results: Vec<Value> = (0..node.types.len())
+            .map(|output| Value { node: id, output })
+            .collect();
+        let is_live: Vec<bool> = results.iter().map(|v| live.contains(v)).collect();
+        if !is_live.contains(&true) {
+            continue;
+        }
+        let mut node = node.clone();
+        let mut places: Vec<Option<usize>> = (0..results.len()).map(Some).collect();
+        if let Op::Scan(scan) = &node.op {
+            let pruned = loops::prune(scan, &is_live);
+            node.inputs = pruned.operands.iter().map(|&k| node.inputs[k]).collect();
+            node.types = pruned.results.iter().map(|&k| node.types[k].clone()).collect();
+            places = (0..results.len())
+                .map(|k| pruned.results.iter().position(|r| *r == k))
+                .collect();
+            node.op = Op::Scan(pruned.scan);
+        }
+        node.inputs = node.inputs.iter().map(|v| moved[v]).collect();
+        let new = out.append(node);
+        for (result, place) in results.into_iter().zip(places) {
+            moved.extend(place.map(|output| (result, Value { node: new, output })));
+        }
     }
     out.outputs = graph
         .outputs
         .iter()
         .map(|o| Output {
-            value: follow(&moved, o.value),
+            value: moved[&o.value],
             ..*o
         })
         .collect();
     out
+}
+
+/// The values that some output depends on.
+fn live_values(graph: &Graph) -> BTreeSet<Value> {
+    let mut live: BTreeSet<Value> = graph.outputs.iter().map(|o| o.value).collect();
+    for (id, node) in graph.iter().rev() {
+        let is_live: Vec<bool> = (0..node.types.len())
+            .map(|output| live.contains(&Value { node: id, output }))
+            .collect();
+        if !is_live.contains(&true) {
+            continue;
+        }
+        match &node.op {
+            Op::Scan(scan) => {
+                let pruned = loops::prune(scan, &is_live);
+                live.extend(pruned.operands.iter().map(|&k| node.inputs[k]));
+            }
+            _ => live.extend(node.inputs.iter().copied()),
+        }
+    }
+    live
 }
 
 #[cfg(test)]

@@ -67,7 +67,9 @@ impl Core {
         let name = |error: Error| error.context(self.label(function));
         let bound = self.bind(function, args, scalars).map_err(name)?;
         work.check_owner(self, function).map_err(name)?;
+        let began = work.clock();
         self.evaluate(work, &bound, args, scalars).map_err(name)?;
+        work.end_call(Mode::Eval, began);
         Ok(Outputs::lent(work))
     }
 
@@ -83,6 +85,7 @@ impl Core {
         let code = &work.function().eval;
         self.with_cx(work, args, scalars, StateSource::Committed, |cx| {
             (code.forward)(cx);
+            cx.end_sweep();
             cx.failure.take().map_or(Ok(()), Err)
         })
     }
@@ -92,7 +95,8 @@ impl Core {
     ///
     /// # Errors
     ///
-    /// As [`call_in`](Self::call_in); [`ErrorKind::NonFinite`] if the loss is not finite, naming the first value that
+    /// As [`call_in`](Self::call_in); [`ErrorKind::Config`] if the function has no gradient, as a metric that counts;
+    /// [`ErrorKind::NonFinite`] if the loss is not finite, naming the first value that
     /// was not. After an error the step does not count, and gradients that were to be added to are as before.
     pub fn grad(
         &mut self,
@@ -108,6 +112,7 @@ impl Core {
             .map_err(|error| name(self, error))?;
         work.check_owner(self, function)
             .map_err(|error| name(self, error))?;
+        let began = work.clock();
         let adds = accumulate == Accumulate::Add && work.pending.is_some_and(|pending| !pending.used);
         let earlier = work.pending.take();
         if adds {
@@ -120,6 +125,7 @@ impl Core {
                 }
                 work.pending = Some(Pending { loss, used: false });
                 self.count_step();
+                work.end_call(Mode::Train, began);
                 Ok(loss)
             }
             Err(error) => {
@@ -140,16 +146,22 @@ impl Core {
         scalars: &[f64],
         adds: bool,
     ) -> Result<f64> {
+        if work.function().train.is_none() {
+            let message = "the function has no gradient: nothing that is trained, and no `#[grad]` argument, reaches its \
+                           result through operations that have a derivative";
+            let hint =
+                "a metric is evaluated by the plain call; `#[grad]` before an argument asks for its gradient";
+            return Err(Error::config(message).hint(hint));
+        }
         work.prepare(Mode::Train, bound.dims())?;
         work.stage(args)?;
-        let Some(code) = &work.function().train else {
-            return Err(Error::internal("the function has no gradient"));
-        };
         let states = if adds {
             StateSource::Workspace
         } else {
             StateSource::Committed
         };
+        let code = work.function().train.as_ref();
+        let code = code.ok_or_else(|| Error::internal("a gradient has lost its code"))?;
         let loss = self.with_cx(work, args, scalars, states, |cx| sweep(code, cx))?;
         if loss.is_finite() {
             return Ok(loss);
@@ -192,10 +204,11 @@ impl Core {
             },
             sizes: parts.sizes,
             slots: parts.slots,
-            params: self.params_layout().offsets(),
-            states: self.states_layout().offsets(),
+            params: self.params_layout().starts(),
+            states: self.states_layout().starts(),
             scalars,
             failure: None,
+            laps: parts.laps,
         };
         body(&mut cx)
     }
@@ -224,6 +237,7 @@ enum StateSource {
 /// Runs the forward sweep, and the backward sweep if the loss is finite; gives the loss.
 fn sweep(code: &Code, cx: &mut Cx<'_>) -> Result<f64> {
     (code.forward)(cx);
+    cx.end_sweep();
     if let Some(error) = cx.failure.take() {
         return Err(error);
     }
@@ -232,11 +246,12 @@ fn sweep(code: &Code, cx: &mut Cx<'_>) -> Result<f64> {
     };
     let loss = cx.slot(result.slot, Dtype::Float, 1);
     let loss = crate::float!(cx, T => {
-        let value: T = cx.bind().read::<T>(loss)[0];
+        let value: T = cx.memory.bind().read::<T>(loss)[0];
         crate::real::Real::to_f64(value)
     });
     if let (true, Some(backward)) = (loss.is_finite(), code.backward) {
         backward(cx);
+        cx.end_sweep();
     }
     match cx.failure.take() {
         Some(error) => Err(error),

@@ -1,7 +1,12 @@
 //! Tensors in one flat buffer: the layout that parameters, gradients and moments of optimizers share.
 //!
-//! Invariants: every tensor starts at a multiple of [`ALIGN`] bytes; what lies between two tensors is zero and
+//! A *declaration* of the compiler is one tensor, or one for each layer of an array; those of an array lie one behind the
+//! other without gaps, as a single tensor with one more axis, so that a loop over the layers walks through it.
+//!
+//! Invariants: every declaration starts at a multiple of [`ALIGN`] bytes; what lies between two of them is zero and
 //! stays zero; paths are unique. So an optimizer or a norm is a single pass over one slice.
+
+use std::ops::Range;
 
 use ndarray::{ArrayD, ArrayViewD, IxDyn};
 
@@ -19,6 +24,10 @@ pub struct Layout {
     offsets: Vec<usize>,
     /// Elements, one for each tensor.
     lens: Vec<usize>,
+    /// The tensors of each declaration.
+    declared: Vec<Range<usize>>,
+    /// Bytes from the start of the buffer, one for each declaration.
+    starts: Vec<usize>,
     bytes: usize,
     precision: Precision,
 }
@@ -30,41 +39,55 @@ impl Layout {
     ///
     /// [`ErrorKind::Config`](crate::ErrorKind::Config) if they do not fit into the address space, and an internal
     /// error if two have one path.
-    pub fn new(specs: Vec<TensorSpec>, precision: Precision) -> Result<Self> {
-        let (mut offsets, mut lens, mut bytes) = (Vec::new(), Vec::new(), 0_usize);
-        for (k, spec) in specs.iter().enumerate() {
-            if specs[..k].iter().any(|other| other.path == spec.path) {
-                return Err(Error::internal(format!(
-                    "two tensors have the path `{}`",
-                    spec.path
-                )));
-            }
-            let len = spec
-                .shape
-                .iter()
-                .try_fold(1_usize, |len, &size| len.checked_mul(size));
-            let end = len
-                .and_then(|len| len.checked_mul(precision.width()))
-                .and_then(|size| size.checked_add(bytes))
-                .filter(|&end| end <= isize::MAX as usize - ALIGN);
-            let (Some(len), Some(end)) = (len, end) else {
-                let message = format!(
-                    "`{}` of shape {:?} does not fit into memory",
-                    spec.path, spec.shape
-                );
-                return Err(Error::config(message).hint("choose smaller const generics"));
-            };
-            offsets.push(bytes);
-            lens.push(len);
-            bytes = crate::arena::align_up(end);
-        }
-        Ok(Self {
-            specs,
-            offsets,
-            lens,
-            bytes,
+    pub fn new(declarations: Vec<TensorSpec>, precision: Precision) -> Result<Self> {
+        let mut layout = Self {
+            specs: Vec::new(),
+            offsets: Vec::new(),
+            lens: Vec::new(),
+            declared: Vec::new(),
+            starts: Vec::new(),
+            bytes: 0,
             precision,
-        })
+        };
+        for declaration in declarations {
+            let first = layout.specs.len();
+            layout.starts.push(layout.bytes);
+            let too_many = || too_large(&declaration);
+            for spec in declaration.expand().ok_or_else(too_many)? {
+                layout.append(spec)?;
+            }
+            layout.declared.push(first..layout.specs.len());
+            layout.bytes = crate::arena::align_up(layout.bytes);
+        }
+        let mut paths: Vec<&str> = layout.specs.iter().map(|spec| &*spec.path).collect();
+        paths.sort_unstable();
+        if let Some(pair) = paths.windows(2).find(|pair| pair[0] == pair[1]) {
+            return Err(Error::internal(format!(
+                "two tensors have the path `{}`",
+                pair[0]
+            )));
+        }
+        Ok(layout)
+    }
+
+    /// Puts a tensor behind the others.
+    fn append(&mut self, spec: TensorSpec) -> Result<()> {
+        let len = spec
+            .shape
+            .iter()
+            .try_fold(1_usize, |len, &size| len.checked_mul(size));
+        let end = len
+            .and_then(|len| len.checked_mul(self.precision.width()))
+            .and_then(|size| size.checked_add(self.bytes))
+            .filter(|&end| end <= isize::MAX as usize - ALIGN);
+        let (Some(len), Some(end)) = (len, end) else {
+            return Err(too_large(&spec));
+        };
+        self.offsets.push(self.bytes);
+        self.lens.push(len);
+        self.specs.push(spec);
+        self.bytes = end;
+        Ok(())
     }
 
     /// The tensors, in the order of the buffer.
@@ -72,9 +95,21 @@ impl Layout {
         &self.specs
     }
 
-    /// Byte offsets of the tensors.
-    pub fn offsets(&self) -> &[usize] {
-        &self.offsets
+    /// Byte offsets of the declarations.
+    pub fn starts(&self) -> &[usize] {
+        &self.starts
+    }
+
+    /// The elements of a declaration, as a range of the buffer's elements.
+    pub fn extent(&self, declaration: usize) -> Range<usize> {
+        let start = self.starts[declaration] / self.precision.width();
+        let last = self.declared(declaration).last();
+        start..last.map_or(start, |last| self.range(last).end)
+    }
+
+    /// The tensors of a declaration.
+    pub fn declared(&self, declaration: usize) -> Range<usize> {
+        self.declared[declaration].clone()
     }
 
     /// Bytes of the whole buffer.
@@ -93,7 +128,7 @@ impl Layout {
     }
 
     /// The elements of a tensor, as a range of the buffer's elements.
-    pub fn range(&self, index: usize) -> std::ops::Range<usize> {
+    pub fn range(&self, index: usize) -> Range<usize> {
         let start = self.offsets[index] / self.precision.width();
         start..start + self.lens[index]
     }
@@ -115,9 +150,14 @@ impl Layout {
     fn unknown(&self, path: &str) -> Error {
         let last = path.rsplit('.').next().unwrap_or(path);
         let similar = |spec: &&TensorSpec| spec.path.ends_with(last) || spec.path.starts_with(path);
-        let mut known: Vec<_> = self.specs.iter().filter(similar).map(|spec| spec.path).collect();
+        let mut known: Vec<_> = self
+            .specs
+            .iter()
+            .filter(similar)
+            .map(|spec| &*spec.path)
+            .collect();
         if known.is_empty() {
-            known = self.specs.iter().map(|spec| spec.path).collect();
+            known = self.specs.iter().map(|spec| &*spec.path).collect();
         }
         let more = known.len().saturating_sub(8);
         known.truncate(8);
@@ -164,17 +204,19 @@ impl Layout {
         Ok(())
     }
 
-    /// Ranges of elements that the tensors `indices` (ascending) cover, neighbours joined.
-    pub fn runs(&self, indices: &[usize]) -> Vec<std::ops::Range<usize>> {
-        let mut runs: Vec<std::ops::Range<usize>> = Vec::new();
+    /// Ranges of elements that these declarations (ascending) cover, neighbours joined.
+    pub fn runs(&self, declarations: &[usize]) -> Vec<Range<usize>> {
+        let mut runs: Vec<Range<usize>> = Vec::new();
         let mut previous = None;
-        for &index in indices {
-            let range = self.range(index);
+        for &declaration in declarations {
+            let extent = self.extent(declaration);
             match runs.last_mut() {
-                Some(run) if previous.is_some_and(|previous| previous + 1 == index) => run.end = range.end,
-                _ => runs.push(range),
+                Some(run) if previous.is_some_and(|previous| previous + 1 == declaration) => {
+                    run.end = extent.end
+                }
+                _ => runs.push(extent),
             }
-            previous = Some(index);
+            previous = Some(declaration);
         }
         runs
     }
@@ -182,6 +224,13 @@ impl Layout {
 
 fn convert<S: Real, T: Real>(elements: &[S]) -> Vec<T> {
     elements.iter().map(|x| T::from_f64(x.to_f64())).collect()
+}
+
+#[cold]
+fn too_large(spec: &TensorSpec) -> Error {
+    let shape: Vec<usize> = spec.repeats.iter().chain(&spec.shape).copied().collect();
+    let message = format!("`{}` of shape {shape:?} does not fit into memory", spec.path);
+    Error::config(message).hint("choose smaller const generics")
 }
 
 fn fill<S: Real, T: Real + Element>(into: &mut [T], values: ArrayViewD<'_, S>) {
@@ -197,11 +246,7 @@ mod tests {
     use ndarray::array;
 
     fn layout(precision: Precision) -> Layout {
-        let spec = |path, shape: &[usize]| TensorSpec {
-            path,
-            shape: shape.to_vec(),
-            init: Init::Zeros,
-        };
+        let spec = |path, shape: &[usize]| TensorSpec::new(path, shape, Init::Zeros);
         let specs = vec![
             spec("a.weight", &[3, 2]),
             spec("a.bias", &[]),
@@ -213,11 +258,43 @@ mod tests {
     #[test]
     fn tensors_are_aligned_and_joined_to_runs() {
         let layout = layout(Precision::F32);
-        assert_eq!(layout.offsets(), [0, 64, 128]);
+        assert_eq!(layout.starts(), [0, 64, 128]);
         assert_eq!((layout.bytes(), layout.n_elements()), (256, 24));
         assert_eq!(layout.runs(&[0, 1, 2]), std::slice::from_ref(&(0..49)));
         assert_eq!(layout.runs(&[0, 2]), [0..6, 32..49]);
         assert_eq!(layout.runs(&[]), []);
+    }
+
+    #[test]
+    fn the_layers_of_an_array_lie_one_behind_the_other() {
+        let specs = vec![
+            TensorSpec::new("a", &[5], Init::Zeros),
+            TensorSpec::repeated("blocks.{}.w", &[3], &[2], Init::Zeros),
+            TensorSpec::repeated("rows.{}.cells.{}.b", &[2, 2], &[], Init::Zeros),
+            TensorSpec::repeated("none.{}.w", &[0], &[4], Init::Zeros),
+            TensorSpec::new("z", &[1], Init::Zeros),
+        ];
+        let layout = Layout::new(specs, Precision::F32).unwrap();
+        let paths: Vec<&str> = layout.specs().iter().map(|spec| &*spec.path).collect();
+        let cells = [
+            "rows.0.cells.0.b",
+            "rows.0.cells.1.b",
+            "rows.1.cells.0.b",
+            "rows.1.cells.1.b",
+        ];
+        assert_eq!(
+            paths,
+            [
+                &["a", "blocks.0.w", "blocks.1.w", "blocks.2.w"][..],
+                &cells,
+                &["z"]
+            ]
+            .concat()
+        );
+        assert_eq!(layout.starts(), [0, 64, 128, 192, 192]);
+        assert_eq!((layout.range(2), layout.declared(2)), (18..20, 4..8));
+        assert_eq!(layout.runs(&[0, 1, 2, 3, 4]), std::slice::from_ref(&(0..49)));
+        assert_eq!(layout.runs(&[1, 3]), [16..22, 48..48]);
     }
 
     #[test]
@@ -244,11 +321,10 @@ mod tests {
 
     #[test]
     fn sizes_beyond_memory_are_errors() {
-        let spec = TensorSpec {
-            path: "w",
-            shape: vec![usize::MAX, 2],
-            init: Init::Zeros,
-        };
+        let spec = TensorSpec::new("w", &[usize::MAX, 2], Init::Zeros);
         assert!(Layout::new(vec![spec], Precision::F32).is_err());
+        let specs = TensorSpec::repeated("w.{}.{}", &[usize::MAX, 3], &[2], Init::Zeros);
+        let error = Layout::new(vec![specs], Precision::F32).unwrap_err();
+        assert!(error.to_string().contains("does not fit into memory"), "{error}");
     }
 }

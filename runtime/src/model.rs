@@ -212,7 +212,7 @@ fn initialise(layout: &Layout, storage: &mut Storage, seed: u64) -> Result<()> {
             .map_err(|error| Error::config(error.to_string()).with_source(error))
     }
     for (k, spec) in layout.specs().iter().enumerate() {
-        let (key, range) = (Key::for_path(seed, spec.path), layout.range(k));
+        let (key, range) = (Key::for_path(seed, &spec.path), layout.range(k));
         let filled = match layout.precision() {
             Precision::F32 => fill(
                 spec.init,
@@ -308,12 +308,12 @@ pub trait Model: Sized + Send + Sync {
     }
 
     /// Paths and shapes of the parameters, in the order of the flat buffer.
-    fn params(&self) -> Vec<(&'static str, Vec<usize>)> {
+    fn params(&self) -> Vec<(&str, Vec<usize>)> {
         listing(self.core().params_layout())
     }
 
     /// Paths and shapes of the carried tensors.
-    fn states(&self) -> Vec<(&'static str, Vec<usize>)> {
+    fn states(&self) -> Vec<(&str, Vec<usize>)> {
         listing(self.core().states_layout())
     }
 
@@ -417,11 +417,11 @@ pub trait Model: Sized + Send + Sync {
     }
 }
 
-fn listing(layout: &Layout) -> Vec<(&'static str, Vec<usize>)> {
+fn listing(layout: &Layout) -> Vec<(&str, Vec<usize>)> {
     layout
         .specs()
         .iter()
-        .map(|spec| (spec.path, spec.shape.clone()))
+        .map(|spec| (&*spec.path, spec.shape.clone()))
         .collect()
 }
 

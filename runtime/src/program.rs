@@ -2,6 +2,8 @@
 //!
 //! Everything that depends on sizes is a function of [`Sizes`], so that the tables themselves are constants.
 
+use std::borrow::Cow;
+
 use crate::cx::Cx;
 use crate::dtype::Dtype;
 use crate::init::Init;
@@ -49,9 +51,12 @@ pub struct Program {
 /// A trained or carried tensor.
 #[derive(Clone, Debug)]
 pub struct TensorSpec {
-    /// Its identity in every file: `blocks.attn.qkv.weight`.
-    pub path: &'static str,
-    /// Sizes of its axes.
+    /// Its identity in every file: `encoder.attn.qkv.weight`. Where it is one for each layer of an array, a `{}` stands for the
+    /// number of the layer: `blocks.{}.attn.qkv.weight`.
+    pub path: Cow<'static, str>,
+    /// The lengths of the arrays whose layers have one each, outermost first; empty where there is just one.
+    pub repeats: Vec<usize>,
+    /// Sizes of its axes; of one layer's.
     pub shape: Vec<usize>,
     /// How it starts.
     pub init: Init,
@@ -61,10 +66,46 @@ impl TensorSpec {
     /// A tensor from its parts.
     pub fn new(path: &'static str, shape: &[usize], init: Init) -> Self {
         Self {
-            path,
+            path: Cow::Borrowed(path),
+            repeats: Vec::new(),
             shape: shape.to_vec(),
             init,
         }
+    }
+
+    /// One for each layer of an array, or of arrays in arrays.
+    pub fn repeated(path: &'static str, repeats: &[usize], shape: &[usize], init: Init) -> Self {
+        Self {
+            repeats: repeats.to_vec(),
+            ..Self::new(path, shape, init)
+        }
+    }
+
+    /// The tensors that it stands for, the last index fastest; `None` where there are too many to count.
+    pub fn expand(&self) -> Option<Vec<Self>> {
+        let n = self
+            .repeats
+            .iter()
+            .try_fold(1_usize, |n, &count| n.checked_mul(count))
+            .filter(|&n| n <= u32::MAX as usize)?;
+        let layer = |mut k: usize| {
+            let mut path = self.path.to_string();
+            for &count in self.repeats.iter().rev() {
+                if let Some(place) = path.rfind("{}") {
+                    path.replace_range(place..place + 2, &(k % count).to_string());
+                }
+                k /= count;
+            }
+            Self {
+                path: Cow::Owned(path),
+                repeats: Vec::new(),
+                ..self.clone()
+            }
+        };
+        if self.repeats.is_empty() {
+            return Some(vec![self.clone()]);
+        }
+        Some((0..n).map(layer).collect())
     }
 }
 

@@ -106,6 +106,12 @@ impl Key {
     }
 }
 
+/// The stream of an operation in step `step` of an enclosing loop: [`Key::at`], for emitted code.
+#[doc(hidden)]
+pub const fn step_stream(stream: u64, step: usize) -> u64 {
+    Key { seed: 0, stream }.at(step as u64).stream
+}
+
 /// Random numbers by index: a [`Key`] at a step, ready to be asked for any element in any order.
 ///
 /// Draws of different kinds from the same indices are made of the same bits: use one key for one purpose.

@@ -31,6 +31,7 @@ pub use crate::program::{
     Sizes, SlotSpec, TensorSpec, TraceCode, TraceValue, shape,
 };
 pub use crate::real::Real;
+pub use crate::rng::step_stream;
 
 // What the doors emit: methods, arguments, and what stands in for a model with errors.
 mod stub;

@@ -51,7 +51,7 @@ pub(crate) fn summary(program: &Program, generics: &[usize]) -> String {
     let count = |specs: Vec<crate::program::TensorSpec>| -> usize {
         specs
             .iter()
-            .map(|spec| spec.shape.iter().product::<usize>())
+            .map(|spec| spec.repeats.iter().chain(&spec.shape).product::<usize>())
             .sum()
     };
     let (n_params, n_states) = (count((program.params)(&sizes)), count((program.states)(&sizes)));

@@ -176,10 +176,6 @@ pub enum ExprKind {
         ty: CastType,
     },
     /// `for pattern in iter { … }`
-    #[cfg_attr(
-        not(test),
-        expect(dead_code, reason = "lowering refuses loops until the graph has scans")
-    )]
     For {
         /// The variable.
         pattern: Pattern,

@@ -43,6 +43,41 @@ const RESIDUAL: &str = "
     }
 ";
 
+const TOWER: &str = "
+    struct Block<const D: usize> { up: Linear<D, { 2 * D }>, down: Linear<{ 2 * D }, D> }
+    impl<const D: usize> Block<D> {
+        pub fn forward<B: Dim>(&self, x: Tensor<B, D>) -> Tensor<B, D> {
+            let hidden = self.up(x).relu();
+            x + self.down(hidden.dropout(0.1))
+        }
+    }
+    struct Tower { blocks: [Block<8>; 4], head: Linear<8, 10> }
+    impl Tower {
+        pub fn loss<B: Dim>(&self, image: Tensor<B, 8>, label: Tensor<u8, B>) -> Scalar {
+            let mut x = image;
+            for block in &self.blocks {
+                x = block(x);
+            }
+            cross_entropy(self.head(x), label)
+        }
+    }
+";
+
+const RNN: &str = "
+    struct Rnn { input: Linear<3, 5>, hidden: Linear<5, 5> }
+    impl Rnn {
+        pub fn loss<B: Dim, T: Dim>(&self, x: Tensor<B, T, 3>, first: Tensor<B, 5>) -> Scalar {
+            let mut h = first;
+            let mut all = Steps::new();
+            for x_t in x.steps(axis = 1) {
+                h = (self.input(x_t) + self.hidden(h)).tanh();
+                all.push(h);
+            }
+            all.stack(axis = 1).square().mean()
+        }
+    }
+";
+
 fn compiled<T>(source: &str, f: impl FnOnce(&UserModel, &mut Diagnostics) -> Option<T>) -> T {
     let mut diagnostics = Diagnostics::new();
     let result = f(&define(source), &mut diagnostics);
@@ -93,14 +128,14 @@ fn stages(source: &str) -> String {
         params,
         inputs: Vec::new(),
     };
-    let Gradient::Joint(joint) = differentiate(simplify(graph), &wanted) else {
+    let Gradient::Joint(joint) = differentiate(simplify(graph), &wanted, simplify) else {
         panic!("the loss has a gradient")
     };
     let plan = train(&lowered, function, graph, &mut diagnostics).expect("the loss has a gradient");
     assert!(diagnostics.finish().is_ok());
     format!(
         "== lowered\n{graph}\n== joint, simplified\n{}\n== plan\n{plan}",
-        simplify(&joint)
+        simplify(&hoist(&simplify(&joint)))
     )
 }
 
@@ -127,6 +162,26 @@ fn sweeps_of_the_mlp() {
 #[test]
 fn sweeps_of_the_cnn() {
     insta::assert_snapshot!(sweeps(CNN));
+}
+
+#[test]
+fn stages_of_the_tower() {
+    insta::assert_snapshot!(stages(TOWER));
+}
+
+#[test]
+fn stages_of_the_rnn() {
+    insta::assert_snapshot!(stages(RNN));
+}
+
+#[test]
+fn sweeps_of_the_tower() {
+    insta::assert_snapshot!(sweeps(TOWER));
+}
+
+#[test]
+fn sweeps_of_the_rnn() {
+    insta::assert_snapshot!(sweeps(RNN));
 }
 
 #[test]

@@ -11,16 +11,25 @@
 //! }
 //! ```
 //!
-//! A long sweep becomes several functions called one after the other, so that each can be read on a screen.
+//! A long sweep becomes several functions called one after the other, so that each can be read on a screen. The step of a loop is
+//! a function of its own, called with the index:
+//!
+//! ```text
+//!     for i in 0..4 { loss_forward_blocks(cx, i); }
+//! ```
+
+use std::ops::Range;
+use std::rc::Rc;
 
 use proc_macro2::{Ident, Literal, TokenStream, TokenTree};
 use quote::{format_ident, quote};
 
 use super::group::{GroupTypes, KINDS, passed_scalars};
-use super::names::{IsNew, Names};
+use super::names::{IsNew, Names, snake};
 use super::sizes::{SizeNames, Source, Spelling};
 use crate::ir::{Call, CallArg, DType, Type, Value};
-use crate::plan::{Epilogue, Group, Kernel, Operand, Place, Plan, Task};
+use crate::ops::scan::Order;
+use crate::plan::{Epilogue, Group, Kernel, Loop, Operand, Place, Plan, Task};
 use crate::shape::Dim;
 
 /// Lines after which an emitted function takes no further kernel; the last one may be some 30 lines long.
@@ -40,50 +49,170 @@ pub(super) struct Surroundings<'a> {
     pub(super) states: &'a [String],
 }
 
-/// Emits the functions of `kernels` (indices into the plan) and answers the name of the one to call.
+/// Emits the functions of `kernels` (indices into the plan); the one to call has the given name.
 pub(super) fn sweep(
     around: &Surroundings<'_>,
     plan: &Plan,
-    kernels: std::ops::Range<usize>,
+    kernels: Range<usize>,
     name: &Ident,
     doc: &str,
     groups: &mut GroupTypes,
 ) -> TokenStream {
-    let mut parts = vec![Part::new(around, plan)];
-    for k in kernels {
-        if parts.last().is_some_and(|part| part.lines >= LINES) {
-            parts.push(Part::new(around, plan));
-        }
-        parts.last_mut().expect("there is a part").kernel(k, groups);
-    }
-    let rt = around.rt;
-    let [only] = parts.as_slice() else {
-        let names: Vec<Ident> = (1..=parts.len()).map(|n| format_ident!("{name}_{n}")).collect();
-        let bodies = parts.iter().map(Part::body);
-        return quote! {
-            #[doc = #doc]
-            fn #name(cx: &mut #rt::Cx<'_>) {
-                #(#names(cx);)*
+    let mut loops = TokenStream::new();
+    let region = Sequence {
+        around,
+        plan,
+        indices: &[],
+        name,
+        doc,
+    };
+    let functions = region.emit(kernels, 0, groups, &mut loops);
+    quote!(#functions #loops)
+}
+
+/// Kernels one after the other: those of a sweep, or of the step of a loop.
+struct Sequence<'a> {
+    around: &'a Surroundings<'a>,
+    plan: &'a Plan,
+    /// The indices of the loops around it, outermost first.
+    indices: &'a [Rc<str>],
+    name: &'a Ident,
+    doc: &'a str,
+}
+
+impl<'a> Sequence<'a> {
+    /// The functions of the sequence. Loops from position `first_loop` on stand inside of it; their steps go to `steps`.
+    fn emit(
+        &self,
+        kernels: Range<usize>,
+        first_loop: usize,
+        groups: &mut GroupTypes,
+        steps: &mut TokenStream,
+    ) -> TokenStream {
+        let mut parts = vec![self.part()];
+        let mut k = kernels.start;
+        while k < kernels.end {
+            if parts.last().is_some_and(|part| part.lines >= LINES) {
+                parts.push(self.part());
             }
-            #(fn #names(cx: &mut #rt::Cx<'_>) { #bodies })*
-        };
-    };
-    let body = only.body();
-    let cx = if body.is_empty() {
-        format_ident!("_cx")
-    } else {
-        format_ident!("cx")
-    };
-    quote! {
-        #[doc = #doc]
-        fn #name(#cx: &mut #rt::Cx<'_>) { #body }
+            let part = parts.last_mut().expect("there is a part");
+            match self.loop_at(k, kernels.end, first_loop) {
+                Some(position) => {
+                    let inner = &self.plan.loops[position];
+                    let step = self.step_name(position);
+                    part.repeat(inner, &step);
+                    steps.extend(self.step(position, &step, groups));
+                    k = inner.kernels.end;
+                }
+                None => {
+                    part.kernel(k, groups);
+                    k += 1;
+                }
+            }
+        }
+        self.functions(&parts)
     }
+
+    fn part(&self) -> Part<'a> {
+        Part::new(self.around, self.plan, self.indices)
+    }
+
+    /// The loop that begins at kernel `k`, the outermost if there are several.
+    fn loop_at(&self, k: usize, end: usize, first: usize) -> Option<usize> {
+        let loops = self.plan.loops.iter().enumerate().skip(first);
+        let mut starting =
+            loops.filter(|(_, l)| l.kernels.start == k && (k + 1..=end).contains(&l.kernels.end));
+        starting.next().map(|(position, _)| position)
+    }
+
+    /// `loss_train_forward_blocks` for the steps of a loop called `blocks`, `loss_train_forward_blocks2` for the second one. (What
+    /// ends in `_2` is the second part of a function.)
+    fn step_name(&self, position: usize) -> Ident {
+        let name = |l: &Loop| snake(&l.name);
+        let loops = &self.plan.loops;
+        let own = name(&loops[position]);
+        match loops[..position].iter().filter(|l| name(l) == own).count() {
+            0 => format_ident!("{}_{own}", self.name),
+            n => format_ident!("{}_{own}{}", self.name, n + 1),
+        }
+    }
+
+    /// The functions of one step of a loop.
+    fn step(&self, position: usize, name: &Ident, groups: &mut GroupTypes) -> TokenStream {
+        let inner = &self.plan.loops[position];
+        let indices: Vec<Rc<str>> = self.indices.iter().chain([&inner.index]).cloned().collect();
+        let doc = format!(" Step `{}` of the loop over {} steps.", inner.index, inner.count);
+        let sequence = Sequence {
+            around: self.around,
+            plan: self.plan,
+            indices: &indices,
+            name,
+            doc: &doc,
+        };
+        let mut steps = TokenStream::new();
+        let functions = sequence.emit(inner.kernels.clone(), position + 1, groups, &mut steps);
+        quote!(#functions #steps)
+    }
+
+    fn functions(&self, parts: &[Part<'_>]) -> TokenStream {
+        let (rt, name, doc) = (self.around.rt, self.name, self.doc);
+        let all: Vec<Ident> = self
+            .indices
+            .iter()
+            .map(|index| format_ident!("{}", &**index))
+            .collect();
+        if let [only] = parts {
+            let body = only.body();
+            let (cx, indices) = self.params(&body);
+            return quote! {
+                #[doc = #doc]
+                fn #name(#cx: &mut #rt::Cx<'_> #(, #indices: usize)*) { #body }
+            };
+        }
+        let args = quote!(#(, #all)*);
+        let names: Vec<Ident> = (1..=parts.len()).map(|n| format_ident!("{name}_{n}")).collect();
+        let functions = parts.iter().zip(&names).map(|(part, name)| {
+            let body = part.body();
+            let (cx, indices) = self.params(&body);
+            quote!(fn #name(#cx: &mut #rt::Cx<'_> #(, #indices: usize)*) { #body })
+        });
+        let functions: TokenStream = functions.collect();
+        quote! {
+            #[doc = #doc]
+            fn #name(cx: &mut #rt::Cx<'_> #(, #all: usize)*) {
+                #(#names(cx #args);)*
+            }
+            #functions
+        }
+    }
+
+    /// The names of the parameters; those that the body does not use begin with `_`.
+    fn params(&self, body: &TokenStream) -> (Ident, Vec<Ident>) {
+        let name = |name: &str| {
+            if mentions(body, name) {
+                format_ident!("{name}")
+            } else {
+                format_ident!("_{name}")
+            }
+        };
+        (name("cx"), self.indices.iter().map(|index| name(index)).collect())
+    }
+}
+
+/// Whether a name occurs in code.
+fn mentions(code: &TokenStream, name: &str) -> bool {
+    code.clone().into_iter().any(|tree| match tree {
+        TokenTree::Ident(ident) => ident == name,
+        TokenTree::Group(group) => mentions(&group.stream(), name),
+        _ => false,
+    })
 }
 
 /// One emitted function of a sweep.
 struct Part<'a> {
     around: &'a Surroundings<'a>,
     plan: &'a Plan,
+    indices: &'a [Rc<str>],
     names: Names<Binding>,
     spelling: Spelling<'a>,
     body: TokenStream,
@@ -98,17 +227,19 @@ enum Binding {
 }
 
 impl<'a> Part<'a> {
-    fn new(around: &'a Surroundings<'a>, plan: &'a Plan) -> Self {
+    fn new(around: &'a Surroundings<'a>, plan: &'a Plan, indices: &'a [Rc<str>]) -> Self {
         let sizes = around.sizes;
         let reserved = sizes
             .dims
             .iter()
             .chain(&sizes.generics)
             .chain(&sizes.scalars)
-            .cloned();
+            .cloned()
+            .chain(indices.iter().map(|index| index.to_string()));
         Self {
             around,
             plan,
+            indices,
             names: Names::avoiding(reserved),
             spelling: Spelling::new(sizes),
             body: TokenStream::new(),
@@ -119,6 +250,20 @@ impl<'a> Part<'a> {
     fn body(&self) -> TokenStream {
         let (lets, body) = (self.spelling.bindings(Source::Context), &self.body);
         quote!(#lets #body)
+    }
+
+    /// `for i in 0..n { step(cx, i); }`
+    fn repeat(&mut self, inner: &Loop, step: &Ident) {
+        let index = format_ident!("{}", &*inner.index);
+        let outer = self.indices.iter().map(|index| format_ident!("{}", &**index));
+        let count = self.spelling.operand(&inner.count);
+        let range = match inner.order {
+            Order::Ascending => quote!(0..#count),
+            Order::Descending => quote!((0..#count).rev()),
+        };
+        self.lines += 3;
+        self.body
+            .extend(quote!(for #index in #range { #step(cx, #(#outer,)* #index); }));
     }
 
     fn kernel(&mut self, k: usize, groups: &mut GroupTypes) {
@@ -163,8 +308,8 @@ impl<'a> Part<'a> {
                 self.value(operand.value, &name, &ty)
             }
             None => {
-                let ty = self.plan.leaf_type(operand.value);
-                self.value(operand.value, "leaf", &ty)
+                let leaf = self.plan.leaves[&operand.value].clone();
+                self.value(operand.value, &leaf.name, &leaf.ty)
             }
         }
     }
@@ -182,10 +327,21 @@ impl<'a> Part<'a> {
         };
         let (ident, new) = self.names.get(&Binding::Value(value), &wanted);
         if new == IsNew::Yes {
-            let source = self.place(place, ty);
+            let source = self.source(value, place, ty);
             self.bind(&ident, source);
         }
         ident
+    }
+
+    /// The memory of a value: a place, or a part of one.
+    fn source(&mut self, value: Value, place: Place, ty: &Type) -> TokenStream {
+        let (home, offset) = self.plan.home(value);
+        if home == value {
+            return self.place(place, ty);
+        }
+        let whole = self.place(place, &self.plan.stored_type(home).clone());
+        let (start, len) = (self.spelling.dim(&offset), self.spelling.dim(&ty.numel()));
+        quote!(#whole.at(#start, #len))
     }
 
     fn place(&mut self, place: Place, ty: &Type) -> TokenStream {
@@ -269,7 +425,10 @@ impl<'a> Part<'a> {
                 quote!(Some(#arg))
             }
             CallArg::Absent => quote!(None),
-            CallArg::Stream(key) => quote!(#key),
+            CallArg::Stream(key) => {
+                let steps = self.indices.iter().map(|index| format_ident!("{}", &**index));
+                steps.fold(quote!(#key), |key, step| quote!(#rt::step_stream(#key, #step)))
+            }
             CallArg::Epilogue { .. } => self.epilogue(epilogue, buffers),
         }
     }
@@ -292,7 +451,11 @@ impl<'a> Part<'a> {
 
     /// A contiguous operand: its whole buffer, or a part of it.
     fn buffer(&mut self, buffers: &Buffers<'_>, k: usize) -> TokenStream {
-        let (operand, name) = (&buffers.kernel.reads[k], &buffers.reads[k]);
+        self.part(&buffers.reads[k], &buffers.kernel.reads[k])
+    }
+
+    /// The buffer of an operand that lies in one piece, which is all of its value or a part.
+    fn part(&mut self, name: &Ident, operand: &Operand) -> TokenStream {
         if operand.layout.offset.is_zero() && self.plan.is_whole(operand) {
             return quote!(#name);
         }
@@ -306,19 +469,18 @@ impl<'a> Part<'a> {
         let rt = self.around.rt;
         let layout = &buffers.kernel.reads[k].layout;
         let name = &buffers.reads[k];
-        if layout.is_whole() {
-            let shape = self.spelling.dims(&layout.shape);
-            return quote!(#rt::View::contiguous(#name, #shape));
-        }
         let rank = layout.shape.len();
-        if rank >= 2 {
-            let mut swapped = layout.clone();
-            swapped.shape.swap(rank - 1, rank - 2);
-            swapped.strides.swap(rank - 1, rank - 2);
-            if swapped.is_whole() {
-                let shape = self.spelling.dims(&swapped.shape);
-                return quote!(#rt::View::contiguous(#name, #shape).t());
-            }
+        let mut dense = layout.clone();
+        let mut turn = TokenStream::new();
+        if rank >= 2 && !layout.is_contiguous() {
+            dense.shape.swap(rank - 1, rank - 2);
+            dense.strides.swap(rank - 1, rank - 2);
+            turn = quote!(.t());
+        }
+        if dense.is_contiguous() {
+            let buffer = self.part(name, &buffers.kernel.reads[k]);
+            let shape = self.spelling.dims(&dense.shape);
+            return quote!(#rt::View::contiguous(#buffer, #shape)#turn);
         }
         let (offset, shape) = (
             self.spelling.offset(&layout.offset),
@@ -363,11 +525,11 @@ impl<'a> Part<'a> {
     fn group_input(&mut self, buffers: &Buffers<'_>, k: usize) -> TokenStream {
         let rt = self.around.rt;
         let operand = &buffers.kernel.reads[k];
-        let place = self.plan.places[&operand.value];
         let same_kind: Vec<usize> = buffers.outs_of(operand.dtype).collect();
-        let written = same_kind
-            .iter()
-            .position(|&w| self.plan.places[&buffers.kernel.writes[w].value] == place);
+        let written = same_kind.iter().position(|&w| {
+            self.plan
+                .is_same_memory(buffers.kernel.writes[w].value, operand.value)
+        });
         if let Some(w) = written {
             let w = Literal::usize_unsuffixed(w);
             return quote!(#rt::In::in_place(#w));

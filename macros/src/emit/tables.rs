@@ -8,8 +8,9 @@ use super::group::GroupTypes;
 use super::names::snake;
 use super::sizes::{SizeNames, Source, Spelling};
 use crate::ast::TensorDtype;
-use crate::ir::{OutputKind, Phase, Type, Value};
+use crate::ir::{Graph, OutputKind, Phase, Type, Value};
 use crate::model::{InitSpec, LayerRow, Lowered, LoweredFunction, TensorDecl};
+use crate::ops::Op;
 use crate::plan::{Kernel, Place, Plan};
 use crate::shape::{self, Atom, Dim};
 
@@ -61,8 +62,8 @@ pub fn program(emission: &Emission<'_>) -> TokenStream {
     let mut groups = GroupTypes::new(rt.clone(), emission.reserved());
     let tables = Tables {
         emission,
-        params: emission.lowered.params.iter().map(|p| p.path.clone()).collect(),
-        states: emission.lowered.states.iter().map(|s| s.path.clone()).collect(),
+        params: names(&emission.lowered.params),
+        states: names(&emission.lowered.states),
     };
     let mut items = TokenStream::new();
     let functions: Vec<TokenStream> = emission
@@ -100,6 +101,14 @@ pub fn program(emission: &Emission<'_>) -> TokenStream {
     }
 }
 
+/// What tensors are called in emitted code.
+fn names(tensors: &[TensorDecl]) -> Vec<String> {
+    tensors
+        .iter()
+        .map(|tensor| tensor.path.replace(".{}", ""))
+        .collect()
+}
+
 struct Tables<'a> {
     emission: &'a Emission<'a>,
     params: Vec<String>,
@@ -130,7 +139,11 @@ impl Tables<'_> {
                     spelling.dim(fan_in);
                 }
                 let init = tensor.init.to_tokens(&quote!(#rt::init));
-                quote!(#rt::TensorSpec::new(#path, &#shape, #init))
+                if tensor.repeats.is_empty() {
+                    return quote!(#rt::TensorSpec::new(#path, &#shape, #init));
+                }
+                let repeats = spelling.dims(&tensor.repeats);
+                quote!(#rt::TensorSpec::repeated(#path, &#repeats, &#shape, #init))
             })
             .collect();
         self.sizes_fn(
@@ -199,27 +212,11 @@ impl Tables<'_> {
 
     /// Forward operations of a layer and of the layers inside it, in the first function that uses it.
     fn flops_of(&self, path: &str) -> Dim {
-        let inside = |scope: &str| {
-            scope
-                .strip_prefix(path)
-                .is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
-        };
-        for function in &self.emission.functions {
-            let graph = &function.lowered.eval;
-            let nodes = graph
-                .iter()
-                .filter(|(_, node)| !node.origin.scope.is_empty() && inside(&node.origin.scope));
-            let flops: Vec<Dim> = nodes
-                .map(|(_, node)| {
-                    let inputs: Vec<Type> = node.inputs.iter().map(|v| graph.ty(*v).clone()).collect();
-                    node.op.rule().flops(&inputs, &node.types)
-                })
-                .collect();
-            if !flops.is_empty() {
-                return Dim::sum(flops);
-            }
-        }
-        Dim::zero()
+        // Scopes do not say which layer of an array.
+        let path = path.replace(".{}", "");
+        let functions = self.emission.functions.iter();
+        let mut flops = functions.map(|function| flops_in(&function.lowered.eval, &path));
+        flops.find_map(|flops| flops).unwrap_or_else(Dim::zero)
     }
 
     fn function(
@@ -422,7 +419,8 @@ impl Tables<'_> {
         let rows: Vec<TokenStream> = plan
             .kernels
             .iter()
-            .map(|kernel| self.kernel(plan, kernel, &mut spelling))
+            .enumerate()
+            .map(|(k, kernel)| self.kernel(plan, k, kernel, &mut spelling))
             .collect();
         self.sizes_fn(
             name,
@@ -432,18 +430,22 @@ impl Tables<'_> {
         )
     }
 
-    fn kernel(&self, plan: &Plan, kernel: &Kernel, spelling: &mut Spelling<'_>) -> TokenStream {
+    /// A row of `explain`; of a kernel in a loop, the work of all steps.
+    fn kernel(&self, plan: &Plan, k: usize, kernel: &Kernel, spelling: &mut Spelling<'_>) -> TokenStream {
         let rt = self.emission.rt;
         let phase = match kernel.phase {
             Phase::Forward => "forward",
             Phase::Backward => "backward",
         };
         let written = &kernel.writes[0];
-        let moved = kernel.reads.iter().map(|r| plan.stored_type(r.value).numel());
+        let moved = kernel.reads.iter().map(|r| r.layout.n_read());
         let moved = moved
             .chain(kernel.writes.iter().map(|w| w.ty.numel()))
             .collect::<Vec<_>>();
-        let (elements, flops) = (spelling.dim(&Dim::sum(moved)), spelling.dim(&kernel.flops));
+        let around = plan.loops_around(k);
+        let steps = around.fold(Dim::one(), |steps, around| steps * &around.count);
+        let elements = spelling.dim(&(Dim::sum(moved) * &steps));
+        let flops = spelling.dim(&(&kernel.flops * &steps));
         let slot = match plan.places[&written.value] {
             Place::Slot(slot) => {
                 let slot = Literal::usize_unsuffixed(slot);
@@ -451,7 +453,12 @@ impl Tables<'_> {
             }
             _ => quote!(None),
         };
-        let (title, value, shapes) = (&kernel.title, &*written.name, shape::display(&written.ty.shape));
+        // Gradients of parameters go by the parameter's path: every layer has a `weight_grad`.
+        let value = match plan.places[&written.value] {
+            Place::Grad(k) => format!("{}.grad", self.params[k]),
+            _ => written.name.to_string(),
+        };
+        let (title, shapes) = (&kernel.title, shape::display(&written.ty.shape));
         quote!(#rt::KernelRow::new(#title, #value, #phase, #shapes, [#flops, #elements], #slot))
     }
 
@@ -489,6 +496,30 @@ impl Tables<'_> {
         });
         quote!(#rt::TraceCode { slots: #slots, run: #run, values: &[#(#values),*] })
     }
+}
+
+/// Operations of a graph that belong to the layer at `path`, those of all steps of a loop; `None` where the layer is not used.
+fn flops_in(graph: &Graph, path: &str) -> Option<Dim> {
+    let is_inside = |scope: &str| {
+        let rest = scope.strip_prefix(path);
+        rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+    };
+    let mut sum = None;
+    for (_, node) in graph.iter() {
+        let flops = match &node.op {
+            Op::Scan(scan) => flops_in(&scan.body, path).map(|flops| flops * &scan.count),
+            op if !node.origin.scope.is_empty() && is_inside(&node.origin.scope) => {
+                let inputs: Vec<Type> = node.inputs.iter().map(|v| graph.ty(*v).clone()).collect();
+                Some(op.rule().flops(&inputs, &node.types))
+            }
+            _ => None,
+        };
+        sum = match (sum, flops) {
+            (Some(sum), Some(flops)) => Some(sum + flops),
+            (sum, flops) => sum.or(flops),
+        };
+    }
+    sum
 }
 
 /// A count with every dynamic dimension at its smallest positive value.

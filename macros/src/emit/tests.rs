@@ -56,7 +56,7 @@ fn emitted() -> String {
         params: vec![ParamId::new(0)],
         inputs: vec![],
     };
-    let Gradient::Joint(joint) = differentiate(simplify(&graph()), &wanted) else {
+    let Gradient::Joint(joint) = differentiate(simplify(&graph()), &wanted, simplify) else {
         panic!("there is a gradient")
     };
     let plan = memory::plan(fuse(&simplify(&joint)), Reuse::AfterLastUse);

@@ -12,6 +12,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::flatten::Flat;
+
 use crate::ir::{CallArg, Graph, Kernel, NodeId, Type, Value, ViewMap};
 use crate::ops::Op;
 
@@ -35,8 +37,17 @@ pub(super) struct Epilogues {
 }
 
 impl Epilogues {
-    /// Finds them.
-    pub(super) fn find(graph: &Graph) -> Self {
+    /// Finds them. What stands in a loop does not move out of it.
+    pub(super) fn find(flat: &Flat) -> Self {
+        Self::search(&flat.graph, &|id| flat.region_of[id.index()])
+    }
+
+    /// Those of a graph whose loops are closed.
+    pub(super) fn find_in(graph: &Graph) -> Self {
+        Self::search(graph, &|_| 0)
+    }
+
+    fn search(graph: &Graph, region: &dyn Fn(NodeId) -> usize) -> Self {
         let uses = Uses::count(graph);
         let mut epilogues = Self::default();
         for (id, node) in graph.iter() {
@@ -50,12 +61,18 @@ impl Epilogues {
             }) else {
                 continue;
             };
-            epilogues.extend(graph, &uses, id, channel_axis);
+            epilogues.extend(graph, (&uses, region), id, channel_axis);
         }
         epilogues
     }
 
-    fn extend(&mut self, graph: &Graph, uses: &Uses, call: NodeId, channel_axis: usize) {
+    fn extend(
+        &mut self,
+        graph: &Graph,
+        (uses, region): (&Uses, &dyn Fn(NodeId) -> usize),
+        call: NodeId,
+        channel_axis: usize,
+    ) {
         let mut absorbed = Absorbed {
             bias: None,
             activation: None,
@@ -63,6 +80,7 @@ impl Epilogues {
         };
         let mut path = Vec::new();
         if let Some(add) = uses.only_user(absorbed.result)
+            && region(add) == region(call)
             && let Some(bias) = bias_of(graph, add, absorbed.result, channel_axis)
         {
             absorbed = Absorbed {
@@ -74,6 +92,7 @@ impl Epilogues {
         }
         if let Some(user) = uses.only_user(absorbed.result)
             && graph.node(user).phase == graph.node(call).phase
+            && region(user) == region(call)
             && let Op::Pointwise(row) = &graph.node(user).op
             && let Some(name) = row.0.activation
         {

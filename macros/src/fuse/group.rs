@@ -13,6 +13,7 @@ use crate::plan::{Group, Kernel, Line, LineCode, Operand, Task, Written};
 use crate::shape::Dim;
 
 use super::epilogue::Epilogues;
+use super::flatten::Flat;
 use super::reads::Reads;
 
 /// The most operands of one group: those that the kernel takes of one kind.
@@ -39,8 +40,10 @@ impl Groups {
     }
 
     /// As few groups as the greedy walk finds.
-    pub(super) fn find(graph: &Graph, epilogues: &Epilogues, reads: &Reads) -> Self {
+    pub(super) fn find(flat: &Flat, epilogues: &Epilogues, reads: &Reads) -> Self {
+        let graph = &flat.graph;
         let mut finder = Finder {
+            flat,
             graph,
             users: graph.users(),
             group_of: BTreeMap::new(),
@@ -79,6 +82,7 @@ fn body(graph: &Graph, node: &Node) -> Option<Body> {
 }
 
 struct Finder<'a> {
+    flat: &'a Flat,
     graph: &'a Graph,
     users: Vec<Vec<NodeId>>,
     group_of: BTreeMap<NodeId, usize>,
@@ -117,7 +121,12 @@ impl Finder<'_> {
 
     fn may_join(&self, id: NodeId, node: &Node, group: usize, reads: &Reads) -> bool {
         let members = &self.members[group];
-        let first = self.graph.node(*members.first().expect("a group has members"));
+        let first = *members.first().expect("a group has members");
+        let region = |id: NodeId| self.flat.region_of[id.index()];
+        if region(id) != region(first) {
+            return false;
+        }
+        let first = self.graph.node(first);
         node.phase == first.phase
             && node.types[0].shape == first.types[0].shape
             && !self.leads_back(id, group)
@@ -134,10 +143,13 @@ impl Finder<'_> {
                 continue;
             }
             // Whatever runs together with `n` runs after `id` as well.
-            let together = match self.group_of.get(&n) {
-                Some(&other) => self.members[other].iter().copied().collect(),
-                None => vec![n],
+            let region = self.flat.region_of[id.index()];
+            let together = match (self.flat.loop_in(region, n), self.group_of.get(&n)) {
+                (Some(inner), _) => self.flat.nodes_of(inner),
+                (None, Some(&other)) => self.members[other].iter().copied().collect(),
+                (None, None) => vec![n],
             };
+            seen.extend(together.iter().copied());
             for user in together.iter().flat_map(|m| &self.users[m.index()]) {
                 if self.group_of.get(user) == Some(&group) {
                     return true;

@@ -11,9 +11,11 @@ use crate::diag::SourceSpan;
 use crate::ops::fill::Fill;
 use crate::ops::leaf::{Leaf, LeafKind};
 use crate::ops::reduce::{Reduce, ReduceKind};
+use crate::ops::scan::{Order, Recording, Role, Scan};
 use crate::ops::view::View;
 use crate::ops::{Op, pointwise};
 use crate::shape::Dim;
+use std::collections::BTreeSet;
 
 /// Whether dropout and batch statistics are at work.
 #[derive(Copy, Clone, PartialEq, Eq, Debug, Hash)]
@@ -22,6 +24,16 @@ pub enum Mode {
     Eval,
     /// Losses that are differentiated: dropout, statistics of the batch, running statistics updated.
     Train,
+}
+
+/// The steps of a loop that [`Builder::scan`] makes.
+pub struct Steps<'a> {
+    /// What it goes over.
+    pub name: &'a str,
+    /// The number of steps.
+    pub count: Dim,
+    /// The direction.
+    pub order: Order,
 }
 
 /// Appends typed nodes to a graph.
@@ -41,6 +53,8 @@ pub struct Builder {
     pub constraints: Constraints,
     /// What went wrong, with the user's token.
     pub errors: Vec<(SourceSpan, ShapeError)>,
+    /// Names of sizes, numbers and indices that a new index must not have.
+    pub taken: BTreeSet<String>,
     n_streams: u64,
 }
 
@@ -63,8 +77,102 @@ impl Builder {
             mode: Mode::Train,
             constraints,
             errors: Vec::new(),
+            taken: BTreeSet::new(),
             n_streams: 0,
         }
+    }
+
+    /// Begins the body of a loop: what is pushed from here on stands there. Returns the surroundings.
+    #[must_use]
+    pub fn enter(&mut self) -> Self {
+        let mut body = Self::over(Graph::default(), self.origin.clone(), self.phase);
+        body.mode = self.mode;
+        self.hand_over(&mut body);
+        std::mem::replace(self, body)
+    }
+
+    /// Ends the body that [`enter`](Self::enter) began, and goes on in its surroundings.
+    pub fn leave(&mut self, mut surroundings: Self) -> Graph {
+        self.hand_over(&mut surroundings);
+        std::mem::replace(self, surroundings).graph
+    }
+
+    /// A loop that a layer or operation is made of: `body` gets the index and what the operands are to a step, and gives the next
+    /// carries and what is collected. The results are the last carries and the stacks.
+    pub fn scan(
+        &mut self,
+        steps: Steps<'_>,
+        operands: &[(Value, Role)],
+        body: impl FnOnce(&mut Self, &Dim, &[Value]) -> (Vec<Value>, Vec<Value>),
+    ) -> Vec<Value> {
+        let index = self.fresh_index();
+        let mut scan = Scan {
+            name: steps.name.into(),
+            recording: Recording::Values,
+            index: index.as_str().into(),
+            count: steps.count,
+            order: steps.order,
+            roles: operands.iter().map(|(_, role)| *role).collect(),
+            body: Graph::default(),
+        };
+        let types: Vec<Type> = operands.iter().map(|(v, _)| self.ty(*v).clone()).collect();
+        let surroundings = self.enter();
+        self.constraints
+            .indices
+            .push((scan.index.clone(), scan.count.clone()));
+        let args: Vec<Value> = types
+            .iter()
+            .enumerate()
+            .map(|(k, ty)| {
+                let ty = scan.arg_type(k, ty);
+                self.push(
+                    Leaf {
+                        kind: LeafKind::Arg(k),
+                        ty,
+                    },
+                    &[],
+                )
+            })
+            .collect();
+        let (next, collected) = body(self, &scan.step(), &args);
+        self.constraints.indices.pop();
+        let is_poison = next.iter().chain(&collected).any(|v| self.is_poison(*v));
+        let next = next.into_iter().enumerate();
+        let next = next.map(|(c, value)| (OutputKind::Next(c), value));
+        let collected = collected.into_iter().enumerate();
+        let collected = collected.map(|(k, value)| (OutputKind::Collect(k), value));
+        let outputs = next.chain(collected).map(|(kind, value)| Output { kind, value });
+        self.graph.outputs = outputs.collect();
+        scan.body = self.leave(surroundings);
+        self.taken.remove(&*scan.index);
+        let n_results = scan.body.outputs.len();
+        let inputs: Vec<Value> = operands.iter().map(|(v, _)| *v).collect();
+        if is_poison {
+            return vec![self.poison(); n_results];
+        }
+        let results = self.push_all(scan, &inputs);
+        if results.len() == n_results {
+            results
+        } else {
+            vec![self.poison(); n_results]
+        }
+    }
+
+    /// A name for the index of a loop.
+    fn fresh_index(&mut self) -> String {
+        let names = (1..).map(|k| if k == 1 { "t".to_owned() } else { format!("t{k}") });
+        let mut free = names.into_iter().filter(|name| !self.taken.contains(name));
+        let name = free.next().expect("some number is free");
+        self.taken.insert(name.clone());
+        name
+    }
+
+    /// What belongs to the function as a whole.
+    fn hand_over(&mut self, to: &mut Self) {
+        to.constraints = std::mem::take(&mut self.constraints);
+        to.errors = std::mem::take(&mut self.errors);
+        to.taken = std::mem::take(&mut self.taken);
+        to.n_streams = self.n_streams;
     }
 
     /// The key of a new random stream: a hash (FNV-1a) of the layer's path and of how many streams came before.
@@ -97,6 +205,13 @@ impl Builder {
             node,
             output: if is_poison { 0 } else { output },
         })
+    }
+
+    /// Appends a node with as many results as its rule says: one that is poison where the rule fails.
+    pub fn push_all(&mut self, op: impl Into<Op>, inputs: &[Value]) -> Vec<Value> {
+        let node = self.node(op.into(), inputs);
+        let n_results = self.graph.node(node).types.len();
+        (0..n_results).map(|output| Value { node, output }).collect()
     }
 
     /// Records an error at the current origin and yields a poison value.
@@ -145,7 +260,6 @@ impl Builder {
             op,
             inputs: inputs.to_vec(),
             types,
-            regions: Vec::new(),
             phase: self.phase,
             origin: self.origin.clone(),
         })

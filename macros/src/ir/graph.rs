@@ -38,7 +38,7 @@ impl Origin {
     }
 }
 
-/// An operation applied to earlier values.
+/// An operation applied to earlier values. Nodes are equal if they compute the same, wherever they come from.
 #[derive(Clone, Debug)]
 pub struct Node {
     /// What is computed, attributes included.
@@ -47,12 +47,19 @@ pub struct Node {
     pub inputs: Vec<Value>,
     /// One type a result.
     pub types: Vec<Type>,
-    /// Bodies of structured operations (`Scan`); empty for all others.
-    pub regions: Vec<Graph>,
     /// Forward or backward.
     pub phase: Phase,
     /// Source position and name.
     pub origin: Origin,
+}
+
+impl PartialEq for Node {
+    fn eq(&self, other: &Self) -> bool {
+        self.op == other.op
+            && self.inputs == other.inputs
+            && self.types == other.types
+            && self.phase == other.phase
+    }
 }
 
 impl Node {
@@ -95,6 +102,10 @@ pub enum OutputKind {
     ParamGrad(ParamId),
     /// The gradient of an argument marked `#[grad]`.
     InputGrad(InputId),
+    /// In the body of a loop: the value of that carry in the next step.
+    Next(usize),
+    /// In the body of a loop: what the loop collects.
+    Collect(usize),
 }
 
 /// A result of the graph.
@@ -107,7 +118,7 @@ pub struct Output {
 }
 
 /// A list of nodes in evaluation order and what is wanted of them.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Graph {
     nodes: Vec<Node>,
     /// The values that leave the graph.
@@ -147,6 +158,17 @@ impl Graph {
     /// Number of nodes.
     pub fn len(&self) -> usize {
         self.nodes.len()
+    }
+
+    /// Gives the arguments of a body the numbers that `place` says; an argument without one must not be read any more.
+    pub fn renumber_args(&mut self, place: &dyn Fn(usize) -> Option<usize>) {
+        for node in &mut self.nodes {
+            if let Op::Leaf(leaf) = &mut node.op
+                && let LeafKind::Arg(k) = &mut leaf.kind
+            {
+                *k = place(*k).unwrap_or(usize::MAX);
+            }
+        }
     }
 
     /// For every node, the nodes that read one of its results (a node that reads two stands there twice).

@@ -60,6 +60,13 @@ impl Layout {
         self.offset.is_zero() && self.is_contiguous()
     }
 
+    /// How many elements of the buffer are read; those that a broadcast repeats count once.
+    pub fn n_read(&self) -> Dim {
+        let axes = self.shape.iter().zip(&self.strides);
+        let read = axes.filter(|(_, stride)| !stride.is_zero()).map(|(n, _)| n);
+        Dim::product(read.collect::<Vec<_>>())
+    }
+
     /// The layout of a view of this layout, or `None` where the elements have to be copied first.
     pub fn apply(&self, view: &ViewMap) -> Option<Self> {
         match view {

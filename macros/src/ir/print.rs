@@ -3,6 +3,7 @@
 use std::fmt;
 
 use super::{Graph, Node, OutputKind, Phase};
+use crate::ops::Op;
 
 impl fmt::Display for Graph {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -32,8 +33,8 @@ impl Graph {
                 if node.inputs.is_empty() { "" } else { ")" },
                 Label(node)
             )?;
-            for region in &node.regions {
-                region.print(f, &format!("{indent}    "))?;
+            if let Op::Scan(scan) = &node.op {
+                scan.body.print(f, &format!("{indent}    "))?;
             }
         }
         for output in &self.outputs {
@@ -80,6 +81,8 @@ impl fmt::Display for OutputKind {
             OutputKind::State(id) => write!(f, "new {id}"),
             OutputKind::ParamGrad(id) => write!(f, "gradient of {id}"),
             OutputKind::InputGrad(id) => write!(f, "gradient of {id}"),
+            OutputKind::Next(k) => write!(f, "next {k}"),
+            OutputKind::Collect(k) => write!(f, "collect {k}"),
         }
     }
 }

@@ -1,6 +1,7 @@
 //! What the compiler must know of an operation: the contract between the stages and the op table.
 
 use std::collections::BTreeMap;
+use std::rc::Rc;
 
 use super::{Builder, DType, Scalar, Surface, Type, Value, ViewMap};
 use crate::ops::pointwise::Row;
@@ -55,6 +56,8 @@ pub struct Site<'a> {
 pub enum Cotangents {
     /// One entry an input; `None` where no gradient flows to that input.
     Flow(Vec<Option<Value>>),
+    /// The operation has bodies of its own, which the gradient stage differentiates.
+    Nested,
     /// The operation has no derivative, and why (an error only where the whole gradient depends on it).
     Blocked(&'static str),
 }
@@ -69,6 +72,8 @@ pub enum Kernel {
     Pointwise(Body),
     /// A call of the runtime.
     Call(Call),
+    /// A loop over a body with kernels of its own.
+    Loop,
 }
 
 /// The scalar expression of a pointwise operation.
@@ -197,6 +202,9 @@ pub struct Constraints {
     pub checks: Vec<(Dim, Dim)>,
     /// Solutions of `_`, by number.
     pub solved: BTreeMap<u32, Dim>,
+    /// The indices of the loops whose bodies are being built, the outermost first, each with the number of steps that it
+    /// stays below.
+    pub indices: Vec<(Rc<str>, Dim)>,
 }
 
 impl Constraints {
@@ -210,6 +218,30 @@ impl Constraints {
         } else {
             dim.clone()
         }
+    }
+
+    /// A number that the size is never below: [`Dim::lower_bound`], knowing that the index of a loop is below the number
+    /// of its steps.
+    pub fn lower_bound(&self, dim: &Dim) -> Option<i64> {
+        // An index may be bounded by that of an outer loop, so the innermost is replaced first.
+        let bounded = self
+            .indices
+            .iter()
+            .rev()
+            .fold(dim.clone(), |dim, (index, count)| {
+                let index = Dim::dynamic(index);
+                let falls = |term: &shape::Term| {
+                    *term.monomial() == *index.terms()[0].monomial() && term.coefficient() < 0
+                };
+                let slope = dim
+                    .terms()
+                    .iter()
+                    .find(|term| falls(term))
+                    .map_or(0, shape::Term::coefficient);
+                // `slope * index` is least at the last step.
+                dim - &index * slope + (count - 1) * slope
+            });
+        bounded.lower_bound()
     }
 
     /// Demands that two sizes are equal. A lone `_` is solved; what only rustc can decide is recorded.

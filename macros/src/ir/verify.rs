@@ -1,6 +1,7 @@
 //! The invariants of a graph, checked between stages.
 
 use super::{Constraints, Graph, NodeId, Phase};
+use crate::ops::Op;
 use crate::ops::leaf::LeafKind;
 
 /// A broken invariant: a mistake in the compiler, never in a user's program.
@@ -54,8 +55,8 @@ pub fn verify(graph: &Graph) -> Result<(), Violation> {
             Ok(types) => return fail(format!("is typed {:?}, but its rule says {types:?}", node.types)),
             Err(error) => return fail(format!("is ill-typed: {}", error.message)),
         }
-        for region in &node.regions {
-            verify(region)?;
+        if let Op::Scan(scan) = &node.op {
+            verify(&scan.body)?;
         }
     }
     for output in &graph.outputs {

@@ -25,7 +25,8 @@ pub struct Given<'a> {
 }
 
 impl Given<'_> {
-    fn is_poison(&self) -> bool {
+    /// Whether an argument is the result of a mistake.
+    pub fn is_poison(&self) -> bool {
         self.positional.iter().any(|(object, _)| object.is_poison())
             || self.named.iter().any(|(_, object, _)| object.is_poison())
     }
@@ -54,10 +55,23 @@ impl<'a> Work<'_, 'a, '_> {
         let given = self.given(frame, args, options);
         match receiver {
             Object::Poison => Object::Poison,
+            Object::Instance(id) if matches!(self.tree.instances[id].kind, Kind::Array(_)) => {
+                self.iteration_method(frame, (receiver, base.span), method, given, span)
+            }
             Object::Instance(id) => self.call_on_layer(frame, id, method, given, span),
+            Object::Iteration(_) | Object::Range(..) => {
+                self.iteration_method(frame, (receiver, base.span), method, given, span)
+            }
+            Object::Steps(id) => self.collection_method(frame, (id, base), method, given, span),
+            Object::Tensor(value) if self.b.is_poison(value) => Object::Poison,
             Object::Tensor(value) if method == "size" => {
                 let shape = self.b.shape(value);
                 self.axis_size(frame, &shape, &given, span)
+            }
+            Object::Tensor(value) if method == "steps" => self.steps(frame, value, &given, span),
+            Object::Tensor(_) if method == "iter" => {
+                let error = self.error(frame, method.span().into(), "tensors have no method `iter`");
+                self.report(error.help("`x.steps(axis = 0)` gives the slices along an axis"))
             }
             Object::Tensor(_) => {
                 let Some(surface) = surface(&method.to_string(), Form::Method) else {
@@ -93,6 +107,9 @@ impl<'a> Work<'_, 'a, '_> {
         let (name, is_own) = match names.as_slice() {
             [name] => (*name, false),
             [owner, name] if *owner == "Self" => (*name, true),
+            [owner, name] if *owner == "Steps" && *name == "new" => {
+                return self.new_collection(frame, &given, span);
+            }
             _ => {
                 let text = quote!(#callee).to_string().replace(' ', "");
                 let error = self.error(
@@ -105,8 +122,8 @@ impl<'a> Work<'_, 'a, '_> {
             }
         };
         let text = name.to_string();
-        if !is_own && let Some(variable) = frame.variable(&text) {
-            return match variable.clone() {
+        if !is_own && let Some(variable) = self.variable(frame, &text) {
+            return match variable {
                 Object::Instance(id) => self.forward(frame, id, given, span),
                 Object::Poison => Object::Poison,
                 other => self.fail(
@@ -156,7 +173,7 @@ impl<'a> Work<'_, 'a, '_> {
                 self.note_layer_use(id, &given);
                 return self.poisoned();
             }
-            Kind::Layer(_) | Kind::Param(_) | Kind::State(_) => {
+            Kind::Layer(_) | Kind::Param(_) | Kind::State(_) | Kind::Array(_) => {
                 let title = self.tree.title(id);
                 let error = self.error(frame, place, format!("{title} has no function `{name}`"));
                 return self.report(error.help("a layer is called by its field's name: `self.fc1(x)`"));
@@ -223,6 +240,14 @@ impl<'a> Work<'_, 'a, '_> {
                 let title = self.tree.title(id);
                 self.fail(frame, span, format!("{title} is a tensor, not a layer"))
             }
+            Kind::Array(_) => {
+                let path = &self.tree.instances[id].path;
+                let name = path.rsplit('.').next().unwrap_or_default();
+                let error = self.error(frame, span, format!("`{path}` is an array of layers"));
+                self.report(error.help(format!(
+                    "call each of them: `for layer in &self.{name} {{ x = layer(x); }}`"
+                )))
+            }
             Kind::Unsolved => {
                 self.note_layer_use(id, &given);
                 self.poisoned()
@@ -254,15 +279,18 @@ impl<'a> Work<'_, 'a, '_> {
             return Object::Poison;
         }
         let title = self.tree.title(id);
-        if let Some((name, _, place)) = given.named.first() {
-            let error = self.error(
-                frame,
-                *place,
-                format!("{title} takes no option `{name}` in its call"),
-            );
-            return self.report(error.help(format!("write it at the field: `#[layer({name} = ..)]`")));
+        let (mut positional, mut named) = (Vec::new(), Vec::new());
+        let places: Vec<(String, SourceSpan)> = given
+            .named
+            .iter()
+            .map(|(name, _, place)| (name.to_string(), *place))
+            .collect();
+        for (name, object, place) in given.named {
+            match object.operand() {
+                Some(operand) => named.push((name.to_string(), operand, name.span())),
+                None => return self.fail(frame, place, format!("`{name}` cannot be {}", object.describe())),
+            }
         }
-        let mut positional = Vec::new();
         for (object, place) in given.positional {
             match object.operand() {
                 Some(operand) => positional.push(Some(operand)),
@@ -276,21 +304,34 @@ impl<'a> Work<'_, 'a, '_> {
         let layer = self.prepare(id, instance);
         let mut args = Args {
             positional,
-            named: Vec::new(),
+            named,
             usage: instance.builtin.usage,
         };
-        let result = (instance.builtin.forward)(&mut self.b, &layer, &mut args)
-            .and_then(|value| no_more(&args, &layer.written).map(|()| value));
+        let result = instance
+            .builtin
+            .call(&mut self.b, &layer, &mut args)
+            .and_then(|given| no_more(&args, &layer.written).map(|()| given));
         self.b.origin = caller;
         self.settle_states();
         let is_sound = self.settle(frame, span, Some(id));
+        if let (Ok(_), Some((name, ..))) = (&result, args.named.first()) {
+            let place = places
+                .iter()
+                .find(|(known, _)| known == name)
+                .map_or(span, |(_, place)| *place);
+            let message = format!("{title} takes no option `{name}` in its call");
+            let error = self.error(frame, place, message);
+            return self.report(error.help(format!("write it at the field: `#[layer({name} = ..)]`")));
+        }
         match result {
             Err(error) => self.fail_shape(frame, span, Some(id), error),
             Ok(_) if !is_sound => Object::Poison,
-            Ok(value) => {
-                let shape = self.b.shape(value);
-                self.log.shapes.entry(id).or_insert(shape);
-                Object::Tensor(value)
+            Ok(given) => {
+                let given = Object::of(given);
+                if let Some(first) = given.first_tensor() {
+                    self.note_shape(id, first);
+                }
+                given
             }
         }
     }
@@ -300,8 +341,10 @@ impl<'a> Work<'_, 'a, '_> {
         for (name, tensor) in &instance.tensors {
             let value = self.tensor(*tensor);
             match tensor {
-                TensorRef::Param(_) => params.push((*name, value)),
-                TensorRef::State(state) => states.push((*name, crate::ir::StateId::new(*state), value)),
+                TensorRef::Param(_) => params.push((name.clone(), value)),
+                TensorRef::State(state) => {
+                    states.push((name.clone(), crate::ir::StateId::new(*state), value))
+                }
             }
         }
         let written = self.tree.instances[id].written.clone();

@@ -1,6 +1,6 @@
 //! The functions of the compiled model, each lowered from its own signature.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::ast::{self, DimArg, Function, GradMode, Receiver, ReturnType, ValueType};
 use crate::diag::Diagnostics;
@@ -115,6 +115,22 @@ fn reject_ambiguous(tree: &Tree<'_>, diagnostics: &mut Diagnostics) {
     }
 }
 
+/// The names that sizes and numbers of a function have.
+fn names(tree: &Tree<'_>, function: &Function) -> BTreeSet<String> {
+    let generics = tree.model(0).map(|model| &model.model.structure.generics[..]);
+    let generics = generics.unwrap_or_default().iter().map(|generic| &generic.name);
+    let dims = function.dims.iter().map(|dim| &dim.name);
+    let args = function.args.iter().map(|arg| &arg.name);
+    let constants = tree.constants.borrow();
+    let constants = constants.iter().map(|constant| constant.text.clone());
+    generics
+        .chain(dims)
+        .chain(args)
+        .map(ToString::to_string)
+        .chain(constants)
+        .collect()
+}
+
 /// Lowers one function of the compiled model.
 fn lower(tree: &Tree<'_>, log: &mut Log<'_>, index: usize, mode: Mode) -> Option<(LoweredFunction, Graph)> {
     let function = &all(tree)[index];
@@ -125,6 +141,7 @@ fn lower(tree: &Tree<'_>, log: &mut Log<'_>, index: usize, mode: Mode) -> Option
         .iter()
         .map(|(id, (size, _))| (*id, size.clone()))
         .collect();
+    b.taken = names(tree, function);
     let stack = vec![(0, index)];
     let mut work = Work {
         tree,
@@ -132,6 +149,9 @@ fn lower(tree: &Tree<'_>, log: &mut Log<'_>, index: usize, mode: Mode) -> Option
         log,
         stack,
         tensors: BTreeMap::new(),
+        regions: Vec::new(),
+        n_branches: 0,
+        collections: Vec::new(),
     };
     let mut frame = work.frame(0, function, None);
     let dims = work.dims(&mut frame)?;
@@ -184,7 +204,8 @@ impl<'a> Work<'_, 'a, '_> {
                 .enumerate()
                 .find_map(|(input, ty)| Some((input, bare_axis(ty, &dim.name)?)));
             if bare.is_none() {
-                self.not_bare(frame, &dim.name);
+                // Said where the signature was read.
+                self.poisoned();
             }
             let symbol = Dim::dynamic_multiple(&name, multiple.unwrap_or(1));
             frame.sizes.insert(name.clone(), symbol);
@@ -227,7 +248,7 @@ impl<'a> Work<'_, 'a, '_> {
                 },
             };
             is_sound &= !object.is_poison();
-            frame.bind(&arg.name, object, arg.mutable);
+            frame.bind(&arg.name, object, 0, arg.mutable);
         }
         is_sound
     }

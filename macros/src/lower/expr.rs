@@ -64,11 +64,7 @@ impl<'a> Work<'_, 'a, '_> {
                 let operand = self.expr(frame, operand);
                 self.cast(frame, operand, *ty, span)
             }
-            ExprKind::For { .. } => {
-                let place = SourceSpan::from(span.start);
-                let error = self.error(frame, place, "loops are not in the language yet");
-                self.report(error.help("write the steps one by one"))
-            }
+            ExprKind::For { pattern, iter, body } => self.for_loop(frame, (pattern, iter), body, span),
             ExprKind::Error(_) => self.poisoned(),
         }
     }
@@ -124,8 +120,8 @@ impl<'a> Work<'_, 'a, '_> {
     /// A variable, a size, or a constant of the module.
     fn name_expr(&mut self, frame: &Frame<'a>, name: &'a Ident) -> Object {
         let text = name.to_string();
-        if let Some(object) = frame.variable(&text) {
-            return object.clone();
+        if let Some(object) = self.variable(frame, &text) {
+            return object;
         }
         if let Some(size) = frame.sizes.get(&text) {
             return Object::Size(size.clone());
@@ -200,7 +196,7 @@ impl<'a> Work<'_, 'a, '_> {
                         name.span().into(),
                         format!("{title} has no tensor `{name}`"),
                     );
-                    let known: Vec<&str> = layer.tensors.iter().map(|(known, _)| *known).collect();
+                    let known: Vec<&str> = layer.tensors.iter().map(|(known, _)| &**known).collect();
                     if known.is_empty() {
                         return self.report(error.note("it has no tensors"));
                     }
@@ -214,7 +210,7 @@ impl<'a> Work<'_, 'a, '_> {
         match &self.tree.instances[id].kind {
             Kind::Param(param) => Object::Tensor(self.tensor(TensorRef::Param(*param))),
             Kind::State(state) => Object::Tensor(self.tensor(TensorRef::State(*state))),
-            Kind::Model(_) | Kind::Layer(_) => Object::Instance(id),
+            Kind::Model(_) | Kind::Layer(_) | Kind::Array(_) => Object::Instance(id),
             Kind::Unsolved => {
                 self.note_use(id, Use::Sound);
                 // Its calls are what matters; the layer itself is still one.
@@ -283,7 +279,11 @@ impl<'a> Work<'_, 'a, '_> {
                 Object::Poison => return Object::Poison,
                 other => {
                     let error = self.error(frame, expr.span, "the ends of a range are whole numbers");
-                    return self.report(error.found(other.describe()).note("they decide a shape"));
+                    let found = match other {
+                        Object::Host(_, HostType::Usize) => "a number that only the caller knows",
+                        ref other => other.describe(),
+                    };
+                    return self.report(error.found(found).note("they decide a shape"));
                 }
             };
         }
@@ -327,9 +327,11 @@ impl<'a> Work<'_, 'a, '_> {
             };
         }
         let barrier = std::mem::replace(&mut frame.barrier, frame.scopes.len());
+        self.n_branches += 1;
         let yes = self.block(frame, then);
         let no = else_.map_or_else(Object::unit, |other| self.expr(frame, other));
         frame.barrier = barrier;
+        self.n_branches -= 1;
         match (yes.scalar(), no.scalar()) {
             _ if yes.is_poison() || no.is_poison() => Object::Poison,
             _ if yes.is_unit() && no.is_unit() => Object::unit(),

@@ -80,7 +80,7 @@ impl<'a> Work<'_, 'a, '_> {
         let mut is_sound = true;
         for (arg, (object, place)) in function.args.iter().zip(args) {
             is_sound &= self.check_arg(frame, &callee, arg, &object, place);
-            callee.bind(&arg.name, object, arg.mutable);
+            callee.bind(&arg.name, object, self.depth(), arg.mutable);
         }
         if !is_sound {
             return Object::Poison;
@@ -95,8 +95,7 @@ impl<'a> Work<'_, 'a, '_> {
         if let Object::Tensor(value) = value
             && function.name == "forward"
         {
-            let shape = self.b.shape(value);
-            self.log.shapes.entry(instance).or_insert(shape);
+            self.note_shape(instance, value);
         }
         value
     }
@@ -212,7 +211,8 @@ impl<'a> Work<'_, 'a, '_> {
                 // The rank of the argument is wrong, which is said below, or the signature is, which is said there.
                 let is_bare = function.args.iter().any(|arg| is_bare_in(arg, &dim.name));
                 if !is_bare {
-                    self.not_bare(callee, &dim.name);
+                    // Said where the signature was read.
+                    self.poisoned();
                     return false;
                 }
                 let name = dim.name.to_string();
@@ -243,15 +243,6 @@ impl<'a> Work<'_, 'a, '_> {
             callee.sizes.insert(dim.name.to_string(), size);
         }
         true
-    }
-
-    /// Reports a dynamic dimension that no argument has as an axis.
-    pub fn not_bare(&mut self, frame: &Frame<'a>, name: &Ident) {
-        let message = format!("the size of the dynamic dimension `{name}` is not known");
-        let error = self.error(frame, name.span().into(), message);
-        self.report(error.help(format!(
-            "`{name}` has to be a whole axis of some argument: `Tensor<{name}, ..>`"
-        )));
     }
 
     /// Evaluates a size in the source of `frame`'s function.

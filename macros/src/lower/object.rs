@@ -2,6 +2,8 @@
 
 use crate::ast::HostType;
 use crate::ir::{Operand, Scalar, Value};
+use crate::lower::collect::CollectionId;
+use crate::lower::iterate::Iteration;
 use crate::lower::tree::InstanceId;
 use crate::shape::Dim;
 
@@ -20,8 +22,12 @@ pub enum Object {
     Range(Option<Dim>, Option<Dim>),
     /// A string literal.
     Text(String),
-    /// `self`, or a layer.
+    /// `self`, a layer, or an array of layers.
     Instance(InstanceId),
+    /// What a `for` goes through.
+    Iteration(Iteration),
+    /// `Steps`: values that a loop collects.
+    Steps(CollectionId),
     /// The result of a mistake that is reported.
     Poison,
 }
@@ -56,6 +62,11 @@ impl Object {
         }
     }
 
+    /// Whether it is a truth value of the host.
+    pub fn is_truth(&self) -> bool {
+        matches!(self, Self::Host(_, HostType::Bool))
+    }
+
     /// The number, where it is one.
     pub fn scalar(&self) -> Option<Scalar> {
         match self {
@@ -74,8 +85,17 @@ impl Object {
             Self::Tuple(parts) => Operand::Tuple(parts.iter().map(Object::operand).collect::<Option<_>>()?),
             Self::Range(start, end) => Operand::Range(start.clone(), end.clone()),
             Self::Text(text) => Operand::Text(text.clone()),
-            Self::Instance(_) | Self::Poison => return None,
+            Self::Instance(_) | Self::Iteration(_) | Self::Steps(_) | Self::Poison => return None,
         })
+    }
+
+    /// The tensor, or the first of several.
+    pub fn first_tensor(&self) -> Option<Value> {
+        match self {
+            Self::Tensor(value) => Some(*value),
+            Self::Tuple(parts) => parts.iter().find_map(Self::first_tensor),
+            _ => None,
+        }
     }
 
     /// What an operation answered.
@@ -102,6 +122,8 @@ impl Object {
             Self::Range(..) => "a range",
             Self::Text(_) => "a string",
             Self::Instance(_) => "a layer",
+            Self::Iteration(_) => "an iterator",
+            Self::Steps(_) => "collected steps",
             Self::Poison => "an error",
         }
     }

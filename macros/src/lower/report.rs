@@ -24,6 +24,7 @@ impl<'a> Work<'_, 'a, '_> {
 
     /// Reports an error.
     pub fn report(&mut self, error: Diagnostic) -> Object {
+        self.log.n_mistakes += 1;
         self.log.diagnostics.push(error);
         Object::Poison
     }

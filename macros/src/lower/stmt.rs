@@ -51,11 +51,11 @@ impl<'a> Work<'_, 'a, '_> {
     }
 
     /// Binds the parts of a value. Nodes from `n_before` on may be named after them.
-    fn bind(&mut self, frame: &mut Frame<'a>, pattern: &'a Pattern, object: Object, n_before: usize) {
+    pub fn bind(&mut self, frame: &mut Frame<'a>, pattern: &'a Pattern, object: Object, n_before: usize) {
         match pattern {
             Pattern::Name { name, mutable } => {
                 self.name(&object, &name.to_string(), n_before);
-                frame.bind(name, object, *mutable);
+                frame.bind(name, object, self.depth(), *mutable);
             }
             Pattern::Wild => {}
             Pattern::Error(_) => {
@@ -100,14 +100,7 @@ impl<'a> Work<'_, 'a, '_> {
     fn assign(&mut self, frame: &mut Frame<'a>, name: &'a proc_macro2::Ident, object: Object) {
         let text = name.to_string();
         let span = SourceSpan::from(name.span());
-        let mut found = None;
-        for (depth, scope) in frame.scopes.iter().enumerate().rev() {
-            if let Some(position) = scope.iter().rposition(|binding| binding.name == text) {
-                found = Some((depth, position));
-                break;
-            }
-        }
-        let Some((depth, position)) = found else {
+        let Some((depth, position)) = frame.position(&text) else {
             self.unknown_variable(frame, name);
             return;
         };
@@ -143,6 +136,7 @@ impl<'a> Work<'_, 'a, '_> {
             return;
         }
         let owner = self.expr(frame, base);
+        self.touch_state();
         let Some(id) = self.field_of(frame, &owner, name) else {
             return;
         };
@@ -157,6 +151,13 @@ impl<'a> Work<'_, 'a, '_> {
             }
             return;
         };
+        if self.n_branches > 0 {
+            let message =
+                format!("`{name}` is assigned in one branch of an `if` that is decided at run time");
+            let error = self.error(frame, span, message);
+            self.report(error.help("let the `if` give a number, and assign a tensor after it"));
+            return;
+        }
         let value = match object {
             Object::Tensor(value) => value,
             Object::Poison => return,

@@ -5,6 +5,8 @@
 
 mod errors;
 mod graphs;
+mod loop_errors;
+mod loops;
 
 use std::rc::Rc;
 
@@ -12,6 +14,7 @@ use proc_macro2::TokenStream;
 use quote::quote;
 
 use crate::ast::{self, FieldKind};
+use crate::definition::layer_path;
 use crate::diag::Diagnostics;
 use crate::layers;
 use crate::model::{Accessor, Constant, Definition, Lowered, UserModel};
@@ -60,9 +63,7 @@ pub(crate) fn define(source: &str) -> UserModel {
     let mut last = None;
     for (structure, implementation) in models(source) {
         let children = structure.fields.iter().map(|field| {
-            let FieldKind::Layer { path, .. } = &field.kind else {
-                return None;
-            };
+            let path = layer_path(&field.kind)?;
             let name = path.segments.last()?.ident.to_string();
             if name == "Broken" {
                 return Some(Rc::new(Definition::Poison));

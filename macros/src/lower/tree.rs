@@ -2,6 +2,7 @@
 
 mod build;
 
+use std::borrow::Cow;
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
@@ -23,6 +24,8 @@ pub struct Tree<'a> {
     pub params: Vec<TensorDecl>,
     /// Carried tensors.
     pub states: Vec<TensorDecl>,
+    /// For every tensor that lies in arrays of layers, the arrays, the outermost first.
+    pub arrays: BTreeMap<TensorRef, Vec<InstanceId>>,
     /// Every `_` among the fields of the compiled model, solved or not.
     pub unknowns: Vec<Unknown>,
     /// The constants that sizes depend on; found while sizes are evaluated, at any time.
@@ -43,9 +46,11 @@ pub struct Unknown {
 
 /// A model, layer or tensor at its place in the compiled model.
 pub struct Instance<'a> {
-    /// Its path: `enc.fc1`; empty for the compiled model.
+    /// Its path: `enc.fc1`; empty for the compiled model. The layers of an array have the array's path.
     pub path: Rc<str>,
-    /// Its type with its sizes: `Linear<784, 128>`.
+    /// Its path with `{}` for the position in each enclosing array: `blocks.{}.attn`.
+    pub pattern: Rc<str>,
+    /// Its type with its sizes: `Linear<784, 128>`, `[Linear<8, 8>; 4]`.
     pub written: String,
     /// The model that has it as a field.
     pub parent: Option<InstanceId>,
@@ -61,6 +66,8 @@ pub enum Kind<'a> {
     Model(ModelInstance<'a>),
     /// A layer of the library.
     Layer(LayerInstance),
+    /// Several layers of one kind.
+    Array(ArrayInstance),
     /// A trained tensor of a model, by position.
     Param(usize),
     /// A carried tensor of a model, by position.
@@ -83,6 +90,14 @@ pub struct ModelInstance<'a> {
     pub fields: Vec<InstanceId>,
 }
 
+/// An array of layers as part of the compiled model.
+pub struct ArrayInstance {
+    /// The instance that stands for each of its layers in turn.
+    pub elem: InstanceId,
+    /// How many there are.
+    pub count: Dim,
+}
+
 /// A layer of the library as part of the compiled model.
 pub struct LayerInstance {
     /// Its row of the table.
@@ -90,7 +105,7 @@ pub struct LayerInstance {
     /// Its sizes by position, its options by name.
     pub config: Args,
     /// The tensors that it declared.
-    pub tensors: Vec<(&'static str, TensorRef)>,
+    pub tensors: Vec<(Cow<'static, str>, TensorRef)>,
 }
 
 /// A tensor of the compiled model.
@@ -117,6 +132,19 @@ impl<'a> Tree<'a> {
         match &self.instances[id].kind {
             Kind::Model(model) => Some(model),
             _ => None,
+        }
+    }
+
+    /// The arrays of layers that a tensor lies in, the outermost first.
+    pub fn arrays_of(&self, tensor: TensorRef) -> &[InstanceId] {
+        self.arrays.get(&tensor).map_or(&[], Vec::as_slice)
+    }
+
+    /// The declaration of a tensor.
+    pub fn declaration(&self, tensor: TensorRef) -> &TensorDecl {
+        match tensor {
+            TensorRef::Param(id) => &self.params[id],
+            TensorRef::State(id) => &self.states[id],
         }
     }
 
@@ -155,7 +183,12 @@ impl<'a> Tree<'a> {
         rows: &mut Vec<LayerRow>,
     ) {
         let instance = &self.instances[id];
-        let (param_ids, inner): (Vec<usize>, &[InstanceId]) = match &instance.kind {
+        // All layers of an array are one row.
+        let mut elem = id;
+        while let Kind::Array(array) = &self.instances[elem].kind {
+            elem = array.elem;
+        }
+        let (param_ids, inner): (Vec<usize>, &[InstanceId]) = match &self.instances[elem].kind {
             Kind::Model(model) => (Vec::new(), &model.fields),
             Kind::Layer(layer) => {
                 let own = layer.tensors.iter().filter_map(|(_, tensor)| match tensor {
@@ -165,19 +198,18 @@ impl<'a> Tree<'a> {
                 (own.collect(), &[])
             }
             Kind::Param(id) => (vec![*id], &[]),
-            Kind::State(_) | Kind::Unsolved | Kind::Poison => (Vec::new(), &[]),
+            Kind::State(_) | Kind::Array(_) | Kind::Unsolved | Kind::Poison => (Vec::new(), &[]),
         };
         let row = rows.len();
         rows.push(LayerRow {
-            path: instance.path.to_string(),
+            path: instance.pattern.to_string(),
             kind: instance.written.clone(),
             depth,
-            output: shapes.get(&id).cloned(),
-            params: Dim::sum(
-                param_ids
-                    .iter()
-                    .map(|&id| crate::shape::numel(&self.params[id].shape)),
-            ),
+            output: shapes.get(&elem).cloned(),
+            params: Dim::sum(param_ids.iter().map(|&id| {
+                let TensorDecl { repeats, shape, .. } = &self.params[id];
+                crate::shape::numel(repeats) * crate::shape::numel(shape)
+            })),
         });
         for &field in inner {
             self.describe_layer(field, depth + 1, shapes, rows);

@@ -6,13 +6,14 @@ use proc_macro2::Ident;
 
 use crate::ast;
 use crate::diag::{Diagnostics, SourceSpan};
-use crate::ir::{Builder, OutputKind, ParamId, StateId, Type, Value};
+use crate::ir::{Builder, OutputKind, Value};
 use crate::lower::Solutions;
+use crate::lower::collect::Collection;
 use crate::lower::object::Object;
+use crate::lower::region::Region;
 use crate::lower::tree::{InstanceId, TensorRef, Tree};
 use crate::model::Check;
-use crate::ops::leaf::{Leaf, LeafKind};
-use crate::shape::Dim;
+use crate::shape::{Atom, Dim};
 
 /// How a layer of the compiled model was used.
 #[derive(Copy, Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -43,6 +44,8 @@ pub struct Log<'d> {
     pub reached: BTreeSet<usize>,
     /// Whether something was met that was not understood.
     pub poisoned: bool,
+    /// The number of mistakes that were met, those that were reported before included.
+    pub n_mistakes: usize,
 }
 
 impl<'d> Log<'d> {
@@ -57,6 +60,7 @@ impl<'d> Log<'d> {
             shapes: BTreeMap::new(),
             reached: BTreeSet::new(),
             poisoned: false,
+            n_mistakes: 0,
         }
     }
 }
@@ -71,8 +75,14 @@ pub struct Work<'t, 'a, 'd> {
     pub log: &'t mut Log<'d>,
     /// The functions that are being inlined, outermost first: the model, the position of the function.
     pub stack: Vec<(InstanceId, usize)>,
-    /// The values of tensors of the model, as far as they were read or assigned.
+    /// The values of tensors of the model, as far as they were read or assigned in the innermost loop.
     pub tensors: BTreeMap<TensorRef, Value>,
+    /// The loops whose bodies are being built, the outermost first.
+    pub regions: Vec<Region>,
+    /// The number of `if`s around that are decided at run time, in this function and in those that call it.
+    pub n_branches: usize,
+    /// What is collected in loops.
+    pub collections: Vec<Collection>,
 }
 
 /// A function at work.
@@ -100,25 +110,34 @@ pub struct Binding {
     pub name: String,
     /// Its value.
     pub object: Object,
+    /// The number of loops around the binding: the tensors of the value belong there.
+    pub depth: usize,
     /// Whether it was declared `mut`.
     pub mutable: Option<SourceSpan>,
 }
 
 impl<'a> Frame<'a> {
     /// The variable of that name, innermost first.
-    pub fn variable(&self, name: &str) -> Option<&Object> {
-        let bindings = self.scopes.iter().rev().flat_map(|scope| scope.iter().rev());
-        bindings
-            .into_iter()
-            .find(|binding| binding.name == name)
-            .map(|binding| &binding.object)
+    pub fn binding(&self, name: &str) -> Option<&Binding> {
+        let mut bindings = self.scopes.iter().rev().flat_map(|scope| scope.iter().rev());
+        bindings.find(|binding| binding.name == name)
     }
 
-    /// Binds a variable in the innermost block.
-    pub fn bind(&mut self, name: &Ident, object: Object, mutable: Option<SourceSpan>) {
+    /// The block and the position in it of the variable of that name, innermost first.
+    pub fn position(&self, name: &str) -> Option<(usize, usize)> {
+        let mut scopes = self.scopes.iter().enumerate().rev();
+        scopes.find_map(|(depth, scope)| {
+            let position = scope.iter().rposition(|binding| binding.name == name)?;
+            Some((depth, position))
+        })
+    }
+
+    /// Binds a variable in the innermost block, inside of `depth` loops.
+    pub fn bind(&mut self, name: &Ident, object: Object, depth: usize, mutable: Option<SourceSpan>) {
         let binding = Binding {
             name: name.to_string(),
             object,
+            depth,
             mutable,
         };
         match self.scopes.last_mut() {
@@ -133,31 +152,11 @@ impl<'a> Frame<'a> {
     }
 }
 
-impl Work<'_, '_, '_> {
-    /// The current value of a tensor of the model.
-    pub fn tensor(&mut self, tensor: TensorRef) -> Value {
-        if let Some(value) = self.tensors.get(&tensor) {
-            return *value;
-        }
-        let (kind, declared) = match tensor {
-            TensorRef::Param(id) => (LeafKind::Param(ParamId::new(id)), &self.tree.params[id]),
-            TensorRef::State(id) => (LeafKind::State(StateId::new(id)), &self.tree.states[id]),
-        };
-        let (scope, name) = declared.path.rsplit_once('.').unwrap_or(("", &declared.path));
-        let mut origin = self.b.origin.clone();
-        origin.scope = scope.into();
-        origin.name = Some(name.into());
-        let caller = std::mem::replace(&mut self.b.origin, origin);
-        let value = self.b.push(
-            Leaf {
-                kind,
-                ty: Type::float(declared.shape.clone()),
-            },
-            &[],
-        );
-        self.b.origin = caller;
-        self.tensors.insert(tensor, value);
-        value
+impl<'a> Work<'_, 'a, '_> {
+    /// What a variable is here.
+    pub fn variable(&mut self, frame: &Frame<'a>, name: &str) -> Option<Object> {
+        let binding = frame.binding(name)?;
+        Some(self.import(&binding.object, binding.depth))
     }
 
     /// Makes new values of carried tensors current, and keeps the last of each.
@@ -176,6 +175,18 @@ impl Work<'_, '_, '_> {
             _ => true,
         };
         self.b.graph.outputs.retain(is_last);
+    }
+
+    /// Notes the shape of a layer's first result, unless it is another in every step of a loop.
+    pub fn note_shape(&mut self, instance: InstanceId, value: Value) {
+        let shape = self.b.shape(value);
+        let is_index = |atom: &Atom| {
+            let indices = &self.b.constraints.indices;
+            matches!(atom, Atom::Dynamic(symbol) if indices.iter().any(|(index, _)| &**index == symbol.name()))
+        };
+        if !shape.iter().any(|size| size.atoms().iter().any(is_index)) {
+            self.log.shapes.entry(instance).or_insert(shape);
+        }
     }
 
     /// Notes how a layer was used.

@@ -417,6 +417,7 @@ mod tests {
             &out_bars,
         ) {
             Cotangents::Flow(bars) => bars,
+            Cotangents::Nested => panic!("layer norm has no body"),
             Cotangents::Blocked(why) => panic!("{why}"),
         }
     }

@@ -23,6 +23,14 @@ pub enum LeafKind {
     Param(ParamId),
     /// A carried tensor, as committed by the last step.
     State(StateId),
+    /// In the body of a loop: what stands for an operand of the loop, by position.
+    Arg(usize),
+    /// Where a loop keeps what it carries or collects; the compiler's own, made when loops are laid open (as the next two).
+    Buffer,
+    /// A part of another value: what one step of a loop gets.
+    Window,
+    /// Reads what one step of a loop leaves.
+    Sink,
     /// Stands for the result of a mistake that was reported.
     Poison,
 }
@@ -33,6 +41,10 @@ impl Rule for Leaf {
             LeafKind::Input(_) => "input",
             LeafKind::Param(_) => "param",
             LeafKind::State(_) => "state",
+            LeafKind::Arg(_) => "arg",
+            LeafKind::Buffer => "buffer",
+            LeafKind::Window => "window",
+            LeafKind::Sink => "sink",
             LeafKind::Poison => "poison",
         }
     }
@@ -42,7 +54,8 @@ impl Rule for Leaf {
             LeafKind::Input(id) => id.to_string(),
             LeafKind::Param(id) => id.to_string(),
             LeafKind::State(id) => id.to_string(),
-            LeafKind::Poison => String::new(),
+            LeafKind::Arg(k) => k.to_string(),
+            LeafKind::Buffer | LeafKind::Window | LeafKind::Sink | LeafKind::Poison => String::new(),
         }
     }
 

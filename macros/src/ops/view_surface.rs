@@ -1,7 +1,8 @@
 //! How views are written: other shapes, orders and parts of the same elements.
 
 use crate::ir::{
-    Args, Builder, DType, Form, Operand, Sample, SampleGradient, Scalar, ShapeError, Surface, Value, ViewMap,
+    Args, Builder, Constraints, DType, Form, Operand, Sample, SampleGradient, Scalar, ShapeError, Surface,
+    Value, ViewMap,
 };
 use crate::ops::pad::Pad;
 use crate::ops::view::View;
@@ -234,7 +235,7 @@ fn slice(b: &mut Builder, x: Value, args: &mut Args) -> Result<Operand, ShapeErr
     let steps = slice_steps(args, shape.len())?;
     let mut cuts = Vec::with_capacity(shape.len());
     for (axis, size) in shape.iter().enumerate() {
-        cuts.push(cut(items.get(axis), axis, size, steps[axis])?);
+        cuts.push(cut(&b.constraints, items.get(axis), axis, size, steps[axis])?);
     }
     let starts = cuts.iter().map(|cut| cut.start.clone()).collect();
     let sizes = cuts.iter().map(|cut| cut.size.clone()).collect();
@@ -273,7 +274,13 @@ fn slice_steps(args: &mut Args, rank: usize) -> Result<Vec<usize>, ShapeError> {
     Ok(steps)
 }
 
-fn cut(item: Option<&Operand>, axis: usize, size: &Dim, step: usize) -> Result<Cut, ShapeError> {
+fn cut(
+    constraints: &Constraints,
+    item: Option<&Operand>,
+    axis: usize,
+    size: &Dim,
+    step: usize,
+) -> Result<Cut, ShapeError> {
     // Negative literals count from the end, as in NumPy.
     let wrap = |dim: &Dim| {
         if dim.as_lit().is_some_and(|n| n < 0) {
@@ -294,7 +301,11 @@ fn cut(item: Option<&Operand>, axis: usize, size: &Dim, step: usize) -> Result<C
         }
         Some(_) => return Err(ShapeError::new("`slice` takes ranges and whole numbers")),
     };
-    let is_ordered = |low: &Dim, high: &Dim| (high - low).lower_bound().is_some_and(|least| least >= 0);
+    let is_ordered = |low: &Dim, high: &Dim| {
+        constraints
+            .lower_bound(&(high - low))
+            .is_some_and(|least| least >= 0)
+    };
     if !(is_ordered(&Dim::zero(), &start) && is_ordered(&start, &end) && is_ordered(&end, size)) {
         let message = format!("`{start}..{end}` cannot be shown to lie inside axis {axis} of size {size}");
         return Err(ShapeError::new(message).help("0 <= start <= end <= size must hold for all sizes"));

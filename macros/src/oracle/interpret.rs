@@ -13,6 +13,7 @@ mod matmul;
 mod norm;
 mod pointwise;
 mod reduce;
+mod scan;
 mod view;
 mod window;
 
@@ -84,6 +85,7 @@ twins! {
     LayerNormGrad => norm::layer_norm_grad;
     BatchNorm => norm::batch_norm;
     BatchNormGrad => norm::batch_norm_grad;
+    Scan => scan::scan;
 }
 
 /// The results of all nodes.
@@ -152,6 +154,10 @@ fn leaf(leaf: &Leaf, node: &Node<'_>) -> Vec<Tensor> {
         LeafKind::Input(id) => world.inputs[id.index()].clone(),
         LeafKind::Param(id) => world.params[id.index()].clone(),
         LeafKind::State(id) => world.states[id.index()].clone(),
+        LeafKind::Arg(k) => world.args[k].clone(),
+        LeafKind::Buffer | LeafKind::Window | LeafKind::Sink => {
+            unreachable!("loops are interpreted, not laid open")
+        }
         LeafKind::Poison => unreachable!("a graph with mistakes is never interpreted"),
     }]
 }

@@ -2,8 +2,10 @@
 
 mod families;
 mod gradients;
+mod loops;
 mod memory;
 mod schedule;
+mod unrolled;
 
 use super::close::difference;
 use super::execute::{check_places, execute};
@@ -13,6 +15,7 @@ use super::tensor::Tensor;
 use super::world::World;
 use crate::fuse::{fuse, unfused};
 use crate::grad::{Gradient, differentiate};
+use crate::hoist::hoist;
 use crate::ir::verify::verify;
 use crate::ir::{Graph, OutputKind};
 use crate::memory::{self as planner, Reuse};
@@ -33,10 +36,10 @@ fn planned(graph: &Graph) -> Plan {
 
 /// The joint graph as the pipeline makes it; `None` where the loss depends on nothing that is wanted.
 fn joint(program: &Program) -> Option<Graph> {
-    match differentiate(simplify(&program.graph), &program.wanted) {
+    match differentiate(simplify(&program.graph), &program.wanted, simplify) {
         Gradient::Joint(joint) => {
             verified(&joint);
-            let joint = simplify(&joint);
+            let joint = simplify(&hoist(&simplify(&joint)));
             verified(&joint);
             Some(joint)
         }

@@ -17,6 +17,10 @@ pub struct World {
     pub inputs: Vec<Tensor>,
     pub params: Vec<Tensor>,
     pub states: Vec<Tensor>,
+    /// In the body of a loop: its arguments in this step.
+    pub args: Vec<Tensor>,
+    /// The steps of the enclosing loops, outermost first.
+    pub steps: Vec<usize>,
     /// Seed of the model.
     pub seed: u64,
     /// Number of the step.

@@ -30,6 +30,14 @@ fn error(expr: &Expr, whole: SourceSpan) -> Diagnostic {
         return Diagnostic::error(place, format!("{word} is not part of the language")).help(help);
     }
     let (place, message, help): (SourceSpan, _, _) = match expr {
+        Expr::Index(found) if matches!(*found.expr, Expr::Field(_)) => (
+            SourceSpan {
+                start: found.bracket_token.span.open(),
+                end: found.bracket_token.span.close(),
+            },
+            "neither tensors nor arrays of layers are indexed with `[…]`",
+            "loop over the layers, `for block in &self.blocks`; `x.slice(.., 0..3)` is a part of a tensor",
+        ),
         Expr::Index(found) => (
             SourceSpan {
                 start: found.bracket_token.span.open(),

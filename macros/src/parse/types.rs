@@ -178,7 +178,7 @@ pub fn field_kind(ty: Type, diagnostics: &mut Diagnostics) -> FieldKind {
         Type::Array(array) => {
             let elem = Box::new(field_kind(*array.elem, diagnostics));
             let count = dims::from_expr(array.len, diagnostics);
-            FieldKind::Array { elem, count, span }
+            FieldKind::Array { elem, count }
         }
         Type::Path(path) if path.qself.is_none() => {
             path_field(path.path, span, diagnostics).unwrap_or_else(FieldKind::Error)

@@ -2,8 +2,9 @@
 
 use std::fmt;
 
-use super::{Kernel, LineCode, Place, Plan, Task};
-use crate::ir::Phase;
+use super::{Kernel, LineCode, Loop, Place, Plan, Task};
+use crate::ir::{Phase, Value};
+use crate::ops::scan::Order;
 use crate::shape;
 
 impl fmt::Display for Plan {
@@ -12,19 +13,26 @@ impl fmt::Display for Plan {
             if k == self.n_forward && kernel.phase == Phase::Backward {
                 writeln!(f, "-- backward --")?;
             }
-            write!(f, "{k}: ")?;
+            for (depth, begun) in self.loops_around(k).enumerate() {
+                if begun.kernels.start == k {
+                    writeln!(f, "{}{begun}", "  ".repeat(depth))?;
+                }
+            }
+            write!(f, "{}{k}: ", "  ".repeat(self.loops_around(k).count()))?;
             for (n, written) in kernel.writes.iter().enumerate() {
                 let comma = if n == 0 { "" } else { ", " };
                 write!(
                     f,
                     "{comma}{} {} @ {}",
-                    written.name, written.ty, self.places[&written.value]
+                    written.name,
+                    written.ty,
+                    self.at(written.value)
                 )?;
             }
             write!(f, " = {}(", kernel.title)?;
             for (n, operand) in kernel.reads.iter().enumerate() {
                 let comma = if n == 0 { "" } else { ", " };
-                write!(f, "{comma}{}", self.places[&operand.value])?;
+                write!(f, "{comma}{}", self.at(operand.value))?;
                 if !operand.layout.is_whole() {
                     write!(f, " by {}", shape::display(&operand.layout.strides))?;
                 }
@@ -45,6 +53,27 @@ impl fmt::Display for Plan {
             )?;
         }
         Ok(())
+    }
+}
+
+impl Plan {
+    /// Where a value lies: `#3`, or `#3 + 5 * i`.
+    fn at(&self, value: Value) -> String {
+        let place = self.places[&value];
+        match self.home(value) {
+            (home, _) if home == value => place.to_string(),
+            (_, offset) => format!("{place} + {offset}"),
+        }
+    }
+}
+
+impl fmt::Display for Loop {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let steps = match self.order {
+            Order::Ascending => format!("0..{}", self.count),
+            Order::Descending => format!("(0..{}).rev()", self.count),
+        };
+        write!(f, "for {} in {steps}  // {}", self.index, self.name)
     }
 }
 

@@ -171,8 +171,8 @@ impl Core {
         let mut report = Report::default();
         let layouts = [self.params_layout(), self.states_layout()];
         for spec in layouts.iter().flat_map(|layout| layout.specs()) {
-            let path = spec.path.to_owned();
-            match contents.tensor(spec.path) {
+            let path = spec.path.to_string();
+            match contents.tensor(&spec.path) {
                 None => report.missing.push(path),
                 Some(tensor) => match tensors::misfit(&spec.shape, &tensor) {
                     None => report.loaded.push(path),
@@ -191,7 +191,7 @@ impl Core {
         let fitting = |layout: &Layout| {
             let specs = layout.specs().iter().enumerate();
             let found = specs.filter_map(|(k, spec)| {
-                let tensor = contents.tensor(spec.path)?;
+                let tensor = contents.tensor(&spec.path)?;
                 tensors::misfit(&spec.shape, &tensor)
                     .is_none()
                     .then_some((k, tensor))

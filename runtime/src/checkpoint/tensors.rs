@@ -22,7 +22,7 @@ pub(super) fn entries<'a>(
         };
         Entry {
             name: match prefix {
-                "" => Cow::Borrowed(spec.path),
+                "" => Cow::Borrowed(&*spec.path),
                 _ => Cow::Owned(format!("{prefix}{}", spec.path)),
             },
             shape: Cow::Borrowed(&spec.shape),
@@ -63,10 +63,10 @@ pub(super) fn read_all(layout: &Layout, contents: &Contents, prefix: &str) -> Re
     })?;
     for (k, spec) in layout.specs().iter().enumerate() {
         let Some(tensor) = contents.tensor(&format!("{prefix}{}", spec.path)) else {
-            return refuse(spec.path, "missing".into());
+            return refuse(&spec.path, "missing".into());
         };
         if let Some(message) = misfit(&spec.shape, &tensor) {
-            return refuse(spec.path, message);
+            return refuse(&spec.path, message);
         }
         copy(layout, &mut storage, k, &tensor)?;
     }

@@ -209,11 +209,7 @@ mod tests {
     #[test]
     fn every_element_with_a_gradient_is_updated_once_and_moments_stay_with_it() {
         let lens = [3 * PIECE + 5, 1, PIECE - 9, 0, 77];
-        let spec = |(len, path)| TensorSpec {
-            path,
-            shape: vec![len],
-            init: Init::Zeros,
-        };
+        let spec = |(len, path)| TensorSpec::new(path, &[len], Init::Zeros);
         let specs = lens
             .into_iter()
             .zip(["a", "b", "c", "d", "e"])

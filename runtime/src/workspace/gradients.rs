@@ -66,11 +66,11 @@ impl Workspace {
     /// # Errors
     ///
     /// A configuration error if no gradient call has succeeded.
-    pub fn grads(&self) -> Result<Vec<(&'static str, ArrayD<f64>)>> {
+    pub fn grads(&self) -> Result<Vec<(&str, ArrayD<f64>)>> {
         self.check_gradients()?;
         let specs = self.params.specs().iter().enumerate();
         Ok(specs
-            .map(|(k, spec)| (spec.path, self.params.read(&self.grads, k)))
+            .map(|(k, spec)| (&*spec.path, self.params.read(&self.grads, k)))
             .collect())
     }
 
@@ -178,11 +178,10 @@ impl Workspace {
     }
 }
 
-/// Copies some tensors of a layout from one buffer to another.
-pub(crate) fn copy_tensors(layout: &Layout, indices: &[usize], to: &mut Storage, from: &Storage) {
+/// Copies the tensors of some declarations of a layout from one buffer to another.
+pub(crate) fn copy_tensors(layout: &Layout, declarations: &[usize], to: &mut Storage, from: &Storage) {
     let width = layout.precision().width();
-    for &index in indices {
-        let range = layout.range(index);
+    for range in declarations.iter().map(|&declaration| layout.extent(declaration)) {
         let bytes = range.start * width..range.end * width;
         to.as_mut_slice::<u8>()[bytes.clone()].copy_from_slice(&from.as_slice()[bytes]);
     }

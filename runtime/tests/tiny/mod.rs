@@ -122,36 +122,16 @@ pub static PROGRAM: Program = Program {
 fn params(sizes: &Sizes<'_>) -> Vec<TensorSpec> {
     let out = sizes.generics[0];
     vec![
-        TensorSpec {
-            path: "fc.weight",
-            shape: vec![out, IN],
-            init: Init::LINEAR_WEIGHT,
-        },
-        TensorSpec {
-            path: "fc.bias",
-            shape: vec![out],
-            init: Init::Zeros,
-        },
-        TensorSpec {
-            path: "offset",
-            shape: vec![out],
-            init: Init::Constant(0.25),
-        },
+        TensorSpec::new("fc.weight", &[out, IN], Init::LINEAR_WEIGHT),
+        TensorSpec::new("fc.bias", &[out], Init::Zeros),
+        TensorSpec::new("offset", &[out], Init::Constant(0.25)),
     ]
 }
 
 fn states(_: &Sizes<'_>) -> Vec<TensorSpec> {
     vec![
-        TensorSpec {
-            path: "mean",
-            shape: vec![IN],
-            init: Init::Zeros,
-        },
-        TensorSpec {
-            path: "untouched",
-            shape: vec![1],
-            init: Init::Constant(7.0),
-        },
+        TensorSpec::new("mean", &[IN], Init::Zeros),
+        TensorSpec::new("untouched", &[1], Init::Constant(7.0)),
     ]
 }
 

@@ -187,11 +187,6 @@ fn statements() {
         "the pattern does not fit the value\nexpected: a tuple of 2\nfound: a tensor",
     );
     expect(
-        body("for i in 0..3 { x; } x"),
-        "for",
-        "loops are not in the language yet\nhelp: write the steps one by one",
-    );
-    expect(
         body("if x > 0.0 { x } else { y }"),
         "x > 0.0",
         "the condition of `if` is a truth value of the host\nfound: a tensor\n\
@@ -321,12 +316,6 @@ fn fields() {
         field("#[layer(init = normal(0.0))] scale: Param<10>"),
         "init = normal(0.0)",
         "`std` of `normal` should be a number\nhelp: it is written `normal(mean, std)`",
-    );
-    expect(
-        field("blocks: [Relu; 4]"),
-        "[Relu; 4]",
-        "`blocks` is an array of layers: loops are not in the language yet\n\
-         help: declare the layers one by one: `block1: Block<..>, ..`",
     );
     expect(
         field("fc: Linear<{ 4 - 5 }, 10>"),

@@ -7,8 +7,10 @@ use std::rc::Rc;
 use proc_macro2::Ident;
 use quote::ToTokens;
 
-use super::{Instance, InstanceId, Kind, LayerInstance, ModelInstance, Round, TensorRef, Tree, Unknown};
-use crate::ast::{self, DimArg, FieldKind, OptionArg};
+use super::{
+    ArrayInstance, Instance, InstanceId, Kind, LayerInstance, ModelInstance, Round, TensorRef, Tree, Unknown,
+};
+use crate::ast::{self, DimArg, DimExpr, FieldKind, OptionArg};
 use crate::diag::{Diagnostic, Diagnostics, SourceSpan};
 use crate::ir::{Args, Operand};
 use crate::layers::{Builtin, Role, Sizes};
@@ -33,6 +35,15 @@ struct Home {
     /// The field of the compiled model; `None` where this is one itself.
     outer: Option<(usize, SourceSpan)>,
     training: Training,
+    /// The arrays of layers around it with their lengths, the outermost first.
+    arrays: Vec<(InstanceId, Dim)>,
+}
+
+/// What a field, or each element of an array, is called.
+#[derive(Clone)]
+struct Name {
+    path: Rc<str>,
+    pattern: Rc<str>,
 }
 
 impl<'a> Tree<'a> {
@@ -47,6 +58,7 @@ impl<'a> Tree<'a> {
             instances: Vec::new(),
             params: Vec::new(),
             states: Vec::new(),
+            arrays: BTreeMap::new(),
             unknowns: unknowns(root),
             constants: RefCell::default(),
         };
@@ -64,6 +76,7 @@ impl<'a> Tree<'a> {
             .collect();
         build.tree.instances.push(Instance {
             path: "".into(),
+            pattern: "".into(),
             written: root.structure.name.to_string(),
             parent: None,
             field: None,
@@ -74,7 +87,13 @@ impl<'a> Tree<'a> {
                 fields: Vec::new(),
             }),
         });
-        build.fields(0, root, None, Training::Trained);
+        let home = Home {
+            parent: 0,
+            outer: None,
+            training: Training::Trained,
+            arrays: Vec::new(),
+        };
+        build.fields(root, &home);
         build.tree
     }
 }
@@ -83,10 +102,14 @@ impl<'a> Tree<'a> {
 fn unknowns(root: &UserModel) -> Vec<Unknown> {
     let mut unknowns = Vec::new();
     for (field, declared) in root.structure.fields.iter().enumerate() {
-        let args = match &declared.kind {
-            FieldKind::Layer { args, .. } => args,
-            FieldKind::Param { dims, .. } | FieldKind::State { dims, .. } => dims,
-            FieldKind::Array { .. } | FieldKind::Error(_) => continue,
+        let mut kind = &declared.kind;
+        let args = loop {
+            match kind {
+                FieldKind::Layer { args, .. } => break &args[..],
+                FieldKind::Param { dims, .. } | FieldKind::State { dims, .. } => break &dims[..],
+                FieldKind::Array { elem, .. } => kind = elem,
+                FieldKind::Error(_) => break &[],
+            }
         };
         for (position, arg) in args.iter().enumerate() {
             if let DimArg::Infer(span) = arg {
@@ -103,77 +126,65 @@ fn unknowns(root: &UserModel) -> Vec<Unknown> {
 }
 
 impl<'a> Build<'a, '_> {
-    fn fields(
-        &mut self,
-        parent: InstanceId,
-        model: &'a UserModel,
-        outer: Option<(usize, SourceSpan)>,
-        training: Training,
-    ) {
+    /// Adds the instances of a model's fields; `home` is what they share.
+    fn fields(&mut self, model: &'a UserModel, home: &Home) {
         let mut ids = Vec::new();
         for (index, field) in model.structure.fields.iter().enumerate() {
             let training = if field.frozen.is_some() {
                 Training::Frozen
             } else {
-                training
+                home.training
             };
             let home = Home {
-                parent,
-                outer,
                 training,
+                ..home.clone()
             };
             let child = model.children.get(index).and_then(Option::as_ref);
-            ids.push(self.field(&home, index, field, child));
+            let owner = &self.tree.instances[home.parent];
+            let name = Name {
+                path: join(&owner.path, &field.name),
+                pattern: join(&owner.pattern, &field.name),
+            };
+            ids.push(self.field(&home, (index, field), &field.kind, name, child));
         }
-        if let Kind::Model(instance) = &mut self.tree.instances[parent].kind {
+        if let Kind::Model(instance) = &mut self.tree.instances[home.parent].kind {
             instance.fields = ids;
         }
     }
 
-    /// Adds the instance of a field, and those of its fields.
+    /// Adds the instance of a field (or of the elements of an array, as which it has another kind), and those of its
+    /// fields.
     fn field(
         &mut self,
         home: &Home,
-        index: usize,
-        field: &'a ast::Field,
+        (index, field): (usize, &'a ast::Field),
+        kind: &'a FieldKind,
+        name: Name,
         child: Option<&'a Rc<Definition>>,
     ) -> InstanceId {
-        let parent = &self.tree.instances[home.parent];
-        let path: Rc<str> = match &*parent.path {
-            "" => field.name.to_string().into(),
-            path => format!("{path}.{}", field.name).into(),
-        };
         let (root_field, span) = home.outer.unwrap_or((index, field.span));
         let id = self.tree.instances.len();
         self.tree.instances.push(Instance {
-            path,
+            path: name.path.clone(),
+            pattern: name.pattern.clone(),
             written: String::new(),
             parent: Some(home.parent),
             field: Some(root_field),
             kind: Kind::Poison,
         });
-        let kind = match &field.kind {
+        let kind = match kind {
             FieldKind::Layer { path, args, .. } => {
-                let name = path
+                let type_name = path
                     .segments
                     .last()
                     .map(|segment| segment.ident.to_string())
                     .unwrap_or_default();
-                self.layer(id, home, (index, field), &name, args, child)
+                self.layer(id, home, (index, field), &type_name, args, child)
             }
             FieldKind::Param { dims, .. } => self.tensor(id, home, (index, field), dims, Role::Param),
             FieldKind::State { dims, .. } => self.tensor(id, home, (index, field), dims, Role::State),
-            FieldKind::Array { span, .. } => {
-                let place = home.outer.map_or(*span, |(_, span)| span);
-                let message = format!(
-                    "`{}` is an array of layers: loops are not in the language yet",
-                    field.name
-                );
-                self.diagnostics.push(
-                    Diagnostic::error(place, message)
-                        .help("declare the layers one by one: `block1: Block<..>, ..`"),
-                );
-                None
+            FieldKind::Array { elem, count, .. } => {
+                self.array(id, home, (index, field), (elem, count), &name, child)
             }
             FieldKind::Error(_) => None,
         };
@@ -182,9 +193,36 @@ impl<'a> Build<'a, '_> {
         }
         if let Kind::Model(instance) = &self.tree.instances[id].kind {
             let model = instance.model;
-            self.fields(id, model, Some((root_field, span)), home.training);
+            let home = Home {
+                parent: id,
+                outer: Some((root_field, span)),
+                ..home.clone()
+            };
+            self.fields(model, &home);
         }
         id
+    }
+
+    /// An array of layers: one instance that stands for each of them.
+    fn array(
+        &mut self,
+        id: InstanceId,
+        home: &Home,
+        (index, field): (usize, &'a ast::Field),
+        (elem, count): (&'a FieldKind, &DimExpr),
+        name: &Name,
+        child: Option<&'a Rc<Definition>>,
+    ) -> Option<Kind<'a>> {
+        let count = self.sizes(home, index, &[DimArg::Expr(count.clone())])?.pop()?;
+        let mut inside = home.clone();
+        inside.arrays.push((id, count.clone()));
+        let name = Name {
+            path: name.path.clone(),
+            pattern: format!("{}.{{}}", name.pattern).into(),
+        };
+        let elem = self.field(&inside, (index, field), elem, name, child);
+        self.tree.instances[id].written = format!("[{}; {count}]", self.tree.instances[elem].written);
+        Some(Kind::Array(ArrayInstance { elem, count }))
     }
 
     /// Evaluates the sizes of a field, in the vocabulary of the compiled model.
@@ -287,7 +325,7 @@ impl<'a> Build<'a, '_> {
                     );
                     return None;
                 }
-                let outer_generics = self.local_sizes(home.parent, args)?;
+                let outer_generics = self.local_sizes(home.parent, args, &sizes)?;
                 Some(Kind::Model(ModelInstance {
                     model,
                     generics: sizes,
@@ -298,8 +336,9 @@ impl<'a> Build<'a, '_> {
         }
     }
 
-    /// The sizes of a field in the vocabulary of the model that declares it.
-    fn local_sizes(&self, parent: InstanceId, args: &[DimArg]) -> Option<Vec<Dim>> {
+    /// The sizes of a field in the vocabulary of the model that declares it; `sizes` has them in that of the compiled
+    /// model.
+    fn local_sizes(&self, parent: InstanceId, args: &[DimArg], sizes: &[Dim]) -> Option<Vec<Dim>> {
         let model = self.tree.model(parent)?;
         let known = model
             .model
@@ -312,12 +351,14 @@ impl<'a> Build<'a, '_> {
             sizes: &known,
             renamed: &BTreeMap::new(),
         };
-        // An `_` of the compiled model has no text, and none is needed before it is solved.
-        let local = |arg: &DimArg| match arg {
-            DimArg::Infer(_) => Some(Dim::zero()),
+        // An `_` stands in the compiled model only, which has one vocabulary. It has no text before it is solved, and
+        // none is needed then.
+        let local = |(arg, size): (&DimArg, &Dim)| match arg {
+            DimArg::Infer(_) if size.has_infer() => Some(Dim::zero()),
+            DimArg::Infer(_) => Some(size.clone()),
             DimArg::Expr(expr) => sizes::evaluate(expr, &names, &|text, _| Ok(Dim::constant(text))).ok(),
         };
-        args.iter().map(local).collect()
+        args.iter().zip(sizes).map(local).collect()
     }
 
     fn builtin(
@@ -367,7 +408,7 @@ impl<'a> Build<'a, '_> {
         };
         let mut tensors = Vec::new();
         for tensor in declared {
-            let path = format!("{}.{}", self.tree.instances[id].path, tensor.name);
+            let path = format!("{}.{}", self.tree.instances[id].pattern, tensor.name);
             let tensor_ref = self.declare(path, tensor.shape, tensor.init, tensor.role, home);
             tensors.push((tensor.name, tensor_ref));
         }
@@ -475,7 +516,7 @@ impl<'a> Build<'a, '_> {
                 .push(error.help("say which: `#[layer(init = normal(0.0, 0.02))]`, `#[layer(init = ones)]`"));
             return None;
         };
-        let path = self.tree.instances[id].path.to_string();
+        let path = self.tree.instances[id].pattern.to_string();
         Some(match self.declare(path, shape, init, role, home) {
             TensorRef::Param(id) => Kind::Param(id),
             TensorRef::State(id) => Kind::State(id),
@@ -501,16 +542,29 @@ impl<'a> Build<'a, '_> {
         };
         list.push(TensorDecl {
             path,
+            repeats: home.arrays.iter().map(|(_, count)| count.clone()).collect(),
             shape,
             init,
             training,
         });
         let position = list.len() - 1;
-        if role == Role::Param {
-            TensorRef::Param(position)
-        } else {
-            TensorRef::State(position)
+        let tensor = match role {
+            Role::Param => TensorRef::Param(position),
+            Role::State => TensorRef::State(position),
+        };
+        if !home.arrays.is_empty() {
+            let arrays = home.arrays.iter().map(|(id, _)| *id).collect();
+            self.tree.arrays.insert(tensor, arrays);
         }
+        tensor
+    }
+}
+
+/// The path of a field.
+fn join(owner: &str, field: &Ident) -> Rc<str> {
+    match owner {
+        "" => field.to_string().into(),
+        owner => format!("{owner}.{field}").into(),
     }
 }
 

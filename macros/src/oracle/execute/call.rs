@@ -382,7 +382,10 @@ impl Site<'_> {
             }
             CallArg::Present(arg) => Argument::Present(Box::new(self.argument(cx, arg, epilogue))),
             CallArg::Absent => Argument::Absent,
-            CallArg::Stream(key) => Argument::Stream(*key),
+            CallArg::Stream(key) => {
+                let steps = self.world.steps.iter();
+                Argument::Stream(steps.fold(*key, |key, &step| rt::step_stream(key, step)))
+            }
             CallArg::Epilogue { .. } => Argument::Epilogue(rt::Epilogue {
                 bias: epilogue.bias.map(|k| self.buffer(cx, k)),
                 activation: activation(epilogue.activation),

@@ -170,9 +170,8 @@ impl Run<'_> {
 
     /// True where a result of the same kind replaces the operand.
     fn is_in_place(&self, operand: &Operand) -> bool {
-        let place = self.plan.places[&operand.value];
         let replaced = |written: &crate::plan::Written| {
-            written.ty.dtype == operand.dtype && self.plan.places[&written.value] == place
+            written.ty.dtype == operand.dtype && self.plan.is_same_memory(written.value, operand.value)
         };
         self.kernel.writes.iter().any(replaced)
     }

@@ -140,11 +140,14 @@ impl<'w> Machine<'w> {
         }
     }
 
-    /// Overwrites what no kernel may read at kernel `k`: all but the slots that were written before and are needed still.
-    pub fn poison(&mut self, k: usize) {
+    /// Overwrites what no kernel may read at kernel `k`: all but the slots that were written before and are needed still. In a
+    /// further step of a loop over `kernels`, that is also what lives for the whole loop.
+    pub fn poison(&mut self, k: usize, further: Option<&std::ops::Range<usize>>) {
         let mut is_kept = vec![false; self.arena.bytes()];
         for (slot, spec) in self.layout.slots.iter().enumerate() {
-            if spec.first < k && k <= spec.last {
+            let is_of_loop =
+                further.is_some_and(|l| spec.first <= l.start && l.end <= spec.last.saturating_add(1));
+            if (spec.first < k && k <= spec.last) || is_of_loop {
                 is_kept[self.layout.bytes(slot, self.precision)].fill(true);
             }
         }
@@ -155,7 +158,7 @@ impl<'w> Machine<'w> {
     }
 
     /// Runs a kernel in a context as compiled functions get it; gives what it complains about.
-    pub fn run(&mut self, kernel: impl FnOnce(&Names, &mut Cx<'_>)) -> Option<String> {
+    pub fn run(&mut self, world: &World, kernel: impl FnOnce(&Names, &mut Cx<'_>)) -> Option<String> {
         let inputs: Vec<Region<'_>> = self.inputs.iter().map(Storage::region).collect();
         let memory = Memory {
             arena: self.arena.region_mut(),
@@ -184,8 +187,9 @@ impl<'w> Machine<'w> {
             states: &self.state_offsets,
             scalars: &[],
             failure: None,
+            laps: None,
         };
-        kernel(&Names { world: self.world }, &mut cx);
+        kernel(&Names { world }, &mut cx);
         cx.failure.map(|error| error.to_string())
     }
 
@@ -230,8 +234,19 @@ impl Names<'_> {
 
     /// The buffer of a stored value.
     pub fn stored(&self, cx: &Cx<'_>, plan: &Plan, value: crate::ir::Value) -> Buf {
-        let ty = plan.stored_type(value);
-        self.buffer(cx, plan.places[&value], ty.dtype, self.world.size(&ty.numel()))
+        let (home, offset) = plan.home(value);
+        let whole = plan.stored_type(home);
+        let buffer = self.buffer(
+            cx,
+            plan.places[&value],
+            whole.dtype,
+            self.world.size(&whole.numel()),
+        );
+        if home == value {
+            return buffer;
+        }
+        let len = self.world.size(&plan.stored_type(value).numel());
+        buffer.at(self.world.size(&offset), len)
     }
 }
 

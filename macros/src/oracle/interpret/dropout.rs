@@ -13,6 +13,11 @@ pub(super) fn dropout(dropout: &Dropout, node: &Node<'_>) -> Vec<Tensor> {
         seed: node.world.seed,
         stream: dropout.stream,
     };
+    let key = node
+        .world
+        .steps
+        .iter()
+        .fold(key, |key, &step| key.at(step as u64));
     let stream = key.stream(node.world.step);
     let group = match dropout.unit {
         Unit::Element => 1,

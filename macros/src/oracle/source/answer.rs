@@ -13,6 +13,7 @@ use crate::oracle::generate::Program;
 use crate::oracle::interpret::interpret;
 use crate::oracle::tensor::{Tensor, build};
 use crate::oracle::world::World;
+use crate::simplify::simplify;
 
 /// The model `Net` of a text, as the doors of the macro would hand it over.
 pub fn understood(source: &Source) -> UserModel {
@@ -109,7 +110,7 @@ pub fn answers(source: &Source) -> Answers {
         let Some(program) = program(source, &lowered, function) else {
             continue;
         };
-        if let Gradient::Joint(joint) = differentiate(program.graph, &program.wanted) {
+        if let Gradient::Joint(joint) = differentiate(program.graph, &program.wanted, simplify) {
             let name = format!("{}_grad", function.name);
             add(&mut answers, &lowered, &name, &joint, &program.world);
         }
@@ -124,6 +125,7 @@ fn add(answers: &mut Answers, lowered: &Lowered, function: &str, graph: &Graph, 
             OutputKind::ParamGrad(id) => format!("{function} gradient {}", lowered.params[id.index()].path),
             OutputKind::State(id) => format!("{function} state {}", lowered.states[id.index()].path),
             OutputKind::InputGrad(_) => unreachable!("no text asks for the gradient of an argument"),
+            OutputKind::Next(_) | OutputKind::Collect(_) => unreachable!("only bodies of loops have these"),
         };
         answers.insert(name, value);
     }

@@ -48,7 +48,8 @@ fn schedules_of_random_texts_compute_what_their_graphs_mean() {
             let world = world(&source, &lowered, function);
             let mut graphs = vec![function.eval.clone()];
             if let Some(program) = program(&source, &lowered, function)
-                && let Gradient::Joint(joint) = differentiate(simplify(&program.graph), &program.wanted)
+                && let Gradient::Joint(joint) =
+                    differentiate(simplify(&program.graph), &program.wanted, simplify)
             {
                 graphs.push(joint);
             }
@@ -76,7 +77,7 @@ fn gradients_of_random_texts_agree_with_differences() {
         let function = lowered.functions.iter().find(|f| f.name == "loss");
         let function = function.expect("every text has a loss");
         let program = program(&source, &lowered, function).expect("a loss is compiled in train mode");
-        let joint = differentiate(simplify(&program.graph), &program.wanted);
+        let joint = differentiate(simplify(&program.graph), &program.wanted, simplify);
         let Gradient::Joint(joint) = joint else {
             panic!("seed {seed}: the loss has no gradient\n{}", source.text())
         };

@@ -214,7 +214,8 @@ fn every_family_appears_in_random_programs() {
     }
     let unseen: Vec<_> = ops::FAMILIES
         .iter()
-        .filter(|family| !seen.contains(*family))
+        // Loops have programs of their own, in `loops`.
+        .filter(|family| !seen.contains(*family) && **family != "Scan")
         .collect();
     assert!(unseen.is_empty(), "families that no seed uses: {unseen:?}");
 }

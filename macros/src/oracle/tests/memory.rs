@@ -59,7 +59,7 @@ fn assert_near_the_bound(source: &str, batch: i64) {
         params: (0..lowered.params.len()).map(ParamId::new).collect(),
         inputs: Vec::new(),
     };
-    let Gradient::Joint(joint) = differentiate(simplify(&train), &wanted) else {
+    let Gradient::Joint(joint) = differentiate(simplify(&train), &wanted, simplify) else {
         panic!("there is a gradient")
     };
     let plan = planned(&simplify(&joint));
