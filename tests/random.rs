@@ -138,16 +138,22 @@ impl Model for AnyModel {
     }
 }
 
+/// Paths and shapes, kept while the model changes.
+fn listing(tensors: Vec<(&str, Vec<usize>)>) -> Vec<(String, Vec<usize>)> {
+    let owned = tensors.into_iter().map(|(path, shape)| (path.to_owned(), shape));
+    owned.collect()
+}
+
 /// A model whose numbers are those of the formula.
 fn filled(program: &'static Program, precision: Precision, threads: usize) -> Result<AnyModel> {
     let device = Device::cpu().threads(threads);
     let core = Core::new(&device, program, Vec::new(), precision, STREAMS)?;
     let mut model = AnyModel::from_core(core);
-    for (k, (path, shape)) in (0..).zip(model.params()) {
-        model.set_param(path, &fill(&shape, |i| 0.5 * unit(k, i)))?;
+    for (k, (path, shape)) in (0..).zip(listing(model.params())) {
+        model.set_param(&path, &fill(&shape, |i| 0.5 * unit(k, i)))?;
     }
-    for (k, (path, shape)) in (1000..).zip(model.states()) {
-        model.set_state(path, &fill(&shape, |i| 1.0 + 0.5 * unit(k, i)))?;
+    for (k, (path, shape)) in (1000..).zip(listing(model.states())) {
+        model.set_state(&path, &fill(&shape, |i| 1.0 + 0.5 * unit(k, i)))?;
     }
     Ok(model)
 }
@@ -176,17 +182,20 @@ fn computed(program: &'static Program, precision: Precision, threads: usize) -> 
                 .core_mut()
                 .grad(index, &mut work, &host(&values), &scalars, Accumulate::Overwrite)?;
         answers.insert(format!("{name} result 0"), ndarray::arr0(loss).into_dyn());
-        let (params, states) = (model.params(), model.states());
+        let (params, states) = (listing(model.params()), listing(model.states()));
         for &k in code.trained {
             answers.insert(
                 format!("{name} gradient {}", params[k].0),
-                work.grad(params[k].0)?,
+                work.grad(&params[k].0)?,
             );
         }
         // A step of length zero commits the carried tensors.
         Sgd::new(0.0).step(&mut model, &mut work)?;
         for &k in code.updates {
-            answers.insert(format!("{name} state {}", states[k].0), model.state(states[k].0)?);
+            answers.insert(
+                format!("{name} state {}", states[k].0),
+                model.state(&states[k].0)?,
+            );
         }
     }
     Ok(answers)
