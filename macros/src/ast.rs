@@ -122,6 +122,8 @@ pub struct Field {
     pub options: Vec<OptionArg>,
     /// The place of `#[freeze]`, if it is there.
     pub frozen: Option<SourceSpan>,
+    /// The place of `#[recompute]`, if it is there.
+    pub recompute: Option<SourceSpan>,
     /// From the name to the end of the type.
     pub span: SourceSpan,
 }

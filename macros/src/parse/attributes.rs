@@ -40,7 +40,7 @@ impl Place {
     /// The attributes of the language that may stand here.
     fn own(self) -> &'static [&'static str] {
         match self {
-            Place::Field => &["layer", "freeze"],
+            Place::Field => &["layer", "freeze", "recompute"],
             Place::Function => &["model"],
             Place::Arg => &["grad"],
             Place::Struct | Place::Impl | Place::Generic => &[],
@@ -59,6 +59,8 @@ pub struct Attributes {
     pub layer: Vec<OptionArg>,
     /// `#[freeze]`
     pub freeze: Option<SourceSpan>,
+    /// `#[recompute]`
+    pub recompute: Option<SourceSpan>,
     /// `#[grad]`
     pub grad: Option<SourceSpan>,
 }
@@ -104,8 +106,9 @@ fn take(name: &str, attribute: &Attribute, sorted: &mut Attributes, diagnostics:
     let span = SourceSpan::of(attribute);
     match (name, &attribute.meta) {
         ("freeze", Meta::Path(_)) => sorted.freeze = Some(span),
+        ("recompute", Meta::Path(_)) => sorted.recompute = Some(span),
         ("grad", Meta::Path(_)) => sorted.grad = Some(span),
-        ("freeze" | "grad", _) => {
+        ("freeze" | "recompute" | "grad", _) => {
             diagnostics.push(
                 Diagnostic::error(span, format!("`#[{name}]` has no options"))
                     .help(format_args!("write `#[{name}]`")),
@@ -153,8 +156,10 @@ fn refuse(name: &str, attribute: &Attribute, place: Place, diagnostics: &mut Dia
         "model" => Diagnostic::error(span, format!("`#[model]` cannot stand on {here}")).help(
             "`#[model]` stands once on the struct and once on the impl; its options may stand on functions",
         ),
-        "layer" | "freeze" => Diagnostic::error(span, format!("`#[{name}]` cannot stand on {here}"))
-            .help(format_args!("`#[{name}]` stands on a field of a model")),
+        "layer" | "freeze" | "recompute" => {
+            Diagnostic::error(span, format!("`#[{name}]` cannot stand on {here}"))
+                .help(format_args!("`#[{name}]` stands on a field of a model"))
+        }
         "grad" => Diagnostic::error(span, format!("`#[grad]` cannot stand on {here}"))
             .help("`#[grad]` stands on an argument of a function, to get the gradient with respect to it"),
         _ => {
