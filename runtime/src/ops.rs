@@ -5,6 +5,7 @@
 //! into tasks by shape, never by the number of threads, so that results have the same bits for any team.
 
 pub mod arg;
+pub mod attention;
 pub mod batch_norm;
 pub mod concat;
 pub mod conv;

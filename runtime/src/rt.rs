@@ -8,6 +8,7 @@ pub use crate::cx::Cx;
 pub use crate::dtype::Dtype;
 pub use crate::init;
 pub use crate::ops::arg::{Extremum, arg};
+pub use crate::ops::attention::{Attention, Reach, attention, attention_grad};
 pub use crate::ops::batch_norm::{Channels, batch_norm, batch_norm_grad};
 pub use crate::ops::concat::concat;
 pub use crate::ops::conv::{Conv2d, conv2d, conv2d_input_grad, conv2d_weight_grad};
