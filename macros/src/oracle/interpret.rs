@@ -6,6 +6,7 @@
 //! the definition of a random operation and are taken from there).
 
 mod along;
+mod attention;
 mod cross_entropy;
 mod dropout;
 mod indexing;
@@ -70,6 +71,8 @@ twins! {
     Pool2dGrad => window::pool2d_grad;
     Softmax => along::softmax;
     SoftmaxGrad => along::softmax_grad;
+    Attention => attention::attention;
+    AttentionGrad => attention::gradient;
     Arg => along::arg;
     Cumsum => along::cumsum;
     Concat => along::concat;

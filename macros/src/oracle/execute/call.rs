@@ -5,6 +5,7 @@ use tapeless_runtime::rt;
 
 use super::super::world::World;
 use super::arguments::{AnyView, Argument, Arguments, array};
+use super::attention;
 use super::images;
 use super::memory::Names;
 use crate::ir::{Call, CallArg};
@@ -26,6 +27,8 @@ macro_rules! ranked {
 /// The functions that emitted code may call.
 pub(super) const FUNCTIONS: &[(&str, Function)] = &[
     ("arg", arg),
+    ("attention", attention::forward),
+    ("attention_grad", attention::gradient),
     ("avg_pool2d_grad", images::avg_pool2d_grad),
     ("batch_norm", batch_norm),
     ("batch_norm_grad", batch_norm_grad),
