@@ -41,14 +41,14 @@ impl Tower {
 }
 
 #[model]
-pub struct Rnn {
+pub struct Elman {
     input: Linear<3, 5>,
     hidden: Linear<5, 5>,
     out: Linear<5, 2>,
 }
 
 #[model]
-impl Rnn {
+impl Elman {
     pub fn outputs<B: Dim, T: Dim>(&self, x: Tensor<B, T, 3>, h: Tensor<B, 5>) -> Tensor<B, T, 2> {
         let mut h = h;
         let mut ys = Steps::new();
@@ -85,13 +85,66 @@ fn a_tower_trains() -> Result<()> {
 
 #[test]
 fn an_rnn_runs() -> Result<()> {
-    let mut model = Rnn::new(&Device::cpu(), 1)?;
+    let mut model = Elman::new(&Device::cpu(), 1)?;
     let x = Array3::from_shape_fn((2, 4, 3), |(b, t, k)| ((b * 12 + t * 3 + k) as f32).sin());
     let h = Array2::<f32>::zeros((2, 5));
     let y = model.outputs(&x, &h)?;
     assert_eq!(y.dim(), (2, 4, 2));
-    let mut work = model.loss_workspace(RnnLossDims { b: 2, t: 4 })?;
+    let mut work = model.loss_workspace(ElmanLossDims { b: 2, t: 4 })?;
     let loss = model.loss_grad(&mut work, &x, &h)?;
     println!("{loss} {:?}", work.grad("hidden.weight")?);
+    Ok(())
+}
+
+#[model]
+pub struct Recurrent {
+    #[layer(layers = 2, bidirectional = true)]
+    lstm: Lstm<3, 4>,
+    gru: Gru<8, 5>,
+    #[layer(nonlinearity = "relu", bias = false)]
+    rnn: Rnn<5, 2>,
+}
+
+#[model]
+impl Recurrent {
+    pub fn loss<B: Dim, T: Dim>(
+        &self,
+        #[grad] x: Tensor<B, T, 3>,
+        lengths: Tensor<i64, B>,
+        h0: Tensor<1, B, 5>,
+    ) -> Scalar {
+        let (y, h, c) = self.lstm(x, lengths = lengths);
+        let (z, g) = self.gru(y, h0);
+        let (y, _) = self.rnn(z);
+        y.square().mean() + h.square().mean() + c.sum() * 0.1 + g.mean()
+    }
+}
+
+#[test]
+fn recurrent_layers_run() -> Result<()> {
+    let mut model = Recurrent::builder(&Device::cpu())
+        .seed(3)
+        .precision(Precision::F64)
+        .build()?;
+    let x = Array3::from_shape_fn((2, 4, 3), |(b, t, k)| ((b * 12 + t * 3 + k) as f64).sin());
+    let (lengths, h0) = (ndarray::array![4i64, 2], Array3::<f64>::zeros((1, 2, 5)));
+    let mut work = model.loss_workspace(RecurrentLossDims { b: 2, t: 4 })?;
+    let loss = model.loss_grad(&mut work, &x, &lengths, &h0)?;
+    println!("{loss}");
+    for (path, _) in model.params() {
+        println!("{path}");
+    }
+    let path = "lstm.weight_hh_l1_reverse";
+    let grad = work.grad(path)?;
+    let mut w = model.param(path)?;
+    let h = 1e-5;
+    w[[3, 2]] += h;
+    model.set_param(path, &w)?;
+    let up = model.loss(&x, &lengths, &h0)?;
+    w[[3, 2]] -= 2.0 * h;
+    model.set_param(path, &w)?;
+    let down = model.loss(&x, &lengths, &h0)?;
+    let slope = (up - down) / (2.0 * h);
+    assert!((slope - grad[[3, 2]]).abs() < 1e-8, "{slope} {}", grad[[3, 2]]);
     Ok(())
 }

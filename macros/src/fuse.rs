@@ -28,7 +28,7 @@ use crate::plan::{Buffer, Epilogue, Fused, Kernel, Leaf, Operand, Place, Task, W
 use crate::shape::Dim;
 
 use epilogue::Epilogues;
-use flatten::{Flat, Region, Store, flatten};
+use flatten::{Flat, Region, Stays, Store, flatten};
 use group::Groups;
 use order::{Ordered, order};
 use reads::Reads;
@@ -295,7 +295,8 @@ impl<'a> Fuser<'a> {
         let is_ours = self.keep == Keep::Results
             && self.graph.node(operand.value.node).leaf().is_none()
             && self.flat.region_of[node] == store.region
-            && self.flat.regions[store.owner].phase == self.graph.node(operand.value.node).phase;
+            && self.flat.regions[store.owner].phase == self.graph.node(operand.value.node).phase
+            && (store.stays == Stays::Always || self.is_read_once(operand.value));
         let within = Within {
             of: store.buffer,
             offset: store.offset.clone(),
@@ -313,6 +314,12 @@ impl<'a> Fuser<'a> {
         if store.region != store.owner {
             self.needs[store.owner].push(value);
         }
+    }
+
+    /// Whether just one node reads a value.
+    fn is_read_once(&self, value: Value) -> bool {
+        let reads = self.graph.iter().flat_map(|(_, node)| &node.inputs);
+        reads.filter(|input| **input == value).count() == 1
     }
 
     /// Gives every value of a loop a row a step.

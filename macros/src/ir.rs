@@ -40,7 +40,7 @@ pub mod surface;
 pub mod ty;
 pub mod verify;
 
-pub use build::{Builder, Mode};
+pub use build::{Builder, Mode, Steps};
 pub use graph::{Graph, Node, Origin, Output, OutputKind, Phase};
 pub use id::{InputId, NodeId, ParamId, StateId, Value};
 pub use layout::{Layout, ViewMap};

@@ -13,6 +13,9 @@ mod embedding;
 mod linear;
 mod norm;
 mod pool;
+mod recurrent;
+
+use std::borrow::Cow;
 
 use crate::ir::{Args, Builder, Form, Operand, ShapeError, StateId, Value};
 use crate::model::InitSpec;
@@ -34,8 +37,30 @@ pub struct Builtin {
     pub options: &'static [&'static str],
     /// The tensors that it declares.
     pub declare: fn(&mut Args) -> Result<Vec<Declared>, ShapeError>,
-    /// Its result. The arguments of the call come by position.
-    pub forward: fn(&mut Builder, &Layer, &mut Args) -> Result<Value, ShapeError>,
+    /// Its result. The tensors of the call come by position; what it leaves of the named ones is an error.
+    pub forward: Forward,
+}
+
+/// How a layer computes its result.
+#[derive(Copy, Clone, Debug)]
+pub enum Forward {
+    /// One tensor.
+    One(fn(&mut Builder, &Layer, &mut Args) -> Result<Value, ShapeError>),
+    /// A tuple of tensors.
+    Several(fn(&mut Builder, &Layer, &mut Args) -> Result<Vec<Value>, ShapeError>),
+}
+
+impl Builtin {
+    /// What a call gives.
+    pub fn call(&self, b: &mut Builder, layer: &Layer, args: &mut Args) -> Result<Operand, ShapeError> {
+        Ok(match self.forward {
+            Forward::One(forward) => Operand::Tensor(forward(b, layer, args)?),
+            Forward::Several(forward) => {
+                let values = forward(b, layer, args)?;
+                Operand::Tuple(values.into_iter().map(Operand::Tensor).collect())
+            }
+        })
+    }
 }
 
 /// The sizes in angle brackets.
@@ -53,7 +78,7 @@ pub enum Sizes {
 #[derive(Clone, Debug)]
 pub struct Declared {
     /// The last part of its path: `weight`.
-    pub name: &'static str,
+    pub name: Cow<'static, str>,
     /// Its shape.
     pub shape: Vec<Dim>,
     /// Its first values.
@@ -73,9 +98,9 @@ pub enum Role {
 
 impl Declared {
     /// A trained tensor.
-    pub fn param(name: &'static str, shape: Vec<Dim>, init: InitSpec) -> Self {
+    pub fn param(name: impl Into<Cow<'static, str>>, shape: Vec<Dim>, init: InitSpec) -> Self {
         Self {
-            name,
+            name: name.into(),
             shape,
             init,
             role: Role::Param,
@@ -83,9 +108,9 @@ impl Declared {
     }
 
     /// A carried tensor.
-    pub fn state(name: &'static str, shape: Vec<Dim>, init: InitSpec) -> Self {
+    pub fn state(name: impl Into<Cow<'static, str>>, shape: Vec<Dim>, init: InitSpec) -> Self {
         Self {
-            name,
+            name: name.into(),
             shape,
             init,
             role: Role::State,
@@ -101,9 +126,9 @@ pub struct Layer {
     /// Its sizes by position, its options by name; taken from a copy, see [`Layer::config`].
     pub config: Args,
     /// The trained tensors that it declared.
-    pub params: Vec<(&'static str, Value)>,
+    pub params: Vec<(Cow<'static, str>, Value)>,
     /// The carried tensors that it declared, with their committed values.
-    pub states: Vec<(&'static str, StateId, Value)>,
+    pub states: Vec<(Cow<'static, str>, StateId, Value)>,
 }
 
 impl Layer {
@@ -128,7 +153,7 @@ impl Layer {
     pub fn param(&self, name: &str) -> Option<Value> {
         self.params
             .iter()
-            .find(|(n, _)| *n == name)
+            .find(|(n, _)| n == name)
             .map(|(_, value)| *value)
     }
 
@@ -136,7 +161,7 @@ impl Layer {
     pub fn state(&self, name: &str) -> Option<(StateId, Value)> {
         self.states
             .iter()
-            .find(|(n, ..)| *n == name)
+            .find(|(n, ..)| n == name)
             .map(|(_, id, value)| (*id, *value))
     }
 
@@ -255,6 +280,7 @@ pub fn all() -> impl Iterator<Item = &'static Builtin> {
         .chain(norm::LAYERS);
     weighted
         .chain(pool::LAYERS)
+        .chain(recurrent::LAYERS)
         .chain(dropout::LAYERS)
         .chain(activation::LAYERS)
 }

@@ -86,7 +86,7 @@ impl From<i64> for Dim {
 impl Dim {
     /// A number that is known in the macro.
     pub fn lit(value: i64) -> Dim {
-        Dim::from_terms([(Monomial::one(), i128::from(value))])
+        Dim::term(Monomial::one(), value)
     }
 
     /// The number 0.
@@ -150,7 +150,24 @@ impl Dim {
 
     /// The polynomial of one atom, taken as it is.
     fn atom(atom: Atom) -> Dim {
-        Dim::from_terms([(Monomial::atom(atom), 1)])
+        Dim::term(Monomial::atom(atom), 1)
+    }
+
+    /// The polynomial of one term.
+    fn term(monomial: Monomial, coefficient: i64) -> Dim {
+        if coefficient == 0 {
+            return Dim::zero();
+        }
+        if monomial.contains(&Atom::Overflow) {
+            return Dim::overflow();
+        }
+        let term = Term {
+            monomial,
+            coefficient,
+        };
+        Dim {
+            terms: Rc::from([term]),
+        }
     }
 
     /// The size that stands for every number outside `i64`.

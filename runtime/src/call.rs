@@ -67,7 +67,9 @@ impl Core {
         let name = |error: Error| error.context(self.label(function));
         let bound = self.bind(function, args, scalars).map_err(name)?;
         work.check_owner(self, function).map_err(name)?;
+        let began = work.clock();
         self.evaluate(work, &bound, args, scalars).map_err(name)?;
+        work.end_call(Mode::Eval, began);
         Ok(Outputs::lent(work))
     }
 
@@ -83,6 +85,7 @@ impl Core {
         let code = &work.function().eval;
         self.with_cx(work, args, scalars, StateSource::Committed, |cx| {
             (code.forward)(cx);
+            cx.end_sweep();
             cx.failure.take().map_or(Ok(()), Err)
         })
     }
@@ -109,6 +112,7 @@ impl Core {
             .map_err(|error| name(self, error))?;
         work.check_owner(self, function)
             .map_err(|error| name(self, error))?;
+        let began = work.clock();
         let adds = accumulate == Accumulate::Add && work.pending.is_some_and(|pending| !pending.used);
         let earlier = work.pending.take();
         if adds {
@@ -121,6 +125,7 @@ impl Core {
                 }
                 work.pending = Some(Pending { loss, used: false });
                 self.count_step();
+                work.end_call(Mode::Train, began);
                 Ok(loss)
             }
             Err(error) => {
@@ -203,6 +208,7 @@ impl Core {
             states: self.states_layout().starts(),
             scalars,
             failure: None,
+            laps: parts.laps,
         };
         body(&mut cx)
     }
@@ -231,6 +237,7 @@ enum StateSource {
 /// Runs the forward sweep, and the backward sweep if the loss is finite; gives the loss.
 fn sweep(code: &Code, cx: &mut Cx<'_>) -> Result<f64> {
     (code.forward)(cx);
+    cx.end_sweep();
     if let Some(error) = cx.failure.take() {
         return Err(error);
     }
@@ -239,11 +246,12 @@ fn sweep(code: &Code, cx: &mut Cx<'_>) -> Result<f64> {
     };
     let loss = cx.slot(result.slot, Dtype::Float, 1);
     let loss = crate::float!(cx, T => {
-        let value: T = cx.bind().read::<T>(loss)[0];
+        let value: T = cx.memory.bind().read::<T>(loss)[0];
         crate::real::Real::to_f64(value)
     });
     if let (true, Some(backward)) = (loss.is_finite(), code.backward) {
         backward(cx);
+        cx.end_sweep();
     }
     match cx.failure.take() {
         Some(error) => Err(error),

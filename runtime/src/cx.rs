@@ -5,6 +5,7 @@ use crate::cpu::isa::Isa;
 use crate::cpu::threads::Team;
 use crate::dtype::{Dtype, Precision};
 use crate::error::Error;
+use crate::profile::Laps;
 use crate::program::Sizes;
 
 /// The parts of a context that kernels copy: who computes, and how.
@@ -40,6 +41,8 @@ pub struct Cx<'a> {
     pub scalars: &'a [f64],
     /// The first mistake that a kernel found in its data (a label out of range).
     pub failure: Option<Error>,
+    /// Times of kernels, where a profile is taken.
+    pub laps: Option<&'a mut Laps>,
 }
 
 impl<'a> Cx<'a> {
@@ -97,9 +100,19 @@ impl<'a> Cx<'a> {
         self.buf(Place::Input(index), 0, dtype, len)
     }
 
-    /// Starts binding the buffers of one kernel.
+    /// Starts binding the buffers of one kernel. Every kernel does this exactly once: a profile counts by it.
     pub fn bind(&mut self) -> Binder<'_, 'a> {
+        if let Some(laps) = &mut self.laps {
+            laps.kernel_begins();
+        }
         self.memory.bind()
+    }
+
+    /// The last kernel of a sweep has ended.
+    pub(crate) fn end_sweep(&mut self) {
+        if let Some(laps) = &mut self.laps {
+            laps.sweep_ends();
+        }
     }
 
     /// Records what is wrong with the data; the first mistake is the one that the caller sees.

@@ -119,6 +119,10 @@ pub trait Rule: Clone + Send + Sync {
     /// [`ErrorKind::Config`] that names the setting.
     fn check(&self) -> Result<()>;
 
+    /// Floating point operations that it takes to update one element, as the formula is written; square roots and quotients
+    /// count as one.
+    fn flops(&self) -> u64;
+
     /// Step number `step` (from 1 on) with a learning rate.
     fn run<T: Real + Element>(&self, lr: f64, step: u64, pass: Pass<'_, T>);
 }
@@ -212,6 +216,20 @@ impl<R: Rule> Optim<R> {
         }
     }
 
+    /// Floating point operations and bytes of a step: parameters and moments are read and written, gradients are read
+    /// (twice, where their norm is clipped).
+    fn work(&self, work: &Workspace) -> [u64; 2] {
+        let n_elements: usize = work.runs().iter().map(std::ops::Range::len).sum();
+        let (limit_flops, grad_passes) = match self.clip {
+            Clip::Norm(_) => (5, 2),
+            Clip::None | Clip::Value(_) => (3, 1),
+        };
+        let flops = self.rule.flops() + limit_flops;
+        let buffers = 2 + grad_passes + 2 * self.rule.moments().len();
+        let bytes = buffers * work.precision().width();
+        [n_elements as u64 * flops, (n_elements * bytes) as u64]
+    }
+
     fn run<T: Real + Element>(&mut self, core: &mut Core, work: &Workspace, scale: f64, limit: f64) {
         let isa = core.device().isa();
         let Some(moments) = &mut self.moments else { return };
@@ -247,6 +265,7 @@ impl<R: Rule> Optimizer for Optim<R> {
     }
 
     fn step_core(&mut self, core: &mut Core, work: &mut Workspace) -> Result<()> {
+        let began = work.clock();
         let (scale, limit) = self.prepare(core, work).map_err(|error| error.context(R::NAME))?;
         self.steps += 1;
         match core.precision() {
@@ -255,6 +274,7 @@ impl<R: Rule> Optimizer for Optim<R> {
         }
         core.commit(work);
         work.mark_used();
+        work.end_update(R::NAME, began, self.work(work));
         Ok(())
     }
 

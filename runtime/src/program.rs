@@ -3,6 +3,7 @@
 //! Everything that depends on sizes is a function of [`Sizes`], so that the tables themselves are constants.
 
 use std::borrow::Cow;
+use std::ops::Range;
 
 use crate::cx::Cx;
 use crate::dtype::Dtype;
@@ -224,8 +225,10 @@ pub struct Code {
     pub forward: fn(&mut Cx<'_>),
     /// Computes the gradients, after `forward` on the same workspace.
     pub backward: Option<fn(&mut Cx<'_>)>,
-    /// Kernels in order, for `explain`.
+    /// Kernels in order, for `explain` and profiles.
     pub kernels: fn(&Sizes<'_>) -> Vec<KernelRow>,
+    /// The loops over some of them; an outer one before those inside of it.
+    pub loops: fn(&Sizes<'_>) -> Vec<LoopRow>,
     /// Arguments marked `#[grad]` and the slots where their gradients are found.
     pub input_grads: &'static [(usize, usize)],
     /// Parameters whose gradients `backward` writes, ascending. The others keep their values in a step, as
@@ -267,7 +270,62 @@ impl SlotSpec {
     }
 }
 
-/// A kernel, as `explain` shows it.
+/// Kernels that run once a step.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LoopRow {
+    /// What it goes over: `blocks`.
+    pub name: &'static str,
+    /// The kernels, by position.
+    pub kernels: Range<usize>,
+    /// The number of steps.
+    pub count: usize,
+}
+
+impl LoopRow {
+    /// A loop over the kernels from `first` to before `end`.
+    pub fn new(name: &'static str, first: usize, end: usize, count: usize) -> Self {
+        Self {
+            name,
+            kernels: first..end,
+            count,
+        }
+    }
+}
+
+/// The loops of code that has none.
+pub fn no_loops(_: &Sizes<'_>) -> Vec<LoopRow> {
+    Vec::new()
+}
+
+/// The positions of kernels in the order in which they run, those of a loop once a step.
+pub fn run_order(n_kernels: usize, loops: &[LoopRow]) -> Vec<usize> {
+    fn run(kernels: Range<usize>, loops: &[LoopRow], order: &mut Vec<usize>) {
+        let mut k = kernels.start;
+        while k < kernels.end {
+            match loops
+                .iter()
+                .position(|l| l.kernels.start == k && l.kernels.end > k)
+            {
+                Some(first) => {
+                    let outer = &loops[first];
+                    for _ in 0..outer.count {
+                        run(outer.kernels.clone(), &loops[first + 1..], order);
+                    }
+                    k = outer.kernels.end;
+                }
+                None => {
+                    order.push(k);
+                    k += 1;
+                }
+            }
+        }
+    }
+    let mut order = Vec::new();
+    run(0..n_kernels, loops, &mut order);
+    order
+}
+
+/// A kernel, as `explain` shows it. In a loop, its work is that of all steps.
 #[derive(Clone, Debug)]
 pub struct KernelRow {
     /// What it computes: `matmul + bias + relu`.

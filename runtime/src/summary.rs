@@ -181,7 +181,16 @@ fn push_schedule(text: &mut String, code: &Code, sizes: &Sizes<'_>) {
     rule(text, '-');
     let kernels = (code.kernels)(sizes);
     let (mut flops, mut elements) = (0, 0);
+    let loops = (code.loops)(sizes);
     for (k, kernel) in kernels.iter().enumerate() {
+        for begun in loops.iter().filter(|l| l.kernels.start == k) {
+            let last = begun.kernels.end.saturating_sub(1);
+            let _ = writeln!(
+                text,
+                "{k:>4} to {last}: {} steps over {}",
+                begun.count, begun.name
+            );
+        }
         let slot = kernel
             .slot
             .map_or_else(|| "-".to_owned(), |slot| format!("#{slot}"));

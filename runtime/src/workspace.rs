@@ -21,6 +21,7 @@ use crate::dtype::Precision;
 use crate::error::{Error, ErrorKind, Result};
 use crate::flat::Layout;
 use crate::model::Core;
+use crate::profile::{Laps, Recorder};
 use crate::program::{Function, Program, Sizes, SlotSpec};
 use plan::Plan;
 
@@ -88,6 +89,8 @@ pub struct Workspace {
     runs: Vec<Range<usize>>,
     partial_sums: Vec<f64>,
     pub(crate) pending: Option<Pending>,
+    /// The profile that is being taken.
+    pub(crate) recorder: Option<Box<Recorder>>,
 }
 
 impl Workspace {
@@ -114,6 +117,7 @@ impl Workspace {
             runs: Vec::new(),
             partial_sums: Vec::new(),
             pending: None,
+            recorder: None,
         };
         let n_dims = work.function().dims.len();
         if max_dims.len() != n_dims {
@@ -332,6 +336,7 @@ impl Workspace {
             grads: &mut self.grads,
             new_states: &mut self.new_states,
             states_before: &self.states_before,
+            laps: self.recorder.as_mut().map(|recorder| &mut recorder.laps),
         }
     }
 
@@ -372,6 +377,7 @@ pub(crate) struct Parts<'w> {
     pub grads: &'w mut Storage,
     pub new_states: &'w mut Storage,
     pub states_before: &'w Storage,
+    pub laps: Option<&'w mut Laps>,
 }
 
 /// The arguments' memory: borrowed from the caller, or staged.

@@ -99,7 +99,7 @@ impl<'a> Sequence<'a> {
             match self.loop_at(k, kernels.end, first_loop) {
                 Some(position) => {
                     let inner = &self.plan.loops[position];
-                    let step = self.step_name(inner);
+                    let step = self.step_name(position);
                     part.repeat(inner, &step);
                     steps.extend(self.step(position, &step, groups));
                     k = inner.kernels.end;
@@ -125,23 +125,15 @@ impl<'a> Sequence<'a> {
         starting.next().map(|(position, _)| position)
     }
 
-    /// `loss_train_forward_blocks` for the steps of a loop called `blocks`; numbered where there are several.
-    fn step_name(&self, of: &Loop) -> Ident {
-        let first_of = |l: &Loop| (l.name.clone(), l.kernels.start);
-        let twins = self
-            .plan
-            .loops
-            .iter()
-            .filter(|l| l.name == of.name && l.kernels.start < of.kernels.start);
-        let inner = self
-            .plan
-            .loops
-            .iter()
-            .filter(|l| first_of(l) == first_of(of) && l.kernels.end > of.kernels.end);
-        let name = snake(&of.name);
-        match twins.count() + inner.count() {
-            0 => format_ident!("{}_{name}", self.name),
-            n => format_ident!("{}_{name}_{}", self.name, n + 1),
+    /// `loss_train_forward_blocks` for the steps of a loop called `blocks`, `loss_train_forward_blocks2` for the second one. (What
+    /// ends in `_2` is the second part of a function.)
+    fn step_name(&self, position: usize) -> Ident {
+        let name = |l: &Loop| snake(&l.name);
+        let loops = &self.plan.loops;
+        let own = name(&loops[position]);
+        match loops[..position].iter().filter(|l| name(l) == own).count() {
+            0 => format_ident!("{}_{own}", self.name),
+            n => format_ident!("{}_{own}{}", self.name, n + 1),
         }
     }
 

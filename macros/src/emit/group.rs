@@ -18,6 +18,7 @@
 //! Groups of equal code are one type, however many layers use it.
 
 use std::collections::BTreeMap;
+use std::fmt::Write;
 
 use proc_macro2::{Ident, TokenStream};
 use quote::{format_ident, quote};
@@ -50,12 +51,11 @@ impl GroupTypes {
 
     /// The type that computes the group of a kernel.
     pub(super) fn get(&mut self, kernel: &Kernel, group: &Group) -> Ident {
-        let body = Body::new(&self.rt, kernel, group);
-        // Names of bindings are for readers; equal code is found without them.
-        let code = Body::anonymous(&self.rt, kernel, group).tokens().to_string();
+        let code = code_without_names(kernel, group);
         if let Some(ident) = self.by_code.get(&code) {
             return ident.clone();
         }
+        let body = Body::new(&self.rt, kernel, group);
         let name = self
             .names
             .get(&code, &format!("{}Group", camel(&kernel.writes[0].name)))
@@ -74,6 +74,29 @@ impl GroupTypes {
     pub(super) fn into_items(self) -> TokenStream {
         self.items.into_iter().collect()
     }
+}
+
+/// What the code of a group is a function of: names of bindings are for readers, and equal code is found without them.
+fn code_without_names(kernel: &Kernel, group: &Group) -> String {
+    let mut text = String::new();
+    for line in &group.lines {
+        let _ = match &line.code {
+            LineCode::Load(_) => write!(text, "{:?} load; ", line.dtype),
+            LineCode::Scalar(scalar) => {
+                let scalar = &group.scalars[*scalar];
+                let place = passed_scalars(group).iter().position(|passed| *passed == scalar);
+                let literal = scalar.as_lit().map(f64::to_bits);
+                write!(text, "{:?} scalar {place:?} {literal:?}; ", line.dtype)
+            }
+            LineCode::Row(row, operands) => {
+                write!(text, "{:?} {} {} {operands:?}; ", line.dtype, row.name, row.rust)
+            }
+        };
+    }
+    let kinds = kernel.writes.iter().map(|written| written.ty.dtype);
+    let results: Vec<_> = group.results.iter().zip(kinds).collect();
+    let n_passed = passed_scalars(group).len();
+    text + &format!("{:?} {results:?} {n_passed}", group.loads)
 }
 
 /// The host scalars of a group that are passed at run time; literals stand in the code.
@@ -100,16 +123,6 @@ impl<'a> Body<'a> {
             _ => names.get(&k, &line.name).0,
         };
         let idents = group.lines.iter().enumerate().map(name).collect();
-        Self {
-            rt,
-            kernel,
-            group,
-            idents,
-        }
-    }
-
-    fn anonymous(rt: &'a TokenStream, kernel: &'a Kernel, group: &'a Group) -> Self {
-        let idents = (0..group.lines.len()).map(|k| format_ident!("x{k}")).collect();
         Self {
             rt,
             kernel,

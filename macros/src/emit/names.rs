@@ -23,10 +23,9 @@ pub(super) struct Names<K> {
 impl<K: Ord + Clone> Names<K> {
     /// No names yet, except those that must not be used.
     pub(super) fn avoiding(reserved: impl IntoIterator<Item = String>) -> Self {
-        let taken = TAKEN.iter().map(|s| (*s).to_owned()).chain(reserved).collect();
         Self {
             of: BTreeMap::new(),
-            taken,
+            taken: reserved.into_iter().collect(),
         }
     }
 
@@ -45,7 +44,7 @@ impl<K: Ord + Clone> Names<K> {
         });
         let name = unique
             .into_iter()
-            .find(|name| !self.taken.contains(name))
+            .find(|name| !TAKEN.contains(&name.as_str()) && !self.taken.contains(name))
             .expect("some number is free");
         self.taken.insert(name.clone());
         let ident = format_ident!("{name}");

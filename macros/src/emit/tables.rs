@@ -320,6 +320,7 @@ impl Tables<'_> {
         };
         items.extend(self.slots(function, plan, &slots));
         items.extend(self.kernels(function, plan, &kernels));
+        let loops = self.loops(function, plan, &format_ident!("{stem}_loops"), items);
         let slot = |value: &Value| match plan.places[value] {
             Place::Slot(slot) => Literal::usize_unsuffixed(slot),
             other => unreachable!("a result lies in the workspace, not in {other:?}"),
@@ -345,6 +346,7 @@ impl Tables<'_> {
                 forward: #forward,
                 backward: #backward_entry,
                 kernels: #kernels,
+                loops: #loops,
                 input_grads: &[#(#input_grads),*],
                 trained: &[#(#trained),*],
                 updates: &[#(#updates),*],
@@ -430,6 +432,34 @@ impl Tables<'_> {
         )
     }
 
+    /// `fn loops(sizes) -> Vec<LoopRow>`, where there are any; the path of the function.
+    fn loops(
+        &self,
+        function: &LoweredFunction,
+        plan: &Plan,
+        name: &Ident,
+        items: &mut TokenStream,
+    ) -> TokenStream {
+        let rt = self.emission.rt;
+        if plan.loops.is_empty() {
+            return quote!(#rt::no_loops);
+        }
+        let names = self.size_names(Some(function));
+        let mut spelling = Spelling::new(&names);
+        let rows: Vec<TokenStream> = plan
+            .loops
+            .iter()
+            .map(|row| {
+                let [first, end] = [row.kernels.start, row.kernels.end].map(Literal::usize_unsuffixed);
+                let (name, count) = (&*row.name, spelling.dim(&row.count));
+                quote!(#rt::LoopRow::new(#name, #first, #end, #count))
+            })
+            .collect();
+        let ty = quote!(Vec<#rt::LoopRow>);
+        items.extend(self.sizes_fn(name, &spelling, ty, quote!(vec![#(#rows),*])));
+        quote!(#name)
+    }
+
     /// A row of `explain`; of a kernel in a loop, the work of all steps.
     fn kernel(&self, plan: &Plan, k: usize, kernel: &Kernel, spelling: &mut Spelling<'_>) -> TokenStream {
         let rt = self.emission.rt;
@@ -453,7 +483,12 @@ impl Tables<'_> {
             }
             _ => quote!(None),
         };
-        let (title, value, shapes) = (&kernel.title, &*written.name, shape::display(&written.ty.shape));
+        // Gradients of parameters go by the parameter's path: every layer has a `weight_grad`.
+        let value = match plan.places[&written.value] {
+            Place::Grad(k) => format!("{}.grad", self.params[k]),
+            _ => written.name.to_string(),
+        };
+        let (title, shapes) = (&kernel.title, shape::display(&written.ty.shape));
         quote!(#rt::KernelRow::new(#title, #value, #phase, #shapes, [#flops, #elements], #slot))
     }
 

@@ -72,6 +72,17 @@ pub(super) struct Store {
     pub(super) owner: usize,
     /// The node of the list behind which it is written.
     pub(super) at: usize,
+    /// For how long it stays there.
+    pub(super) stays: Stays,
+}
+
+/// For how long a value stays in a buffer.
+#[derive(Copy, Clone, PartialEq, Eq)]
+pub(super) enum Stays {
+    /// As long as the buffer is there.
+    Always,
+    /// Until a step writes over it: whoever else reads it must not do so there.
+    UntilOverwritten,
 }
 
 /// Lays the loops of a graph open.
@@ -313,6 +324,10 @@ impl Flat {
             region: parent,
             owner: region,
             at: buffer.node.index(),
+            stays: match rows {
+                Rows::EveryStep => Stays::Always,
+                Rows::InTurn | Rows::One => Stays::UntilOverwritten,
+            },
         });
         Carry {
             buffer,
@@ -422,6 +437,8 @@ impl Flat {
                 region,
                 owner: region,
                 at: at.node.index(),
+                // What a step leaves is read in that step only.
+                stays: Stays::Always,
             });
         }
     }

@@ -11,9 +11,11 @@ use crate::diag::SourceSpan;
 use crate::ops::fill::Fill;
 use crate::ops::leaf::{Leaf, LeafKind};
 use crate::ops::reduce::{Reduce, ReduceKind};
+use crate::ops::scan::{Order, Recording, Role, Scan};
 use crate::ops::view::View;
 use crate::ops::{Op, pointwise};
 use crate::shape::Dim;
+use std::collections::BTreeSet;
 
 /// Whether dropout and batch statistics are at work.
 #[derive(Copy, Clone, PartialEq, Eq, Debug, Hash)]
@@ -22,6 +24,16 @@ pub enum Mode {
     Eval,
     /// Losses that are differentiated: dropout, statistics of the batch, running statistics updated.
     Train,
+}
+
+/// The steps of a loop that [`Builder::scan`] makes.
+pub struct Steps<'a> {
+    /// What it goes over.
+    pub name: &'a str,
+    /// The number of steps.
+    pub count: Dim,
+    /// The direction.
+    pub order: Order,
 }
 
 /// Appends typed nodes to a graph.
@@ -41,6 +53,8 @@ pub struct Builder {
     pub constraints: Constraints,
     /// What went wrong, with the user's token.
     pub errors: Vec<(SourceSpan, ShapeError)>,
+    /// Names of sizes, numbers and indices that a new index must not have.
+    pub taken: BTreeSet<String>,
     n_streams: u64,
 }
 
@@ -63,6 +77,7 @@ impl Builder {
             mode: Mode::Train,
             constraints,
             errors: Vec::new(),
+            taken: BTreeSet::new(),
             n_streams: 0,
         }
     }
@@ -82,10 +97,81 @@ impl Builder {
         std::mem::replace(self, surroundings).graph
     }
 
+    /// A loop that a layer or operation is made of: `body` gets the index and what the operands are to a step, and gives the next
+    /// carries and what is collected. The results are the last carries and the stacks.
+    pub fn scan(
+        &mut self,
+        steps: Steps<'_>,
+        operands: &[(Value, Role)],
+        body: impl FnOnce(&mut Self, &Dim, &[Value]) -> (Vec<Value>, Vec<Value>),
+    ) -> Vec<Value> {
+        let index = self.fresh_index();
+        let mut scan = Scan {
+            name: steps.name.into(),
+            recording: Recording::Values,
+            index: index.as_str().into(),
+            count: steps.count,
+            order: steps.order,
+            roles: operands.iter().map(|(_, role)| *role).collect(),
+            body: Graph::default(),
+        };
+        let types: Vec<Type> = operands.iter().map(|(v, _)| self.ty(*v).clone()).collect();
+        let surroundings = self.enter();
+        self.constraints
+            .indices
+            .push((scan.index.clone(), scan.count.clone()));
+        let args: Vec<Value> = types
+            .iter()
+            .enumerate()
+            .map(|(k, ty)| {
+                let ty = scan.arg_type(k, ty);
+                self.push(
+                    Leaf {
+                        kind: LeafKind::Arg(k),
+                        ty,
+                    },
+                    &[],
+                )
+            })
+            .collect();
+        let (next, collected) = body(self, &scan.step(), &args);
+        self.constraints.indices.pop();
+        let is_poison = next.iter().chain(&collected).any(|v| self.is_poison(*v));
+        let next = next.into_iter().enumerate();
+        let next = next.map(|(c, value)| (OutputKind::Next(c), value));
+        let collected = collected.into_iter().enumerate();
+        let collected = collected.map(|(k, value)| (OutputKind::Collect(k), value));
+        let outputs = next.chain(collected).map(|(kind, value)| Output { kind, value });
+        self.graph.outputs = outputs.collect();
+        scan.body = self.leave(surroundings);
+        self.taken.remove(&*scan.index);
+        let n_results = scan.body.outputs.len();
+        let inputs: Vec<Value> = operands.iter().map(|(v, _)| *v).collect();
+        if is_poison {
+            return vec![self.poison(); n_results];
+        }
+        let results = self.push_all(scan, &inputs);
+        if results.len() == n_results {
+            results
+        } else {
+            vec![self.poison(); n_results]
+        }
+    }
+
+    /// A name for the index of a loop.
+    fn fresh_index(&mut self) -> String {
+        let names = (1..).map(|k| if k == 1 { "t".to_owned() } else { format!("t{k}") });
+        let mut free = names.into_iter().filter(|name| !self.taken.contains(name));
+        let name = free.next().expect("some number is free");
+        self.taken.insert(name.clone());
+        name
+    }
+
     /// What belongs to the function as a whole.
     fn hand_over(&mut self, to: &mut Self) {
         to.constraints = std::mem::take(&mut self.constraints);
         to.errors = std::mem::take(&mut self.errors);
+        to.taken = std::mem::take(&mut self.taken);
         to.n_streams = self.n_streams;
     }
 

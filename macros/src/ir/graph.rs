@@ -181,20 +181,4 @@ impl Graph {
         }
         users
     }
-
-    /// The nodes that some output depends on.
-    pub fn live(&self) -> Vec<bool> {
-        let mut live = vec![false; self.nodes.len()];
-        for output in &self.outputs {
-            live[output.value.node.index()] = true;
-        }
-        for k in (0..self.nodes.len()).rev() {
-            if live[k] {
-                for input in &self.nodes[k].inputs {
-                    live[input.node.index()] = true;
-                }
-            }
-        }
-        live
-    }
 }

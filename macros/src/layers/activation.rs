@@ -1,7 +1,7 @@
 //! Activations as layers: functions without parameters.
 
 use crate::ir::{Args, Builder, Form, Operand, ShapeError, Value};
-use crate::layers::{self, Builtin, Declared, Layer, Sizes};
+use crate::layers::{self, Builtin, Declared, Forward, Layer, Sizes};
 
 macro_rules! torch_name {
     ($name:ident) => {
@@ -23,7 +23,7 @@ macro_rules! activations {
             sizes: Sizes::Named(&[]),
             options: &[$($option),*],
             declare: nothing,
-            forward: |b, layer, args| activation(b, layer, args, $operation),
+            forward: Forward::One(|b, layer, args| activation(b, layer, args, $operation)),
         }),*];
     };
 }

@@ -1,7 +1,7 @@
 //! Convolutions.
 
 use crate::ir::{Args, Builder, Flag, Form, Operand, ShapeError, Value};
-use crate::layers::{self, Axis, Builtin, Declared, Layer, Sizes};
+use crate::layers::{self, Axis, Builtin, Declared, Forward, Layer, Sizes};
 use crate::model::InitSpec;
 use crate::shape::Dim;
 
@@ -22,7 +22,7 @@ pub static LAYERS: &[Builtin] = &[Builtin {
     sizes: Sizes::Between(3, &["IN", "OUT", "K", "KW"]),
     options: &["stride", "padding", "dilation", "groups", "bias"],
     declare: declare_conv2d,
-    forward: conv2d,
+    forward: Forward::One(conv2d),
 }];
 
 fn declare_conv2d(config: &mut Args) -> Result<Vec<Declared>, ShapeError> {

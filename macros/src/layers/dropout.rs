@@ -1,7 +1,7 @@
 //! Dropout as a layer.
 
 use crate::ir::{Args, Builder, Form, Operand, ShapeError, Value};
-use crate::layers::{self, Builtin, Declared, Layer, Sizes};
+use crate::layers::{self, Builtin, Declared, Forward, Layer, Sizes};
 
 /// The layers.
 pub static LAYERS: &[Builtin] = &[
@@ -15,7 +15,7 @@ pub static LAYERS: &[Builtin] = &[
         sizes: Sizes::Named(&[]),
         options: &["p"],
         declare,
-        forward: |b, layer, args| dropout(b, layer, args, "dropout"),
+        forward: Forward::One(|b, layer, args| dropout(b, layer, args, "dropout")),
     },
     Builtin {
         name: "Dropout2d",
@@ -25,7 +25,7 @@ pub static LAYERS: &[Builtin] = &[
         sizes: Sizes::Named(&[]),
         options: &["p"],
         declare,
-        forward: |b, layer, args| dropout(b, layer, args, "dropout2d"),
+        forward: Forward::One(|b, layer, args| dropout(b, layer, args, "dropout2d")),
     },
 ];
 

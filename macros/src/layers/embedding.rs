@@ -1,7 +1,7 @@
 //! Tables of vectors.
 
 use crate::ir::{Args, Builder, DType, Form, Operand, ShapeError, Value};
-use crate::layers::{self, Builtin, Declared, Layer, Sizes};
+use crate::layers::{self, Builtin, Declared, Forward, Layer, Sizes};
 use crate::model::InitSpec;
 
 /// The layers.
@@ -17,7 +17,7 @@ pub static LAYERS: &[Builtin] = &[Builtin {
     sizes: Sizes::Named(&["N", "D"]),
     options: &["padding_idx"],
     declare: declare_embedding,
-    forward: embedding,
+    forward: Forward::One(embedding),
 }];
 
 fn declare_embedding(config: &mut Args) -> Result<Vec<Declared>, ShapeError> {

@@ -1,7 +1,7 @@
 //! Affine maps.
 
 use crate::ir::{Args, Builder, Flag, ShapeError, Value};
-use crate::layers::{self, Axis, Builtin, Declared, Layer, Sizes};
+use crate::layers::{self, Axis, Builtin, Declared, Forward, Layer, Sizes};
 use crate::model::InitSpec;
 
 /// The layers.
@@ -15,7 +15,7 @@ pub static LAYERS: &[Builtin] = &[Builtin {
     sizes: Sizes::Named(&["IN", "OUT"]),
     options: &["bias"],
     declare: declare_linear,
-    forward: linear,
+    forward: Forward::One(linear),
 }];
 
 fn declare_linear(config: &mut Args) -> Result<Vec<Declared>, ShapeError> {

@@ -1,7 +1,7 @@
 //! Normalisation.
 
 use crate::ir::{Args, Builder, Flag, Mode, Scalar, ShapeError, Value};
-use crate::layers::{self, Axis, Builtin, Declared, Layer, Sizes};
+use crate::layers::{self, Axis, Builtin, Declared, Forward, Layer, Sizes};
 use crate::model::InitSpec;
 use crate::shape::Dim;
 
@@ -23,7 +23,7 @@ pub static LAYERS: &[Builtin] = &[
         sizes: Sizes::Named(&["C"]),
         options: BATCH_OPTIONS,
         declare: declare_batch_norm,
-        forward: |b, layer, args| batch_norm(b, layer, args, &[2, 3], "[B, C] or [B, C, L]"),
+        forward: Forward::One(|b, layer, args| batch_norm(b, layer, args, &[2, 3], "[B, C] or [B, C, L]")),
     },
     Builtin {
         name: "BatchNorm2d",
@@ -39,7 +39,7 @@ pub static LAYERS: &[Builtin] = &[
         sizes: Sizes::Named(&["C"]),
         options: BATCH_OPTIONS,
         declare: declare_batch_norm,
-        forward: |b, layer, args| batch_norm(b, layer, args, &[4], "[B, C, H, W]"),
+        forward: Forward::One(|b, layer, args| batch_norm(b, layer, args, &[4], "[B, C, H, W]")),
     },
     Builtin {
         name: "LayerNorm",
@@ -51,7 +51,7 @@ pub static LAYERS: &[Builtin] = &[
         sizes: Sizes::Trailing("D"),
         options: &["eps", "affine", "bias"],
         declare: declare_layer_norm,
-        forward: layer_norm,
+        forward: Forward::One(layer_norm),
     },
     Builtin {
         name: "RmsNorm",
@@ -63,7 +63,7 @@ pub static LAYERS: &[Builtin] = &[
         sizes: Sizes::Trailing("D"),
         options: &["eps", "affine"],
         declare: declare_rms_norm,
-        forward: rms_norm,
+        forward: Forward::One(rms_norm),
     },
     Builtin {
         name: "GroupNorm",
@@ -75,7 +75,7 @@ pub static LAYERS: &[Builtin] = &[
         sizes: Sizes::Named(&["GROUPS", "C"]),
         options: &["eps", "affine"],
         declare: declare_group_norm,
-        forward: group_norm,
+        forward: Forward::One(group_norm),
     },
 ];
 

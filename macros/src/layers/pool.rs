@@ -1,7 +1,7 @@
 //! Pooling, and the way from images to features.
 
 use crate::ir::{Args, Builder, Form, Operand, ShapeError, Value};
-use crate::layers::{self, Builtin, Declared, Layer, Sizes};
+use crate::layers::{self, Builtin, Declared, Forward, Layer, Sizes};
 
 /// The layers.
 pub static LAYERS: &[Builtin] = &[
@@ -17,7 +17,7 @@ pub static LAYERS: &[Builtin] = &[
         sizes: Sizes::Between(1, &["K", "KW"]),
         options: &["stride", "padding", "dilation"],
         declare: nothing,
-        forward: |b, layer, args| windows(b, layer, args, "max_pool2d"),
+        forward: Forward::One(|b, layer, args| windows(b, layer, args, "max_pool2d")),
     },
     Builtin {
         name: "AvgPool2d",
@@ -30,7 +30,7 @@ pub static LAYERS: &[Builtin] = &[
         sizes: Sizes::Between(1, &["K", "KW"]),
         options: &["stride", "padding", "count_include_pad"],
         declare: nothing,
-        forward: |b, layer, args| windows(b, layer, args, "avg_pool2d"),
+        forward: Forward::One(|b, layer, args| windows(b, layer, args, "avg_pool2d")),
     },
     Builtin {
         name: "AdaptiveAvgPool2d",
@@ -41,7 +41,7 @@ pub static LAYERS: &[Builtin] = &[
         sizes: Sizes::Between(1, &["OH", "OW"]),
         options: &[],
         declare: nothing,
-        forward: |b, layer, args| windows(b, layer, args, "adaptive_avg_pool2d"),
+        forward: Forward::One(|b, layer, args| windows(b, layer, args, "adaptive_avg_pool2d")),
     },
     Builtin {
         name: "GlobalAvgPool2d",
@@ -51,7 +51,7 @@ pub static LAYERS: &[Builtin] = &[
         sizes: Sizes::Named(&[]),
         options: &[],
         declare: nothing,
-        forward: |b, layer, args| {
+        forward: Forward::One(|b, layer, args| {
             let x = args.tensor(0, "x")?;
             layer.expect_rank(b, x, &[4], "[B, C, H, W]")?;
             layers::apply(
@@ -61,7 +61,7 @@ pub static LAYERS: &[Builtin] = &[
                 vec![Operand::Tensor(x)],
                 Vec::new(),
             )
-        },
+        }),
     },
     Builtin {
         name: "Flatten",
@@ -73,7 +73,7 @@ pub static LAYERS: &[Builtin] = &[
         sizes: Sizes::Named(&[]),
         options: &["start", "end"],
         declare: nothing,
-        forward: |b, layer, args| {
+        forward: Forward::One(|b, layer, args| {
             let x = args.tensor(0, "x")?;
             layers::apply(
                 b,
@@ -82,7 +82,7 @@ pub static LAYERS: &[Builtin] = &[
                 vec![Operand::Tensor(x)],
                 layer.options(&["start", "end"]),
             )
-        },
+        }),
     },
 ];
 

@@ -242,9 +242,10 @@ impl<'a> Work<'_, 'a, '_> {
             }
             Kind::Array(_) => {
                 let path = &self.tree.instances[id].path;
+                let name = path.rsplit('.').next().unwrap_or_default();
                 let error = self.error(frame, span, format!("`{path}` is an array of layers"));
                 self.report(error.help(format!(
-                    "call each of them: `for layer in &self.{path} {{ x = layer(x); }}`"
+                    "call each of them: `for layer in &self.{name} {{ x = layer(x); }}`"
                 )))
             }
             Kind::Unsolved => {
@@ -278,15 +279,18 @@ impl<'a> Work<'_, 'a, '_> {
             return Object::Poison;
         }
         let title = self.tree.title(id);
-        if let Some((name, _, place)) = given.named.first() {
-            let error = self.error(
-                frame,
-                *place,
-                format!("{title} takes no option `{name}` in its call"),
-            );
-            return self.report(error.help(format!("write it at the field: `#[layer({name} = ..)]`")));
+        let (mut positional, mut named) = (Vec::new(), Vec::new());
+        let places: Vec<(String, SourceSpan)> = given
+            .named
+            .iter()
+            .map(|(name, _, place)| (name.to_string(), *place))
+            .collect();
+        for (name, object, place) in given.named {
+            match object.operand() {
+                Some(operand) => named.push((name.to_string(), operand, name.span())),
+                None => return self.fail(frame, place, format!("`{name}` cannot be {}", object.describe())),
+            }
         }
-        let mut positional = Vec::new();
         for (object, place) in given.positional {
             match object.operand() {
                 Some(operand) => positional.push(Some(operand)),
@@ -300,20 +304,34 @@ impl<'a> Work<'_, 'a, '_> {
         let layer = self.prepare(id, instance);
         let mut args = Args {
             positional,
-            named: Vec::new(),
+            named,
             usage: instance.builtin.usage,
         };
-        let result = (instance.builtin.forward)(&mut self.b, &layer, &mut args)
-            .and_then(|value| no_more(&args, &layer.written).map(|()| value));
+        let result = instance
+            .builtin
+            .call(&mut self.b, &layer, &mut args)
+            .and_then(|given| no_more(&args, &layer.written).map(|()| given));
         self.b.origin = caller;
         self.settle_states();
         let is_sound = self.settle(frame, span, Some(id));
+        if let (Ok(_), Some((name, ..))) = (&result, args.named.first()) {
+            let place = places
+                .iter()
+                .find(|(known, _)| known == name)
+                .map_or(span, |(_, place)| *place);
+            let message = format!("{title} takes no option `{name}` in its call");
+            let error = self.error(frame, place, message);
+            return self.report(error.help(format!("write it at the field: `#[layer({name} = ..)]`")));
+        }
         match result {
             Err(error) => self.fail_shape(frame, span, Some(id), error),
             Ok(_) if !is_sound => Object::Poison,
-            Ok(value) => {
-                self.note_shape(id, value);
-                Object::Tensor(value)
+            Ok(given) => {
+                let given = Object::of(given);
+                if let Some(first) = given.first_tensor() {
+                    self.note_shape(id, first);
+                }
+                given
             }
         }
     }
@@ -323,8 +341,10 @@ impl<'a> Work<'_, 'a, '_> {
         for (name, tensor) in &instance.tensors {
             let value = self.tensor(*tensor);
             match tensor {
-                TensorRef::Param(_) => params.push((*name, value)),
-                TensorRef::State(state) => states.push((*name, crate::ir::StateId::new(*state), value)),
+                TensorRef::Param(_) => params.push((name.clone(), value)),
+                TensorRef::State(state) => {
+                    states.push((name.clone(), crate::ir::StateId::new(*state), value))
+                }
             }
         }
         let written = self.tree.instances[id].written.clone();

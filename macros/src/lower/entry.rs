@@ -1,6 +1,6 @@
 //! The functions of the compiled model, each lowered from its own signature.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::ast::{self, DimArg, Function, GradMode, Receiver, ReturnType, ValueType};
 use crate::diag::Diagnostics;
@@ -115,6 +115,22 @@ fn reject_ambiguous(tree: &Tree<'_>, diagnostics: &mut Diagnostics) {
     }
 }
 
+/// The names that sizes and numbers of a function have.
+fn names(tree: &Tree<'_>, function: &Function) -> BTreeSet<String> {
+    let generics = tree.model(0).map(|model| &model.model.structure.generics[..]);
+    let generics = generics.unwrap_or_default().iter().map(|generic| &generic.name);
+    let dims = function.dims.iter().map(|dim| &dim.name);
+    let args = function.args.iter().map(|arg| &arg.name);
+    let constants = tree.constants.borrow();
+    let constants = constants.iter().map(|constant| constant.text.clone());
+    generics
+        .chain(dims)
+        .chain(args)
+        .map(ToString::to_string)
+        .chain(constants)
+        .collect()
+}
+
 /// Lowers one function of the compiled model.
 fn lower(tree: &Tree<'_>, log: &mut Log<'_>, index: usize, mode: Mode) -> Option<(LoweredFunction, Graph)> {
     let function = &all(tree)[index];
@@ -125,6 +141,7 @@ fn lower(tree: &Tree<'_>, log: &mut Log<'_>, index: usize, mode: Mode) -> Option
         .iter()
         .map(|(id, (size, _))| (*id, size.clone()))
         .collect();
+    b.taken = names(tree, function);
     let stack = vec![(0, index)];
     let mut work = Work {
         tree,

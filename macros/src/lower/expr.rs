@@ -196,7 +196,7 @@ impl<'a> Work<'_, 'a, '_> {
                         name.span().into(),
                         format!("{title} has no tensor `{name}`"),
                     );
-                    let known: Vec<&str> = layer.tensors.iter().map(|(known, _)| *known).collect();
+                    let known: Vec<&str> = layer.tensors.iter().map(|(known, _)| &**known).collect();
                     if known.is_empty() {
                         return self.report(error.note("it has no tensors"));
                     }

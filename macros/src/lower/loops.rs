@@ -278,7 +278,7 @@ impl<'a> Work<'_, 'a, '_> {
 
     /// Whether no size or number of the compiled function has that name.
     fn is_free(&self, name: &str) -> bool {
-        let is_open = self.regions.iter().any(|region| &*region.header.index == name);
+        let is_open = self.b.taken.contains(name);
         let is_constant = self
             .tree
             .constants

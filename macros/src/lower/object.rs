@@ -89,6 +89,15 @@ impl Object {
         })
     }
 
+    /// The tensor, or the first of several.
+    pub fn first_tensor(&self) -> Option<Value> {
+        match self {
+            Self::Tensor(value) => Some(*value),
+            Self::Tuple(parts) => parts.iter().find_map(Self::first_tensor),
+            _ => None,
+        }
+    }
+
     /// What an operation answered.
     pub fn of(operand: Operand) -> Self {
         match operand {

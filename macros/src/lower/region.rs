@@ -87,6 +87,7 @@ impl Work<'_, '_, '_> {
         let surroundings = self.b.enter();
         let bound = (header.index.clone(), header.count.clone());
         self.b.constraints.indices.push(bound);
+        self.b.taken.insert(header.index.to_string());
         self.regions.push(Region {
             surroundings,
             tensors: std::mem::take(&mut self.tensors),
@@ -103,6 +104,7 @@ impl Work<'_, '_, '_> {
         let region = self.regions.pop()?;
         self.b.constraints.indices.pop();
         let body = self.b.leave(region.surroundings);
+        self.b.taken.remove(&*region.header.index);
         self.tensors = region.tensors;
         Some((region.header, region.imports, body))
     }

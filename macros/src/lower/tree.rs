@@ -2,6 +2,7 @@
 
 mod build;
 
+use std::borrow::Cow;
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
@@ -104,7 +105,7 @@ pub struct LayerInstance {
     /// Its sizes by position, its options by name.
     pub config: Args,
     /// The tensors that it declared.
-    pub tensors: Vec<(&'static str, TensorRef)>,
+    pub tensors: Vec<(Cow<'static, str>, TensorRef)>,
 }
 
 /// A tensor of the compiled model.

@@ -19,7 +19,7 @@
 use std::rc::Rc;
 
 use crate::ir::{
-    Builder, Constraints, Cotangents, Graph, Kernel, NodeId, OutputKind, Rule, Sample, ShapeError, Site, Surface, Type, Value,
+    Builder, Constraints, Cotangents, Graph, Kernel, NodeId, OutputKind, Rule, Sample, SampleGradient, ShapeError, Site, Surface, Type, Value,
 };
 use crate::ops::leaf::LeafKind;
 use crate::shape::{Atom, Dim};
@@ -207,7 +207,77 @@ impl Rule for Scan {
     }
 
     fn samples() -> Vec<Sample> {
-        Vec::new()
+        let sample = |name, args, ret, body| Sample {
+            name,
+            dims: "B: Dim, T: Dim, N: Dim",
+            args,
+            ret,
+            body,
+            sizes: &[&[1, 1, 1], &[2, 5, 3], &[3, 2, 7], &[2, 0, 3], &[0, 2, 3]],
+            domain: (-1.0, 1.0),
+            gradient: SampleGradient::Checked,
+        };
+        vec![
+            sample(
+                "scan_running_sum",
+                "x: Tensor<B, T, N>, h: Tensor<B, N>",
+                "Tensor<B, N>",
+                "{ let mut h = h; for x_t in x.steps(axis = 1) { h = h * 0.5 + x_t; } h }",
+            ),
+            sample(
+                "scan_cell",
+                "x: Tensor<B, T, N>, h: Tensor<B, N>, w: Tensor<N, N>",
+                "Tensor<B, N>",
+                "{ let mut h = h; for x_t in x.steps(axis = 1) { h = (x_t + h.matmul(w)).tanh(); } h }",
+            ),
+            sample(
+                "scan_outputs",
+                "x: Tensor<B, T, N>, h: Tensor<B, N>",
+                "Tensor<B, N, T>",
+                "{ let mut h = h; let mut ys = Steps::new();
+                for (t, x_t) in x.steps(axis = 1).enumerate() { h = h * x_t + 0.1 * t; ys.push(h.sin()); }
+                ys.stack(axis = -1) }",
+            ),
+            sample(
+                "scan_reversed",
+                "x: Tensor<B, T, N>, h: Tensor<B, N>",
+                "Tensor<T, B, N>",
+                "{ let mut h = h; let mut ys = Steps::new();
+                for x_t in x.steps(axis = 1).rev() { h = (h + x_t) * x_t; ys.push(h); }
+                ys.stack() }",
+            ),
+            sample(
+                "scan_zip",
+                "x: Tensor<B, T, N>, y: Tensor<T, N>, h: Tensor<B, N>",
+                "Tensor<B, N>",
+                "{ let mut pair = (h, 1.0);
+                for (x_t, y_t) in x.steps(axis = 1).zip(y.steps(axis = 0).rev()) {
+                    pair = ((pair.0 + x_t) * y_t, pair.1 * 0.5 + y_t.sum());
+                }
+                pair.0 * pair.1 }",
+            ),
+            sample(
+                "scan_slices",
+                "x: Tensor<T, B, N>, h: Tensor<B, N>",
+                "Tensor<B, N>",
+                "{ let mut h = h; for t in 0..T { h = h * x.slice(t) + x.slice(T - 1 - t..T - t).sum(axis = 0); } h }",
+            ),
+            sample(
+                "scan_nested",
+                "x: Tensor<B, T, N>, w: Tensor<N, N>",
+                "Tensor<B, T>",
+                "{ let mut rows = Steps::new();
+                let mut total = 0.5;
+                for x_b in x.steps(axis = 0) {
+                    let mut h = w.sum(axis = 0);
+                    let mut sums = Steps::new();
+                    for x_t in x_b.steps(axis = 0) { h = (h.matmul(w) + x_t).tanh(); sums.push(h.sum() * total); }
+                    total = total * 0.5 + h.sum();
+                    rows.push(sums.stack());
+                }
+                rows.stack() }",
+            ),
+        ]
     }
 }
 

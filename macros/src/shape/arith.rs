@@ -11,10 +11,18 @@ const MAX_DIVISION_STEPS: usize = 256;
 
 impl Dim {
     fn plus(&self, other: &Dim) -> Dim {
+        match (self.is_zero(), other.is_zero()) {
+            (true, _) => return other.clone(),
+            (_, true) => return self.clone(),
+            (false, false) => {}
+        }
         Dim::from_terms(self.wide_terms().chain(other.wide_terms()))
     }
 
     fn minus(&self, other: &Dim) -> Dim {
+        if other.is_zero() {
+            return self.clone();
+        }
         let negated = other
             .wide_terms()
             .map(|(monomial, coefficient)| (monomial, -coefficient));
@@ -24,6 +32,12 @@ impl Dim {
     fn times(&self, other: &Dim) -> Dim {
         if self.overflows() || other.overflows() {
             return Dim::overflow();
+        }
+        // Most factors are numbers, and macros run unoptimised: terms are put in order only where they have to be.
+        match (self.as_lit(), other.as_lit()) {
+            (Some(factor), _) => return other.scaled(factor),
+            (_, Some(factor)) => return self.scaled(factor),
+            (None, None) => {}
         }
         let products = self.wide_terms().flat_map(|(left, a)| {
             other
@@ -36,14 +50,29 @@ impl Dim {
         Dim::from_terms(products)
     }
 
+    /// Every coefficient times a number, which keeps the order of the terms.
+    fn scaled(&self, factor: i64) -> Dim {
+        match factor {
+            0 => return Dim::zero(),
+            1 => return self.clone(),
+            _ => {}
+        }
+        let scaled = self.terms.iter().map(|term| {
+            Some(Term {
+                monomial: term.monomial.clone(),
+                coefficient: term.coefficient.checked_mul(factor)?,
+            })
+        });
+        match scaled.collect::<Option<Vec<_>>>() {
+            Some(terms) => Dim { terms: terms.into() },
+            None => Dim::overflow(),
+        }
+    }
+
     fn wide_terms(&self) -> impl Iterator<Item = (Monomial, i128)> {
         self.terms
             .iter()
             .map(|term| (term.monomial.clone(), i128::from(term.coefficient)))
-    }
-
-    fn from_term(monomial: Monomial, coefficient: i64) -> Dim {
-        Dim::from_terms([(monomial, i128::from(coefficient))])
     }
 
     /// The dimension to a power; anything to the power 0 is 1.
@@ -127,13 +156,13 @@ impl Dim {
                 None => 0,
             };
             if let Some(ratio) = ratio.filter(|_| factor != 0) {
-                let part = Dim::from_term(ratio, factor);
+                let part = Dim::term(ratio, factor);
                 rest = &rest - &part * divisor;
                 quotient = quotient + part;
             }
             // What is left of the leading term now belongs to the remainder.
             if let Some(left) = rest.terms.first().filter(|left| left.monomial == monomial) {
-                let left = Dim::from_term(monomial, left.coefficient);
+                let left = Dim::term(monomial, left.coefficient);
                 rest = &rest - &left;
                 remainder = remainder + left;
             }
@@ -233,7 +262,7 @@ fn flatten(numerator: &Dim, divisor: &Dim) -> Option<(Dim, Dim)> {
     if candidates.next().is_some() {
         return None;
     }
-    let rest = numerator - Dim::from_term(monomial, 1);
+    let rest = numerator - Dim::term(monomial, 1);
     Some((rest * b + a, Dim::lit(outer.checked_mul(b)?)))
 }
 

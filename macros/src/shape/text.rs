@@ -13,8 +13,8 @@
 
 use std::fmt::{self, Display, Formatter};
 
-use proc_macro2::TokenStream;
-use quote::quote;
+use proc_macro2::{Literal, TokenStream};
+use quote::{ToTokens, quote};
 
 use super::arith::gcd;
 use super::{Atom, Dim, Monomial, Symbol, Term};
@@ -36,6 +36,9 @@ impl Dim {
     /// A size without a value (it overflows, holds an unsolved `_`, or is negative for all sizes) becomes
     /// a `compile_error!` that says so.
     pub fn to_tokens(&self) -> TokenStream {
+        if let Some(number @ 0..) = self.as_lit() {
+            return Literal::i64_unsuffixed(number).into_token_stream();
+        }
         self.tokens_of(&Printed::new(self).text)
     }
 
@@ -45,12 +48,12 @@ impl Dim {
     }
 
     fn tokens_of(&self, text: &str) -> TokenStream {
-        let (positive, negative) = self.split_signs();
+        let is_negative = !self.is_zero() && self.terms.iter().all(|term| term.coefficient < 0);
         let complaint = if self.overflows() {
             "a size does not fit in 64 bits".to_owned()
         } else if self.has_infer() {
             format!("the size `{self}` holds a `_` that nothing determines")
-        } else if positive.is_zero() && !negative.is_zero() {
+        } else if is_negative {
             format!("the size `{self}` is negative")
         } else {
             match text.parse() {

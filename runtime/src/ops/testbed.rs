@@ -145,6 +145,7 @@ impl Bed {
             states: &[],
             scalars: &[],
             failure: None,
+            laps: None,
         };
         kernel(&mut cx);
         cx.failure

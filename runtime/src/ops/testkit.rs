@@ -124,6 +124,7 @@ impl Desk {
             states: &[],
             scalars: &[],
             failure: None,
+            laps: None,
         };
         kernel(&mut cx);
         cx.failure

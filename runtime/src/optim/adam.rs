@@ -146,6 +146,9 @@ impl Settings {
     }
 }
 
+/// Decay 2, first moment 3, second moment 4, denominator 3, parameter 4.
+const FLOPS: u64 = 16;
+
 impl Rule for AdamRule {
     const NAME: &'static str = "adam";
 
@@ -155,6 +158,10 @@ impl Rule for AdamRule {
 
     fn check(&self) -> Result<()> {
         self.0.check()
+    }
+
+    fn flops(&self) -> u64 {
+        FLOPS
     }
 
     fn run<T: Real + Element>(&self, lr: f64, step: u64, pass: Pass<'_, T>) {
@@ -171,6 +178,10 @@ impl Rule for AdamWRule {
 
     fn check(&self) -> Result<()> {
         self.0.check()
+    }
+
+    fn flops(&self) -> u64 {
+        FLOPS
     }
 
     fn run<T: Real + Element>(&self, lr: f64, step: u64, pass: Pass<'_, T>) {

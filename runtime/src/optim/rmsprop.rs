@@ -120,6 +120,15 @@ impl Rule for RmsPropRule {
         check_range("momentum", self.momentum, 0.0, f64::MAX)
     }
 
+    fn flops(&self) -> u64 {
+        // Decay 2, mean square 4, denominator 2, parameter 3; centring adds 5, a buffer 2.
+        let kind = match self.kind {
+            Kind::Plain => 11,
+            Kind::Centered => 16,
+        };
+        if self.momentum == 0.0 { kind } else { kind + 2 }
+    }
+
     fn run<T: Real + Element>(&self, lr: f64, _: u64, pass: Pass<'_, T>) {
         let update = RmsPropUpdate {
             lr: T::from_f64(lr),

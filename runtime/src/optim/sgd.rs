@@ -111,6 +111,11 @@ impl Rule for SgdRule {
         Ok(())
     }
 
+    fn flops(&self) -> u64 {
+        // Decay 2 and parameter 2; with a buffer, 3 for it and 3 for the direction.
+        if self.momentum == 0.0 { 4 } else { 10 }
+    }
+
     fn run<T: Real + Element>(&self, lr: f64, step: u64, pass: Pass<'_, T>) {
         let (lr, weight_decay) = (T::from_f64(lr), T::from_f64(self.weight_decay));
         if self.momentum == 0.0 {

@@ -186,6 +186,7 @@ const fn eval(forward: fn(&mut Cx<'_>), results: &'static [ResultSlot]) -> Code 
         forward,
         backward: None,
         kernels: |_| Vec::new(),
+        loops: no_loops,
         input_grads: &[],
         trained: &[],
         updates: &[],
@@ -278,6 +279,7 @@ const LOSS: Function = Function {
                 slot: Some(0),
             }]
         },
+        loops: no_loops,
         input_grads: &[(0, 3)],
         trained: &[0, 1],
         updates: &[0],

@@ -187,6 +187,7 @@ impl<'w> Machine<'w> {
             states: &self.state_offsets,
             scalars: &[],
             failure: None,
+            laps: None,
         };
         kernel(&Names { world }, &mut cx);
         cx.failure.map(|error| error.to_string())

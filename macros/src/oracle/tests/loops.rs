@@ -243,3 +243,95 @@ fn schedules_of_loops_compute_what_their_graphs_mean() {
         );
     }
 }
+
+fn recurrent(fields: &str, body: &str) -> Program {
+    use crate::diag::Diagnostics;
+    use crate::grad::Wanted;
+    use crate::ir::ParamId;
+    use crate::lower::{lower, tests::define};
+    use crate::oracle::generate::Dice;
+    use crate::oracle::tensor::build;
+    let source = format!(
+        "struct Net {{ {fields} }}
+         impl Net {{
+             pub fn loss<B: Dim, T: Dim>(&self, x: Tensor<B, T, 3>, n: Tensor<i64, B>) -> Scalar {{ {body} }}
+         }}"
+    );
+    let mut diagnostics = Diagnostics::new();
+    let lowered = lower(&define(&source), &mut diagnostics);
+    if let Err(errors) = diagnostics.finish() {
+        panic!("{errors}");
+    }
+    let lowered = lowered.expect("there was no error");
+    let mut dice = Dice::new(3);
+    let mut world = World::default();
+    world.sizes.insert("B".into(), 2);
+    world.sizes.insert("T".into(), 4);
+    world
+        .inputs
+        .push(Tensor::Float(build(&[2, 4, 3], |_| dice.symmetric())));
+    world
+        .inputs
+        .push(Tensor::Int(build(&[2], |i| 4 - 2 * i[0] as i64)));
+    for param in &lowered.params {
+        let shape = world.shape(&param.shape);
+        world
+            .params
+            .push(Tensor::Float(build(&shape, |_| dice.symmetric())));
+    }
+    Program {
+        graph: lowered.functions[0].train.clone().expect("a loss has a gradient"),
+        wanted: Wanted {
+            params: (0..lowered.params.len()).map(ParamId::new).collect(),
+            inputs: Vec::new(),
+        },
+        world,
+    }
+}
+
+#[test]
+fn recurrent_layers_have_the_gradients_that_differences_show() {
+    for (fields, body) in [
+        (
+            "rnn: Rnn<3, 4>",
+            "let (y, h) = self.rnn(x); (y * y).mean() + h.sum()",
+        ),
+        (
+            "rnn: Rnn<3, 4>",
+            "let (y, h) = self.rnn(x, lengths = n); (y * y).mean() + h.sum()",
+        ),
+        (
+            "gru: Gru<3, 4>",
+            "let (y, h) = self.gru(x); (y * y).mean() + h.sum()",
+        ),
+        (
+            "lstm: Lstm<3, 4>",
+            "let (y, h, c) = self.lstm(x); (y * y).mean() + h.sum()",
+        ),
+        (
+            "lstm: Lstm<3, 4>",
+            "let (y, h, c) = self.lstm(x, lengths = n); (y * y).mean() + c.sum()",
+        ),
+        (
+            "#[layer(layers = 2, bidirectional = true)] lstm: Lstm<3, 4>",
+            "let (y, h, c) = self.lstm(x); (y * y).mean() + (h * h * c).sum()",
+        ),
+        (
+            "#[layer(layers = 2, bidirectional = true)] lstm: Lstm<3, 4>, gru: Gru<8, 5>, \
+             #[layer(nonlinearity = \"relu\", bias = false)] rnn: Rnn<5, 2>",
+            "let (y, h, c) = self.lstm(x, lengths = n); let (z, g) = self.gru(y); let (y, _) = self.rnn(z); \
+             y.square().mean() + h.square().mean() + c.sum() * 0.1 + g.mean()",
+        ),
+    ] {
+        let program = recurrent(fields, body);
+        assert!(assert_gradients(&program, body) > 0);
+        let joint = joint(&program).expect("there is a gradient");
+        let want = interpret(&joint, &program.world);
+        assert_computes(
+            &planned(&joint),
+            &program.world,
+            &want,
+            &format!("{body}\n{joint}"),
+        );
+    }
+}

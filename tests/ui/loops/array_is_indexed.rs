@@ -1,0 +1,19 @@
+//! One layer of an array is not picked out.
+
+use tapeless::prelude::*;
+
+#[model]
+pub struct Net {
+    fcs: [Linear<8, 8>; 3],
+}
+
+#[model]
+impl Net {
+    pub fn f<B: Dim, T: Dim>(&self, x: Tensor<B, 8>, xs: Tensor<B, T, 8>) -> Tensor<B, 8> {
+        self.fcs[0](x) + xs.sum(axis = 1)
+    }
+}
+
+fn main() {
+    let _ = Net::new(&Device::cpu(), 1);
+}
