@@ -81,6 +81,8 @@ ops! {
     softmax::Softmax + SoftmaxGrad,
     /// Scaled dot product attention.
     attention::Attention + AttentionGrad,
+    /// Sinusoidal and rotary positions.
+    position::Sinusoid + Rotary,
     /// Index of the largest or smallest element.
     arg::Arg,
     /// Running sums along an axis.

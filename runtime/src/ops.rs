@@ -22,6 +22,7 @@ pub mod one_hot;
 pub mod pad;
 pub mod pointwise;
 pub mod pool;
+pub mod position;
 pub mod reduce;
 pub mod softmax;
 #[cfg(test)]

@@ -24,6 +24,7 @@ pub use crate::ops::one_hot::one_hot;
 pub use crate::ops::pad::pad;
 pub use crate::ops::pointwise::{In, Ins, Int, Outs, Pointwise, pointwise};
 pub use crate::ops::pool::{Pool, Pool2d, avg_pool2d_grad, max_pool2d_grad, pool2d};
+pub use crate::ops::position::{Turn, rotary, sinusoid};
 pub use crate::ops::reduce::{Reduction, reduce};
 pub use crate::ops::softmax::{Softmax, softmax, softmax_grad};
 pub use crate::ops::view::{View, copy};

@@ -13,6 +13,7 @@ mod indexing;
 mod matmul;
 mod norm;
 mod pointwise;
+mod position;
 mod reduce;
 mod scan;
 mod view;
@@ -73,6 +74,8 @@ twins! {
     SoftmaxGrad => along::softmax_grad;
     Attention => attention::attention;
     AttentionGrad => attention::gradient;
+    Sinusoid => position::sinusoid;
+    Rotary => position::rotary;
     Arg => along::arg;
     Cumsum => along::cumsum;
     Concat => along::concat;

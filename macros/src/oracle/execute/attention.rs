@@ -1,4 +1,4 @@
-//! Calls of attention and of its gradient.
+//! Calls of attention, of its gradient, and of the rotation of its operands.
 
 use tapeless_runtime::cx::Cx;
 use tapeless_runtime::rt;
@@ -63,6 +63,15 @@ pub(super) fn gradient(cx: &mut Cx<'_>, a: &mut Arguments) {
     let (saved, g) = ([a.buf(), a.buf()], a.view());
     let (results, spec) = ([a.buf(), a.buf(), a.buf(), a.buf()], spec(a));
     of_rank!(operands.q.shape.len(), R => call::<R>(cx, &operands, (saved, &g), results, spec); 2 3 4 5 6);
+}
+
+pub(super) fn rotary(cx: &mut Cx<'_>, a: &mut Arguments) {
+    let (x, y, table, base) = (a.view(), a.buf(), a.buf(), a.scalar());
+    let turn = a.constant(&[
+        ("Turn::Forward", rt::Turn::Forward),
+        ("Turn::Backward", rt::Turn::Backward),
+    ]);
+    of_rank!(x.shape.len(), R => rt::rotary::<R>(cx, x.ranked(), y, table, base, turn); 2 3 4 5 6);
 }
 
 fn spec(a: &mut Arguments) -> rt::Attention {

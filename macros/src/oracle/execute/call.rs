@@ -58,8 +58,12 @@ pub(super) const FUNCTIONS: &[(&str, Function)] = &[
     ("pad", pad),
     ("pool2d", images::pool2d),
     ("reduce", reduce),
+    ("rotary", attention::rotary),
     ("scatter", |cx, a| {
         rt::scatter(cx, a.buf(), a.buf(), a.buf(), gather_shape(a))
+    }),
+    ("sinusoid", |cx, a| {
+        rt::sinusoid(cx, a.buf(), a.size(), a.scalar())
     }),
     ("softmax", |cx, a| {
         rt::softmax(
