@@ -6,6 +6,7 @@
 //! overwritten with NaN.
 
 mod arguments;
+mod attention;
 mod call;
 mod group;
 mod images;
