@@ -1,0 +1,255 @@
+//! Is a sentence kind or unkind? An embedding and a bidirectional LSTM over sentences of different lengths.
+//!
+//! ```text
+//! cargo run --release --example sentiment
+//! cargo run --release --example sentiment -- --ask "the food was not very good but the waiter was friendly"
+//! ```
+//!
+//! The sentences are generated from a small grammar. A judgement can be turned around by a negation before it, after
+//! it ("good, not at all"), and outweighed by what follows "but": word counts do not suffice.
+
+use std::collections::HashSet;
+use std::time::Instant;
+
+use clap::Parser;
+use ndarray::{Array1, Array2};
+use tapeless::data::Arrays;
+use tapeless::prelude::*;
+
+const WORDS: &[&str] = &[
+    "<end>",
+    "the",
+    "food",
+    "waiter",
+    "room",
+    "film",
+    "music",
+    "was",
+    "were",
+    "is",
+    "really",
+    "very",
+    "quite",
+    "not",
+    "never",
+    "but",
+    "and",
+    "at",
+    "all",
+    "good",
+    "bad",
+    "friendly",
+    "rude",
+    "lovely",
+    "awful",
+    "great",
+    "boring",
+    "warm",
+    "cold",
+    "i",
+    "think",
+    "that",
+    "yesterday",
+    "again",
+];
+const KIND: &[&str] = &["good", "friendly", "lovely", "great", "warm"];
+const UNKIND: &[&str] = &["bad", "rude", "awful", "boring", "cold"];
+const VOCAB: usize = WORDS.len();
+/// No sentence of the grammar is longer.
+const LENGTH: usize = 23;
+
+/// Reads a sentence in both directions and judges it by the two last states.
+#[model]
+pub struct Sentiment {
+    words: Embedding<VOCAB, 16>,
+    #[layer(bidirectional = true)]
+    lstm: Lstm<16, 32>,
+    judge: Linear<64, 2>,
+}
+
+#[model]
+impl Sentiment {
+    /// Scores of unkind and kind.
+    pub fn scores<B: Dim, T: Dim>(&self, words: Tensor<u16, B, T>, lengths: Tensor<i64, B>) -> Tensor<B, 2> {
+        let (_, last, _) = self.lstm(self.words(words), lengths = lengths);
+        let (forward, backward) = last.chunk(2, axis = 0);
+        self.judge(concat((forward.squeeze(0), backward.squeeze(0)), axis = 1))
+    }
+
+    /// Mean cross-entropy of the batch, in nats.
+    pub fn loss<B: Dim, T: Dim>(
+        &self,
+        words: Tensor<u16, B, T>,
+        lengths: Tensor<i64, B>,
+        label: Tensor<u8, B>,
+    ) -> Scalar {
+        cross_entropy(self.scores(words, lengths), label)
+    }
+
+    /// The share of sentences that are judged right.
+    pub fn accuracy<B: Dim, T: Dim>(
+        &self,
+        words: Tensor<u16, B, T>,
+        lengths: Tensor<i64, B>,
+        label: Tensor<u8, B>,
+    ) -> Scalar {
+        (self.scores(words, lengths).argmax(axis = 1) == label)
+            .to_float()
+            .mean()
+    }
+}
+
+/// Trains on generated sentences.
+#[derive(Parser)]
+struct Options {
+    /// Sentences to train on.
+    #[arg(long, default_value_t = 8000)]
+    sentences: usize,
+    /// Passes over them.
+    #[arg(long, default_value_t = 4)]
+    epochs: usize,
+    /// Learning rate of Adam.
+    #[arg(long, default_value_t = 3e-3)]
+    lr: f64,
+    /// Seed of sentences, weights and order.
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// A sentence to judge after training, of the words that the grammar knows.
+    #[arg(long, default_value = "i think that the film was boring not at all")]
+    ask: String,
+}
+
+fn main() -> Result<()> {
+    let options = Options::parse();
+    let mut grammar = Grammar {
+        state: options.seed,
+        seen: HashSet::new(),
+    };
+    let train = grammar.data(options.sentences)?;
+    let test = grammar.data(2000)?;
+    let mut model = Sentiment::new(&Device::cpu(), options.seed)?;
+    println!("{}", Sentiment::summary());
+    let start = Instant::now();
+    let history = Trainer::new(Adam::new(options.lr))
+        .epochs(options.epochs)
+        .batch_size(64)
+        .seed(options.seed)
+        .metric("accuracy", Sentiment::accuracy)
+        .progress()
+        .fit(&mut model, &train, &test)?;
+    println!("trained in {:.2} s", start.elapsed().as_secs_f64());
+    let accuracy = history.last_metric("accuracy").unwrap_or(f64::NAN);
+    println!("accuracy on unseen sentences: {:.2} %", 100.0 * accuracy);
+    ask(&model, &options.ask)
+}
+
+/// Judges one sentence.
+fn ask(model: &Sentiment, sentence: &str) -> Result<()> {
+    let known = |word: &str| WORDS.iter().position(|known| *known == word);
+    let words: Vec<u16> = sentence
+        .split_whitespace()
+        .filter_map(known)
+        .map(|word| word as u16)
+        .collect();
+    if words.is_empty() {
+        return Err(Error::config("the sentence has no word that the grammar knows"));
+    }
+    let lengths = Array1::from_elem(1, words.len() as i64);
+    let words = Array2::from_shape_fn((1, words.len()), |(_, t)| words[t]);
+    let scores = model.scores(&words, &lengths)?;
+    let answer = if scores[[0, 1]] > scores[[0, 0]] {
+        "kind"
+    } else {
+        "unkind"
+    };
+    println!("\"{sentence}\" is {answer}");
+    Ok(())
+}
+
+/// Sentences as numbers, filled up with 0 behind their ends, their lengths, and whether they are kind.
+type Sentences = Arrays<(Array2<u16>, Array1<i64>, Array1<u8>)>;
+
+/// A generator of sentences, seeded. It gives every sentence once.
+struct Grammar {
+    state: u64,
+    seen: HashSet<Vec<&'static str>>,
+}
+
+impl Grammar {
+    fn below(&mut self, n: usize) -> usize {
+        // splitmix64 (Steele, Lea and Flood, 2014)
+        self.state = self.state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.state;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        ((z ^ (z >> 31)) % n as u64) as usize
+    }
+
+    fn pick(&mut self, words: &[&'static str]) -> &'static str {
+        words[self.below(words.len())]
+    }
+
+    /// A sentence and whether it is kind.
+    fn sentence(&mut self) -> (Vec<&'static str>, bool) {
+        let mut words = Vec::new();
+        if self.below(3) == 0 {
+            words.extend(["i", "think", "that"]);
+        }
+        let mut is_kind = self.clause(&mut words);
+        if self.below(2) == 0 {
+            // What follows "but" is what counts.
+            words.push("but");
+            is_kind = self.clause(&mut words);
+        }
+        if self.below(4) == 0 {
+            words.push(self.pick(&["yesterday", "again"]));
+        }
+        (words, is_kind)
+    }
+
+    /// A sentence that was not given before.
+    fn new_sentence(&mut self) -> (Vec<&'static str>, bool) {
+        loop {
+            let (words, is_kind) = self.sentence();
+            if self.seen.insert(words.clone()) {
+                return (words, is_kind);
+            }
+        }
+    }
+
+    fn clause(&mut self, words: &mut Vec<&'static str>) -> bool {
+        let mut is_kind = self.below(2) == 0;
+        let judgement = if is_kind { KIND } else { UNKIND };
+        words.extend(["the", self.pick(&["food", "waiter", "room", "film", "music"])]);
+        words.push(self.pick(&["was", "is"]));
+        if self.below(3) == 0 {
+            words.push(self.pick(&["not", "never"]));
+            is_kind = !is_kind;
+        }
+        if self.below(2) == 0 {
+            words.push(self.pick(&["really", "very", "quite"]));
+        }
+        words.push(self.pick(judgement));
+        if self.below(5) == 0 {
+            words.extend(["not", "at", "all"]);
+            is_kind = !is_kind;
+        }
+        is_kind
+    }
+
+    /// That many sentences.
+    fn data(&mut self, n: usize) -> Result<Sentences> {
+        let (mut tokens, mut lengths, mut labels) =
+            (Array2::zeros((n, LENGTH)), Array1::zeros(n), Array1::zeros(n));
+        for k in 0..n {
+            let (words, is_kind) = self.new_sentence();
+            for (t, word) in words.iter().enumerate() {
+                let number = WORDS.iter().position(|known| known == word).unwrap_or(0);
+                tokens[[k, t]] = number as u16;
+            }
+            lengths[k] = words.len() as i64;
+            labels[k] = u8::from(is_kind);
+        }
+        Arrays::new((tokens, lengths, labels))
+    }
+}
