@@ -19,13 +19,16 @@ use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 use serde_json::Value;
 
 /// The files under `tests/fixtures`, by the names that [`Fixture::load`] takes.
-pub const NAMES: [&str; 7] = [
+pub const NAMES: [&str; 10] = [
     "mlp",
     "cnn",
     "mnist_cnn",
     "residual",
     "embedding",
     "recurrent",
+    "encoder",
+    "decoder",
+    "gpt",
     "ops",
 ];
 
