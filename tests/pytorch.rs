@@ -4,6 +4,8 @@
 #![allow(missing_docs)]
 
 mod common;
+#[path = "../examples/gpt/model.rs"]
+mod gpt_model;
 
 use common::fixture::Fixture;
 use ndarray::{Ix1, Ix2, Ix3, Ix4, IxDyn};
@@ -237,7 +239,7 @@ impl<const D: usize, const H: usize> RotaryAttention<D, H> {
 }
 
 #[model]
-pub struct Gpt {
+pub struct Positions {
     embed: Embedding<7, 8>,
     pos: PositionalEncoding<8>,
     ln1: LayerNorm<8>,
@@ -249,7 +251,7 @@ pub struct Gpt {
 }
 
 #[model]
-impl Gpt {
+impl Positions {
     pub fn logits<B: Dim, T: Dim>(&self, tokens: Tensor<i64, B, T>) -> Tensor<B, T, 7> {
         let x = self.pos(self.embed(tokens));
         let x = x + self.attn1(self.ln1(x));
@@ -468,6 +470,55 @@ fixture_tests! {
             memory = f.array::<Ix3>("input.memory");
             f.array::<Ix3>("input.target")
         );
-    gpt: Gpt, "gpt", logits -> "logits", GptLossDims { b: 4, t: 5 },
+    positions: Positions, "positions", logits -> "logits", PositionsLossDims { b: 4, t: 5 },
         |f| (tokens = f.ints::<Ix2>("input.tokens"); f.ints::<Ix2>("input.label"));
+}
+
+type SmallGpt = gpt_model::Gpt<11, 6, 3, 2, 8>;
+
+/// The example `gpt`: loss, gradients and optimizers, and what its cache of keys and values gives token by token.
+#[test]
+fn gpt() {
+    let fixture = Fixture::load("gpt");
+    let (tokens, next) = (
+        fixture.ints::<Ix2>("input.tokens"),
+        fixture.ints::<Ix2>("input.next"),
+    );
+    let (tokens, next) = (tokens.mapv(|t| t as u16), next.mapv(|t| t as u16));
+    let mut model = initial::<SmallGpt>(&fixture, Precision::F64);
+    let mut work = model.loss_workspace(3).unwrap();
+    let loss = model.loss_grad(&mut work, &tokens, &next, 0.0).unwrap();
+    let expected = fixture.scalar("loss");
+    assert!(
+        (loss - expected).abs() < 1e-12 * expected,
+        "loss {loss}, PyTorch has {expected}"
+    );
+    for path in fixture.under("grad.") {
+        let expected = fixture.array::<IxDyn>(&format!("grad.{path}"));
+        let error = distance(&work.grad(path).unwrap(), &expected);
+        assert!(error < 1e-9, "gradient of `{path}` is off by {error:e}");
+    }
+    let logits = fixture.array::<Ix3>("eval.logits");
+    let mut keys = ndarray::Array4::<f32>::zeros((3, 3, 0, 8));
+    let mut values = keys.clone();
+    for t in 0..6 {
+        let position = ndarray::Array1::from_elem(3, t as i64);
+        let (scores, key, value) = model.next(tokens.column(t), &position, &keys, &values).unwrap();
+        let expected = logits.index_axis(ndarray::Axis(1), t).to_owned().into_dyn();
+        assert!(
+            distance(&scores.mapv(f64::from).into_dyn(), &expected) < 1e-5,
+            "scores of token {t}"
+        );
+        keys = ndarray::concatenate(ndarray::Axis(2), &[keys.view(), key.view()]).unwrap();
+        values = ndarray::concatenate(ndarray::Axis(2), &[values.view(), value.view()]).unwrap();
+    }
+    check_optimizers::<SmallGpt>(&fixture, &|model, step, n| {
+        let mut work = model.loss_workspace(3).unwrap();
+        let mut one = || {
+            let loss = model.loss_grad(&mut work, &tokens, &next, 0.0).unwrap();
+            step(model, &mut work);
+            loss
+        };
+        (0..n).map(|_| one()).collect()
+    });
 }

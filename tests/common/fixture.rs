@@ -19,16 +19,17 @@ use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 use serde_json::Value;
 
 /// The files under `tests/fixtures`, by the names that [`Fixture::load`] takes.
-pub const NAMES: [&str; 10] = [
+pub const NAMES: [&str; 11] = [
     "mlp",
     "cnn",
     "mnist_cnn",
     "residual",
     "embedding",
     "recurrent",
+    "gpt",
     "encoder",
     "decoder",
-    "gpt",
+    "positions",
     "ops",
 ];
 
