@@ -19,7 +19,7 @@ use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 use serde_json::Value;
 
 /// The files under `tests/fixtures`, by the names that [`Fixture::load`] takes.
-pub const NAMES: [&str; 8] = [
+pub const NAMES: [&str; 11] = [
     "mlp",
     "cnn",
     "mnist_cnn",
@@ -27,6 +27,9 @@ pub const NAMES: [&str; 8] = [
     "embedding",
     "recurrent",
     "gpt",
+    "encoder",
+    "decoder",
+    "positions",
     "ops",
 ];
 

@@ -2,7 +2,7 @@
 
 mod transformer;
 
-use crate::ir::{Args, Builder, Flag, Scalar, ShapeError, Value, ViewMap};
+use crate::ir::{Args, Builder, Flag, Operand, Scalar, ShapeError, Value, ViewMap};
 use crate::layers::{self, Axis, Builtin, Declared, Forward, Layer, Sizes};
 use crate::model::InitSpec;
 use crate::ops::attention::{Options, check_rate, take_reach};
@@ -100,7 +100,7 @@ fn heads(config: &mut Args) -> Result<(Dim, Dim), ShapeError> {
 /// A rate in 0..=1.
 fn rate(config: &mut Args, default: f64) -> Result<Scalar, ShapeError> {
     let rate = config.scalar_or(usize::MAX, "dropout", default)?;
-    check_rate(&rate, "dropout")?;
+    check_rate(&rate)?;
     Ok(rate)
 }
 
@@ -267,16 +267,18 @@ fn expect_sequence(b: &mut Builder, layer: &Layer, x: Value) -> Result<(Dim, Dim
 
 fn multi_head(b: &mut Builder, layer: &Layer, args: &mut Args) -> Result<Value, ShapeError> {
     let query = args.tensor(0, "query")?;
-    let (key, value) = match args.positional.len() {
-        0 | 1
-            if args
-                .named
-                .iter()
-                .all(|(name, ..)| name != "key" && name != "value") =>
-        {
-            (query, query)
+    let is_own = args.positional.len() < 2
+        && args
+            .named
+            .iter()
+            .all(|(name, ..)| name != "key" && name != "value");
+    let (key, value) = match (args.any(1, "key"), args.any(2, "value")) {
+        (None, None) if is_own => (query, query),
+        (Some(Operand::Tensor(key)), Some(Operand::Tensor(value))) => (key, value),
+        _ => {
+            let message = format!("`{}` takes one tensor, or three", layer.written);
+            return Err(ShapeError::new(message).help("it is called as `(x)`, or as `(query, key, value)`"));
         }
-        _ => (args.tensor(1, "key")?, args.tensor(2, "value")?),
     };
     let mut sizes = expect_sequence(b, layer, query)?;
     for x in [key, value] {

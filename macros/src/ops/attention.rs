@@ -312,11 +312,11 @@ impl Builder {
 }
 
 /// Demands that a known rate lies in 0..=1.
-pub(crate) fn check_rate(rate: &Scalar, of: &str) -> Result<(), ShapeError> {
+pub(crate) fn check_rate(rate: &Scalar) -> Result<(), ShapeError> {
     match rate.as_lit() {
-        Some(p) if !(0.0..=1.0).contains(&p) => {
-            Err(ShapeError::new(format!("the dropout rate of `{of}` must be in 0..=1, found {p}")))
-        }
+        Some(p) if !(0.0..=1.0).contains(&p) => Err(ShapeError::new(format!(
+            "the dropout rate must be in 0..=1, found {p}"
+        ))),
         _ => Ok(()),
     }
 }
@@ -338,6 +338,6 @@ fn lower(b: &mut Builder, args: &mut Args) -> Result<Operand, ShapeError> {
         dropout: args.scalar_or(usize::MAX, "dropout", 0.0)?,
     };
     args.finish()?;
-    check_rate(&options.dropout, "attention")?;
+    check_rate(&options.dropout)?;
     Ok(Operand::Tensor(b.attention(operands, options)?))
 }

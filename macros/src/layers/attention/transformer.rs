@@ -86,7 +86,7 @@ impl Settings {
             Some(_) => return Err(ShapeError::new("`activation` is \"relu\" or \"gelu\"")),
         };
         let dropout = config.scalar_or(usize::MAX, "dropout", 0.1)?;
-        check_rate(&dropout, "dropout")?;
+        check_rate(&dropout)?;
         Ok(Self {
             norm,
             activation,

@@ -133,7 +133,7 @@ fn mistakes_are_explained() {
     let (b, _) = attend([&["8"], &["S", "8"], &["S", "8"]], &[]);
     assert!(error(&b).starts_with("`attention` takes float queries [.., T, D], found float[8]"));
     let refused = attend(SELF, &[("dropout", flag(1.5))]).1.unwrap_err();
-    assert_eq!(text(&refused), "the dropout rate of `attention` must be in 0..=1, found 1.5");
+    assert_eq!(text(&refused), "the dropout rate must be in 0..=1, found 1.5");
 }
 
 #[test]

@@ -354,11 +354,19 @@ impl<T: Product> Kernel for Cotangents<'_, '_, T> {
             let (lse, sum) = (self.of.lse[query], self.of.sums[query]);
             head.score(query, keys, p);
             p.iter_mut().for_each(|p| *p = (*p - lse).exp());
-            head.drop_out(query, keys, ds);
-            ds.iter_mut()
-                .zip(&*p)
-                .for_each(|(ds, p)| *ds = *p * (*ds - sum) * head.scale);
-            head.drop_out(query, keys, p);
+            if head.dropout.is_none() {
+                ds.iter_mut()
+                    .zip(&*p)
+                    .for_each(|(ds, p)| *ds = *p * (*ds - sum) * head.scale);
+                continue;
+            }
+            let mut factors = [T::ONE; KEYS];
+            let factors = &mut factors[..keys.len()];
+            head.drop_out(query, keys, factors);
+            for ((ds, p), f) in ds.iter_mut().zip(p).zip(factors) {
+                *ds = *p * (*ds * *f - sum) * head.scale;
+                *p *= *f;
+            }
         }
     }
 }

@@ -249,10 +249,10 @@ fn gradients_over_several_tiles() {
                     * p[j].1
             };
             let sum: f64 = (0..n).map(|j| p[j].0 * dp(j)).sum();
-            for j in 0..n {
+            for (j, (p, factor)) in p.iter().enumerate() {
                 let key = h * n + j;
-                let ds = p[j].0 * (dp(j) - sum) * case.spec.scale;
-                (0..w).for_each(|c| wanted[2][key * w + c] += p[j].0 * p[j].1 * g[row * w + c]);
+                let ds = p * (dp(j) - sum) * case.spec.scale;
+                (0..w).for_each(|c| wanted[2][key * w + c] += p * factor * g[row * w + c]);
                 (0..d).for_each(|c| wanted[0][row * d + c] += ds * k[key * d + c]);
                 (0..d).for_each(|c| wanted[1][key * d + c] += ds * q[row * d + c]);
             }
