@@ -19,6 +19,7 @@ mod layers;
 mod lower;
 mod memory;
 mod model;
+mod network;
 mod ops;
 #[cfg(test)]
 mod oracle;
@@ -37,6 +38,12 @@ use proc_macro::TokenStream;
 #[proc_macro_attribute]
 pub fn model(attr: TokenStream, item: TokenStream) -> TokenStream {
     door::model(attr.into(), item.into()).into()
+}
+
+/// A model whose layers stand in a row, in short: as an item with a name, or as an expression.
+#[proc_macro]
+pub fn network(input: TokenStream) -> TokenStream {
+    network::expand(input.into()).into()
 }
 
 /// Collects the definitions of a model's layers; called by generated code only.

@@ -31,7 +31,7 @@ pub use call::{Accumulate, Probe, Trace};
 pub use device::Device;
 pub use dtype::Precision;
 pub use error::{Error, ErrorKind, Result};
-pub use model::{Builder, Model};
+pub use model::{Builder, Model, Network};
 pub use profile::Profile;
 pub use train::{History, Trainer};
 pub use workspace::Workspace;

@@ -425,6 +425,60 @@ fn listing(layout: &Layout) -> Vec<(&str, Vec<usize>)> {
         .collect()
 }
 
+/// A model without a name that is still to be made: the value of `network![…]` as an expression.
+///
+/// It has no size and holds no numbers; every call of [`new`](Self::new) makes another model of the same kind.
+pub struct Network<M>(PhantomData<fn() -> M>);
+
+impl<M: Model> Network<M> {
+    /// That of `M`; called by generated code.
+    #[doc(hidden)]
+    #[must_use]
+    pub const fn of() -> Self {
+        Self(PhantomData)
+    }
+
+    /// As [`Model::new`].
+    ///
+    /// # Errors
+    ///
+    /// As [`Builder::build`].
+    pub fn new(self, device: &Device, seed: u64) -> Result<M> {
+        M::new(device, seed)
+    }
+
+    /// As [`Model::builder`].
+    pub fn builder(self, device: &Device) -> Builder<M> {
+        M::builder(device)
+    }
+
+    /// As [`Model::summary`].
+    #[must_use]
+    pub fn summary(self) -> String {
+        M::summary()
+    }
+
+    /// As [`Model::explain`].
+    #[must_use]
+    pub fn explain(self) -> String {
+        M::explain()
+    }
+}
+
+impl<M> Clone for Network<M> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<M> Copy for Network<M> {}
+
+impl<M> std::fmt::Debug for Network<M> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Network")
+    }
+}
+
 /// Choices for a model that is to be made.
 #[derive(Debug)]
 #[must_use]
