@@ -122,7 +122,18 @@ pub struct Field {
     pub options: Vec<OptionArg>,
     /// The place of `#[freeze]`, if it is there.
     pub frozen: Option<SourceSpan>,
+    /// `#[weights("…")]`: its part of a parameter's path, where that is not its name.
+    pub weights: Option<WeightsName>,
     /// From the name to the end of the type.
+    pub span: SourceSpan,
+}
+
+/// `#[weights("h")]`: what a field is called in files.
+#[derive(Clone, Debug)]
+pub struct WeightsName {
+    /// One part of a path or several, with dots between them; empty where the field adds nothing to a path.
+    pub name: String,
+    /// The string that says so.
     pub span: SourceSpan,
 }
 

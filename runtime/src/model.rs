@@ -443,6 +443,10 @@ impl<M: Model> Network<M> {
     /// # Errors
     ///
     /// As [`Builder::build`].
+    #[expect(
+        clippy::new_ret_no_self,
+        reason = "it stands for the type of the model, which has no name"
+    )]
     pub fn new(self, device: &Device, seed: u64) -> Result<M> {
         M::new(device, seed)
     }
