@@ -69,13 +69,6 @@ pub struct ModelOptions {
 #[derive(Clone, Copy, Debug)]
 pub struct MemoryLimit {
     /// The number of bytes.
-    #[cfg_attr(
-        not(test),
-        expect(
-            dead_code,
-            reason = "the budget is part of the language; no stage compares a plan with it yet"
-        )
-    )]
     pub bytes: u64,
     /// The string that says so.
     pub span: SourceSpan,
@@ -87,13 +80,6 @@ pub struct DimValue {
     /// The dynamic dimension.
     pub name: Ident,
     /// Its size.
-    #[cfg_attr(
-        not(test),
-        expect(
-            dead_code,
-            reason = "the sizes are part of the language; no stage reports costs for them yet"
-        )
-    )]
     pub value: DimExpr,
 }
 

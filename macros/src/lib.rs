@@ -6,6 +6,7 @@
 #![allow(rustdoc::private_intra_doc_links)]
 
 mod ast;
+mod budget;
 mod compile;
 mod definition;
 mod diag;
