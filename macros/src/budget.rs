@@ -28,6 +28,24 @@ struct Budget<'a> {
     dims: Vec<&'a DimValue>,
 }
 
+/// What is called.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Call {
+    /// Loss and gradients.
+    Step,
+    /// The function alone.
+    Plain,
+}
+
+impl Call {
+    fn title(self) -> &'static str {
+        match self {
+            Call::Step => "a training step of",
+            Call::Plain => "a call of",
+        }
+    }
+}
+
 /// Bytes that belong together in a table.
 struct Row {
     name: String,
@@ -67,14 +85,10 @@ pub fn check(
         let Some(sizes) = budget.sizes(function.lowered, diagnostics) else {
             continue;
         };
-        let train = function
-            .train
-            .as_ref()
-            .map(|plan| (plan, "a training step of", true));
-        let plain = (&function.eval, "a call of", false);
-        for (plan, what, trains) in train.into_iter().chain([plain]) {
-            let need = Need::of(lowered, plan, trains, &sizes);
-            let title = format!("{what} `{}`", function.lowered.name);
+        let train = function.train.as_ref().map(|plan| (plan, Call::Step));
+        for (plan, call) in train.into_iter().chain([(&function.eval, Call::Plain)]) {
+            let need = Need::of(lowered, plan, call, &sizes);
+            let title = format!("{} `{}`", call.title(), function.lowered.name);
             if let Some(assertion) = need.compare(&budget, &title, rt, diagnostics) {
                 assertions.extend(assertion);
                 continue;
@@ -98,25 +112,13 @@ fn budget<'a>(model: &'a UserModel, function: &LoweredFunction) -> Option<Budget
     })
 }
 
-/// Reports sizes for dimensions that no function has.
+/// Reports sizes on the struct for dimensions that no function has. (Those on the impl are compared where it is parsed.)
 fn check_names(model: &UserModel, lowered: &Lowered, diagnostics: &mut Diagnostics) {
-    let shared = [&model.implementation.options, &model.structure.options];
-    for dim in shared.iter().flat_map(|options| &options.dims) {
+    for dim in &model.structure.options.dims {
         let is_known = |function: &LoweredFunction| function.dims.iter().any(|known| dim.name == known.name);
         if !lowered.functions.iter().any(is_known) {
             let message = format!("no function of the model has a dynamic dimension `{}`", dim.name);
             diagnostics.error(dim.name.span(), message);
-        }
-    }
-    for function in &lowered.functions {
-        let Some(declared) = model.implementation.functions.get(function.index) else {
-            continue;
-        };
-        for dim in &declared.options.dims {
-            if !function.dims.iter().any(|known| dim.name == known.name) {
-                let message = format!("`{}` has no dynamic dimension `{}`", function.name, dim.name);
-                diagnostics.error(dim.name.span(), message);
-            }
         }
     }
 }
@@ -179,7 +181,7 @@ fn width(dtype: DType) -> i64 {
 }
 
 impl Need {
-    fn of(lowered: &Lowered, plan: &Plan, trains: bool, sizes: &[(String, Dim)]) -> Self {
+    fn of(lowered: &Lowered, plan: &Plan, call: Call, sizes: &[(String, Dim)]) -> Self {
         let at = |dim: &Dim| {
             dim.substitute(&|atom| match atom {
                 Atom::Dynamic(symbol) => {
@@ -202,7 +204,7 @@ impl Need {
         };
         let (params, states) = (total(&lowered.params), total(&lowered.states));
         let mut fixed = vec![row("parameters", params.clone())];
-        if trains {
+        if call == Call::Step {
             fixed.push(row("gradients", params));
         }
         if !states.is_zero() {

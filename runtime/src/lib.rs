@@ -10,6 +10,7 @@ pub mod cpu;
 pub mod cx;
 pub mod data;
 pub mod device;
+mod diagram;
 pub mod dtype;
 pub mod error;
 pub mod flat;

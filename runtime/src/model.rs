@@ -14,6 +14,7 @@ use crate::arena::Storage;
 use crate::checkpoint::Report;
 use crate::cpu::threads::Team;
 use crate::device::Device;
+use crate::diagram;
 use crate::dtype::{Element, Precision};
 use crate::error::{Error, ErrorKind, Result};
 use crate::flat::Layout;
@@ -275,6 +276,14 @@ pub trait Model: Sized + Send + Sync {
         summary::summary(program, &generics)
     }
 
+    /// The layers as a drawing, in SVG: kinds, shapes, parameters; models as frames, arrays once with their length.
+    ///
+    /// It is text: write it into a file, or into a page. The same model has the same drawing everywhere.
+    fn diagram() -> String {
+        let (program, generics) = Self::program();
+        diagram::diagram(program, &generics)
+    }
+
     /// The schedule of every function with all dynamic dimensions 1 (or the smallest that is allowed): kernels, shapes,
     /// operations, bytes, slots.
     fn explain() -> String {
@@ -460,6 +469,12 @@ impl<M: Model> Network<M> {
     #[must_use]
     pub fn summary(self) -> String {
         M::summary()
+    }
+
+    /// As [`Model::diagram`].
+    #[must_use]
+    pub fn diagram(self) -> String {
+        M::diagram()
     }
 
     /// As [`Model::explain`].

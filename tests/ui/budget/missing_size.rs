@@ -2,12 +2,12 @@
 
 use tapeless::prelude::*;
 
-#[model]
+#[model(dims(X = 1))]
 pub struct Net {
     fc: Linear<8, 8>,
 }
 
-#[model(max_memory = "1 MiB", dims(B = 64, X = 1))]
+#[model(max_memory = "1 MiB", dims(B = 64))]
 impl Net {
     pub fn f<B: Dim, T: Dim>(&self, x: Tensor<B, T, 8>) -> Tensor<B, T, 8> {
         self.fc(x)
