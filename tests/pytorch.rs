@@ -4,9 +4,11 @@
 #![allow(missing_docs)]
 
 mod common;
+#[path = "../examples/gpt/model.rs"]
+mod gpt_model;
 
 use common::fixture::Fixture;
-use ndarray::{Ix1, Ix2, Ix4, IxDyn};
+use ndarray::{Ix1, Ix2, Ix3, Ix4, IxDyn};
 use serde_json::Value;
 use tapeless::prelude::*;
 
@@ -87,8 +89,7 @@ impl<const D: usize, const H: usize> Block<D, H> {
 
 #[model]
 pub struct Residual {
-    block0: Block<6, 10>,
-    block1: Block<6, 10>,
+    blocks: [Block<6, 10>; 2],
     ln: LayerNorm<6>,
     head: Linear<6, 3>,
 }
@@ -96,7 +97,11 @@ pub struct Residual {
 #[model]
 impl Residual {
     pub fn prediction<B: Dim>(&self, x: Tensor<B, 6>) -> Tensor<B, 3> {
-        self.head(self.ln(self.block1(self.block0(x))))
+        let mut x = x;
+        for block in &self.blocks {
+            x = block(x);
+        }
+        self.head(self.ln(x))
     }
 
     pub fn loss<B: Dim>(&self, x: Tensor<B, 6>, target: Tensor<B, 3>) -> Scalar {
@@ -122,6 +127,42 @@ impl EmbeddingClassifier {
     }
 }
 
+#[model]
+pub struct Recurrent {
+    #[layer(layers = 2, bidirectional = true)]
+    lstm: Lstm<3, 4>,
+    gru: Gru<8, 5>,
+    #[layer(nonlinearity = "relu", bias = false)]
+    rnn: Rnn<5, 3>,
+    head: Linear<7, 2>,
+}
+
+#[model]
+impl Recurrent {
+    pub fn prediction<B: Dim, T: Dim>(
+        &self,
+        x: Tensor<B, T, 3>,
+        lengths: Tensor<i64, B>,
+        h0: Tensor<1, B, 5>,
+    ) -> Tensor<B, 2> {
+        let (y, h, c) = self.lstm(x, lengths = lengths);
+        let (y, _) = self.gru(y, h0);
+        let (_, last) = self.rnn(y);
+        let states = h.slice(1..2).squeeze(0) + c.slice(2..3).squeeze(0);
+        self.head(concat((last.squeeze(0), states), axis = 1))
+    }
+
+    pub fn loss<B: Dim, T: Dim>(
+        &self,
+        x: Tensor<B, T, 3>,
+        lengths: Tensor<i64, B>,
+        h0: Tensor<1, B, 5>,
+        target: Tensor<B, 2>,
+    ) -> Scalar {
+        mse(self.prediction(x, lengths, h0), target)
+    }
+}
+
 /// Distance of two tensors relative to the longer one.
 fn distance(found: &ndarray::ArrayD<f64>, expected: &ndarray::ArrayD<f64>) -> f64 {
     assert_eq!(found.shape(), expected.shape());
@@ -132,12 +173,6 @@ fn distance(found: &ndarray::ArrayD<f64>, expected: &ndarray::ArrayD<f64>) -> f6
     } else {
         norm(&(found - expected)) / scale
     }
-}
-
-/// Our path of a path of the fixture's.
-fn ours(path: &str) -> String {
-    path.replace("blocks.0.", "block0.")
-        .replace("blocks.1.", "block1.")
 }
 
 /// A model with the initial values of the fixture.
@@ -153,10 +188,10 @@ fn initial<M: Model>(fixture: &Fixture, precision: Precision) -> M {
             continue;
         }
         let values = fixture.array::<IxDyn>(&format!("param.{path}"));
-        if states.contains(&ours(path)) {
-            model.set_state(&ours(path), &values).unwrap();
+        if states.iter().any(|state| state == path) {
+            model.set_state(path, &values).unwrap();
         } else {
-            model.set_param(&ours(path), &values).unwrap();
+            model.set_param(path, &values).unwrap();
         }
     }
     model
@@ -243,10 +278,7 @@ fn check_optimizers<M: Model>(fixture: &Fixture, steps: Steps<'_, M>) {
                 continue;
             }
             let expected = fixture.array::<IxDyn>(&format!("after.{name}.{path}"));
-            let found = model
-                .param(&ours(path))
-                .or_else(|_| model.state(&ours(path)))
-                .unwrap();
+            let found = model.param(path).or_else(|_| model.state(path)).unwrap();
             assert!(
                 distance(&found, &expected) < 1e-8,
                 "{name}: `{path}` ends elsewhere"
@@ -269,26 +301,27 @@ fn check_optimizers<M: Model>(fixture: &Fixture, steps: Steps<'_, M>) {
 /// Checks one fixture: forward in both modes, gradients, running statistics, optimizers.
 macro_rules! fixture_tests {
     ($($test:ident: $model:ident, $fixture:literal, $method:ident -> $output:literal, $dims:expr,
-        |$f:ident| ($x:expr, $y:expr);)*) => {$(
+        |$f:ident| ($($x:ident = $input:expr),*; $y:expr);)*) => {$(
         #[test]
         fn $test() {
             let $f = Fixture::load($fixture);
-            let (x, y) = ($x, $y);
+            $(let $x = $input;)*
+            let y = $y;
             let mut model = initial::<$model>(&$f, Precision::F64);
             let mut work = model.loss_workspace($dims).unwrap();
 
-            let output = model.$method(&x).unwrap().mapv(f64::from).into_dyn();
+            let output = model.$method($(&$x),*).unwrap().mapv(f64::from).into_dyn();
             let expected = $f.array::<IxDyn>(concat!("eval.", $output));
             assert!(distance(&output, &expected) < 1e-6, "eval: {output} but PyTorch has {expected}");
 
-            let loss = model.loss_grad(&mut work, &x, &y).unwrap();
+            let loss = model.loss_grad(&mut work, $(&$x,)* &y).unwrap();
             let expected = $f.scalar("loss");
             assert!((loss - expected).abs() < 1e-12 * expected.abs().max(1.0), "loss {loss}, PyTorch has {expected}");
             for path in $f.under("grad.") {
                 if path.starts_with("input.") {
                     continue;
                 }
-                let found = work.grad(&ours(&path)).unwrap();
+                let found = work.grad(&path).unwrap();
                 let expected = $f.array::<IxDyn>(&format!("grad.{path}"));
                 if $f.zero_gradients().any(|p| p == path) {
                     assert!(found.iter().all(|v| v.abs() < 1e-12), "`{path}` should have no gradient");
@@ -302,7 +335,7 @@ macro_rules! fixture_tests {
                 let mut work = model.loss_workspace($dims).unwrap();
                 (0..n)
                     .map(|_| {
-                        let loss = model.loss_grad(&mut work, &x, &y).unwrap();
+                        let loss = model.loss_grad(&mut work, $(&$x,)* &y).unwrap();
                         step(model, &mut work);
                         loss
                     })
@@ -313,12 +346,68 @@ macro_rules! fixture_tests {
 }
 
 fixture_tests! {
-    mlp: Mlp, "mlp", logits -> "logits", 7, |f| (f.array::<Ix2>("input.x"), f.ints::<Ix1>("input.label"));
-    cnn: Cnn, "cnn", logits -> "logits", 7, |f| (f.array::<Ix4>("input.image"), f.ints::<Ix1>("input.label"));
+    mlp: Mlp, "mlp", logits -> "logits", 7, |f| (x = f.array::<Ix2>("input.x"); f.ints::<Ix1>("input.label"));
+    cnn: Cnn, "cnn", logits -> "logits", 7, |f| (image = f.array::<Ix4>("input.image"); f.ints::<Ix1>("input.label"));
     mnist_cnn: MnistCnn, "mnist_cnn", logits -> "logits", 5,
-        |f| (f.array::<Ix4>("input.image"), f.ints::<Ix1>("input.label"));
+        |f| (image = f.array::<Ix4>("input.image"); f.ints::<Ix1>("input.label"));
     residual: Residual, "residual", prediction -> "prediction", 5,
-        |f| (f.array::<Ix2>("input.x"), f.array::<Ix2>("input.target"));
+        |f| (x = f.array::<Ix2>("input.x"); f.array::<Ix2>("input.target"));
     embedding: EmbeddingClassifier, "embedding", logits -> "logits", EmbeddingClassifierLossDims { b: 7, t: 5 },
-        |f| (f.ints::<Ix2>("input.tokens"), f.ints::<Ix1>("input.label"));
+        |f| (tokens = f.ints::<Ix2>("input.tokens"); f.ints::<Ix1>("input.label"));
+    recurrent: Recurrent, "recurrent", prediction -> "prediction", RecurrentLossDims { b: 4, t: 6 },
+        |f| (
+            x = f.array::<Ix3>("input.x"),
+            lengths = f.ints::<Ix1>("input.lengths"),
+            h0 = f.array::<Ix3>("input.h0");
+            f.array::<Ix2>("input.target")
+        );
+}
+
+type SmallGpt = gpt_model::Gpt<11, 6, 3, 2, 8>;
+
+/// The example `gpt`: loss, gradients and optimizers, and what its cache of keys and values gives token by token.
+#[test]
+fn gpt() {
+    let fixture = Fixture::load("gpt");
+    let (tokens, next) = (
+        fixture.ints::<Ix2>("input.tokens"),
+        fixture.ints::<Ix2>("input.next"),
+    );
+    let (tokens, next) = (tokens.mapv(|t| t as u16), next.mapv(|t| t as u16));
+    let mut model = initial::<SmallGpt>(&fixture, Precision::F64);
+    let mut work = model.loss_workspace(3).unwrap();
+    let loss = model.loss_grad(&mut work, &tokens, &next, 0.0).unwrap();
+    let expected = fixture.scalar("loss");
+    assert!(
+        (loss - expected).abs() < 1e-12 * expected,
+        "loss {loss}, PyTorch has {expected}"
+    );
+    for path in fixture.under("grad.") {
+        let expected = fixture.array::<IxDyn>(&format!("grad.{path}"));
+        let error = distance(&work.grad(&path).unwrap(), &expected);
+        assert!(error < 1e-9, "gradient of `{path}` is off by {error:e}");
+    }
+    let logits = fixture.array::<Ix3>("eval.logits");
+    let mut keys = ndarray::Array4::<f32>::zeros((3, 3, 0, 8));
+    let mut values = keys.clone();
+    for t in 0..6 {
+        let position = ndarray::Array1::from_elem(3, t as i64);
+        let (scores, key, value) = model.next(&tokens.column(t), &position, &keys, &values).unwrap();
+        let expected = logits.index_axis(ndarray::Axis(1), t).to_owned().into_dyn();
+        assert!(
+            distance(&scores.mapv(f64::from).into_dyn(), &expected) < 1e-5,
+            "scores of token {t}"
+        );
+        keys = ndarray::concatenate(ndarray::Axis(2), &[keys.view(), key.view()]).unwrap();
+        values = ndarray::concatenate(ndarray::Axis(2), &[values.view(), value.view()]).unwrap();
+    }
+    check_optimizers::<SmallGpt>(&fixture, &|model, step, n| {
+        let mut work = model.loss_workspace(3).unwrap();
+        let mut one = || {
+            let loss = model.loss_grad(&mut work, &tokens, &next, 0.0).unwrap();
+            step(model, &mut work);
+            loss
+        };
+        (0..n).map(|_| one()).collect()
+    });
 }

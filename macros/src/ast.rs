@@ -110,6 +110,8 @@ pub struct Field {
     pub frozen: Option<SourceSpan>,
     /// `#[weights("…")]`: its part of a parameter's path, where that is not its name.
     pub weights: Option<WeightsName>,
+    /// The place of `#[recompute]`, if it is there.
+    pub recompute: Option<SourceSpan>,
     /// From the name to the end of the type.
     pub span: SourceSpan,
 }

@@ -2,8 +2,8 @@
 //!
 //! The sweep visits nodes last to first. It carries a cotangent for every value that the loss depends on, asks
 //! the node's [rule](crate::ir::Rule::grad) for the cotangents of the operands, and sums where a value is used more
-//! than once. It knows no operation by name but the loop, whose body it differentiates ([`scan`]): adding an operation
-//! changes nothing here.
+//! than once. It knows no operation by name: adding an operation changes nothing here. An operation with a body, the loop, says
+//! so, and is differentiated by [`scan`].
 //!
 //! Only *active* nodes are visited, those that depend on a parameter or an argument whose gradient is wanted; and
 //! since the result is a graph again, what backward reads of forward is simply an edge, and what nobody reads is dead
@@ -20,7 +20,6 @@ use crate::ir::{
     Builder, Cotangents, Graph, InputId, Node, NodeId, Origin, Output, OutputKind, ParamId, Phase, Site,
     Value,
 };
-use crate::ops::Op;
 use crate::ops::leaf::LeafKind;
 
 /// Whose gradients are asked for.
@@ -157,12 +156,12 @@ impl Sweep {
             inputs: &node.inputs,
             outputs: &outputs,
         };
-        let answer = match &node.op {
-            Op::Scan(scan) => self.scan(id, scan, &site, &bars),
-            op => op.rule().grad(&mut self.b, &site, &bars),
+        let answer = match node.op.rule().grad(&mut self.b, &site, &bars) {
+            Cotangents::Nested => self.nested(id, &node.op, &site, &bars),
+            answer => answer,
         };
         match answer {
-            Cotangents::Nested => unreachable!("only loops have a body"),
+            Cotangents::Nested => unreachable!("a body has been differentiated"),
             Cotangents::Blocked(why) => self.blocked = Some(why),
             Cotangents::Flow(cotangents) => {
                 let rule = node.op.rule().name();

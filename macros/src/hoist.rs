@@ -111,7 +111,7 @@ fn lighten(b: &mut Builder, node: &Node, scan: &Scan) -> Vec<Value> {
     let scan = Scan { body, ..scan.clone() };
     let carries = scan.carries();
     let sums: Vec<Sum> = (0..carries.len()).filter_map(|c| sum(&scan, c)).collect();
-    if sums.is_empty() {
+    if sums.is_empty() || scan.count.is_one() {
         return append(
             b,
             Node {

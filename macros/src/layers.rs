@@ -7,6 +7,7 @@
 //! To add a layer: write its [`Builtin`] in the file of its family, and add it to that file's list.
 
 mod activation;
+mod attention;
 mod conv;
 mod dropout;
 mod embedding;
@@ -281,6 +282,7 @@ pub fn all() -> impl Iterator<Item = &'static Builtin> {
     weighted
         .chain(pool::LAYERS)
         .chain(recurrent::LAYERS)
+        .chain(attention::LAYERS)
         .chain(dropout::LAYERS)
         .chain(activation::LAYERS)
 }

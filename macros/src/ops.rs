@@ -79,6 +79,10 @@ ops! {
     pool::Pool2d + Pool2dGrad,
     /// Softmax and its logarithm along an axis.
     softmax::Softmax + SoftmaxGrad,
+    /// Scaled dot product attention.
+    attention::Attention + AttentionGrad,
+    /// Sinusoidal and rotary positions.
+    position::Sinusoid + Rotary,
     /// Index of the largest or smallest element.
     arg::Arg,
     /// Running sums along an axis.

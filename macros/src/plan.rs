@@ -219,6 +219,13 @@ impl Plan {
         self.places[&a] == self.places[&b] && from_a == from_b
     }
 
+    /// Whether the loop of an index takes more than the one step of a recomputed layer. Only then does the step count in random
+    /// streams, so that recomputation changes no number.
+    pub fn is_repeated(&self, index: &str) -> bool {
+        let is_single = |l: &Loop| &*l.index == index && l.count.is_one();
+        !self.loops.iter().any(is_single)
+    }
+
     /// The loops around a kernel, outermost first.
     pub fn loops_around(&self, kernel: usize) -> impl Iterator<Item = &Loop> {
         self.loops.iter().filter(move |l| l.kernels.contains(&kernel))

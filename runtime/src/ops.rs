@@ -5,6 +5,7 @@
 //! into tasks by shape, never by the number of threads, so that results have the same bits for any team.
 
 pub mod arg;
+pub mod attention;
 pub mod batch_norm;
 pub mod concat;
 pub mod conv;
@@ -21,6 +22,7 @@ pub mod one_hot;
 pub mod pad;
 pub mod pointwise;
 pub mod pool;
+pub mod position;
 pub mod reduce;
 pub mod softmax;
 #[cfg(test)]

@@ -19,7 +19,16 @@ use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 use serde_json::Value;
 
 /// The files under `tests/fixtures`, by the names that [`Fixture::load`] takes.
-pub const NAMES: [&str; 6] = ["mlp", "cnn", "mnist_cnn", "residual", "embedding", "ops"];
+pub const NAMES: [&str; 8] = [
+    "mlp",
+    "cnn",
+    "mnist_cnn",
+    "residual",
+    "embedding",
+    "recurrent",
+    "gpt",
+    "ops",
+];
 
 /// One file of reference numbers, read whole.
 ///

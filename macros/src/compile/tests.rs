@@ -190,6 +190,21 @@ fn sweeps_of_the_residual_block() {
 }
 
 #[test]
+fn what_is_emitted_does_not_grow_with_the_number_of_layers_or_steps() {
+    let (four, many) = (emitted(TOWER), emitted(&TOWER.replace("; 4]", "; 48]")));
+    let words = |text: &str| {
+        let words = text.split(|c: char| !c.is_alphanumeric() && c != '_');
+        words.filter(|word| !word.is_empty()).count()
+    };
+    assert_eq!(words(&four), words(&many));
+    assert!(many.contains("for i in 0..48"), "the layers are a loop");
+    assert_eq!(
+        four.matches("rt::matmul(").count(),
+        many.matches("rt::matmul(").count()
+    );
+}
+
+#[test]
 fn bias_and_activation_are_inside_the_product() {
     let text = sweeps(MLP);
     let forward = text

@@ -426,7 +426,8 @@ impl<'a> Part<'a> {
             }
             CallArg::Absent => quote!(None),
             CallArg::Stream(key) => {
-                let steps = self.indices.iter().map(|index| format_ident!("{}", &**index));
+                let steps = self.indices.iter().filter(|index| self.plan.is_repeated(index));
+                let steps = steps.map(|index| format_ident!("{}", &**index));
                 steps.fold(quote!(#key), |key, step| quote!(#rt::step_stream(#key, #step)))
             }
             CallArg::Epilogue { .. } => self.epilogue(epilogue, buffers),

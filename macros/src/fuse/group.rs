@@ -16,8 +16,11 @@ use super::epilogue::Epilogues;
 use super::flatten::Flat;
 use super::reads::Reads;
 
-/// The most stored operands and results of one group.
-const MAX_BUFFERS: usize = 16;
+/// The most operands of one group: those that the kernel takes of one kind.
+const MAX_OPERANDS: usize = 16;
+
+/// The most results of one group, likewise.
+const MAX_RESULTS: usize = 8;
 
 /// A partition of the pointwise nodes.
 pub(super) struct Groups {
@@ -127,7 +130,7 @@ impl Finder<'_> {
         node.phase == first.phase
             && node.types[0].shape == first.types[0].shape
             && !self.leads_back(id, group)
-            && self.buffers_with(id, members, reads) <= MAX_BUFFERS
+            && self.has_room(id, members, reads)
     }
 
     /// True where a path from `id` to the group leads through something outside it.
@@ -157,20 +160,27 @@ impl Finder<'_> {
         false
     }
 
-    fn buffers_with(&self, id: NodeId, members: &BTreeSet<NodeId>, reads: &Reads) -> usize {
-        let mut loaded = BTreeSet::new();
-        let inside = |v: &Value| v.node == id || members.contains(&v.node);
+    /// Whether the group and `id` together read and write no more than the kernel takes.
+    fn has_room(&self, id: NodeId, members: &BTreeSet<NodeId>, reads: &Reads) -> bool {
+        let inside = |n: &NodeId| *n == id || members.contains(n);
+        // One stored value that is read in two layouts is two operands.
+        let mut operands: Vec<Operand> = Vec::new();
+        let mut n_results = 0;
         for member in members.iter().chain([&id]) {
-            for input in self.graph.node(*member).inputs.iter().filter(|v| !inside(v)) {
-                if !matches!(self.graph.node(input.node).op, Op::Fill(_)) {
-                    loaded.insert(reads.operand(self.graph, *input).value);
+            for &input in &self.graph.node(*member).inputs {
+                if inside(&input.node) || matches!(self.graph.node(input.node).op, Op::Fill(_)) {
+                    continue;
+                }
+                let operand = reads.operand(self.graph, input);
+                if !operands.contains(&operand) {
+                    operands.push(operand);
                 }
             }
+            let is_read = self.users[member.index()].iter().any(|user| !inside(user));
+            let is_output = self.graph.outputs.iter().any(|o| o.value.node == *member);
+            n_results += usize::from(is_read || is_output);
         }
-        let stored = members
-            .iter()
-            .filter(|m| self.users[m.index()].iter().any(|u| !members.contains(u)));
-        loaded.len() + stored.count() + 1
+        operands.len() <= MAX_OPERANDS && n_results <= MAX_RESULTS
     }
 }
 

@@ -34,14 +34,22 @@ struct Differentiated {
 }
 
 impl Sweep {
-    /// The cotangents of a loop's operands. The loop is made to keep what its way back reads.
-    pub(super) fn scan(
+    /// The cotangents of the operands of an operation with a body.
+    pub(super) fn nested(
         &mut self,
         id: NodeId,
-        scan: &Scan,
+        op: &Op,
         site: &Site<'_>,
         bars: &[Option<Value>],
     ) -> Cotangents {
+        match op {
+            Op::Scan(scan) => self.scan(id, scan, site, bars),
+            other => unreachable!("`{}` has no body", other.rule().name()),
+        }
+    }
+
+    /// The cotangents of a loop's operands. The loop is made to keep what its way back reads.
+    fn scan(&mut self, id: NodeId, scan: &Scan, site: &Site<'_>, bars: &[Option<Value>]) -> Cotangents {
         let active = self.active_operands(scan, site);
         let body = match self.differentiate_body(scan, site, &active, bars) {
             Ok(body) => body,

@@ -185,6 +185,11 @@ impl<'a> Work<'_, 'a, '_> {
                 let error = self.error(frame, place, format!("`{name}` does not take `self`"));
                 return self.report(error.help(format!("write `Self::{name}(..)`")));
             }
+            if self.is_recomputed(id) {
+                return self.recomputed(frame, id, given, span, |work, frame, given| {
+                    work.inline(frame, id, index, given, span)
+                });
+            }
             return self.inline(frame, id, index, given, span);
         }
         let fields = &model.model.structure.fields;
@@ -214,6 +219,21 @@ impl<'a> Work<'_, 'a, '_> {
 
     /// The layer's result: `forward` of a model, or what the table says.
     fn forward(
+        &mut self,
+        frame: &mut Frame<'a>,
+        id: InstanceId,
+        given: Given<'a>,
+        span: SourceSpan,
+    ) -> Object {
+        if self.is_recomputed(id) {
+            return self.recomputed(frame, id, given, span, |work, frame, given| {
+                work.forward_of(frame, id, given, span)
+            });
+        }
+        self.forward_of(frame, id, given, span)
+    }
+
+    fn forward_of(
         &mut self,
         frame: &mut Frame<'a>,
         id: InstanceId,

@@ -10,6 +10,7 @@
 //! * After a mistake in a body, everything that the loop would give is silently poison.
 
 mod finish;
+mod once;
 
 use std::rc::Rc;
 
@@ -26,7 +27,7 @@ use crate::lower::region::Header;
 use crate::lower::tree::{InstanceId, Kind, TensorRef};
 use crate::lower::work::{Binding, Frame, Work};
 use crate::ops::fill::Fill;
-use crate::ops::scan::{Order, Role};
+use crate::ops::scan::{Order, Recording, Role};
 use crate::shape::Dim;
 
 /// Whether a loop matters to what is around it.
@@ -72,6 +73,8 @@ impl<'a> Work<'_, 'a, '_> {
         let mut arrays = Vec::new();
         iteration.item.arrays(&mut arrays);
         let header = Header {
+            name: self.loop_name(&arrays, pattern),
+            recording: self.recording_of(&arrays),
             index: self.index_name(&iteration.item, pattern),
             count: iteration.count,
             order: iteration.order,
@@ -262,6 +265,30 @@ impl<'a> Work<'_, 'a, '_> {
                 let a = self.element(a, index, patterns.0);
                 Object::Tuple(vec![a, self.element(b, index, patterns.1)])
             }
+        }
+    }
+
+    /// What a loop is called: the array that it goes through, or its variable.
+    fn loop_name(&self, arrays: &[InstanceId], pattern: &Pattern) -> Rc<str> {
+        fn variable(pattern: &Pattern) -> Option<String> {
+            match pattern {
+                Pattern::Name { name, .. } => Some(name.to_string()),
+                Pattern::Tuple(parts, _) => parts.iter().rev().find_map(variable),
+                Pattern::Wild | Pattern::Error(_) => None,
+            }
+        }
+        let array = arrays.first().map(|id| &self.tree.instances[*id].path);
+        let name = array.and_then(|path| path.rsplit('.').next()).map(str::to_owned);
+        let name = name.or_else(|| variable(pattern));
+        name.unwrap_or_else(|| "steps".to_owned()).into()
+    }
+
+    /// `#[recompute]` on one of the arrays holds for the whole loop.
+    fn recording_of(&self, arrays: &[InstanceId]) -> Recording {
+        let mut recordings = arrays.iter().map(|id| self.tree.instances[*id].recording);
+        match recordings.any(|recording| recording == Recording::Carries) {
+            true => Recording::Carries,
+            false => Recording::Values,
         }
     }
 

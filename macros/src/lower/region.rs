@@ -19,7 +19,7 @@ use crate::lower::object::Object;
 use crate::lower::tree::{InstanceId, TensorRef};
 use crate::lower::work::Work;
 use crate::ops::leaf::{Leaf, LeafKind};
-use crate::ops::scan::{Order, Role};
+use crate::ops::scan::{Order, Recording, Role};
 use crate::shape::Dim;
 
 /// A loop whose body is being built.
@@ -43,6 +43,10 @@ pub struct Region {
 /// The head of a loop.
 #[derive(Clone, Debug)]
 pub struct Header {
+    /// What it goes over, for the reader.
+    pub name: Rc<str>,
+    /// What its gradient gets of its steps.
+    pub recording: Recording,
     /// The name of the index.
     pub index: Rc<str>,
     /// The number of steps.

@@ -11,13 +11,15 @@ mod loops;
 use std::rc::Rc;
 
 use proc_macro2::TokenStream;
+use quote::quote;
 
-use crate::ast;
+use crate::ast::{self, FieldKind};
 use crate::definition::layer_path;
 use crate::diag::Diagnostics;
 use crate::layers;
 use crate::model::{Accessor, Constant, Definition, Lowered, UserModel};
 use crate::parse;
+use crate::shape::Dim;
 
 /// A struct and its impl for every model of a text, in order; the last one is the compiled model.
 fn models(source: &str) -> Vec<(ast::Struct, ast::Impl)> {
@@ -58,6 +60,7 @@ fn source_items(file: &syn::File, source: &str) -> Vec<TokenStream> {
 /// Resolves the fields of every model; models that come earlier can be layers of later ones.
 pub(crate) fn define(source: &str) -> UserModel {
     let mut known: Vec<(String, Rc<Definition>)> = Vec::new();
+    let mut last = None;
     for (structure, implementation) in models(source) {
         let children = structure.fields.iter().map(|field| {
             let path = layer_path(&field.kind)?;
@@ -81,27 +84,51 @@ pub(crate) fn define(source: &str) -> UserModel {
             accessors: Vec::new(),
             type_path,
         };
-        model.accessors = accessors(&model);
+        let compiled = model.clone();
+        export(&mut model);
         known.push((name, Rc::new(Definition::User(Box::new(model)))));
+        last = Some(compiled);
     }
-    let (_, last) = known.pop().expect("the source of a test has a model");
-    match &*last {
-        Definition::User(model) => UserModel::clone(model),
-        _ => unreachable!("models of a test are user models"),
-    }
+    last.expect("the source of a test has a model")
 }
 
-/// What a model's own expansion would export: a function for every constant that it depends on.
-fn accessors(model: &UserModel) -> Vec<Accessor> {
+/// What a model's own expansion would export: a function for every constant that it depends on, and no `_` left.
+fn export(model: &mut UserModel) {
     let mut diagnostics = Diagnostics::new();
     let lowered = super::lower(model, &mut diagnostics);
     let _ = diagnostics.finish();
-    let constants = lowered.map(|lowered| lowered.constants).unwrap_or_default();
+    let Some(Lowered {
+        constants, solved, ..
+    }) = lowered
+    else {
+        return;
+    };
     let accessor = |(k, constant): (usize, Constant)| Accessor {
         source: constant.text,
         function: format!("__size_{k}"),
     };
-    constants.into_iter().enumerate().map(accessor).collect()
+    model.accessors = constants.into_iter().enumerate().map(accessor).collect();
+    for solution in solved {
+        if let FieldKind::Layer { args, .. } = &mut model.structure.fields[solution.field].kind {
+            args[solution.position] = argument(&solution.size);
+        }
+    }
+}
+
+/// A size as an argument of a type.
+fn argument(size: &Dim) -> ast::DimArg {
+    let size = size.to_tokens();
+    let mut diagnostics = Diagnostics::new();
+    let item = quote!(struct Solved { layer: Layer<{ #size }> });
+    let item = parse::item(TokenStream::new(), item, &mut diagnostics);
+    diagnostics.finish().expect("sizes print as Rust");
+    let Some(ast::Item::Struct(structure)) = item else {
+        panic!("it is written as a struct")
+    };
+    match &structure.fields[0].kind {
+        FieldKind::Layer { args, .. } => args[0].clone(),
+        other => panic!("it is written as a layer: {other:?}"),
+    }
 }
 
 /// Lowers the last model of a text, which is expected to be correct.

@@ -12,6 +12,7 @@ use crate::diag::SourceSpan;
 use crate::ir::Args;
 use crate::layers::Builtin;
 use crate::model::{Constant, LayerRow, Lowered, TensorDecl, UserModel};
+use crate::ops::scan::Recording;
 use crate::shape::Dim;
 
 /// The position of an instance in [`Tree::instances`]; 0 is the compiled model.
@@ -59,6 +60,8 @@ pub struct Instance<'a> {
     pub parent: Option<InstanceId>,
     /// The field of the compiled model that it is, or lies in.
     pub field: Option<usize>,
+    /// What its gradient gets of what it computes: `#[recompute]`.
+    pub recording: Recording,
     /// What it is.
     pub kind: Kind<'a>,
 }

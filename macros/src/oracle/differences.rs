@@ -50,8 +50,7 @@ pub fn derivatives(graph: &Graph, world: &World, variable: Variable, elements: &
         .map(|&k| {
             let wide = central(graph, &mut world, variable, k, STEP);
             let narrow = central(graph, &mut world, variable, k, STEP / 2.0);
-            let agree = (wide - narrow).abs() <= 1e-4 * wide.abs().max(narrow.abs()).max(1e-2);
-            agree.then_some((4.0 * narrow - wide) / 3.0)
+            extrapolated(wide, narrow)
         })
         .collect()
 }
@@ -76,4 +75,28 @@ fn set(x: &mut Tensor, k: usize, f: impl Fn(f64) -> f64) -> f64 {
     let before = *element;
     *element = f(before);
     before
+}
+
+/// The derivative of the first result along a direction of a variable, as [`derivatives`] finds it.
+pub fn along(graph: &Graph, world: &World, variable: Variable, direction: &[f64]) -> Option<f64> {
+    let mut world = world.clone();
+    let start = variable.value(&world).clone();
+    let mut loss_at = |h: f64| {
+        let moved = start.float().iter().zip(direction).map(|(x, d)| x + h * d);
+        let moved: Vec<f64> = moved.collect();
+        let Tensor::Float(x) = variable.of(&mut world) else {
+            panic!("derivatives are taken by floats")
+        };
+        x.iter_mut().zip(moved).for_each(|(x, moved)| *x = moved);
+        interpret(graph, &world)[&OutputKind::Result(0)].float().sum()
+    };
+    let mut central = |h: f64| (loss_at(h) - loss_at(-h)) / (2.0 * h);
+    let (wide, narrow) = (central(STEP), central(STEP / 2.0));
+    extrapolated(wide, narrow)
+}
+
+/// From the slopes over a step and over half of it to the one over none.
+fn extrapolated(wide: f64, narrow: f64) -> Option<f64> {
+    let agree = (wide - narrow).abs() <= 1e-4 * wide.abs().max(narrow.abs()).max(1e-2);
+    agree.then_some((4.0 * narrow - wide) / 3.0)
 }

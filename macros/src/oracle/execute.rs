@@ -6,6 +6,7 @@
 //! overwritten with NaN.
 
 mod arguments;
+mod attention;
 mod call;
 mod group;
 mod images;
@@ -108,7 +109,9 @@ impl Runner<'_> {
         for (taken, step) in steps.into_iter().enumerate() {
             let mut world = world.clone();
             world.sizes.insert(inner.index.to_string(), step as i64);
-            world.steps.push(step);
+            if !inner.count.is_one() {
+                world.steps.push(step);
+            }
             let further = if taken > 0 { Some(&inner.kernels) } else { further };
             self.kernels(&world, inner.kernels.clone(), position + 1, further);
         }

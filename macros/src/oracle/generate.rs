@@ -48,7 +48,7 @@ const MOST_ELEMENTS: usize = 240;
 /// The program of a seed.
 pub fn program(seed: u64) -> Program {
     let mut draft = Draft::new(seed);
-    let n_moves = 6 + draft.dice.below(14);
+    let n_moves = 8 + draft.dice.below(16);
     for _ in 0..n_moves {
         let (_, go) = MOVES[draft.dice.below(MOVES.len())];
         let Some(x) = draft.pick() else { continue };
@@ -248,7 +248,7 @@ impl Draft {
     /// The weighted sum of some values as the loss, others as further results, and now and then a carried tensor.
     fn finish(mut self) -> Program {
         let mut loss: Option<Value> = None;
-        for _ in 0..1 + self.dice.below(3) {
+        for _ in 0..2 + self.dice.below(3) {
             let Some(x) = self.other(|ty| ty.dtype == DType::Float) else {
                 continue;
             };
@@ -286,8 +286,11 @@ impl Draft {
 
     /// Makes a value the next result.
     pub fn result(&mut self, value: Value) {
-        let n = self.b.graph.outputs.len();
-        let kind = OutputKind::Result(n);
+        let outputs = self.b.graph.outputs.iter();
+        let n_results = outputs
+            .filter(|output| matches!(output.kind, OutputKind::Result(_)))
+            .count();
+        let kind = OutputKind::Result(n_results);
         self.b.graph.outputs.push(Output { kind, value });
     }
 

@@ -6,12 +6,14 @@
 //! the definition of a random operation and are taken from there).
 
 mod along;
+mod attention;
 mod cross_entropy;
 mod dropout;
 mod indexing;
 mod matmul;
 mod norm;
 mod pointwise;
+mod position;
 mod reduce;
 mod scan;
 mod view;
@@ -70,6 +72,10 @@ twins! {
     Pool2dGrad => window::pool2d_grad;
     Softmax => along::softmax;
     SoftmaxGrad => along::softmax_grad;
+    Attention => attention::attention;
+    AttentionGrad => attention::gradient;
+    Sinusoid => position::sinusoid;
+    Rotary => position::rotary;
     Arg => along::arg;
     Cumsum => along::cumsum;
     Concat => along::concat;

@@ -56,7 +56,8 @@ fn verified(graph: &Graph) {
 /// Runs a plan, which must not complain, in f64 to 1e-10 and in f32 to 1e-4 of what the interpreter says.
 #[track_caller]
 fn assert_computes(plan: &Plan, world: &World, want: &BTreeMap<OutputKind, Tensor>, what: &str) {
-    for (precision, tolerance, floor) in [(Precision::F64, 1e-10, 1e-6), (Precision::F32, 1e-4, 0.1)] {
+    // Sums that cancel keep the rounding of their terms, which are around 1.
+    for (precision, tolerance, floor) in [(Precision::F64, 1e-10, 1e-4), (Precision::F32, 1e-4, 0.1)] {
         let run = execute(plan, world, precision);
         assert_eq!(run.failure, None, "{what} in {precision}");
         if let Some(difference) = difference(&run.outputs, want, tolerance, floor) {

@@ -42,7 +42,7 @@ impl Place {
     /// The attributes of the language that may stand here.
     fn own(self) -> &'static [&'static str] {
         match self {
-            Place::Field => &["layer", "freeze", "weights"],
+            Place::Field => &["layer", "freeze", "recompute", "weights"],
             Place::Function => &["model"],
             Place::Arg => &["grad"],
             Place::Struct | Place::Impl | Place::Generic => &[],
@@ -63,6 +63,8 @@ pub struct Attributes {
     pub freeze: Option<SourceSpan>,
     /// `#[weights("…")]`
     pub weights: Option<WeightsName>,
+    /// `#[recompute]`
+    pub recompute: Option<SourceSpan>,
     /// `#[grad]`
     pub grad: Option<SourceSpan>,
 }
@@ -108,8 +110,9 @@ fn take(name: &str, attribute: &Attribute, sorted: &mut Attributes, diagnostics:
     let span = SourceSpan::of(attribute);
     match (name, &attribute.meta) {
         ("freeze", Meta::Path(_)) => sorted.freeze = Some(span),
+        ("recompute", Meta::Path(_)) => sorted.recompute = Some(span),
         ("grad", Meta::Path(_)) => sorted.grad = Some(span),
-        ("freeze" | "grad", _) => {
+        ("freeze" | "recompute" | "grad", _) => {
             diagnostics.push(
                 Diagnostic::error(span, format!("`#[{name}]` has no options"))
                     .help(format_args!("write `#[{name}]`")),
@@ -183,7 +186,7 @@ fn refuse(name: &str, attribute: &Attribute, place: Place, diagnostics: &mut Dia
         "model" => Diagnostic::error(span, format!("`#[model]` cannot stand on {here}")).help(
             "`#[model]` stands once on the struct and once on the impl; its options may stand on functions",
         ),
-        "layer" | "freeze" | "weights" => {
+        "layer" | "freeze" | "recompute" | "weights" => {
             Diagnostic::error(span, format!("`#[{name}]` cannot stand on {here}"))
                 .help(format_args!("`#[{name}]` stands on a field of a model"))
         }

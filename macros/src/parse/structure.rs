@@ -81,6 +81,7 @@ fn fields(
                 options: attributes.layer,
                 frozen: attributes.freeze,
                 weights: attributes.weights,
+                recompute: attributes.recompute,
                 span,
             }),
             Err(reported) => *error = Some(reported),

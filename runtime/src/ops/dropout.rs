@@ -21,6 +21,9 @@ use crate::rng::{Key, Stream};
 /// Random words of a block of the generator: the mask of as many elements.
 const BLOCK: usize = 4;
 
+/// Blocks computed side by side, so that the generator's rounds run in vectors.
+const SIDE: usize = 16;
+
 /// Drops each element of `x` by itself.
 ///
 /// # Errors
@@ -46,7 +49,7 @@ pub fn dropout_channels(cx: &mut Cx<'_>, x: Buf, y: Buf, rate: f64, stream: u64,
 
 /// What is dropped, and what the rest is multiplied with.
 #[derive(Copy, Clone)]
-struct Mask {
+pub(super) struct Mask {
     stream: Stream,
     /// Words below it are dropped: 0 drops none, 2^32 all.
     threshold: u64,
@@ -54,7 +57,8 @@ struct Mask {
 }
 
 impl Mask {
-    fn new(cx: &Cx<'_>, rate: f64, stream: u64) -> Self {
+    /// The mask of a rate in 0..=1.
+    pub(super) fn new(cx: &Cx<'_>, rate: f64, stream: u64) -> Self {
         let stream = Key {
             seed: cx.env.seed,
             stream,
@@ -72,6 +76,28 @@ impl Mask {
     #[inline(always)]
     fn keeps(&self, word: u32) -> bool {
         u64::from(word) >= self.threshold
+    }
+
+    /// Drops some of the consecutive elements from number `first` on, and scales the others, in place.
+    #[inline(always)]
+    pub(super) fn apply<T: Real>(&self, first: u64, x: &mut [T]) {
+        let scale = T::from_f64(self.scale);
+        // The first block may have begun before.
+        let mut block = first / BLOCK as u64;
+        let mut skip = (first % BLOCK as u64) as usize;
+        let mut rest = x;
+        while !rest.is_empty() {
+            let mut words = [[0u32; BLOCK]; SIDE];
+            for (i, words) in words.iter_mut().enumerate() {
+                *words = self.stream.block(block + i as u64);
+            }
+            let n = (SIDE * BLOCK - skip).min(rest.len());
+            let (part, after) = rest.split_at_mut(n);
+            for (x, &word) in part.iter_mut().zip(&words.as_flattened()[skip..]) {
+                *x = T::select(self.keeps(word), *x * scale, T::ZERO);
+            }
+            (rest, block, skip) = (after, block + SIDE as u64, 0);
+        }
     }
 }
 
@@ -128,8 +154,6 @@ impl<T: Real> Kernel for Elements<'_, T> {
 
     #[inline(always)]
     fn run(self) {
-        /// Blocks computed side by side, so that the generator's rounds run in vectors.
-        const SIDE: usize = 16;
         let scale = T::from_f64(self.mask.scale);
         let pairs = self.y.chunks_mut(SIDE * BLOCK).zip(self.x.chunks(SIDE * BLOCK));
         for (k, (y, x)) in pairs.enumerate() {

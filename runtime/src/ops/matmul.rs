@@ -42,7 +42,11 @@ fn multiply<const R: usize, T: Product>(cx: &mut Cx<'_>, a: View<R>, b: View<R>,
 }
 
 /// Matrix number `index` (in row-major order of the batch axes) of a view.
-fn matrix<'a, const R: usize, T: Product>(data: &'a [T], view: &View<R>, mut index: usize) -> Matrix<'a, T> {
+pub(super) fn matrix<'a, const R: usize, T: Copy>(
+    data: &'a [T],
+    view: &View<R>,
+    mut index: usize,
+) -> Matrix<'a, T> {
     let mut start = view.offset as isize;
     for k in (0..R - 2).rev() {
         start += (index % view.shape[k]) as isize * view.strides[k];

@@ -81,6 +81,14 @@ impl Desk {
         buf
     }
 
+    /// A buffer of truth values.
+    pub fn bools(&mut self, values: &[bool]) -> Buf {
+        let buf = self.take(values.len(), 1);
+        let slice = &mut self.storage.as_mut_slice::<u8>()[buf.offset..];
+        slice.iter_mut().zip(values).for_each(|(x, v)| *x = u8::from(*v));
+        buf
+    }
+
     /// A buffer of floats to be written; it holds NaN, so that an element left out shows.
     pub fn blank(&mut self, len: usize) -> Buf {
         self.floats(&vec![f64::NAN; len])

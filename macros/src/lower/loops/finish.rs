@@ -13,7 +13,7 @@ use crate::lower::region::{Header, Import, Slicing, StateUse};
 use crate::lower::tree::TensorRef;
 use crate::lower::work::{Binding, Frame, Work};
 use crate::ops::leaf::LeafKind;
-use crate::ops::scan::{Recording, Role, Scan};
+use crate::ops::scan::{Role, Scan};
 
 /// The results of a body, by what becomes of them.
 struct Ends {
@@ -203,8 +203,8 @@ impl<'a> Work<'_, 'a, '_> {
             role => role,
         };
         let scan = Scan {
-            name: header.index.clone(),
-            recording: Recording::Values,
+            name: header.name,
+            recording: header.recording,
             index: header.index,
             count: header.count,
             order: header.order,

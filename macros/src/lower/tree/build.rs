@@ -19,6 +19,7 @@ use crate::lower::names::nearest;
 use crate::lower::sizes::{self, Names, SizeError};
 use crate::lower::{Solutions, init};
 use crate::model::{Definition, InitSpec, TensorDecl, Training, UserModel};
+use crate::ops::scan::Recording;
 use crate::shape::Dim;
 
 /// What building a tree needs besides the tree.
@@ -75,6 +76,7 @@ impl<'a> Tree<'a> {
             written: root.structure.name.to_string(),
             parent: None,
             field: None,
+            recording: Recording::Values,
             kind: Kind::Model(ModelInstance {
                 model: root,
                 generics: generics.clone(),
@@ -166,6 +168,10 @@ impl<'a> Build<'a, '_> {
             written: String::new(),
             parent: Some(home.parent),
             field: Some(root_field),
+            recording: match field.recompute {
+                Some(_) => Recording::Carries,
+                None => Recording::Values,
+            },
             kind: Kind::Poison,
         });
         let kind = match kind {
@@ -213,6 +219,8 @@ impl<'a> Build<'a, '_> {
         let mut inside = home.clone();
         inside.arrays.push((id, count.clone()));
         let elem = self.field(&inside, (index, field), elem, name.element(), child);
+        // The attribute is the array's.
+        self.tree.instances[elem].recording = Recording::Values;
         self.tree.instances[id].written = format!("[{}; {count}]", self.tree.instances[elem].written);
         Some(Kind::Array(ArrayInstance { elem, count }))
     }

@@ -90,6 +90,15 @@ impl Arguments {
     }
 
     #[track_caller]
+    pub fn optional_view(&mut self) -> Option<AnyView> {
+        match self.next() {
+            Argument::Absent => None,
+            Argument::Present(argument) => Some(Self::new(vec![*argument]).view()),
+            other => panic!("an optional view was expected, found {other:?}"),
+        }
+    }
+
+    #[track_caller]
     pub fn size(&mut self) -> usize {
         match self.next() {
             Argument::Size(size) => size,

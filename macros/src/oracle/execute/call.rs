@@ -5,6 +5,7 @@ use tapeless_runtime::rt;
 
 use super::super::world::World;
 use super::arguments::{AnyView, Argument, Arguments, array};
+use super::attention;
 use super::images;
 use super::memory::Names;
 use crate::ir::{Call, CallArg};
@@ -26,6 +27,8 @@ macro_rules! ranked {
 /// The functions that emitted code may call.
 pub(super) const FUNCTIONS: &[(&str, Function)] = &[
     ("arg", arg),
+    ("attention", attention::forward),
+    ("attention_grad", attention::gradient),
     ("avg_pool2d_grad", images::avg_pool2d_grad),
     ("batch_norm", batch_norm),
     ("batch_norm_grad", batch_norm_grad),
@@ -55,8 +58,12 @@ pub(super) const FUNCTIONS: &[(&str, Function)] = &[
     ("pad", pad),
     ("pool2d", images::pool2d),
     ("reduce", reduce),
+    ("rotary", attention::rotary),
     ("scatter", |cx, a| {
         rt::scatter(cx, a.buf(), a.buf(), a.buf(), gather_shape(a))
+    }),
+    ("sinusoid", |cx, a| {
+        rt::sinusoid(cx, a.buf(), a.size(), a.scalar())
     }),
     ("softmax", |cx, a| {
         rt::softmax(

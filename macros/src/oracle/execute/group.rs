@@ -3,6 +3,7 @@
 use tapeless_runtime::Precision;
 use tapeless_runtime::cx::Cx;
 use tapeless_runtime::dtype::Element;
+use tapeless_runtime::ops::pointwise::{MAX_INPUTS, MAX_OUTPUTS};
 use tapeless_runtime::real::Real;
 use tapeless_runtime::rt::{Buf, Int};
 
@@ -41,7 +42,21 @@ struct Run<'a> {
 }
 
 impl Run<'_> {
+    /// The kernel's limits, which rustc checks in emitted code.
+    fn check_limits(&self) {
+        for dtype in [DType::Float, DType::Int, DType::Bool] {
+            let n_inputs = self.kernel.reads.iter().filter(|o| o.dtype == dtype).count();
+            let n_outputs = self.kernel.writes.iter().filter(|w| w.ty.dtype == dtype).count();
+            assert!(
+                n_inputs <= MAX_INPUTS && n_outputs <= MAX_OUTPUTS,
+                "a group with {n_inputs} operands and {n_outputs} results: {}",
+                self.kernel.title
+            );
+        }
+    }
+
     fn run<T: Real + Element>(&self, cx: &mut Cx<'_>) {
+        self.check_limits();
         let outs: Vec<Buf> = self
             .kernel
             .writes

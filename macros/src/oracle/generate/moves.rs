@@ -1,5 +1,8 @@
 //! The moves: how one value of a random program leads to another.
 
+mod images;
+mod labels;
+
 use super::Draft;
 use crate::ir::{DType, Scalar, Type, Value, ViewMap};
 use crate::ops::cumsum::{Cumsum, Direction};
@@ -42,6 +45,19 @@ pub const MOVES: &[(&str, Move)] = &[
     ("running sum", cumsum),
     ("join", join),
     ("dropout", dropout),
+    ("convolution", images::conv2d),
+    ("convolution", images::conv2d),
+    ("pooling", images::pool2d),
+    ("batch norm", images::batch_norm),
+    ("batch norm", images::batch_norm),
+    ("embedding", labels::embedding),
+    ("take", labels::take),
+    ("gather", labels::gather),
+    ("scatter", labels::scatter),
+    ("indicators", labels::one_hot),
+    ("extremum", labels::extremum),
+    ("hit", labels::hit),
+    ("cross-entropy", labels::cross_entropy),
 ];
 
 fn is_float(draft: &Draft, x: Value) -> bool {

@@ -39,7 +39,10 @@ pub(super) fn scan(scan: &Scan, node: &Node<'_>) -> Vec<Tensor> {
 fn inside(scan: &Scan, world: &World, step: usize) -> World {
     let mut world = world.clone();
     world.sizes.insert(scan.index.to_string(), step as i64);
-    world.steps.push(step);
+    // The one step of a recomputed layer does not count in random streams.
+    if !scan.count.is_one() {
+        world.steps.push(step);
+    }
     world
 }
 

@@ -202,3 +202,20 @@ fn every_family_appears_in_the_graphs_of_samples() {
         .collect();
     assert!(unseen.is_empty(), "families that no sample uses: {unseen:?}");
 }
+
+/// Random programs leave out nothing that differentiation or lowering can make of an op table's entry.
+#[test]
+fn every_family_appears_in_random_programs() {
+    let mut seen = BTreeSet::new();
+    for seed in SEEDS {
+        let program = program(seed);
+        let graph = joint(&program).unwrap_or_else(|| program.graph.clone());
+        seen.extend(graph.iter().map(|(_, node)| interpret::family(&node.op)));
+    }
+    let unseen: Vec<_> = ops::FAMILIES
+        .iter()
+        // Loops have programs of their own, in `loops`.
+        .filter(|family| !seen.contains(*family) && **family != "Scan")
+        .collect();
+    assert!(unseen.is_empty(), "families that no seed uses: {unseen:?}");
+}

@@ -2,7 +2,9 @@
 
 use super::super::generate::Draft;
 use super::*;
+use crate::ir::ViewMap;
 use crate::ops::pad::Pad;
+use crate::ops::view::View;
 use crate::shape::Dim;
 
 #[test]
@@ -95,4 +97,46 @@ fn a_gradient_takes_no_more_room_than_its_parameter() {
     let joint = joint(&program).expect("there is a gradient");
     let want = interpret(&joint, &program.world);
     assert_computes(&planned(&joint), &program.world, &want, &joint.to_string());
+}
+
+/// A chain of sums, each of them a result.
+#[test]
+fn a_group_has_no_more_results_than_its_kernel_takes() {
+    let mut draft = Draft::empty(2);
+    let x = draft.input(vec![Dim::lit(3)]);
+    let mut sum = x;
+    for _ in 0..20 {
+        sum = draft.b.add(sum, x);
+        draft.result(sum);
+    }
+    let Program { graph, world, .. } = draft.program();
+    assert_computes(&planned(&graph), &world, &interpret(&graph, &world), "sums");
+}
+
+/// A sum of many parts of one tensor: one value in many layouts.
+#[test]
+fn a_group_has_no_more_operands_than_its_kernel_takes() {
+    let mut draft = Draft::empty(3);
+    let x = draft.input(vec![Dim::lit(40)]);
+    let parts: Vec<_> = (0..20)
+        .map(|k| {
+            let part = ViewMap::Slice {
+                starts: vec![Dim::lit(2 * k)],
+                steps: vec![1],
+                sizes: vec![Dim::lit(2)],
+            };
+            draft.b.push(View(part), &[x])
+        })
+        .collect();
+    let sum = parts[1..]
+        .iter()
+        .fold(parts[0], |sum, &part| draft.b.add(sum, part));
+    draft.result(sum);
+    let Program { graph, world, .. } = draft.program();
+    assert_computes(
+        &planned(&graph),
+        &world,
+        &interpret(&graph, &world),
+        "sum of parts",
+    );
 }

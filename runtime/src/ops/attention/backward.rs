@@ -1,0 +1,391 @@
+//! The gradient of attention, from probabilities that are computed again tile by tile.
+//!
+//! With `p` the probabilities, `f` the factors of the dropout (0 or 1 / (1 - rate)), `g` the cotangent of the result `y`
+//! and `r` the sums over a row of `g y`:
+//!
+//! ```text
+//! dv = (f p)^T g      ds = p (f (g v^T) - r) scale      dq = ds k      dk = ds^T q
+//! ```
+//!
+//! Where there are many heads, a task takes whole heads and goes over their tiles once. Where there are few, queries and
+//! keys are cut as well: one pass makes `dq`, another `dk` and `dv`, and both compute the probabilities. Which it is depends
+//! on shapes alone.
+
+use std::ops::Range;
+
+use super::scores::{Head, Tile};
+use super::{Attention, KEYS, Operands, Problem, QUERIES, TASK, TILE, dropout_mask, tiles};
+use crate::arena::Buf;
+use crate::cpu::gemm::{self, Block, Matrix, Product, Start};
+use crate::cpu::isa::Kernel;
+use crate::cx::Cx;
+use crate::float;
+use crate::ops::lanes;
+use crate::ops::matmul::matrix;
+use crate::ops::view::View;
+
+/// As many heads are work enough for the threads without cutting them.
+const MANY_HEADS: usize = 32;
+
+/// The cotangents `dq`, `dk` and `dv` of the operands of [`attention`](super::attention), all contiguous, from what it wrote
+/// (`y` and `lse`) and the cotangent `g` of `y`. `rows` is scratch memory of the size of `lse`.
+///
+/// # Errors
+/// As for [`attention`](super::attention).
+///
+/// # Panics
+/// Where the sizes do not fit together: a mistake of the compiler.
+#[expect(
+    clippy::too_many_arguments,
+    reason = "an emitted call names each of its buffers"
+)]
+pub fn attention_grad<const R: usize>(
+    cx: &mut Cx<'_>,
+    q: View<R>,
+    k: View<R>,
+    v: View<R>,
+    mask: Option<View<R>>,
+    y: Buf,
+    lse: Buf,
+    g: View<R>,
+    dq: Buf,
+    dk: Buf,
+    dv: Buf,
+    rows: Buf,
+    spec: Attention,
+) {
+    let operands = Operands { q, k, v, mask };
+    let saved = Saved { y, lse, g };
+    float!(cx, T => backward::<R, T>(cx, operands, saved, [dq, dk, dv], rows, spec));
+}
+
+/// What forward wrote, and the cotangent of its result.
+struct Saved<const R: usize> {
+    y: Buf,
+    lse: Buf,
+    g: View<R>,
+}
+
+/// One call of the gradient.
+struct Gradient<'a, const R: usize, T> {
+    problem: Problem<'a, R, T>,
+    lse: &'a [T],
+    g: &'a [T],
+    g_view: View<R>,
+    /// The sums over rows of `g y`.
+    sums: &'a [T],
+}
+
+fn backward<const R: usize, T: Product>(
+    cx: &mut Cx<'_>,
+    operands: Operands<R>,
+    saved: Saved<R>,
+    [dq, dk, dv]: [Buf; 3],
+    rows: Buf,
+    spec: Attention,
+) {
+    let dropout = dropout_mask(cx, &spec);
+    let env = cx.env;
+    let mut bind = cx.bind();
+    let problem = Problem::<R, T>::new(env, &mut bind, operands, spec, dropout);
+    let (y, lse): (&[T], &[T]) = (bind.read(saved.y), bind.read(saved.lse));
+    let g: &[T] = bind.read(saved.g.buf);
+    let sums = bind.write::<T>(rows);
+    let (dq, dk, dv) = (bind.write::<T>(dq), bind.write::<T>(dk), bind.write::<T>(dv));
+    let sizes = problem.sizes;
+    let [width, value_width] = [sizes.width, sizes.value_width];
+    let (n_queries, n_keys) = (sizes.heads * sizes.queries, sizes.heads * sizes.keys);
+    let mut shape = operands.q.shape;
+    shape[R - 1] = value_width;
+    assert_eq!(saved.g.shape, shape, "the cotangent of an attention");
+    assert_eq!(
+        [y.len(), lse.len(), sums.len(), dq.len(), dk.len(), dv.len()],
+        [
+            n_queries * value_width,
+            n_queries,
+            n_queries,
+            n_queries * width,
+            n_keys * width,
+            n_keys * value_width
+        ],
+        "buffers of the gradient of an attention"
+    );
+    let n = lanes::rows_per_task(value_width);
+    env.team.chunks_mut(sums, n, |task, sums| {
+        for (head, rows, local) in tiles(task * n, sums.len(), sizes.queries, QUERIES) {
+            let g = matrix(g, &saved.g, head).part(rows, 0..value_width);
+            let y = &y[(task * n + local.start) * value_width..][..local.len() * value_width];
+            env.isa.run(RowSums {
+                g,
+                y,
+                sums: &mut sums[local],
+            });
+        }
+    });
+    let gradient = Gradient {
+        problem,
+        lse,
+        g,
+        g_view: saved.g,
+        sums,
+    };
+    if sizes.heads >= MANY_HEADS {
+        gradient.by_heads(dq, dk, dv);
+    } else {
+        gradient.of_queries(dq);
+        gradient.of_keys(dk, dv);
+    }
+}
+
+impl<const R: usize, T: Product> Gradient<'_, R, T> {
+    /// All three, a task taking whole heads.
+    fn by_heads(&self, dq: &mut [T], dk: &mut [T], dv: &mut [T]) {
+        let s = self.problem.sizes;
+        let work = s
+            .queries
+            .saturating_mul(s.keys)
+            .saturating_mul(s.width + s.value_width);
+        let n = (TASK / work.max(1)).clamp(1, s.heads.max(1));
+        let lens = [s.queries * s.width, s.keys * s.width, s.keys * s.value_width];
+        let parts = ((dq, n * lens[0]), (dk, n * lens[1]), (dv, n * lens[2]));
+        self.problem
+            .env
+            .team
+            .chunks_mut3(parts.0, parts.1, parts.2, |task, dq, dk, dv| {
+                let mut memory = [[T::ZERO; TILE]; 2];
+                for buffer in [&mut *dq, &mut *dk, &mut *dv] {
+                    buffer.fill(T::ZERO);
+                }
+                for local in 0..n.min(s.heads - task * n) {
+                    let part = |of: usize| local * lens[of]..(local + 1) * lens[of];
+                    let (dq, dk, dv) = (&mut dq[part(0)], &mut dk[part(1)], &mut dv[part(2)]);
+                    self.whole_head(task * n + local, &mut memory, dq, dk, dv);
+                }
+            });
+    }
+
+    fn whole_head(
+        &self,
+        number: usize,
+        memory: &mut [[T; TILE]; 2],
+        dq: &mut [T],
+        dk: &mut [T],
+        dv: &mut [T],
+    ) {
+        let s = self.problem.sizes;
+        let head = self.head(number);
+        for keys in pieces(0..s.keys, KEYS) {
+            let dk = &mut dk[keys.start * s.width..keys.end * s.width];
+            let dv = &mut dv[keys.start * s.value_width..keys.end * s.value_width];
+            for queries in pieces(self.problem.queries_of(&keys), QUERIES) {
+                let dq = &mut dq[queries.start * s.width..queries.end * s.width];
+                let tile = Tile {
+                    queries,
+                    keys: keys.clone(),
+                };
+                head.visit(&tile, memory, |weights, ds| {
+                    head.add_query_part(&tile, ds, dq);
+                    head.add_key_part(&tile, weights, ds, dk, dv);
+                });
+            }
+        }
+    }
+
+    /// `dq` alone, in tasks of some queries.
+    fn of_queries(&self, dq: &mut [T]) {
+        let s = self.problem.sizes;
+        let n = s.rows_per_task(QUERIES, s.keys);
+        self.problem.env.team.chunks_mut(dq, n * s.width, |task, dq| {
+            let mut memory = [[T::ZERO; TILE]; 2];
+            dq.fill(T::ZERO);
+            for (number, queries, local) in tiles(task * n, dq.len() / s.width, s.queries, QUERIES) {
+                let dq = &mut dq[local.start * s.width..local.end * s.width];
+                let head = self.head(number);
+                for keys in pieces(self.problem.keys_of(&queries), KEYS) {
+                    let tile = Tile {
+                        queries: queries.clone(),
+                        keys,
+                    };
+                    head.visit(&tile, &mut memory, |_, ds| head.add_query_part(&tile, ds, dq));
+                }
+            }
+        });
+    }
+
+    /// `dk` and `dv`, in tasks of some keys.
+    fn of_keys(&self, dk: &mut [T], dv: &mut [T]) {
+        let s = self.problem.sizes;
+        let n = s.rows_per_task(KEYS, s.queries);
+        let all = s.heads * s.keys;
+        let lens = [n * s.width, n * s.value_width];
+        self.problem
+            .env
+            .team
+            .chunks_mut2(dk, lens[0], dv, lens[1], |task, dk, dv| {
+                let mut memory = [[T::ZERO; TILE]; 2];
+                dk.fill(T::ZERO);
+                dv.fill(T::ZERO);
+                for (number, keys, local) in tiles(task * n, n.min(all - task * n), s.keys, KEYS) {
+                    let dk = &mut dk[local.start * s.width..local.end * s.width];
+                    let dv = &mut dv[local.start * s.value_width..local.end * s.value_width];
+                    let head = self.head(number);
+                    for queries in pieces(self.problem.queries_of(&keys), QUERIES) {
+                        let tile = Tile {
+                            queries,
+                            keys: keys.clone(),
+                        };
+                        head.visit(&tile, &mut memory, |weights, ds| {
+                            head.add_key_part(&tile, weights, ds, dk, dv)
+                        });
+                    }
+                }
+            });
+    }
+
+    fn head(&self, number: usize) -> GradientHead<'_, T> {
+        let n = self.problem.sizes.queries;
+        GradientHead {
+            isa: self.problem.env.isa,
+            head: self.problem.head(number),
+            g: matrix(self.g, &self.g_view, number),
+            lse: &self.lse[number * n..][..n],
+            sums: &self.sums[number * n..][..n],
+        }
+    }
+}
+
+/// Consecutive pieces of a range, of at most `len`.
+fn pieces(range: Range<usize>, len: usize) -> impl Iterator<Item = Range<usize>> {
+    let end = range.end;
+    range.step_by(len).map(move |first| first..(first + len).min(end))
+}
+
+/// One head and what the gradient reads of it.
+struct GradientHead<'a, T> {
+    isa: crate::cpu::isa::Isa,
+    head: Head<'a, T>,
+    g: Matrix<'a, T>,
+    lse: &'a [T],
+    sums: &'a [T],
+}
+
+impl<T: Product> GradientHead<'_, T> {
+    /// Computes the dropped-out probabilities of a tile and the cotangents of its products, both row-major, and hands them
+    /// on.
+    fn visit(&self, tile: &Tile, [weights, ds]: &mut [[T; TILE]; 2], then: impl FnOnce(&[T], &[T])) {
+        let (m, n) = (tile.queries.len(), tile.keys.len());
+        let (weights, ds) = (&mut weights[..m * n], &mut ds[..m * n]);
+        self.head.products(self.isa, tile, weights);
+        let width = self.head.sizes.value_width;
+        let (g, v) = (
+            self.g.part(tile.queries.clone(), 0..width),
+            self.head.v.part(tile.keys.clone(), 0..width),
+        );
+        gemm::product(
+            self.isa,
+            g,
+            v.transposed(),
+            &mut Block::whole(ds, m, n),
+            Start::Overwrite,
+        );
+        self.isa.run(Cotangents {
+            of: self,
+            tile,
+            weights,
+            ds,
+        });
+        then(weights, ds);
+    }
+
+    /// `dq += ds k` for the queries of a tile.
+    fn add_query_part(&self, tile: &Tile, ds: &[T], dq: &mut [T]) {
+        let (m, n, width) = (tile.queries.len(), tile.keys.len(), self.head.sizes.width);
+        let k = self.head.k.part(tile.keys.clone(), 0..width);
+        let mut dq = Block::whole(dq, m, width);
+        gemm::product(
+            self.isa,
+            Matrix::row_major(ds, m, n),
+            k,
+            &mut dq,
+            Start::Accumulate,
+        );
+    }
+
+    /// `dk += ds^T q` and `dv += (f p)^T g` for the keys of a tile.
+    fn add_key_part(&self, tile: &Tile, weights: &[T], ds: &[T], dk: &mut [T], dv: &mut [T]) {
+        let (m, n, sizes) = (tile.queries.len(), tile.keys.len(), self.head.sizes);
+        for (left, right, width, to) in [
+            (ds, self.head.q, sizes.width, dk),
+            (weights, self.g, sizes.value_width, dv),
+        ] {
+            let left = Matrix::row_major(left, m, n).transposed();
+            let right = right.part(tile.queries.clone(), 0..width);
+            gemm::product(
+                self.isa,
+                left,
+                right,
+                &mut Block::whole(to, n, width),
+                Start::Accumulate,
+            );
+        }
+    }
+}
+
+/// From products of queries with keys (`weights`) and of cotangents with values (`ds`): the dropped-out probabilities, and
+/// the cotangents of the former products.
+struct Cotangents<'x, 'a, T> {
+    of: &'x GradientHead<'a, T>,
+    tile: &'x Tile,
+    weights: &'x mut [T],
+    ds: &'x mut [T],
+}
+
+impl<T: Product> Kernel for Cotangents<'_, '_, T> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run(self) {
+        let (head, keys) = (&self.of.head, &self.tile.keys);
+        let rows = self
+            .weights
+            .chunks_exact_mut(keys.len())
+            .zip(self.ds.chunks_exact_mut(keys.len()));
+        for ((p, ds), query) in rows.zip(self.tile.queries.clone()) {
+            let (lse, sum) = (self.of.lse[query], self.of.sums[query]);
+            head.score(query, keys, p);
+            p.iter_mut().for_each(|p| *p = (*p - lse).exp());
+            head.drop_out(query, keys, ds);
+            ds.iter_mut()
+                .zip(&*p)
+                .for_each(|(ds, p)| *ds = *p * (*ds - sum) * head.scale);
+            head.drop_out(query, keys, p);
+        }
+    }
+}
+
+/// The sum of `g y` over every row.
+struct RowSums<'x, T> {
+    g: Matrix<'x, T>,
+    y: &'x [T],
+    sums: &'x mut [T],
+}
+
+impl<T: Product> Kernel for RowSums<'_, T> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run(self) {
+        let width = self.g.cols();
+        for (r, sum) in self.sums.iter_mut().enumerate() {
+            let y = &self.y[r * width..][..width];
+            *sum = T::from_f64(match self.g.step()[1] {
+                1 if width > 0 => lanes::sum_map2(self.g.run(r, 0, width), y, |g, y| g * y),
+                _ => y
+                    .iter()
+                    .enumerate()
+                    .map(|(c, y)| (self.g.at(r, c) * *y).to_f64())
+                    .sum(),
+            });
+        }
+    }
+}
