@@ -2,7 +2,7 @@
 
 pub use crate::language::*;
 pub use crate::layers::*;
-pub use crate::model;
+pub use crate::{model, network};
 pub use tapeless_runtime::optim::{Adam, AdamW, Clip, Optimizer, RmsProp, Schedule, Sgd};
 pub use tapeless_runtime::train::{End, EpochEnd, Flow, Inputs};
 pub use tapeless_runtime::{

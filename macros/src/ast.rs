@@ -69,13 +69,6 @@ pub struct ModelOptions {
 #[derive(Clone, Copy, Debug)]
 pub struct MemoryLimit {
     /// The number of bytes.
-    #[cfg_attr(
-        not(test),
-        expect(
-            dead_code,
-            reason = "the budget is part of the language; no stage compares a plan with it yet"
-        )
-    )]
     pub bytes: u64,
     /// The string that says so.
     pub span: SourceSpan,
@@ -87,13 +80,6 @@ pub struct DimValue {
     /// The dynamic dimension.
     pub name: Ident,
     /// Its size.
-    #[cfg_attr(
-        not(test),
-        expect(
-            dead_code,
-            reason = "the sizes are part of the language; no stage reports costs for them yet"
-        )
-    )]
     pub value: DimExpr,
 }
 
@@ -122,9 +108,20 @@ pub struct Field {
     pub options: Vec<OptionArg>,
     /// The place of `#[freeze]`, if it is there.
     pub frozen: Option<SourceSpan>,
+    /// `#[weights("…")]`: its part of a parameter's path, where that is not its name.
+    pub weights: Option<WeightsName>,
     /// The place of `#[recompute]`, if it is there.
     pub recompute: Option<SourceSpan>,
     /// From the name to the end of the type.
+    pub span: SourceSpan,
+}
+
+/// `#[weights("h")]`: what a field is called in files.
+#[derive(Clone, Debug)]
+pub struct WeightsName {
+    /// One part of a path or several, with dots between them; empty where the field adds nothing to a path.
+    pub name: String,
+    /// The string that says so.
     pub span: SourceSpan,
 }
 

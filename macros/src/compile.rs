@@ -1,7 +1,7 @@
 //! The pipeline: a model with all its definitions goes in, Rust source comes out.
 //!
 //! ```text
-//! model -> lower -> ir::Graph -> simplify -> grad -> simplify -> hoist -> simplify -> fuse -> memory -> emit
+//! model -> lower -> ir::Graph -> simplify -> grad -> simplify -> hoist -> simplify -> fuse -> memory -> budget, emit
 //! ```
 //!
 //! This is the only place that knows the order of the stages. Graphs are verified after every stage that makes one; a
@@ -13,6 +13,7 @@ mod tests;
 use proc_macro2::TokenStream;
 use quote::quote;
 
+use crate::budget;
 use crate::diag::{Diagnostic, Diagnostics};
 use crate::emit::{self, Emission, EmitFunction};
 use crate::fuse::{fuse, unfused};
@@ -40,14 +41,14 @@ pub fn model(
     krate: &TokenStream,
     diagnostics: &mut Diagnostics,
 ) -> Option<Compiled> {
-    refuse_budgets(model, diagnostics);
     let lowered = lower::lower(model, diagnostics)?;
-    let functions = lowered
+    let functions: Vec<EmitFunction<'_>> = lowered
         .functions
         .iter()
         .map(|f| function(&lowered, f, diagnostics))
         .collect();
     let rt = runtime_path(&lowered, krate);
+    let budgets = budget::check(model, &lowered, &functions, &rt, diagnostics);
     let emission = Emission {
         rt: &rt,
         name: model.structure.name.to_string(),
@@ -63,24 +64,11 @@ pub fn model(
     };
     let items = emit::program(&emission);
     let items = if rt.to_string() == "rt" {
-        quote!(use #krate::rt; #items)
+        quote!(use #krate::rt; #items #budgets)
     } else {
-        items
+        quote!(#items #budgets)
     };
     diagnostics.is_empty().then_some(Compiled { items, lowered })
-}
-
-/// A budget that nobody checks would be a promise that nobody keeps.
-fn refuse_budgets(model: &UserModel, diagnostics: &mut Diagnostics) {
-    let (structure, implementation) = (&model.structure.options, &model.implementation.options);
-    let functions = model.implementation.functions.iter().map(|f| &f.options);
-    for options in [structure, implementation].into_iter().chain(functions) {
-        if let Some(limit) = options.max_memory {
-            let text = "`max_memory` is not checked yet";
-            let help = "remove it; `Model::explain()` and `Workspace::bytes()` tell what a step needs";
-            diagnostics.push(Diagnostic::error(limit.span, text).help(help));
-        }
-    }
 }
 
 /// How emitted code names the runtime: `rt`, or the whole path where a size of the user's mentions something called `rt`.

@@ -38,6 +38,7 @@ use crate::parse;
 
 pub use builtin::emit as builtin_layers;
 pub use finish::finish;
+pub use names::fresh;
 
 /// `#[model(attr)]` on `item`.
 pub fn model(attr: TokenStream, item: TokenStream) -> TokenStream {
@@ -70,6 +71,23 @@ pub fn model(attr: TokenStream, item: TokenStream) -> TokenStream {
         None => TokenStream::new(),
     };
     with_errors(items, diagnostics)
+}
+
+/// A struct and its impl after a mistake that is reported already: types and methods are there, nothing is compiled, and
+/// models that have this one as a layer stay silent.
+pub fn after_error(attr: &TokenStream, structure: &TokenStream, implementation: &TokenStream) -> TokenStream {
+    let structure_read =
+        silently(|diagnostics| parse::structure(attr.clone(), structure.clone(), diagnostics));
+    let implementation_read =
+        silently(|diagnostics| parse::implementation(attr.clone(), implementation.clone(), diagnostics));
+    let (Some(parsed), Some(functions)) = (structure_read, implementation_read) else {
+        return TokenStream::new();
+    };
+    let krate = crate_path(&parsed.options);
+    let items = structure::emit(&parsed, attr, structure, &krate);
+    let methods = methods::emit(&functions, &krate);
+    let poison = finish::poison(&parsed, &functions, structure, &krate);
+    quote!(#items #methods #poison)
 }
 
 /// The continuation with the struct's tokens: asks for the definitions of its layers.

@@ -6,6 +6,7 @@
 #![allow(rustdoc::private_intra_doc_links)]
 
 mod ast;
+mod budget;
 mod compile;
 mod definition;
 mod diag;
@@ -19,6 +20,7 @@ mod layers;
 mod lower;
 mod memory;
 mod model;
+mod network;
 mod ops;
 #[cfg(test)]
 mod oracle;
@@ -32,11 +34,28 @@ use proc_macro::TokenStream;
 
 /// Compiles a model: on a struct it declares layers and parameters, on an impl its functions.
 ///
-/// Both stand in the same module, each once for a model; other impls of the struct are free. Options, on both:
-/// `#[model(crate = path)]` where the library is not `::tapeless`.
+/// Both stand in the same module, each once for a model; other impls of the struct are free.
+///
+/// Options in `#[model(…)]`:
+///
+/// - `crate = path`, on both, where the library is not `::tapeless`;
+/// - `max_memory = "64 MiB", dims(B = 32, T = 64)`, on the struct, on the impl or on a function (the nearest holds): a compile
+///   error where a training step, or a plain call, needs more at these sizes in f32. Parameters count, carried tensors, gradients,
+///   and the most bytes of the workspace that are alive at once, of which a table names the largest. Arguments and results,
+///   which are the caller's, do not count, nor do optimizers. Constants in sizes are checked by rustc, without a table.
+/// - `grad = "eval"`, on a function: its gradient is that of eval mode.
+///
+/// Attributes of fields: `#[layer(name = value)]` for options; `#[freeze]` for what is not trained; `#[weights("h")]` for another
+/// name in the paths of parameters and so in files, with dots for several levels and empty for none.
 #[proc_macro_attribute]
 pub fn model(attr: TokenStream, item: TokenStream) -> TokenStream {
     door::model(attr.into(), item.into()).into()
+}
+
+/// A model whose layers stand in a row, in short: as an item with a name, or as an expression.
+#[proc_macro]
+pub fn network(input: TokenStream) -> TokenStream {
+    network::expand(input.into()).into()
 }
 
 /// Collects the definitions of a model's layers; called by generated code only.

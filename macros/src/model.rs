@@ -81,7 +81,7 @@ pub struct Lowered {
 /// A parameter or carried tensor of a model.
 #[derive(Clone, Debug)]
 pub struct TensorDecl {
-    /// Its name in files: `fc1.weight`. In a layer of an array, `{}` stands for the layer's position in each enclosing
+    /// Its name in files: `fc1.weight`, with the names that `#[weights]` gives to fields. In a layer of an array, `{}` stands for the layer's position in each enclosing
     /// array: `blocks.{}.attn.weight`.
     pub path: String,
     /// The length of every enclosing array, the outermost first; empty where there is none. In graphs the tensors of
@@ -94,6 +94,14 @@ pub struct TensorDecl {
     pub init: InitSpec,
     /// Whether it is trained. Carried tensors are always [`Training::Frozen`].
     pub training: Training,
+}
+
+impl TensorDecl {
+    /// Its path without positions in arrays, which is one name for the tensors of all the layers: `blocks.attn.weight`.
+    pub fn name(&self) -> String {
+        let parts = self.path.split('.').filter(|part| *part != "{}");
+        parts.collect::<Vec<_>>().join(".")
+    }
 }
 
 /// Whether a tensor has a gradient.

@@ -24,8 +24,10 @@ mod types;
 #[cfg(test)]
 mod tests;
 
+pub use guard::check as guard;
 pub use implementation::implementation;
 pub use structure::structure;
+pub use types::dtype;
 
 use crate::ast;
 use crate::diag::{Diagnostic, Diagnostics, Reported, SourceSpan};

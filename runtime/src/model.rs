@@ -14,6 +14,7 @@ use crate::arena::Storage;
 use crate::checkpoint::Report;
 use crate::cpu::threads::Team;
 use crate::device::Device;
+use crate::diagram;
 use crate::dtype::{Element, Precision};
 use crate::error::{Error, ErrorKind, Result};
 use crate::flat::Layout;
@@ -275,6 +276,14 @@ pub trait Model: Sized + Send + Sync {
         summary::summary(program, &generics)
     }
 
+    /// The layers as a drawing, in SVG: kinds, shapes, parameters; models as frames, arrays once with their length.
+    ///
+    /// It is text: write it into a file, or into a page. The same model has the same drawing everywhere.
+    fn diagram() -> String {
+        let (program, generics) = Self::program();
+        diagram::diagram(program, &generics)
+    }
+
     /// The schedule of every function with all dynamic dimensions 1 (or the smallest that is allowed): kernels, shapes,
     /// operations, bytes, slots.
     fn explain() -> String {
@@ -423,6 +432,70 @@ fn listing(layout: &Layout) -> Vec<(&str, Vec<usize>)> {
         .iter()
         .map(|spec| (&*spec.path, spec.shape.clone()))
         .collect()
+}
+
+/// A model without a name that is still to be made: the value of `network![…]` as an expression.
+///
+/// It has no size and holds no numbers; every call of [`new`](Self::new) makes another model of the same kind.
+pub struct Network<M>(PhantomData<fn() -> M>);
+
+impl<M: Model> Network<M> {
+    /// That of `M`; called by generated code.
+    #[doc(hidden)]
+    #[must_use]
+    pub const fn of() -> Self {
+        Self(PhantomData)
+    }
+
+    /// As [`Model::new`].
+    ///
+    /// # Errors
+    ///
+    /// As [`Builder::build`].
+    #[expect(
+        clippy::new_ret_no_self,
+        reason = "it stands for the type of the model, which has no name"
+    )]
+    pub fn new(self, device: &Device, seed: u64) -> Result<M> {
+        M::new(device, seed)
+    }
+
+    /// As [`Model::builder`].
+    pub fn builder(self, device: &Device) -> Builder<M> {
+        M::builder(device)
+    }
+
+    /// As [`Model::summary`].
+    #[must_use]
+    pub fn summary(self) -> String {
+        M::summary()
+    }
+
+    /// As [`Model::diagram`].
+    #[must_use]
+    pub fn diagram(self) -> String {
+        M::diagram()
+    }
+
+    /// As [`Model::explain`].
+    #[must_use]
+    pub fn explain(self) -> String {
+        M::explain()
+    }
+}
+
+impl<M> Clone for Network<M> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<M> Copy for Network<M> {}
+
+impl<M> std::fmt::Debug for Network<M> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Network")
+    }
 }
 
 /// Choices for a model that is to be made.

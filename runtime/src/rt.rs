@@ -43,5 +43,6 @@ pub use crate::error::Result;
 pub use crate::model::{Core, Model};
 pub use crate::optim::Optimizer;
 pub use crate::workspace::Workspace;
+pub use crate::workspace::plan::live_peak;
 pub use ndarray;
 pub use stub::{Fallback, Handle};

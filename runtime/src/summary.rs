@@ -4,14 +4,14 @@ use std::fmt::Write;
 
 use crate::cpu::isa::Isa;
 use crate::dtype::Precision;
-use crate::program::{Code, Function, Program, Sizes};
+use crate::program::{Code, Function, LayerRow, Program, Sizes};
 use crate::workspace::plan::Plan;
 
 /// Width of the texts.
 const WIDTH: usize = 92;
 
 /// `1234567` as `1,234,567`.
-fn grouped(number: u64) -> String {
+pub(crate) fn grouped(number: u64) -> String {
     let digits = number.to_string();
     let mut text = String::with_capacity(digits.len() + digits.len() / 3);
     for (k, digit) in digits.chars().enumerate() {
@@ -76,7 +76,7 @@ pub(crate) fn summary(program: &Program, generics: &[usize]) -> String {
         );
     }
     rule(&mut text, '=');
-    let flops = layers.iter().map(|layer| layer.flops).sum();
+    let flops = outermost(&layers).map(|layer| layer.flops).sum();
     let lines = [
         (
             "parameters",
@@ -98,6 +98,19 @@ pub(crate) fn summary(program: &Program, generics: &[usize]) -> String {
         }
     }
     text
+}
+
+/// The layers that lie in no other one, whose operations and parameters include those of the layers inside.
+fn outermost(layers: &[LayerRow]) -> impl Iterator<Item = &LayerRow> {
+    let mut around: Option<&str> = None;
+    layers.iter().filter(move |layer| {
+        let inside = around.and_then(|path| layer.path.strip_prefix(path));
+        let is_outermost = !inside.is_some_and(|rest| rest.starts_with('.'));
+        if is_outermost {
+            around = Some(layer.path);
+        }
+        is_outermost
+    })
 }
 
 fn push_row(text: &mut String, [layer, output, params, flops]: [&str; 4]) {

@@ -96,6 +96,23 @@ pub fn finish(input: TokenStream) -> TokenStream {
     with_errors(items, diagnostics)
 }
 
+/// What stands in for the program of a model that is not compiled, after an error that was reported elsewhere.
+pub fn poison(
+    structure: &ast::Struct,
+    implementation: &ast::Impl,
+    tokens: &TokenStream,
+    krate: &TokenStream,
+) -> TokenStream {
+    let key = names::Hash::new().tokens(tokens).finish();
+    let model = Model {
+        structure,
+        implementation,
+        key,
+        krate,
+    };
+    model.poison()
+}
+
 fn answers(input: ParseStream<'_>) -> syn::Result<Answers> {
     input.parse::<LitInt>()?;
     let end;

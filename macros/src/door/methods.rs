@@ -79,6 +79,14 @@ impl Family<'_> {
         }
     }
 
+    /// The documentation of a generated method: what it is for, and what the user says of the function.
+    fn docs(&self, what: &str) -> TokenStream {
+        let attrs = self.function().attrs.iter();
+        let own: Vec<_> = attrs.filter(|attr| attr.path().is_ident("doc")).collect();
+        let between = (!own.is_empty()).then(|| quote!(#[doc = ""]));
+        quote!(#[doc = #what] #between #(#own)*)
+    }
+
     /// The core of the model, as a receiver of calls.
     fn core(&self) -> TokenStream {
         let rt = self.rt;
@@ -128,9 +136,9 @@ impl Family<'_> {
         let float = format_ident!("Element");
         let (ty, value) = (result_type(ret, Some(&float), rt), take_results(ret, &outputs));
         let doc = format!("[`{name}`](Self::{name}) with elements of another type: `f64`, or `f32`.");
-        let method = self.name("_as");
+        let (method, docs) = (self.name("_as"), self.docs(&doc));
         Some(quote! {
-            #[doc = #doc]
+            #docs
             #vis fn #method<#float: #rt::Real + #rt::OutputElement>(
                 &self, #(#params),*
             ) -> #rt::Result<#ty> {
@@ -150,6 +158,7 @@ impl Family<'_> {
             "[`{name}`](Self::{name}) in a workspace from [`{name}_workspace`](Self::{name}_workspace): after the first \
              call it allocates nothing."
         );
+        let docs = self.docs(&doc);
         let call = quote!(#core.call_in(#position, #work, #args));
         let (lifetime, result, body) = match ret {
             ReturnType::Scalar(_) => (None, quote!(::core::primitive::f64), quote!(#call?.scalar(0))),
@@ -157,7 +166,7 @@ impl Family<'_> {
         };
         let reference = lifetime.as_ref().map(|_| quote!('work));
         quote! {
-            #[doc = #doc]
+            #docs
             #vis fn #method #lifetime(
                 &self, #work: & #reference mut #rt::Workspace, #(#params),*
             ) -> #rt::Result<#result> {
@@ -189,9 +198,11 @@ impl Family<'_> {
             [dim] => format!(" with `{}` up to `max_{}`", dim.name, sizes[0]),
             _ => " with sizes up to `max`".to_owned(),
         };
-        let doc = format!("Every buffer of [`{name}`](Self::{name}){limits}, planned once.");
+        let docs = self.docs(&format!(
+            "Every buffer of [`{name}`](Self::{name}){limits}, planned once."
+        ));
         quote! {
-            #[doc = #doc]
+            #docs
             #vis fn #method(&self, #param) -> #rt::Result<#rt::Workspace> {
                 #core.workspace(#position, #values)
             }
@@ -206,8 +217,9 @@ impl Family<'_> {
         let method = self.name("_trace");
         let doc =
             format!("Runs [`{name}`](Self::{name}) unfused and returns every named intermediate value.");
+        let docs = self.docs(&doc);
         quote! {
-            #[doc = #doc]
+            #docs
             #vis fn #method(&self, #(#params),*) -> #rt::Result<#rt::Trace> {
                 #core.trace(#position, #args)
             }
@@ -236,9 +248,9 @@ impl Family<'_> {
         let Self { position, rt, .. } = self;
         let vis = &self.function().vis;
         let (params, args) = (&self.signature.params, self.signature.call_args());
-        let work = self.signature.fresh("work");
+        let (work, docs) = (self.signature.fresh("work"), self.docs(doc));
         quote! {
-            #[doc = #doc]
+            #docs
             #vis fn #method(
                 &mut self, #work: &mut #rt::Workspace, #(#params),*
             ) -> #rt::Result<::core::primitive::f64> {
@@ -260,8 +272,9 @@ impl Family<'_> {
         let doc = format!(
             "One step of training: the value of [`{name}`](Self::{name}), its gradients, and the optimizer's update."
         );
+        let docs = self.docs(&doc);
         quote! {
-            #[doc = #doc]
+            #docs
             #vis fn #method(
                 &mut self, #work: &mut #rt::Workspace, #optimizer: &mut impl #rt::Optimizer, #(#params),*
             ) -> #rt::Result<::core::primitive::f64> {

@@ -117,7 +117,8 @@ pub fn without_docs(tokens: TokenStream) -> TokenStream {
 /// The words of the language that are items of the library and no layers.
 const WORDS: [&str; 6] = ["Dim", "MultipleOf", "Param", "Scalar", "State", "Tensor"];
 
-/// Collects the paths that end in a word of the language, by their text.
+/// Collects the paths that end in a word of the language, by their text. Those through `__private` were written by
+/// `network!` and need no import.
 pub fn words(tokens: &TokenStream, found: &mut BTreeMap<String, TokenStream>) {
     let mut path = TokenStream::new();
     for tree in tokens.clone() {
@@ -140,7 +141,12 @@ pub fn words(tokens: &TokenStream, found: &mut BTreeMap<String, TokenStream>) {
                 let is_word = WORDS.iter().any(|known| word == known);
                 path.extend([tree]);
                 if is_word {
-                    found.insert(path.to_string(), std::mem::take(&mut path));
+                    let text = path.to_string();
+                    if text.contains("__private") {
+                        path = TokenStream::new();
+                        continue;
+                    }
+                    found.insert(text, std::mem::take(&mut path));
                 }
             }
             _ => path = TokenStream::new(),

@@ -103,10 +103,7 @@ pub fn program(emission: &Emission<'_>) -> TokenStream {
 
 /// What tensors are called in emitted code.
 fn names(tensors: &[TensorDecl]) -> Vec<String> {
-    tensors
-        .iter()
-        .map(|tensor| tensor.path.replace(".{}", ""))
-        .collect()
+    tensors.iter().map(TensorDecl::name).collect()
 }
 
 struct Tables<'a> {

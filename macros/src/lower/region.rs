@@ -252,7 +252,7 @@ impl Work<'_, '_, '_> {
             TensorRef::State(id) => LeafKind::State(StateId::new(id)),
         };
         let declared = self.tree.declaration(tensor);
-        let path = declared.path.replace(".{}", "");
+        let path = declared.name();
         let (scope, name) = path.rsplit_once('.').unwrap_or(("", &path));
         let shape = declared.repeats.iter().chain(&declared.shape).cloned().collect();
         let b = self.builder(0);

@@ -1,6 +1,7 @@
 //! The model as a tree of instances: every layer with its path, its sizes and its tensors.
 
 mod build;
+mod paths;
 
 use std::borrow::Cow;
 use std::cell::RefCell;
@@ -51,6 +52,8 @@ pub struct Instance<'a> {
     pub path: Rc<str>,
     /// Its path with `{}` for the position in each enclosing array: `blocks.{}.attn`.
     pub pattern: Rc<str>,
+    /// The path of its tensors in files, with `{}` as in `pattern`: that of the fields, but for `#[weights("…")]`.
+    pub weights: Rc<str>,
     /// Its type with its sizes: `Linear<784, 128>`, `[Linear<8, 8>; 4]`.
     pub written: String,
     /// The model that has it as a field.

@@ -1,12 +1,14 @@
 //! The attributes inside of a model: which are understood, which are passed through, which are errors.
 
-use crate::ast::{ModelOptions, OptionArg};
+use crate::ast::{ModelOptions, OptionArg, WeightsName};
 use crate::diag::{Diagnostic, Diagnostics, SourceSpan};
 use crate::parse::{expr, options};
+use proc_macro2::TokenStream;
+use syn::parse::Parse;
 use syn::punctuated::Punctuated;
 
 use syn::visit::Visit;
-use syn::{Attribute, Meta, Token};
+use syn::{Attribute, LitStr, Meta, Token};
 
 /// What an attribute stands on.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -40,7 +42,7 @@ impl Place {
     /// The attributes of the language that may stand here.
     fn own(self) -> &'static [&'static str] {
         match self {
-            Place::Field => &["layer", "freeze", "recompute"],
+            Place::Field => &["layer", "freeze", "recompute", "weights"],
             Place::Function => &["model"],
             Place::Arg => &["grad"],
             Place::Struct | Place::Impl | Place::Generic => &[],
@@ -59,6 +61,8 @@ pub struct Attributes {
     pub layer: Vec<OptionArg>,
     /// `#[freeze]`
     pub freeze: Option<SourceSpan>,
+    /// `#[weights("…")]`
+    pub weights: Option<WeightsName>,
     /// `#[recompute]`
     pub recompute: Option<SourceSpan>,
     /// `#[grad]`
@@ -130,6 +134,13 @@ fn take(name: &str, attribute: &Attribute, sorted: &mut Attributes, diagnostics:
                 );
             }
         }
+        ("weights", Meta::List(list)) => sorted.weights = weights(list.tokens.clone(), diagnostics),
+        ("weights", _) => {
+            diagnostics.push(
+                Diagnostic::error(span, "`#[weights]` needs a name in parentheses")
+                    .help("write `#[weights(\"h\")]`; `#[weights(\"\")]` leaves the level out"),
+            );
+        }
         ("model", Meta::List(list)) => {
             sorted.model = options::model(list.tokens.clone(), options::Owner::Function, diagnostics);
         }
@@ -140,6 +151,25 @@ fn take(name: &str, attribute: &Attribute, sorted: &mut Attributes, diagnostics:
             );
         }
     }
+}
+
+/// Reads the name in `#[weights("…")]`.
+fn weights(tokens: TokenStream, diagnostics: &mut Diagnostics) -> Option<WeightsName> {
+    let text = crate::parse::read(<LitStr as Parse>::parse, tokens, diagnostics).ok()?;
+    let name = text.value();
+    let is_part =
+        |part: &str| !part.is_empty() && !part.contains(|c: char| c.is_control() || "{}".contains(c));
+    if !name.is_empty() && !name.split('.').all(is_part) {
+        let error = Diagnostic::error(text.span(), "this is no part of a path")
+            .expected("names with dots between them, as in `\"transformer.h\"`, or nothing at all")
+            .found(format_args!("`{name:?}`"));
+        diagnostics.push(error);
+        return None;
+    }
+    Some(WeightsName {
+        name,
+        span: text.span().into(),
+    })
 }
 
 /// Says why an attribute may not stand at `place`.
@@ -156,7 +186,7 @@ fn refuse(name: &str, attribute: &Attribute, place: Place, diagnostics: &mut Dia
         "model" => Diagnostic::error(span, format!("`#[model]` cannot stand on {here}")).help(
             "`#[model]` stands once on the struct and once on the impl; its options may stand on functions",
         ),
-        "layer" | "freeze" | "recompute" => {
+        "layer" | "freeze" | "recompute" | "weights" => {
             Diagnostic::error(span, format!("`#[{name}]` cannot stand on {here}"))
                 .help(format_args!("`#[{name}]` stands on a field of a model"))
         }

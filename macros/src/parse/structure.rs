@@ -80,6 +80,7 @@ fn fields(
                 kind,
                 options: attributes.layer,
                 frozen: attributes.freeze,
+                weights: attributes.weights,
                 recompute: attributes.recompute,
                 span,
             }),

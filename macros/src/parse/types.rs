@@ -6,11 +6,14 @@ use crate::parse::{dims, place};
 use proc_macro2::Ident;
 use syn::{AngleBracketedGenericArguments, GenericArgument, Path, PathArguments, Type};
 
-/// Whether `path` is the language's own `name`: written alone, or in full as `tapeless::name`. Under any other
-/// path it is somebody else's.
+/// Whether `path` is the language's own `name`: written alone, in full as `tapeless::name`, or by `network!` with
+/// `__private` before it. Under any other path it is somebody else's.
 fn is_builtin(path: &Path, name: &str) -> bool {
+    let n_segments = path.segments.len();
     path.segments.last().is_some_and(|last| last.ident == name)
-        && (path.segments.len() == 1 || path.segments[0].ident == "tapeless")
+        && (n_segments == 1
+            || path.segments[0].ident == "tapeless"
+            || path.segments[n_segments - 2].ident == "__private")
 }
 
 /// The dtype that a name stands for, with the help for those that tensors do not have.

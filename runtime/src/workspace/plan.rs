@@ -181,6 +181,27 @@ fn lower_bound(slots: &[SlotSpec], precision: Precision) -> usize {
     slots.iter().map(|slot| alive(slot.first)).max().unwrap_or(0)
 }
 
+/// The most bytes alive at one kernel, of slots `(bytes, first kernel, last kernel)`: for budgets that rustc checks.
+#[must_use]
+pub const fn live_peak(slots: &[(usize, usize, usize)]) -> usize {
+    let (mut peak, mut start) = (0, 0);
+    while start < slots.len() {
+        let (at, mut alive, mut k) = (slots[start].1, 0_usize, 0);
+        while k < slots.len() {
+            let (bytes, first, last) = slots[k];
+            if first <= at && at <= last {
+                alive = alive.saturating_add(bytes);
+            }
+            k += 1;
+        }
+        if alive > peak {
+            peak = alive;
+        }
+        start += 1;
+    }
+    peak
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -232,6 +253,8 @@ mod tests {
             let plan = Plan::new(&slots, Precision::F32).unwrap();
             check(&slots, &plan);
             prop_assert!(plan.bytes >= plan.lower_bound);
+            let bytes: Vec<_> = slots.iter().map(|slot| (4 * slot.len, slot.first, slot.last)).collect();
+            prop_assert_eq!(live_peak(&bytes), plan.lower_bound);
             let apart = Plan::apart(&slots, Precision::F32).unwrap();
             prop_assert!(plan.bytes <= apart.bytes);
             let everlasting: Vec<_> = slots.iter().map(|slot| SlotSpec { first: 0, last: 99, ..*slot }).collect();

@@ -7,6 +7,7 @@ use std::rc::Rc;
 use proc_macro2::Ident;
 use quote::ToTokens;
 
+use super::paths::{self, Name};
 use super::{
     ArrayInstance, Instance, InstanceId, Kind, LayerInstance, ModelInstance, Round, TensorRef, Tree, Unknown,
 };
@@ -40,13 +41,6 @@ struct Home {
     arrays: Vec<(InstanceId, Dim)>,
 }
 
-/// What a field, or each element of an array, is called.
-#[derive(Clone)]
-struct Name {
-    path: Rc<str>,
-    pattern: Rc<str>,
-}
-
 impl<'a> Tree<'a> {
     /// Instantiates the model and all its layers. What is wrong is reported and becomes [`Kind::Poison`].
     pub fn build(
@@ -78,6 +72,7 @@ impl<'a> Tree<'a> {
         build.tree.instances.push(Instance {
             path: "".into(),
             pattern: "".into(),
+            weights: "".into(),
             written: root.structure.name.to_string(),
             parent: None,
             field: None,
@@ -96,6 +91,9 @@ impl<'a> Tree<'a> {
             arrays: Vec::new(),
         };
         build.fields(root, &home);
+        if round == Round::Last {
+            paths::check(&build.tree, root, build.diagnostics);
+        }
         build.tree
     }
 }
@@ -143,10 +141,7 @@ impl<'a> Build<'a, '_> {
             };
             let child = model.children.get(index).and_then(Option::as_ref);
             let owner = &self.tree.instances[home.parent];
-            let name = Name {
-                path: join(&owner.path, &field.name),
-                pattern: join(&owner.pattern, &field.name),
-            };
+            let name = Name::of(owner, field);
             ids.push(self.field(&home, (index, field), &field.kind, name, child));
         }
         if let Kind::Model(instance) = &mut self.tree.instances[home.parent].kind {
@@ -169,6 +164,7 @@ impl<'a> Build<'a, '_> {
         self.tree.instances.push(Instance {
             path: name.path.clone(),
             pattern: name.pattern.clone(),
+            weights: name.weights.clone(),
             written: String::new(),
             parent: Some(home.parent),
             field: Some(root_field),
@@ -222,11 +218,7 @@ impl<'a> Build<'a, '_> {
         let count = self.sizes(home, index, &[DimArg::Expr(count.clone())])?.pop()?;
         let mut inside = home.clone();
         inside.arrays.push((id, count.clone()));
-        let name = Name {
-            path: name.path.clone(),
-            pattern: format!("{}.{{}}", name.pattern).into(),
-        };
-        let elem = self.field(&inside, (index, field), elem, name, child);
+        let elem = self.field(&inside, (index, field), elem, name.element(), child);
         // The attribute is the array's.
         self.tree.instances[elem].recording = Recording::Values;
         self.tree.instances[id].written = format!("[{}; {count}]", self.tree.instances[elem].written);
@@ -416,7 +408,7 @@ impl<'a> Build<'a, '_> {
         };
         let mut tensors = Vec::new();
         for tensor in declared {
-            let path = format!("{}.{}", self.tree.instances[id].pattern, tensor.name);
+            let path = paths::join(&self.tree.instances[id].weights, &tensor.name).to_string();
             let tensor_ref = self.declare(path, tensor.shape, tensor.init, tensor.role, home);
             tensors.push((tensor.name, tensor_ref));
         }
@@ -524,7 +516,7 @@ impl<'a> Build<'a, '_> {
                 .push(error.help("say which: `#[layer(init = normal(0.0, 0.02))]`, `#[layer(init = ones)]`"));
             return None;
         };
-        let path = self.tree.instances[id].pattern.to_string();
+        let path = self.tree.instances[id].weights.to_string();
         Some(match self.declare(path, shape, init, role, home) {
             TensorRef::Param(id) => Kind::Param(id),
             TensorRef::State(id) => Kind::State(id),
@@ -565,14 +557,6 @@ impl<'a> Build<'a, '_> {
             self.tree.arrays.insert(tensor, arrays);
         }
         tensor
-    }
-}
-
-/// The path of a field.
-fn join(owner: &str, field: &Ident) -> Rc<str> {
-    match owner {
-        "" => field.to_string().into(),
-        owner => format!("{owner}.{field}").into(),
     }
 }
 
