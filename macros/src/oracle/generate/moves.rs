@@ -1,5 +1,6 @@
 //! The moves: how one value of a random program leads to another.
 
+mod attention;
 mod images;
 mod labels;
 
@@ -58,6 +59,9 @@ pub const MOVES: &[(&str, Move)] = &[
     ("extremum", labels::extremum),
     ("hit", labels::hit),
     ("cross-entropy", labels::cross_entropy),
+    ("attention", attention::attention),
+    ("rotation", attention::rotary),
+    ("positions", attention::positions),
 ];
 
 fn is_float(draft: &Draft, x: Value) -> bool {
