@@ -24,12 +24,12 @@ use std::rc::Rc;
 use proc_macro2::{Ident, Literal, TokenStream, TokenTree};
 use quote::{format_ident, quote};
 
-use super::group::{GroupTypes, KINDS, passed_scalars};
+use super::group::{GroupTypes, KINDS, Single, passed_scalars};
 use super::names::{IsNew, Names, snake};
 use super::sizes::{SizeNames, Source, Spelling};
 use crate::ir::{Call, CallArg, DType, Type, Value};
 use crate::ops::scan::Order;
-use crate::plan::{Epilogue, Group, Kernel, Loop, Operand, Place, Plan, Task};
+use crate::plan::{Epilogue, Group, Kernel, LineCode, Loop, Operand, Place, Plan, Task};
 use crate::shape::Dim;
 
 /// Lines after which an emitted function takes no further kernel; the last one may be some 30 lines long.
@@ -47,6 +47,18 @@ pub(super) struct Surroundings<'a> {
     pub(super) params: &'a [String],
     /// Paths of the carried tensors.
     pub(super) states: &'a [String],
+    /// Which groups have no type of their own.
+    pub(super) rows: Rows,
+}
+
+/// Which groups of one operation are calls of the runtime's `row` instead of types of their own. A row is compiled in the
+/// runtime once; but numbers are tensors to it, and a type has them in its code.
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+pub(super) enum Rows {
+    /// All: for sweeps whose speed is not what counts.
+    All,
+    /// Those that take no numbers, and constants.
+    OfTensors,
 }
 
 /// Emits the functions of `kernels` (indices into the plan); the one to call has the given name.
@@ -497,6 +509,11 @@ impl<'a> Part<'a> {
 
     fn group(&mut self, group: &Group, buffers: &Buffers<'_>, groups: &mut GroupTypes) -> TokenStream {
         let rt = self.around.rt;
+        if let Some(single) = Single::of(group)
+            && (self.around.rows == Rows::All || single.is_of_tensors(group))
+        {
+            return self.row(&single, group, buffers);
+        }
         let name = groups.get(buffers.kernel, group);
         let shape = self.spelling.dims(&group.shape);
         let ins = KINDS.map(|kind| {
@@ -521,6 +538,31 @@ impl<'a> Part<'a> {
                 [#(#scalars),*],
             )
         }
+    }
+
+    /// `rt::row(cx, rt::Row::Mul, &[B, 128], [&[rt::In::dense(x), rt::In::number(0.5)], &[], &[]], y)`
+    fn row(&mut self, single: &Single<'_>, group: &Group, buffers: &Buffers<'_>) -> TokenStream {
+        let rt = self.around.rt;
+        let operands = KINDS.map(|kind| {
+            let of_kind = single.operands.iter().filter(|&&k| group.lines[k].dtype == kind);
+            let operands: Vec<TokenStream> = of_kind
+                .map(|&k| match group.lines[k].code {
+                    LineCode::Load(read) => self.group_input(buffers, read),
+                    LineCode::Scalar(scalar) => {
+                        let value = self.spelling.scalar(&group.scalars[scalar]);
+                        quote!(#rt::In::number(#value))
+                    }
+                    LineCode::Row(..) => unreachable!("a single row reads tensors and numbers"),
+                })
+                .collect();
+            quote!(&[#(#operands),*])
+        });
+        let (shape, name, out) = (
+            self.spelling.dims(&group.shape),
+            single.name(group),
+            &buffers.writes[0],
+        );
+        quote!(#rt::row(cx, #rt::Row::#name, &#shape, [#(#operands),*], #out))
     }
 
     fn group_input(&mut self, buffers: &Buffers<'_>, k: usize) -> TokenStream {
