@@ -329,3 +329,33 @@ fn balanced(text: &str) -> bool {
         depth >= 0
     }) && depth == 0
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+    use crate::ops::pointwise::{Signature, rows};
+
+    /// Every row of the table at every kind of operands has its name in the runtime, and the runtime has no others.
+    #[test]
+    fn the_runtime_has_every_row() {
+        let fills = KINDS.map(|kind| row_name("fill", kind).to_string());
+        let spelled = rows().flat_map(|row| {
+            let kinds: &[DType] = match row.signature {
+                Signature::Float(_) => &[DType::Float],
+                Signature::Number(_) => &[DType::Float, DType::Int],
+                Signature::Compare | Signature::Select => &KINDS,
+                Signature::Logic(_) => &[DType::Bool],
+                Signature::ToFloat => &[DType::Int, DType::Bool],
+                Signature::ToInt => &[DType::Float, DType::Bool],
+            };
+            kinds.iter().map(|kind| row_name(row.name, *kind).to_string())
+        });
+        let spelled: BTreeSet<String> = spelled.chain(fills).collect();
+        let there = tapeless_runtime::rt::Row::ALL
+            .iter()
+            .map(|row| format!("{row:?}"));
+        assert_eq!(spelled, there.collect());
+    }
+}

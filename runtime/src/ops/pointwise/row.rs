@@ -39,6 +39,12 @@ macro_rules! rows {
             /// Every row.
             pub const ALL: &[Row] = &[$(Row::$name),*];
 
+            /// Numbers of float, integer and bool operands, and the kind of the result.
+            pub fn signature(self) -> ([usize; 3], Dtype) {
+                let entry = self.entry();
+                (entry.operands, entry.result)
+            }
+
             fn entry(self) -> Entry {
                 match self {
                     $(Row::$name => rows!(@entry $name [$f, $i, $b] $kind),)*
