@@ -332,6 +332,10 @@ where
     ///
     /// Arrays are filled by `for` loops, not by `array::from_fn`: every closure would be a new instance of some twenty
     /// functions of the standard library, in each group, precision and instruction set.
+    #[expect(
+        clippy::needless_range_loop,
+        reason = "every iterator adaptor would be a new instance, too"
+    )]
     #[inline(always)]
     fn run(self) {
         let tile = self.tile;

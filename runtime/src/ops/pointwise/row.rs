@@ -205,7 +205,7 @@ rows! {
     /// `a < b`.
     LtInt: [0, 2, 0] -> Bool, |[], [a, b], []| a < b;
     /// `a < b`, false being less than true.
-    LtBool: [0, 0, 2] -> Bool, |[], [], [a, b]| a < b;
+    LtBool: [0, 0, 2] -> Bool, |[], [], [a, b]| !a & b;
     /// `a <= b`.
     Le: [2, 0, 0] -> Bool, |[a, b], [], []| a <= b;
     /// `a <= b`.
@@ -217,7 +217,7 @@ rows! {
     /// `a > b`.
     GtInt: [0, 2, 0] -> Bool, |[], [a, b], []| a > b;
     /// `a > b`, false being less than true.
-    GtBool: [0, 0, 2] -> Bool, |[], [], [a, b]| a > b;
+    GtBool: [0, 0, 2] -> Bool, |[], [], [a, b]| a & !b;
     /// `a >= b`.
     Ge: [2, 0, 0] -> Bool, |[a, b], [], []| a >= b;
     /// `a >= b`.
