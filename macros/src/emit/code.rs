@@ -18,6 +18,8 @@
 //!     for i in 0..4 { loss_forward_blocks(cx, i); }
 //! ```
 
+mod row;
+
 use std::ops::Range;
 use std::rc::Rc;
 
@@ -29,8 +31,10 @@ use super::names::{IsNew, Names, snake};
 use super::sizes::{SizeNames, Source, Spelling};
 use crate::ir::{Call, CallArg, DType, Type, Value};
 use crate::ops::scan::Order;
-use crate::plan::{Epilogue, Group, Kernel, LineCode, Loop, Operand, Place, Plan, Task};
+use crate::plan::{Epilogue, Group, Kernel, Loop, Operand, Place, Plan, Task};
 use crate::shape::Dim;
+
+pub(super) use row::Rows;
 
 /// Lines after which an emitted function takes no further kernel; the last one may be some 30 lines long.
 const LINES: usize = 28;
@@ -49,16 +53,6 @@ pub(super) struct Surroundings<'a> {
     pub(super) states: &'a [String],
     /// Which groups have no type of their own.
     pub(super) rows: Rows,
-}
-
-/// Which groups of one operation are calls of the runtime's `row` instead of types of their own. A row is compiled in the
-/// runtime once; but numbers are tensors to it, and a type has them in its code.
-#[derive(Copy, Clone, PartialEq, Eq, Debug)]
-pub(super) enum Rows {
-    /// All: for sweeps whose speed is not what counts.
-    All,
-    /// Those that take no numbers, and constants.
-    OfTensors,
 }
 
 /// Emits the functions of `kernels` (indices into the plan); the one to call has the given name.
@@ -538,31 +532,6 @@ impl<'a> Part<'a> {
                 [#(#scalars),*],
             )
         }
-    }
-
-    /// `rt::row(cx, rt::Row::Mul, &[B, 128], [&[rt::In::dense(x), rt::In::number(0.5)], &[], &[]], y)`
-    fn row(&mut self, single: &Single<'_>, group: &Group, buffers: &Buffers<'_>) -> TokenStream {
-        let rt = self.around.rt;
-        let operands = KINDS.map(|kind| {
-            let of_kind = single.operands.iter().filter(|&&k| group.lines[k].dtype == kind);
-            let operands: Vec<TokenStream> = of_kind
-                .map(|&k| match group.lines[k].code {
-                    LineCode::Load(read) => self.group_input(buffers, read),
-                    LineCode::Scalar(scalar) => {
-                        let value = self.spelling.scalar(&group.scalars[scalar]);
-                        quote!(#rt::In::number(#value))
-                    }
-                    LineCode::Row(..) => unreachable!("a single row reads tensors and numbers"),
-                })
-                .collect();
-            quote!(&[#(#operands),*])
-        });
-        let (shape, name, out) = (
-            self.spelling.dims(&group.shape),
-            single.name(group),
-            &buffers.writes[0],
-        );
-        quote!(#rt::row(cx, #rt::Row::#name, &#shape, [#(#operands),*], #out))
     }
 
     fn group_input(&mut self, buffers: &Buffers<'_>, k: usize) -> TokenStream {
