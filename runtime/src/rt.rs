@@ -22,7 +22,7 @@ pub use crate::ops::layer_norm::{layer_norm, layer_norm_grad};
 pub use crate::ops::matmul::matmul;
 pub use crate::ops::one_hot::one_hot;
 pub use crate::ops::pad::pad;
-pub use crate::ops::pointwise::{In, Ins, Int, Outs, Pointwise, pointwise};
+pub use crate::ops::pointwise::{In, Ins, Int, Outs, Pointwise, Row, pointwise, row};
 pub use crate::ops::pool::{Pool, Pool2d, avg_pool2d_grad, max_pool2d_grad, pool2d};
 pub use crate::ops::position::{Turn, rotary, sinusoid};
 pub use crate::ops::reduce::{Reduction, reduce};

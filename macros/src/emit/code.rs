@@ -18,19 +18,23 @@
 //!     for i in 0..4 { loss_forward_blocks(cx, i); }
 //! ```
 
+mod row;
+
 use std::ops::Range;
 use std::rc::Rc;
 
 use proc_macro2::{Ident, Literal, TokenStream, TokenTree};
 use quote::{format_ident, quote};
 
-use super::group::{GroupTypes, KINDS, passed_scalars};
+use super::group::{GroupTypes, KINDS, Single, passed_scalars};
 use super::names::{IsNew, Names, snake};
 use super::sizes::{SizeNames, Source, Spelling};
 use crate::ir::{Call, CallArg, DType, Type, Value};
 use crate::ops::scan::Order;
 use crate::plan::{Epilogue, Group, Kernel, Loop, Operand, Place, Plan, Task};
 use crate::shape::Dim;
+
+pub(super) use row::Rows;
 
 /// Lines after which an emitted function takes no further kernel; the last one may be some 30 lines long.
 const LINES: usize = 28;
@@ -47,6 +51,8 @@ pub(super) struct Surroundings<'a> {
     pub(super) params: &'a [String],
     /// Paths of the carried tensors.
     pub(super) states: &'a [String],
+    /// Which groups have no type of their own.
+    pub(super) rows: Rows,
 }
 
 /// Emits the functions of `kernels` (indices into the plan); the one to call has the given name.
@@ -497,6 +503,11 @@ impl<'a> Part<'a> {
 
     fn group(&mut self, group: &Group, buffers: &Buffers<'_>, groups: &mut GroupTypes) -> TokenStream {
         let rt = self.around.rt;
+        if let Some(single) = Single::of(group)
+            && (self.around.rows == Rows::All || single.is_of_tensors(group))
+        {
+            return self.row(&single, group, buffers);
+        }
         let name = groups.get(buffers.kernel, group);
         let shape = self.spelling.dims(&group.shape);
         let ins = KINDS.map(|kind| {

@@ -25,6 +25,7 @@ use quote::{format_ident, quote};
 
 use super::names::{Names, camel};
 use crate::ir::{DType, Scalar};
+use crate::ops::pointwise::Row;
 use crate::plan::{Group, Kernel, LineCode};
 
 /// The group types of one model.
@@ -106,6 +107,53 @@ pub(super) fn passed_scalars(group: &Group) -> Vec<&Scalar> {
         .iter()
         .filter(|scalar| scalar.as_lit().is_none())
         .collect()
+}
+
+/// A group of one operation, or of none: a constant.
+pub(super) struct Single<'a> {
+    row: Option<&'a Row>,
+    /// The lines of its operands; those of a constant are the constant.
+    pub(super) operands: &'a [usize],
+}
+
+impl<'a> Single<'a> {
+    /// The only operation of a group.
+    pub(super) fn of(group: &'a Group) -> Option<Self> {
+        let mut rows = group.lines.iter().filter_map(|line| match &line.code {
+            LineCode::Row(row, operands) => Some((*row, operands.as_slice())),
+            _ => None,
+        });
+        match (rows.next(), rows.next(), group.results.as_slice()) {
+            (Some((row, operands)), None, [_]) => Some(Self {
+                row: Some(row),
+                operands,
+            }),
+            (None, None, operands @ [_]) => Some(Self { row: None, operands }),
+            _ => None,
+        }
+    }
+
+    /// Whether it takes no numbers; a constant takes nothing else.
+    pub(super) fn is_of_tensors(&self, group: &Group) -> bool {
+        let is_number = |&k: &usize| matches!(group.lines[k].code, LineCode::Scalar(_));
+        self.row.is_none() || !self.operands.iter().any(is_number)
+    }
+
+    /// The runtime's name of the operation: `Mul`, `MulInt`, `SelectBool`.
+    pub(super) fn name(&self, group: &Group) -> Ident {
+        let last = self.operands.last().expect("every row has operands");
+        row_name(self.row.map_or("fill", |row| row.name), group.lines[*last].dtype)
+    }
+}
+
+/// The runtime's name of a row whose last operand is of a kind; the last, because selection begins with a truth value.
+fn row_name(row: &str, kind: DType) -> Ident {
+    let kind = match kind {
+        DType::Float => "",
+        DType::Int => "Int",
+        DType::Bool => "Bool",
+    };
+    format_ident!("{}{kind}", camel(row))
 }
 
 struct Body<'a> {
@@ -280,4 +328,34 @@ fn balanced(text: &str) -> bool {
         depth += i32::from(c == '(') - i32::from(c == ')');
         depth >= 0
     }) && depth == 0
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+    use crate::ops::pointwise::{Signature, rows};
+
+    /// Every row of the table at every kind of operands has its name in the runtime, and the runtime has no others.
+    #[test]
+    fn the_runtime_has_every_row() {
+        let fills = KINDS.map(|kind| row_name("fill", kind).to_string());
+        let spelled = rows().flat_map(|row| {
+            let kinds: &[DType] = match row.signature {
+                Signature::Float(_) => &[DType::Float],
+                Signature::Number(_) => &[DType::Float, DType::Int],
+                Signature::Compare | Signature::Select => &KINDS,
+                Signature::Logic(_) => &[DType::Bool],
+                Signature::ToFloat => &[DType::Int, DType::Bool],
+                Signature::ToInt => &[DType::Float, DType::Bool],
+            };
+            kinds.iter().map(|kind| row_name(row.name, *kind).to_string())
+        });
+        let spelled: BTreeSet<String> = spelled.chain(fills).collect();
+        let there = tapeless_runtime::rt::Row::ALL
+            .iter()
+            .map(|row| format!("{row:?}"));
+        assert_eq!(spelled, there.collect());
+    }
 }

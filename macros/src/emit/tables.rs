@@ -3,7 +3,7 @@
 use proc_macro2::{Ident, Literal, TokenStream};
 use quote::{format_ident, quote};
 
-use super::code::{self, Surroundings};
+use super::code::{self, Rows, Surroundings};
 use super::group::GroupTypes;
 use super::names::snake;
 use super::sizes::{SizeNames, Source, Spelling};
@@ -57,6 +57,9 @@ impl Emission<'_> {
 }
 
 /// The items of a model: groups, sweeps, tables, and `fn program() -> &'static rt::Program`.
+///
+/// The program is no `static`: rustc compiles a static and all that it mentions even where nothing uses it, so that a model which
+/// is only a layer of another would cost as much as one that runs.
 pub fn program(emission: &Emission<'_>) -> TokenStream {
     let rt = emission.rt;
     let mut groups = GroupTypes::new(rt.clone(), emission.reserved());
@@ -88,15 +91,16 @@ pub fn program(emission: &Emission<'_>) -> TokenStream {
         #states
         #layers
         fn program() -> &'static #rt::Program {
-            static PROGRAM: #rt::Program = #rt::Program {
-                name: #name,
-                key: #key,
-                params,
-                states,
-                layers,
-                functions: &[#(#functions),*],
-            };
-            &PROGRAM
+            const {
+                &#rt::Program {
+                    name: #name,
+                    key: #key,
+                    params,
+                    states,
+                    layers,
+                    functions: &[#(#functions),*],
+                }
+            }
         }
     }
 }
@@ -370,6 +374,11 @@ impl Tables<'_> {
             inputs: &inputs,
             params: &self.params,
             states: &self.states,
+            rows: if mode == "trace" {
+                Rows::All
+            } else {
+                Rows::OfTensors
+            },
         };
         let doc = format!(" {what} of `{}`, {mode} mode.", function.name);
         code::sweep(&around, plan, kernels, name, &doc, groups)
@@ -405,7 +414,7 @@ impl Tables<'_> {
         quote! {
             fn #name(#arg: &#rt::Sizes<'_>, slots: &mut Vec<#rt::SlotSpec>) {
                 #lets
-                slots.extend([#(#specs),*]);
+                slots.extend_from_slice(&[#(#specs),*]);
             }
         }
     }

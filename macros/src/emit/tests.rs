@@ -72,6 +72,7 @@ fn emitted() -> String {
         inputs: &["x".into()],
         params: &["w".into()],
         states: &[],
+        rows: code::Rows::OfTensors,
     };
     let [forward, backward] = ["forward", "backward"].map(|name| quote::format_ident!("{name}"));
     let f = code::sweep(

@@ -38,6 +38,7 @@ use crate::ops::dropout;
 use crate::ops::lanes;
 use crate::ops::matmul::matrix;
 use crate::ops::view::View;
+use crate::program::MAX_RANK;
 use crate::real::Real;
 use scores::{Head, Mask, Tile};
 
@@ -96,7 +97,12 @@ pub fn attention<const R: usize>(
     lse: Buf,
     spec: Attention,
 ) {
-    float!(cx, T => forward::<R, T>(cx, Operands { q, k, v, mask }, y, lse, spec));
+    forward_padded(cx, &Operands { q, k, v, mask }.padded(), y, lse, spec);
+}
+
+#[inline(never)]
+fn forward_padded(cx: &mut Cx<'_>, views: &Operands<MAX_RANK>, y: Buf, lse: Buf, spec: Attention) {
+    float!(cx, T => forward::<MAX_RANK, T>(cx, *views, y, lse, spec));
 }
 
 /// The operands of both directions.
@@ -106,6 +112,18 @@ struct Operands<const R: usize> {
     k: View<R>,
     v: View<R>,
     mask: Option<View<R>>,
+}
+
+impl<const R: usize> Operands<R> {
+    fn padded(&self) -> Operands<MAX_RANK> {
+        assert!(R >= 2, "attention takes matrices");
+        Operands {
+            q: self.q.padded(),
+            k: self.k.padded(),
+            v: self.v.padded(),
+            mask: self.mask.as_ref().map(View::padded),
+        }
+    }
 }
 
 /// Numbers of heads (all leading axes together), queries, keys, and elements of a query and of a value.

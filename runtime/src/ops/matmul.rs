@@ -6,6 +6,7 @@ use crate::cx::Cx;
 use crate::float;
 use crate::ops::epilogue::Epilogue;
 use crate::ops::view::View;
+use crate::program::MAX_RANK;
 
 /// `y[.., i, j] = activation(sum over p of a[.., i, p] b[.., p, j] + bias[j])`.
 ///
@@ -15,13 +16,20 @@ use crate::ops::view::View;
 /// # Panics
 /// Where the sizes do not fit together: a mistake of the compiler.
 pub fn matmul<const R: usize>(cx: &mut Cx<'_>, a: View<R>, b: View<R>, y: Buf, epilogue: Epilogue) {
-    float!(cx, T => multiply::<R, T>(cx, a, b, y, epilogue));
+    assert!(R >= 2, "a product takes matrices");
+    padded(cx, &a.padded(), &b.padded(), y, epilogue);
 }
 
-fn multiply<const R: usize, T: Product>(cx: &mut Cx<'_>, a: View<R>, b: View<R>, y: Buf, epilogue: Epilogue) {
+#[inline(never)]
+fn padded(cx: &mut Cx<'_>, a: &View<MAX_RANK>, b: &View<MAX_RANK>, y: Buf, epilogue: Epilogue) {
+    float!(cx, T => multiply::<T>(cx, a, b, y, epilogue));
+}
+
+fn multiply<T: Product>(cx: &mut Cx<'_>, a: &View<MAX_RANK>, b: &View<MAX_RANK>, y: Buf, epilogue: Epilogue) {
+    const R: usize = MAX_RANK;
     let env = cx.env;
     assert!(
-        R >= 2 && a.shape[..R - 2] == b.shape[..R - 2],
+        a.shape[..R - 2] == b.shape[..R - 2],
         "batches of {:?} and {:?}",
         a.shape,
         b.shape
@@ -32,7 +40,7 @@ fn multiply<const R: usize, T: Product>(cx: &mut Cx<'_>, a: View<R>, b: View<R>,
     let (left, right): (&[T], &[T]) = (bind.read(a.buf), bind.read(b.buf));
     let finish = epilogue.bind(&mut bind, n);
     let y = bind.write::<T>(y);
-    let factors = |i| (matrix(left, &a, i), matrix(right, &b, i));
+    let factors = |i| (matrix(left, a, i), matrix(right, b, i));
     let finish = |at: At, block: &mut Block<'_, T>| {
         if !finish.is_none() {
             T::finish_columns(env.isa, block, finish, at.col);
@@ -49,6 +57,9 @@ pub(super) fn matrix<'a, const R: usize, T: Copy>(
 ) -> Matrix<'a, T> {
     let mut start = view.offset as isize;
     for k in (0..R - 2).rev() {
+        if index == 0 {
+            break;
+        }
         start += (index % view.shape[k]) as isize * view.strides[k];
         index /= view.shape[k];
     }

@@ -51,7 +51,8 @@
 //! The iteration space is the flat, row-major index of `shape`; outputs are contiguous. It is walked in tiles of
 //! [`TILE`] elements. A dense input is read where it lies; any other is first gathered into a buffer on the stack; so
 //! the group's own code, the part that is compiled once for each group, precision and instruction set, is a loop over
-//! blocks of [`LANES`] consecutive elements and nothing else. Everything around it is compiled once.
+//! blocks of [`LANES`] consecutive elements and nothing else. Everything around it is compiled once. Groups of a single
+//! operation need no type of their own: they are [`Row`]s, compiled in this crate.
 //!
 //! # Invariants
 //!
@@ -64,10 +65,9 @@
 mod drive;
 mod gather;
 mod int;
+mod row;
 #[cfg(test)]
 mod tests;
-
-use std::array;
 
 use crate::arena::Buf;
 use crate::cpu::isa::{Isa, Kernel};
@@ -78,6 +78,7 @@ use crate::real::Real;
 
 use drive::{Problem, Tile};
 pub use int::Int;
+pub use row::{Row, row};
 
 /// The most inputs of one kind that a group may have.
 pub const MAX_INPUTS: usize = 16;
@@ -122,6 +123,7 @@ pub struct In(Source);
 enum Source {
     Dense(Buf),
     InPlace(usize),
+    Number(f64),
     Strided {
         buf: Buf,
         offset: usize,
@@ -138,6 +140,11 @@ impl In {
     /// What output number `k` of the same kind holds before the call: the output replaces this input.
     pub fn in_place(k: usize) -> Self {
         Self(Source::InPlace(k))
+    }
+
+    /// A number in the place of a tensor, the same for every element: converted to the kind of the input.
+    pub fn number(value: f64) -> Self {
+        Self(Source::Number(value))
     }
 
     /// Element `offset + sum(i[k] * strides[k])` of a buffer for element `i` of the iterated shape. Strides are counted in
@@ -322,42 +329,68 @@ where
 
     /// Results are collected in local arrays of a fixed length: the compiler then knows that they overlap no input and
     /// how many there are, and vectorises without checks and without a second loop for the rest.
+    ///
+    /// Arrays are filled by `for` loops, not by `array::from_fn`: every closure would be a new instance of some twenty
+    /// functions of the standard library, in each group, precision and instruction set.
+    #[expect(
+        clippy::needless_range_loop,
+        reason = "every iterator adaptor would be a new instance, too"
+    )]
     #[inline(always)]
     fn run(self) {
-        let Tile {
-            blocks,
-            floats,
-            ints,
-            bools,
-            out_floats,
-            out_ints,
-            out_bools,
-            scalars,
-        } = self.tile;
-        let floats: [&[[T; LANES]]; F] = array::from_fn(|j| &floats[j][..blocks]);
-        let ints: [&[[i64; LANES]]; I] = array::from_fn(|j| &ints[j][..blocks]);
-        let bools: [&[[u8; LANES]]; B] = array::from_fn(|j| &bools[j][..blocks]);
-        let scalars: &[f64; S] = scalars
+        let tile = self.tile;
+        let scalars: &[f64; S] = tile
+            .scalars
             .first_chunk()
             .expect("the call passes as many scalars as the group has");
-        for block in 0..blocks {
+        let zero = [T::ZERO; LANES];
+        for block in 0..tile.blocks {
+            let mut floats: [&[T; LANES]; F] = [&zero; F];
+            let mut ints: [&[i64; LANES]; I] = [&[0; LANES]; I];
+            let mut bools: [&[u8; LANES]; B] = [&[0; LANES]; B];
+            for j in 0..F {
+                floats[j] = &tile.floats[j][block];
+            }
+            for j in 0..I {
+                ints[j] = &tile.ints[j][block];
+            }
+            for j in 0..B {
+                bools[j] = &tile.bools[j][block];
+            }
             let mut ys = [[T::ZERO; LANES]; FO];
             let mut ns = [[0i64; LANES]; IO];
             let mut bs = [[0u8; LANES]; BO];
             for k in 0..LANES {
-                let (y, n, b) = P::eval::<T>(
-                    array::from_fn(|j| floats[j][block][k]),
-                    array::from_fn(|j| Int(ints[j][block][k])),
-                    array::from_fn(|j| bools[j][block][k] != 0),
-                    scalars,
-                );
-                (0..FO).for_each(|j| ys[j][k] = y[j]);
-                (0..IO).for_each(|j| ns[j][k] = n[j].0);
-                (0..BO).for_each(|j| bs[j][k] = u8::from(b[j]));
+                let (mut f, mut i, mut b) = ([T::ZERO; F], [Int(0); I], [false; B]);
+                for j in 0..F {
+                    f[j] = floats[j][k];
+                }
+                for j in 0..I {
+                    i[j] = Int(ints[j][k]);
+                }
+                for j in 0..B {
+                    b[j] = bools[j][k] != 0;
+                }
+                let (y, n, b) = P::eval::<T>(f, i, b, scalars);
+                for j in 0..FO {
+                    ys[j][k] = y[j];
+                }
+                for j in 0..IO {
+                    ns[j][k] = n[j].0;
+                }
+                for j in 0..BO {
+                    bs[j][k] = u8::from(b[j]);
+                }
             }
-            (0..FO).for_each(|j| out_floats[j][block] = ys[j]);
-            (0..IO).for_each(|j| out_ints[j][block] = ns[j]);
-            (0..BO).for_each(|j| out_bools[j][block] = bs[j]);
+            for j in 0..FO {
+                tile.out_floats[j][block] = ys[j];
+            }
+            for j in 0..IO {
+                tile.out_ints[j][block] = ns[j];
+            }
+            for j in 0..BO {
+                tile.out_bools[j][block] = bs[j];
+            }
         }
     }
 }

@@ -14,6 +14,7 @@ use crate::float;
 use crate::ops::lanes;
 use crate::ops::matmul::matrix;
 use crate::ops::view::View;
+use crate::program::MAX_RANK;
 use crate::real::Real;
 
 /// Sine and cosine of as many angles are worth a task.
@@ -64,19 +65,18 @@ pub enum Turn {
 /// # Panics
 /// Where the sizes do not fit together, or `D` is odd: mistakes of the compiler.
 pub fn rotary<const R: usize>(cx: &mut Cx<'_>, x: View<R>, y: Buf, table: Buf, base: f64, turn: Turn) {
-    float!(cx, T => rotate::<R, T>(cx, x, y, table, base, turn));
+    assert!(R >= 2, "a rotation takes matrices");
+    rotary_padded(cx, &x.padded(), y, table, base, turn);
 }
 
-fn rotate<const R: usize, T: Product>(
-    cx: &mut Cx<'_>,
-    x: View<R>,
-    y: Buf,
-    table: Buf,
-    base: f64,
-    turn: Turn,
-) {
+#[inline(never)]
+fn rotary_padded(cx: &mut Cx<'_>, x: &View<MAX_RANK>, y: Buf, table: Buf, base: f64, turn: Turn) {
+    float!(cx, T => rotate::<T>(cx, x, y, table, base, turn));
+}
+
+fn rotate<T: Product>(cx: &mut Cx<'_>, x: &View<MAX_RANK>, y: Buf, table: Buf, base: f64, turn: Turn) {
     let env = cx.env;
-    let [steps, width] = [x.shape[R - 2], x.shape[R - 1]];
+    let [steps, width] = [x.shape[MAX_RANK - 2], x.shape[MAX_RANK - 1]];
     let mut bind = cx.bind();
     let data: &[T] = bind.read(x.buf);
     let (y, table) = (bind.write::<T>(y), bind.write::<T>(table));
@@ -105,7 +105,7 @@ fn rotate<const R: usize, T: Product>(
             let (number, first) = (row / steps, row % steps);
             let len = (steps - first).min(y.len() / width);
             let (part, rest) = y.split_at_mut(len * width);
-            let x = matrix(data, &x, number).part(first..first + len, 0..width);
+            let x = matrix(data, x, number).part(first..first + len, 0..width);
             env.isa.run(Rows {
                 x,
                 table: &table[first * width..][..len * width],

@@ -4,6 +4,7 @@ use crate::arena::Buf;
 use crate::cpu::threads::Team;
 use crate::cx::Cx;
 use crate::dtype::Element;
+use crate::program::MAX_RANK;
 
 /// A strided reading of a buffer: element `i` is number `offset + i[0] * strides[0] + ...` of `buf`.
 ///
@@ -47,6 +48,23 @@ impl<const R: usize> View<R> {
         self
     }
 
+    /// The same reading with axes of size 1 before the others, as many axes as any view may have.
+    ///
+    /// Kernels that take views of any rank are compiled for this one, in this crate; for each rank that they are called with,
+    /// a user's crate then holds the padding alone.
+    pub(crate) fn padded(&self) -> View<MAX_RANK> {
+        const { assert!(R <= MAX_RANK, "too many axes") };
+        let (mut shape, mut strides) = ([1; MAX_RANK], [0; MAX_RANK]);
+        shape[MAX_RANK - R..].copy_from_slice(&self.shape);
+        strides[MAX_RANK - R..].copy_from_slice(&self.strides);
+        View {
+            buf: self.buf,
+            offset: self.offset,
+            shape,
+            strides,
+        }
+    }
+
     /// Number of elements, repeated ones counted each time.
     pub fn numel(&self) -> usize {
         self.shape.iter().product()
@@ -58,21 +76,26 @@ impl<const R: usize> View<R> {
 /// # Panics
 /// Where `y` has another number of elements, or `x` reaches outside its buffer: mistakes of the compiler.
 pub fn copy<const R: usize>(cx: &mut Cx<'_>, x: View<R>, y: Buf) {
+    copy_padded(cx, &x.padded(), y);
+}
+
+#[inline(never)]
+fn copy_padded(cx: &mut Cx<'_>, x: &View<MAX_RANK>, y: Buf) {
     // Only the width matters. Floats of 64 bits travel as integers, which no move can change.
     match y.width {
-        1 => copy_elements::<R, u8>(cx, x, y),
-        4 => copy_elements::<R, f32>(cx, x, y),
-        _ => copy_elements::<R, i64>(cx, x, y),
+        1 => copy_elements::<u8>(cx, x, y),
+        4 => copy_elements::<f32>(cx, x, y),
+        _ => copy_elements::<i64>(cx, x, y),
     }
 }
 
-fn copy_elements<const R: usize, T: Element>(cx: &mut Cx<'_>, x: View<R>, y: Buf) {
+fn copy_elements<T: Element>(cx: &mut Cx<'_>, x: &View<MAX_RANK>, y: Buf) {
     let env = cx.env;
     assert_eq!(x.numel(), y.len, "a copy needs as many elements as the view has");
     let mut bind = cx.bind();
     let source: &[T] = bind.read(x.buf);
     let y: &mut [T] = bind.write(y);
-    gather(env.team, source, &Walk::new(&x), y);
+    gather(env.team, source, &Walk::new(x), y);
 }
 
 /// Elements a task copies, about; fewer are not worth a second thread.

@@ -23,6 +23,7 @@ use crate::float;
 use crate::ops::lanes;
 use crate::ops::matmul::matrix;
 use crate::ops::view::View;
+use crate::program::MAX_RANK;
 
 /// As many heads are work enough for the threads without cutting them.
 const MANY_HEADS: usize = 32;
@@ -54,9 +55,25 @@ pub fn attention_grad<const R: usize>(
     rows: Buf,
     spec: Attention,
 ) {
-    let operands = Operands { q, k, v, mask };
-    let saved = Saved { y, lse, g };
-    float!(cx, T => backward::<R, T>(cx, operands, saved, [dq, dk, dv], rows, spec));
+    let operands = Operands { q, k, v, mask }.padded();
+    let saved = Saved {
+        y,
+        lse,
+        g: g.padded(),
+    };
+    backward_padded(cx, &operands, saved, [dq, dk, dv], rows, spec);
+}
+
+#[inline(never)]
+fn backward_padded(
+    cx: &mut Cx<'_>,
+    operands: &Operands<MAX_RANK>,
+    saved: Saved<MAX_RANK>,
+    gradients: [Buf; 3],
+    rows: Buf,
+    spec: Attention,
+) {
+    float!(cx, T => backward::<MAX_RANK, T>(cx, *operands, saved, gradients, rows, spec));
 }
 
 /// What forward wrote, and the cotangent of its result.

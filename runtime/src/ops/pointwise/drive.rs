@@ -5,7 +5,7 @@
 use std::sync::{Mutex, PoisonError};
 
 use super::gather::{Axes, Walk, gather};
-use super::{In, LANES, MAX_INPUTS, MAX_OUTPUTS, Source, TILE};
+use super::{In, Int, LANES, MAX_INPUTS, MAX_OUTPUTS, Source, TILE};
 use crate::arena::{Binder, Buf};
 use crate::cpu::isa::Isa;
 use crate::cx::Cx;
@@ -113,7 +113,7 @@ impl In {
     fn strides(&self) -> Option<&[isize; MAX_RANK]> {
         match &self.0 {
             Source::Strided { strides, .. } => Some(strides),
-            Source::Dense(_) | Source::InPlace(_) => None,
+            Source::Dense(_) | Source::InPlace(_) | Source::Number(_) => None,
         }
     }
 }
@@ -123,7 +123,32 @@ impl In {
 enum Lane<'a, E> {
     Dense(&'a [E]),
     InPlace(usize),
+    Number(E),
     Strided(&'a [E], Walk),
+}
+
+/// Elements that a number of the host can stand for.
+trait Number: Element {
+    /// The number as an element: integers cut fractions off, as [`Int`] does; truth values ask whether it is zero.
+    fn number(value: f64) -> Self;
+}
+
+impl<T: Real + Element> Number for T {
+    fn number(value: f64) -> Self {
+        T::from_f64(value)
+    }
+}
+
+impl Number for i64 {
+    fn number(value: f64) -> Self {
+        Int::from(value).0
+    }
+}
+
+impl Number for u8 {
+    fn number(value: f64) -> Self {
+        u8::from(value != 0.0)
+    }
 }
 
 /// Consecutive elements of every output.
@@ -178,7 +203,7 @@ struct Span {
     len: usize,
 }
 
-impl<'c, E: Element> Lanes<'c, E> {
+impl<'c, E: Number> Lanes<'c, E> {
     fn bind<'b: 'c>(bind: &mut Binder<'b, '_>, ins: &[In], axes: &Axes, len: usize) -> Self {
         let mut lanes = Self {
             all: [Lane::Dense(&[]); MAX_INPUTS],
@@ -195,6 +220,7 @@ impl<'c, E: Element> Lanes<'c, E> {
                     Lane::Dense(bind.read(buf))
                 }
                 Source::InPlace(k) => Lane::InPlace(k),
+                Source::Number(value) => Lane::Number(E::number(value)),
                 Source::Strided { buf, offset, strides } => {
                     Lane::Strided(bind.read(buf), Walk::new(axes, offset, &strides, buf.len))
                 }
@@ -225,6 +251,14 @@ impl<'c, E: Element> Lanes<'c, E> {
         for (slice, lane) in slices.iter_mut().zip(self.used()) {
             let elements = match lane {
                 Lane::Dense(x) => &x[span.whole..span.whole + span.len],
+                Lane::Number(value) => {
+                    let buffer = free.next().expect("there is a buffer for every staged input");
+                    // The later tiles of a part find it filled: an input has the same buffer in all of them.
+                    if span.part == 0 {
+                        buffer.fill(*value);
+                    }
+                    &buffer[..span.len]
+                }
                 _ => {
                     let buffer = free.next().expect("there is a buffer for every staged input");
                     lane.copy(axes, span, outs, &mut buffer[..span.len]);
@@ -249,6 +283,7 @@ impl<E: Element> Lane<'_, E> {
         match self {
             Lane::Dense(x) => to.copy_from_slice(&x[span.whole..span.whole + span.len]),
             Lane::InPlace(k) => to.copy_from_slice(&outs[*k][span.part..span.part + span.len]),
+            Lane::Number(value) => to.fill(*value),
             Lane::Strided(source, walk) => gather(source, walk, axes, span.whole, to),
         }
     }

@@ -299,3 +299,144 @@ proptest! {
         }
     }
 }
+
+/// The float that a row means: by the name of its variant, from one element of every kind of operand.
+fn float_row(name: &str, a: f64, b: f64, n: i64, c: bool) -> f64 {
+    match name {
+        "Add" => a + b,
+        "Sub" => a - b,
+        "Mul" => a * b,
+        "Div" => a / b,
+        "Neg" => -a,
+        "Recip" => 1.0 / a,
+        "Pow" => Real::pow(a, b),
+        "Abs" => f64::abs(a),
+        "Sign" => Real::sign(a),
+        "Floor" => f64::floor(a),
+        "Ceil" => f64::ceil(a),
+        "Round" => a.round_ties_even(),
+        "Maximum" => Real::max(a, b),
+        "Minimum" => Real::min(a, b),
+        "Relu" => Real::relu(a),
+        "Detach" | "Fill" => a,
+        "Sqrt" => f64::sqrt(a),
+        "Rsqrt" => Real::rsqrt(a),
+        "Exp" => Real::exp(a),
+        "Expm1" => Real::expm1(a),
+        "Log" => Real::log(a),
+        "Log1p" => Real::log1p(a),
+        "Sin" => Real::sin(a),
+        "Cos" => Real::cos(a),
+        "Tan" => Real::tan(a),
+        "Tanh" => Real::tanh(a),
+        "Sigmoid" => Real::sigmoid(a),
+        "Erf" => Real::erf(a),
+        "Softplus" => Real::softplus(a),
+        "Select" => {
+            if c {
+                a
+            } else {
+                b
+            }
+        }
+        "ToFloatInt" => n as f64,
+        "ToFloatBool" => f64::from(u8::from(c)),
+        other => panic!("{other} is no row of floats"),
+    }
+}
+
+/// The integer that a row means.
+fn int_row(name: &str, x: f64, a: i64, b: i64, c: bool) -> i64 {
+    match name {
+        "AddInt" => a.wrapping_add(b),
+        "SubInt" => a.wrapping_sub(b),
+        "MulInt" => a.wrapping_mul(b),
+        "NegInt" => a.wrapping_neg(),
+        "AbsInt" => a.wrapping_abs(),
+        "SignInt" => a.signum(),
+        "MaximumInt" => a.max(b),
+        "MinimumInt" => a.min(b),
+        "SelectInt" if c => a,
+        "SelectInt" => b,
+        "ToInt" => x as i64,
+        "ToIntBool" => i64::from(c),
+        "FillInt" => a,
+        other => panic!("{other} is no row of integers"),
+    }
+}
+
+/// The truth value that a row means: comparisons by their order, the rest by name.
+fn bool_row(name: &str, order: Option<std::cmp::Ordering>, [a, b, c]: [bool; 3]) -> bool {
+    let comparison = name.trim_end_matches("Int").trim_end_matches("Bool");
+    match (name, comparison) {
+        ("AndBool", _) => a && b,
+        ("OrBool", _) => a || b,
+        ("NotBool", _) => !a,
+        ("FillBool", _) => a,
+        ("SelectBool", _) => [c, b][usize::from(a)],
+        (_, "Eq") => order.is_some_and(|o| o.is_eq()),
+        (_, "Ne") => order.is_none_or(|o| o.is_ne()),
+        (_, "Lt") => order.is_some_and(|o| o.is_lt()),
+        (_, "Le") => order.is_some_and(|o| o.is_le()),
+        (_, "Gt") => order.is_some_and(|o| o.is_gt()),
+        (_, "Ge") => order.is_some_and(|o| o.is_ge()),
+        _ => panic!("{name} is no row of truth values"),
+    }
+}
+
+/// Every row gives what its name says, also where an operand is a number.
+#[test]
+fn rows_compute_what_they_are_called() {
+    const LEN: usize = 700;
+    // Equal elements, signs, and NaN.
+    let mut floats = [numbers(LEN, 5), numbers(LEN, 6)];
+    let [x, z] = &mut floats;
+    z[..80].copy_from_slice(&x[..80]);
+    x[99] = f64::NAN;
+    let ints: [Vec<i64>; 2] = [7, 5].map(|m| (0..LEN as i64).map(|k| k * 31 % (2 * m + 1) - m).collect());
+    let bools: [Vec<bool>; 3] = [2, 3, 5].map(|m| (0..LEN).map(|k| k % m == 0).collect());
+    for (&row, number) in Row::ALL.iter().flat_map(|row| [(row, None), (row, Some(-1.75))]) {
+        let (mut floats, mut ints, mut bools) = (floats.clone(), ints.clone(), bools.clone());
+        let mut bed = Bed::new(Precision::F64, 1);
+        let name = format!("{row:?}");
+        let ([nf, ni, nb], result) = row.signature();
+        let mut f: Vec<In> = floats[..nf].iter().map(|x| In::dense(bed.floats(x))).collect();
+        let mut i: Vec<In> = ints[..ni].iter().map(|x| In::dense(bed.ints(x))).collect();
+        let mut b: Vec<In> = bools[..nb].iter().map(|x| In::dense(bed.bools(x))).collect();
+        // The number takes the place of the first operand of every kind.
+        if let Some(value) = number {
+            f.first_mut().into_iter().for_each(|x| *x = In::number(value));
+            i.first_mut().into_iter().for_each(|x| *x = In::number(value));
+            b.first_mut().into_iter().for_each(|x| *x = In::number(value));
+            floats[0].fill(value);
+            ints[0].fill(-1);
+            bools[0].fill(true);
+        }
+        let y = bed.output(result, LEN);
+        bed.call(|cx| rt::row(cx, row, &[LEN], [&f, &i, &b], y));
+        for k in 0..LEN {
+            let ([x, z], [n, m]) = ([floats[0][k], floats[1][k]], [ints[0][k], ints[1][k]]);
+            let c = [bools[0][k], bools[1][k], bools[2][k]];
+            match result {
+                Dtype::Float => {
+                    let (got, want) = (bed.read_floats(y)[k], float_row(&name, x, z, n, c[0]));
+                    let same = got.to_bits() == want.to_bits() || got.is_nan() && want.is_nan();
+                    assert!(same, "{name} of {x}, {z}, {n}, {c:?} is {got}, not {want}");
+                }
+                Dtype::Int => assert_eq!(bed.read_ints(y)[k], int_row(&name, x, n, m, c[0]), "{name}"),
+                Dtype::Bool => {
+                    let order = match (nf, ni) {
+                        (2, _) => x.partial_cmp(&z),
+                        (_, 2) => Some(n.cmp(&m)),
+                        _ => Some(c[0].cmp(&c[1])),
+                    };
+                    assert_eq!(
+                        bed.read_bools(y)[k],
+                        u8::from(bool_row(&name, order, c)),
+                        "{name}"
+                    );
+                }
+            }
+        }
+    }
+}
