@@ -61,12 +61,15 @@ fn batch(n: usize) -> (Array2<f32>, ndarray::Array1<u8>) {
     (x, ndarray::Array1::from_shape_fn(n, |b| (b % 4) as u8))
 }
 
+/// A loss, the gradients by path, and the bytes of the workspace.
+type Run = (f64, Vec<(String, ArrayD<f64>)>, usize);
+
 /// Loss, gradients, and bytes of the workspace after a gradient call.
 fn gradients<M: Model>(
     mut model: M,
     mut work: Workspace,
     grad: impl Fn(&mut M, &mut Workspace) -> Result<f64>,
-) -> Result<(f64, Vec<(String, ArrayD<f64>)>, usize)> {
+) -> Result<Run> {
     let loss = grad(&mut model, &mut work)?;
     let grads = work
         .grads()?
