@@ -152,6 +152,14 @@ pub struct Loop {
     pub name: Rc<str>,
 }
 
+impl Loop {
+    /// Whether it takes more than the one step of a recomputed layer. Only then does the step count in random streams, so
+    /// that recomputation changes no number.
+    pub fn is_repeated(&self) -> bool {
+        !self.count.is_one()
+    }
+}
+
 /// Where a value lies that has no memory of its own.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Within {
@@ -217,13 +225,6 @@ impl Plan {
     pub fn is_same_memory(&self, a: Value, b: Value) -> bool {
         let ((a, from_a), (b, from_b)) = (self.home(a), self.home(b));
         self.places[&a] == self.places[&b] && from_a == from_b
-    }
-
-    /// Whether the loop of an index takes more than the one step of a recomputed layer. Only then does the step count in random
-    /// streams, so that recomputation changes no number.
-    pub fn is_repeated(&self, index: &str) -> bool {
-        let is_single = |l: &Loop| &*l.index == index && l.count.is_one();
-        !self.loops.iter().any(is_single)
     }
 
     /// The loops around a kernel, outermost first.

@@ -204,6 +204,23 @@ fn what_is_emitted_does_not_grow_with_the_number_of_layers_or_steps() {
     );
 }
 
+/// Two loops one after the other may have one name for their index; the one step of the first does not count in random streams.
+#[test]
+fn every_step_of_a_loop_draws_its_own_mask_beside_a_loop_of_one_step() {
+    let source = TOWER
+        .replace(
+            "blocks: [Block<8>; 4]",
+            "first: [Block<8>; 1], blocks: [Block<8>; 4]",
+        )
+        .replace(
+            "for block in &self.blocks",
+            "for block in &self.first { x = block(x); } for block in &self.blocks",
+        );
+    let text = sweeps(&source);
+    assert_eq!(text.matches("rt::dropout(").count(), 4);
+    assert_eq!(text.matches("rt::step_stream(").count(), 2);
+}
+
 #[test]
 fn bias_and_activation_are_inside_the_product() {
     let text = sweeps(MLP);

@@ -27,7 +27,7 @@ use proc_macro2::{Ident, Literal, TokenStream, TokenTree};
 use quote::{format_ident, quote};
 
 use super::group::{GroupTypes, KINDS, Single, passed_scalars};
-use super::names::{IsNew, Names, snake};
+use super::names::{IsNew, Names, mentions, snake};
 use super::sizes::{SizeNames, Source, Spelling};
 use crate::ir::{Call, CallArg, DType, Type, Value};
 use crate::ops::scan::Order;
@@ -205,15 +205,6 @@ impl<'a> Sequence<'a> {
     }
 }
 
-/// Whether a name occurs in code.
-fn mentions(code: &TokenStream, name: &str) -> bool {
-    code.clone().into_iter().any(|tree| match tree {
-        TokenTree::Ident(ident) => ident == name,
-        TokenTree::Group(group) => mentions(&group.stream(), name),
-        _ => false,
-    })
-}
-
 /// One emitted function of a sweep.
 struct Part<'a> {
     around: &'a Surroundings<'a>,
@@ -273,8 +264,7 @@ impl<'a> Part<'a> {
     }
 
     fn kernel(&mut self, k: usize, groups: &mut GroupTypes) {
-        let plan = self.plan;
-        let kernel = &plan.kernels[k];
+        let kernel = &self.plan.kernels[k];
         let reads: Vec<Ident> = kernel.reads.iter().map(|operand| self.read(operand)).collect();
         let writes: Vec<Ident> = kernel
             .writes
@@ -283,6 +273,7 @@ impl<'a> Part<'a> {
             .collect();
         let scratch: Vec<Ident> = (0..kernel.scratch.len()).map(|n| self.scratch(k, n)).collect();
         let buffers = Buffers {
+            k,
             kernel,
             reads,
             writes,
@@ -432,8 +423,8 @@ impl<'a> Part<'a> {
             }
             CallArg::Absent => quote!(None),
             CallArg::Stream(key) => {
-                let steps = self.indices.iter().filter(|index| self.plan.is_repeated(index));
-                let steps = steps.map(|index| format_ident!("{}", &**index));
+                let loops = self.plan.loops_around(buffers.k).filter(|l| l.is_repeated());
+                let steps = loops.map(|l| format_ident!("{}", &*l.index));
                 steps.fold(quote!(#key), |key, step| quote!(#rt::step_stream(#key, #step)))
             }
             CallArg::Epilogue { .. } => self.epilogue(epilogue, buffers),
@@ -577,6 +568,7 @@ fn formatted_lines(tokens: &TokenStream) -> usize {
 
 /// The bindings of one kernel's buffers.
 struct Buffers<'a> {
+    k: usize,
     kernel: &'a Kernel,
     reads: Vec<Ident>,
     writes: Vec<Ident>,

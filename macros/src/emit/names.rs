@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use proc_macro2::Ident;
+use proc_macro2::{Ident, TokenStream, TokenTree};
 use quote::format_ident;
 
 /// Words that cannot be identifiers, and names that emitted functions use themselves.
@@ -51,6 +51,15 @@ impl<K: Ord + Clone> Names<K> {
         self.of.insert(key.clone(), ident.clone());
         (ident, IsNew::Yes)
     }
+}
+
+/// Whether a name occurs in code.
+pub(super) fn mentions(code: &TokenStream, name: &str) -> bool {
+    code.clone().into_iter().any(|tree| match tree {
+        TokenTree::Ident(ident) => ident == name,
+        TokenTree::Group(group) => mentions(&group.stream(), name),
+        _ => false,
+    })
 }
 
 /// Whether a name was just made and needs a binding.

@@ -109,7 +109,7 @@ impl Runner<'_> {
         for (taken, step) in steps.into_iter().enumerate() {
             let mut world = world.clone();
             world.sizes.insert(inner.index.to_string(), step as i64);
-            if !inner.count.is_one() {
+            if inner.is_repeated() {
                 world.steps.push(step);
             }
             let further = if taken > 0 { Some(&inner.kernels) } else { further };
