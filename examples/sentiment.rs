@@ -15,6 +15,7 @@ use clap::Parser;
 use ndarray::{Array1, Array2};
 use tapeless::data::Arrays;
 use tapeless::prelude::*;
+use tapeless::rng::{Key, Stream};
 
 const WORDS: &[&str] = &[
     "<end>",
@@ -122,7 +123,8 @@ struct Options {
 fn main() -> Result<()> {
     let options = Options::parse();
     let mut grammar = Grammar {
-        state: options.seed,
+        stream: Key::for_path(options.seed, "sentiment").stream(0),
+        drawn: 0,
         seen: HashSet::new(),
     };
     let train = grammar.data(options.sentences)?;
@@ -171,18 +173,15 @@ type Sentences = Arrays<(Array2<u16>, Array1<i64>, Array1<u8>)>;
 
 /// A generator of sentences, seeded. It gives every sentence once.
 struct Grammar {
-    state: u64,
+    stream: Stream,
+    drawn: u64,
     seen: HashSet<Vec<&'static str>>,
 }
 
 impl Grammar {
     fn below(&mut self, n: usize) -> usize {
-        // splitmix64 (Steele, Lea and Flood, 2014)
-        self.state = self.state.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.state;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        ((z ^ (z >> 31)) % n as u64) as usize
+        self.drawn += 1;
+        (self.stream.uniform_f64(self.drawn) * n as f64) as usize
     }
 
     fn pick(&mut self, words: &[&'static str]) -> &'static str {

@@ -13,6 +13,7 @@ use std::time::Instant;
 use clap::Parser;
 use ndarray::{Array2, Array4, Axis};
 use tapeless::prelude::*;
+use tapeless::rng::{Key, Stream};
 
 /// The characters of both sides; 0 fills up, 1 begins an answer.
 const CHARACTERS: &str = "\0\u{1}abcdefghijklmnopqrstuvwxyz0123456789 ,.-/";
@@ -89,7 +90,8 @@ struct Options {
 fn main() -> Result<()> {
     let options = Options::parse();
     let mut dates = Dates {
-        state: options.seed,
+        stream: Key::for_path(options.seed, "translate").stream(0),
+        drawn: 0,
         held_out: HashSet::new(),
     };
     let test: Vec<(String, String)> = (0..500).map(|_| dates.line()).collect();
@@ -224,18 +226,15 @@ const DAYS: [&str; 7] = [
 
 /// A generator of dates, seeded.
 struct Dates {
-    state: u64,
+    stream: Stream,
+    drawn: u64,
     held_out: HashSet<String>,
 }
 
 impl Dates {
     fn below(&mut self, n: usize) -> usize {
-        // splitmix64 (Steele, Lea and Flood, 2014)
-        self.state = self.state.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.state;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        ((z ^ (z >> 31)) % n as u64) as usize
+        self.drawn += 1;
+        (self.stream.uniform_f64(self.drawn) * n as f64) as usize
     }
 
     /// A line that is not held out.

@@ -106,7 +106,7 @@ fn train(device: &Device, options: &Options, text: &Text) -> Result<CharGpt> {
         .weight_decay(0.1)
         .clip_norm(1.0);
     let schedule = Schedule::cosine(0.1).warmup(options.steps as u64 / 20);
-    let mut dice = Dice(options.seed);
+    let mut dice = Dice::new(options.seed);
     let (start, mut mean) = (Instant::now(), f64::NAN);
     for step in 0..options.steps {
         adam.set_lr(options.lr * schedule.factor(progress(options, step)));

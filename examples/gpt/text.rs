@@ -4,6 +4,7 @@ use std::path::Path;
 
 use ndarray::Array2;
 use tapeless::prelude::*;
+use tapeless::rng::{Key, Stream};
 
 /// A text, and the characters that it is made of.
 pub struct Text {
@@ -60,21 +61,25 @@ pub fn windows(tokens: &[u16], starts: &[usize], length: usize) -> (Array2<u16>,
     (window(0), window(1))
 }
 
-/// A small generator of random numbers (splitmix64; Steele, Lea and Flood, 2014).
-pub struct Dice(pub u64);
+/// Random numbers one after the other, from a stream of the library's.
+pub struct Dice {
+    stream: Stream,
+    drawn: u64,
+}
 
 impl Dice {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
+    /// The numbers of a seed.
+    pub fn new(seed: u64) -> Self {
+        Self {
+            stream: Key::for_path(seed, "gpt").stream(0),
+            drawn: 0,
+        }
     }
 
     /// A number in [0, 1).
     pub fn unit(&mut self) -> f64 {
-        (self.next() >> 11) as f64 / (1u64 << 53) as f64
+        self.drawn += 1;
+        self.stream.uniform_f64(self.drawn)
     }
 
     /// Places at which windows of `length` tokens and their successors begin.

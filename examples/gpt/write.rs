@@ -92,7 +92,7 @@ pub fn write(model: &CharGpt, text: &Text, style: &Style) -> Result<()> {
     for &token in first {
         memory.read(model, token)?;
     }
-    let mut dice = Dice(style.draw);
+    let mut dice = Dice::new(style.draw);
     let mut out = std::io::stdout().lock();
     let mut show = |token: u16| write!(out, "{}", text.character(token.into())).and_then(|()| out.flush());
     let printed =

@@ -2,69 +2,23 @@
 
 use super::gradients::assert_gradients;
 use super::*;
-use crate::ir::{Type, Value};
+use crate::ir::{Scalar, Steps, Type};
 use crate::ops::fill::Fill;
-use crate::ops::leaf::{Leaf, LeafKind};
 use crate::ops::matmul::Matmul;
-use crate::ops::scan::{Order, Recording, Role, Scan};
+use crate::ops::scan::{Order, Recording, Role};
 use crate::oracle::generate::Draft;
 use crate::shape::Dim;
-
-/// A loop over operands with roles; `body` gets the arguments and gives the next carries and what is collected.
-fn scan(
-    draft: &mut Draft,
-    (index, count, order): (&str, Dim, Order),
-    operands: &[(Value, Role)],
-    body: impl FnOnce(&mut Draft, &[Value]) -> (Vec<Value>, Vec<Value>),
-) -> Vec<Value> {
-    let mut scan = Scan {
-        name: index.into(),
-        recording: Recording::Values,
-        index: index.into(),
-        count,
-        order,
-        roles: operands.iter().map(|(_, role)| *role).collect(),
-        body: Graph::default(),
-    };
-    let types: Vec<Type> = operands.iter().map(|(v, _)| draft.b.ty(*v).clone()).collect();
-    let surroundings = draft.b.enter();
-    let args: Vec<Value> = types
-        .iter()
-        .enumerate()
-        .map(|(k, ty)| {
-            draft.b.push(
-                Leaf {
-                    kind: LeafKind::Arg(k),
-                    ty: scan.arg_type(k, ty),
-                },
-                &[],
-            )
-        })
-        .collect();
-    let (next, collected) = body(draft, &args);
-    let next = next
-        .into_iter()
-        .enumerate()
-        .map(|(k, value)| (OutputKind::Next(k), value));
-    let collected = collected
-        .into_iter()
-        .enumerate()
-        .map(|(k, value)| (OutputKind::Collect(k), value));
-    let outputs = next
-        .chain(collected)
-        .map(|(kind, value)| crate::ir::Output { kind, value });
-    draft.b.graph.outputs = outputs.collect();
-    scan.body = draft.b.leave(surroundings);
-    let inputs: Vec<Value> = operands.iter().map(|(v, _)| *v).collect();
-    draft.b.push_all(scan, &inputs)
-}
 
 fn lits(sizes: &[i64]) -> Vec<Dim> {
     sizes.iter().map(|&n| Dim::lit(n)).collect()
 }
 
-fn matmul(draft: &mut Draft, a: Value, b: Value) -> Value {
-    draft.b.push(Matmul, &[a, b])
+fn steps(count: Dim, order: Order) -> Steps<'static> {
+    Steps {
+        name: "steps",
+        count,
+        order,
+    }
 }
 
 /// h' = tanh(x_t u + h w), every h collected.
@@ -89,10 +43,13 @@ fn rnn(count: i64, order: Order) -> Program {
         (u, Role::Outer),
         (w, Role::Outer),
     ];
-    let results = scan(&mut draft, ("i", t, order), &operands, |draft, args| {
-        let (a, b) = (matmul(draft, args[0], args[2]), matmul(draft, args[1], args[3]));
-        let sum = draft.b.add(a, b);
-        let h = draft.b.pointwise("tanh", &[sum]);
+    let results = draft.b.scan(steps(t, order), &operands, |b, _, args| {
+        let (x, h) = (
+            b.push(Matmul, &[args[0], args[2]]),
+            b.push(Matmul, &[args[1], args[3]]),
+        );
+        let sum = b.add(x, h);
+        let h = b.pointwise("tanh", &[sum]);
         (vec![h], vec![h])
     });
     let (last, all) = (draft.weigh(results[0]), draft.weigh(results[1]));
@@ -102,7 +59,7 @@ fn rnn(count: i64, order: Order) -> Program {
     draft.program()
 }
 
-/// A stack of layers x' = x + gelu(x w_i) dropout, inside of a loop over repetitions with a number that is multiplied up.
+/// Layers x' = x + (i + j) scale sigmoid(x w_ij), in a loop inside of a loop, beside a number that is multiplied up.
 fn nested() -> Program {
     let mut draft = Draft::empty(11);
     let x = draft.param(lits(&[3, 4]));
@@ -114,33 +71,27 @@ fn nested() -> Program {
         (scale, Role::Outer),
         (scale, Role::Carry),
     ];
-    let results = scan(
-        &mut draft,
-        ("i", n.0, Order::Ascending),
-        &operands,
-        |draft, outer| {
+    let results = draft
+        .b
+        .scan(steps(n.0, Order::Ascending), &operands, |b, i, outer| {
             let operands = [
                 (outer[0], Role::Carry),
                 (outer[1], Role::Step),
                 (outer[2], Role::Outer),
             ];
-            let inner = scan(draft, ("j", n.1, Order::Ascending), &operands, |draft, args| {
-                let y = matmul(draft, args[0], args[1]);
-                let y = draft.b.pointwise("sigmoid", &[y]);
-                let shape = draft.b.shape(y);
-                let factor = draft.b.expand(args[2], &shape);
-                let y = draft.b.mul(y, factor);
-                let step = draft.b.scale(
-                    y,
-                    crate::ir::Scalar::dim(&(Dim::dynamic("i") + Dim::dynamic("j"))),
-                );
-                let x = draft.b.add(args[0], step);
+            let inner = b.scan(steps(n.1, Order::Ascending), &operands, |b, j, args| {
+                let y = b.push(Matmul, &[args[0], args[1]]);
+                let y = b.pointwise("sigmoid", &[y]);
+                let shape = b.shape(y);
+                let factor = b.expand(args[2], &shape);
+                let y = b.mul(y, factor);
+                let step = b.scale(y, Scalar::dim(&(i + j)));
+                let x = b.add(args[0], step);
                 (vec![x], vec![y])
             });
-            let product = draft.b.mul(outer[3], outer[2]);
+            let product = b.mul(outer[3], outer[2]);
             (vec![inner[0], product], vec![inner[1], outer[3]])
-        },
-    );
+        });
     let mut loss = None;
     for value in results {
         let term = draft.weigh(value);
@@ -151,21 +102,18 @@ fn nested() -> Program {
     draft.program()
 }
 
-/// Two carries that change places, and integers that are carried and collected.
+/// Two carries that change places, and truth values that are collected.
 fn exchange() -> Program {
     let mut draft = Draft::empty(5);
     let (a, b) = (draft.param(lits(&[3])), draft.param(lits(&[3])));
     let operands = [(a, Role::Carry), (b, Role::Carry)];
-    let results = scan(
-        &mut draft,
-        ("i", Dim::lit(5), Order::Ascending),
-        &operands,
-        |draft, args| {
-            let is_larger = draft.b.pointwise("gt", &[args[0], args[1]]);
-            let double = draft.b.scale(args[0], 0.75);
+    let results = draft
+        .b
+        .scan(steps(Dim::lit(5), Order::Ascending), &operands, |b, _, args| {
+            let is_larger = b.pointwise("gt", &[args[0], args[1]]);
+            let double = b.scale(args[0], 0.75);
             (vec![args[1], double], vec![is_larger])
-        },
-    );
+        });
     let (x, y) = (draft.weigh(results[0]), draft.weigh(results[1]));
     let loss = draft.b.add(x, y);
     draft.result(loss);
