@@ -225,13 +225,15 @@ impl<T: Product, L: Lanes<T>> BlockProduct<'_, '_, '_, L, T> {
                 col,
                 start,
             };
+            // Heights that a set has no registers for are not compiled: they would spill, and take long to compile.
             match height {
                 1 => self.tile::<1, VECTORS>(strip, b, place),
                 2 => self.tile::<2, VECTORS>(strip, b, place),
                 4 => self.tile::<4, VECTORS>(strip, b, place),
-                6 => self.tile::<6, VECTORS>(strip, b, place),
-                8 => self.tile::<8, VECTORS>(strip, b, place),
-                _ => self.tile::<12, VECTORS>(strip, b, place),
+                6 if L::ROWS >= 6 => self.tile::<6, VECTORS>(strip, b, place),
+                8 if L::ROWS >= 8 => self.tile::<8, VECTORS>(strip, b, place),
+                12 if L::ROWS >= 12 => self.tile::<12, VECTORS>(strip, b, place),
+                _ => unreachable!("no tile has {height} rows"),
             }
             (rest, row) = (after, row + height);
         }
