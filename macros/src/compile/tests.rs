@@ -128,15 +128,10 @@ fn stages(source: &str) -> String {
         params,
         inputs: Vec::new(),
     };
-    let Gradient::Joint(joint) = differentiate(simplify(graph), &wanted, simplify) else {
-        panic!("the loss has a gradient")
-    };
-    let plan = train(&lowered, function, graph, &mut diagnostics).expect("the loss has a gradient");
+    let joint = joint(function, graph, &wanted, &mut diagnostics).expect("the loss has a gradient");
     assert!(diagnostics.finish().is_ok());
-    format!(
-        "== lowered\n{graph}\n== joint, simplified\n{}\n== plan\n{plan}",
-        simplify(&hoist(&simplify(&joint)))
-    )
+    let plan = plan(&joint);
+    format!("== lowered\n{graph}\n== joint, simplified\n{joint}\n== plan\n{plan}")
 }
 
 #[test]
