@@ -8,6 +8,7 @@ use quote::{format_ident, quote};
 use syn::ext::IdentExt;
 
 use crate::ast::{Function, Impl, Receiver, ReturnType, TensorDtype};
+use crate::door::declaration::declaration;
 use crate::door::signature::{Signature, result_type, take_results};
 use crate::door::structure::Generics;
 
@@ -116,8 +117,13 @@ impl Family<'_> {
         let (params, core) = (&self.signature.params, self.core());
         let (args, outputs) = (self.signature.call_args(), format_ident!("outputs"));
         let (ty, value) = (result_type(ret, None, rt), take_results(ret, &outputs));
+        let is_documented = attrs.iter().any(|attr| attr.path().is_ident("doc"));
+        let between = is_documented.then(|| quote!(#[doc = ""]));
+        let declaration = format!("```text\n{}\n```", declaration(self.function()));
         quote! {
             #(#attrs)*
+            #between
+            #[doc = #declaration]
             #vis fn #name(&self, #(#params),*) -> #rt::Result<#ty> {
                 let #outputs = #core.call(#position, #args)?;
                 #value
