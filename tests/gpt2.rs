@@ -16,7 +16,11 @@ fn gpt2_small_has_its_parameters_and_its_schedule() {
     let schedule = Gpt2::explain_at(&[("B", 1)]);
     let text = |name: &str| {
         let start = schedule.find(name).expect("the schedule of that function");
-        schedule[start..].split("\n\n").next().expect("a section").to_owned()
+        schedule[start..]
+            .split("\n\n")
+            .next()
+            .expect("a section")
+            .to_owned()
     };
     let train = text("Gpt::loss (train)");
     assert!(train.contains("12 steps over"), "{train}");
