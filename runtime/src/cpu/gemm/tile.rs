@@ -282,10 +282,6 @@ fn write_row<T: Product, L: Lanes<T>>(lanes: L, sums: &[L::Vector], to: &mut [T]
 ///
 /// Every count is a constant that needs no analysis to be seen, and nothing in the loop can panic: only then do the sums
 /// stay in registers whatever the profile of the build. How much the optimiser sees through iterators depends on it.
-#[expect(
-    clippy::needless_range_loop,
-    reason = "a range of constants is unrolled in every profile"
-)]
 #[inline(always)]
 fn micro<T: Product, L: Lanes<T>, const ROWS: usize, const VECTORS: usize>(
     lanes: L,
