@@ -46,7 +46,8 @@ use proc_macro::TokenStream;
 /// - `grad = "eval"`, on a function: its gradient is that of eval mode.
 ///
 /// Attributes of fields: `#[layer(name = value)]` for options; `#[freeze]` for what is not trained; `#[weights("h")]` for another
-/// name in the paths of parameters and so in files, with dots for several levels and empty for none.
+/// name in the paths of parameters and so in files, with dots for several levels and empty for none; `first = 1` after the name
+/// where files give the first element of an array this number.
 #[proc_macro_attribute]
 pub fn model(attr: TokenStream, item: TokenStream) -> TokenStream {
     door::model(attr.into(), item.into()).into()
