@@ -38,6 +38,7 @@ mod alexnet;
 mod resnet;
 mod vgg;
 
-pub use alexnet::AlexNet;
-pub use resnet::{BasicBlock, DownBlock, PaddedDownBlock, PaddedStage, ResNet18, ResNet20, Stage};
-pub use vgg::Vgg11;
+// Everything: beside each model stand the types of the sizes of its functions, as `ResNet18LossDims`.
+pub use alexnet::*;
+pub use resnet::*;
+pub use vgg::*;

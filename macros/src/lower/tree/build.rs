@@ -465,7 +465,9 @@ impl<'a> Build<'a, '_> {
         };
         let place = home.outer.map_or(option.span, |(_, span)| span);
         let spec = init::spec(&option.value).map_err(|error| error.diagnostic(place));
-        spec.map_err(|report| self.diagnostics.push(report)).ok().map(Some)
+        spec.map_err(|report| self.diagnostics.push(report))
+            .ok()
+            .map(Some)
     }
 
     fn option_value(&self, parent: InstanceId, option: &OptionArg) -> Result<Operand, SizeError> {

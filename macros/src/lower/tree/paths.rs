@@ -54,13 +54,21 @@ impl Name {
 
 /// What stands in a path for the position in an array whose first element has this number.
 fn position(first: usize) -> String {
-    if first == 0 { "{}".to_owned() } else { format!("{{{first}}}") }
+    if first == 0 {
+        "{}".to_owned()
+    } else {
+        format!("{{{first}}}")
+    }
 }
 
 /// The number of the first element, if this part of a path is a position in an array.
 pub fn first(part: &str) -> Option<usize> {
     let number = part.strip_prefix('{')?.strip_suffix('}')?;
-    if number.is_empty() { Some(0) } else { number.parse().ok() }
+    if number.is_empty() {
+        Some(0)
+    } else {
+        number.parse().ok()
+    }
 }
 
 /// The path of the first tensors: every position is that of a first element.
