@@ -86,7 +86,7 @@ impl<M: Model> Bench<M> {
         Ok((self.run(&moved(STEP))?.0 - self.run(&moved(-STEP))?.0) / (2.0 * STEP))
     }
 
-    /// Compares slopes with gradients: along random directions, and along one element of every parameter.
+    /// Compares slopes with gradients: along random directions, and along an element of every parameter.
     fn check(&self) -> Result<()> {
         let model = self.model()?;
         let paths = model.params().into_iter().map(|(path, _)| path.to_owned());
@@ -99,7 +99,7 @@ impl<M: Model> Bench<M> {
             .map(|(path, _)| Ok((path.clone(), work.grad(path)?.to_owned())))
             .collect::<Result<Parameters>>()?;
         let directions = (0..N_DIRECTIONS).map(|k| (format!("direction {k}"), random_direction(&at, k)));
-        let elements = (0..at.len()).map(|tensor| one_element(&at, tensor));
+        let elements = (0..at.len()).map(|tensor| one_element(&grads, tensor));
         for (name, direction) in directions.chain(elements) {
             let expected = dot(&grads, &direction);
             let slope = self.slope(&at, &direction)?;
@@ -137,17 +137,23 @@ fn random_direction(at: &Parameters, k: u64) -> Parameters {
         .collect()
 }
 
-/// The direction of some element of one tensor.
-fn one_element(at: &Parameters, tensor: usize) -> (String, Parameters) {
-    let n = at[tensor].1.len();
-    let element = stream("element", tensor as u64).below(n as u64, 0) as usize;
-    let mut direction: Parameters = at
+/// The direction of one element of a tensor: of some, that with the largest gradient.
+fn one_element(grads: &Parameters, tensor: usize) -> (String, Parameters) {
+    let (path, grad) = &grads[tensor];
+    let (stream, n) = (stream("element", tensor as u64), grad.len() as u64);
+    let some = (0..16).map(|k| stream.below(n, k) as usize);
+    let size = |element: &usize| grad.iter().nth(*element).map_or(0.0, |g| g.abs());
+    let element = some
+        .max_by(|a, b| size(a).total_cmp(&size(b)))
+        .expect("there are sixteen");
+    assert!(size(&element) > 0.0, "no gradient reaches `{path}`");
+    let mut direction: Parameters = grads
         .iter()
-        .map(|(path, values)| (path.clone(), values * 0.0))
+        .map(|(path, grad)| (path.clone(), grad * 0.0))
         .collect();
     let values = direction[tensor].1.iter_mut();
     values.skip(element).take(1).for_each(|value| *value = 1.0);
-    (format!("element {element} of `{}`", at[tensor].0), direction)
+    (format!("element {element} of `{path}`"), direction)
 }
 
 #[test]
