@@ -86,7 +86,7 @@ fn train(model: &mut Narrow, settings: &serde_json::Value, batch: &Batch) -> Vec
 fn scores_loss_and_gradients_are_those_of_pytorch() {
     let fixture = Fixture::load("resnet20");
     let (batch, mut model) = (Batch::of(&fixture), initial(&fixture, Precision::F64));
-    let scores = model.logits_as::<f64, _>(&batch.image).unwrap().into_dyn();
+    let scores = model.logits_as::<f64>(&batch.image).unwrap().into_dyn();
     let error = distance(&scores, &fixture.array("eval.logits"));
     assert!(error < 1e-10, "scores in eval mode are off by {error:e}");
 
