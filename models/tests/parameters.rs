@@ -1,4 +1,5 @@
-//! Parameters have the paths, shapes and numbers of those of torchvision, so that its weights load without a map.
+//! Parameters have the paths, shapes and numbers of those of torchvision, so that its weights load without a map, and begin with
+//! the deviations that are documented.
 
 use tapeless::prelude::*;
 use tapeless_models::{AlexNet, ResNet18, ResNet20, Vgg11};
@@ -134,4 +135,22 @@ fn alexnet_has_the_paths_of_torchvision() {
         ("classifier.6", &[5, 128]),
     ]);
     assert_eq!(tensors::<AlexNet<3, 2, 5>>(), list);
+}
+
+/// Square root of the mean square of a parameter of the model.
+fn deviation<M: Model>(path: &str) -> f64 {
+    let model = M::new(&Device::cpu(), 1).expect("a small model fits into memory");
+    let values = model.param(path).expect("the parameter is there");
+    (values.mapv(|x| x * x).sum() / values.len() as f64).sqrt()
+}
+
+#[test]
+fn weights_begin_as_documented() {
+    // 2 / fan in, of 16 channels and kernels of 3 x 3, in a layer of an array and in a single one.
+    for path in ["layer1.2.conv1.weight", "layer2.0.conv1.weight"] {
+        let found = deviation::<ResNet20<3, 16, 10>>(path);
+        assert!((found * 72.0_f64.sqrt() - 1.0).abs() < 0.05, "{path}: {found}");
+    }
+    let found = deviation::<Vgg11<3, 2, 5>>("classifier.0.weight");
+    assert!((found / 0.01 - 1.0).abs() < 0.05, "{found}");
 }
