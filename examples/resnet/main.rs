@@ -43,7 +43,7 @@ impl Digits {
 #[derive(Parser)]
 struct Options {
     /// Passes over the training images.
-    #[arg(long, default_value_t = 2)]
+    #[arg(long, default_value_t = 1)]
     epochs: usize,
     /// Images a step.
     #[arg(long, default_value_t = 64)]

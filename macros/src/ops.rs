@@ -9,6 +9,7 @@ use crate::ir::{Rule, Sample, Surface};
 pub mod compose;
 pub mod einsum;
 pub mod loss;
+pub mod standardise;
 #[cfg(test)]
 pub mod testkit;
 pub mod view_surface;
@@ -76,7 +77,7 @@ ops! {
     /// Convolution of images.
     conv::Conv2d + Conv2dInputGrad + Conv2dWeightGrad,
     /// Maxima and averages of windows.
-    pool::Pool2d + Pool2dGrad,
+    pool::Pool2d + Pool2dGrad + Pool2dPick,
     /// Softmax and its logarithm along an axis.
     softmax::Softmax + SoftmaxGrad,
     /// Scaled dot product attention.

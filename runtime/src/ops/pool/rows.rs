@@ -68,6 +68,22 @@ impl Pool2d {
         }
     }
 
+    /// Calls `f` for every window of a plane, with its number and the place of its largest element: the first of equals; the last
+    /// NaN, if there is one (as PyTorch); none where the window sees nothing of the image.
+    #[inline(always)]
+    pub fn for_each_largest<T: Real>(&self, plane: &[T], mut f: impl FnMut(usize, Option<usize>)) {
+        self.for_each_block(|v, block| {
+            let [rows, cols] = largest(self, plane, v, &block);
+            for (u, (row, col)) in block.zip(rows.into_iter().zip(cols)) {
+                let place = |k: usize, tap: T, window: usize| {
+                    window * self.stride[k] + tap.to_f64() as usize * self.dilation[k] - self.padding[k]
+                };
+                let from = (row >= T::ZERO).then(|| place(0, row, v) * self.size[1] + place(1, col, u));
+                f(v * self.out[1] + u, from);
+            }
+        });
+    }
+
     /// What the sums of the windows of a block are divided by.
     #[inline(always)]
     fn divisors<T: Real>(&self, v: usize, block: &Range<usize>) -> Block<T> {
@@ -191,23 +207,13 @@ impl<T: Real> Kernel for MaxGrad<'_, T> {
 
     #[inline(always)]
     fn run(self) {
-        let (pool, width) = (self.pool, self.pool.size[1]);
+        let pool = self.pool;
         for (plane, dx) in self.dx.chunks_exact_mut(pool.area()).enumerate() {
             let x = &self.x[plane * pool.area()..][..pool.area()];
             let dy = &self.dy[plane * pool.out_area()..][..pool.out_area()];
-            pool.for_each_block(|v, block| {
-                let [rows, cols] = largest(pool, x, v, &block);
-                let dy = &dy[v * pool.out[1]..][block.clone()];
-                for (k, bar) in dy.iter().enumerate() {
-                    // A window that sees nothing of the image has no largest element.
-                    if rows[k] < T::ZERO {
-                        continue;
-                    }
-                    let (tap_row, tap_col) = (rows[k].to_f64() as usize, cols[k].to_f64() as usize);
-                    let row = v * pool.stride[0] + tap_row * pool.dilation[0] - pool.padding[0];
-                    let col =
-                        (block.start + k) * pool.stride[1] + tap_col * pool.dilation[1] - pool.padding[1];
-                    dx[row * width + col] += *bar;
+            pool.for_each_largest(x, |at, from| {
+                if let Some(from) = from {
+                    dx[from] += dy[at];
                 }
             });
         }
