@@ -6,7 +6,7 @@ use tapeless::prelude::*;
 /// Five convolutions and three fully connected layers with dropout.
 ///
 /// For ImageNet it is `AlexNet<3, 64, 1000>`, with images of 3 x 224 x 224 and 61,100,840 parameters, whose paths, shapes and first
-/// values are those of torchvision's `alexnet`. Heights and widths are multiples of 32, at least 64.
+/// values are those of torchvision's `alexnet`. Images are at least 63 x 63.
 #[model]
 pub struct AlexNet<const CHANNELS: usize, const WIDTH: usize, const CLASSES: usize> {
     #[weights("features.0")]

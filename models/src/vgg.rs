@@ -7,7 +7,7 @@ use tapeless::prelude::*;
 ///
 /// For ImageNet it is `Vgg11<3, 64, 1000>`, with images of 3 x 224 x 224 and 132,863,336 parameters, whose paths and shapes are
 /// those of torchvision's `vgg11`. Heights and widths are multiples of 32. Convolutions begin with N(0, 2 / fan in) (He et al. 2015;
-/// torchvision scales by the fan out), the others with torchvision's N(0, 0.01²).
+/// torchvision scales by the fan out), the others with torchvision's N(0, 0.01²); biases as those of PyTorch's layers (torchvision: 0).
 #[model]
 pub struct Vgg11<const CHANNELS: usize, const WIDTH: usize, const CLASSES: usize> {
     #[weights("features.0")]
