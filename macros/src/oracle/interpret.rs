@@ -8,6 +8,7 @@
 mod along;
 mod attention;
 mod cross_entropy;
+mod ctc;
 mod dropout;
 mod indexing;
 mod matmul;
@@ -81,6 +82,8 @@ twins! {
     Concat => along::concat;
     CrossEntropy => cross_entropy::loss;
     CrossEntropyGrad => cross_entropy::gradient;
+    Ctc => ctc::loss;
+    CtcGrad => ctc::gradient;
     Dropout => dropout::dropout;
     Take => indexing::take;
     TakeGrad => indexing::take_grad;
