@@ -30,15 +30,20 @@ impl Ctc {
         let x = &inputs[0];
         if x.dtype != DType::Float || x.rank() != 3 {
             let message = format!("`ctc_loss` takes log-probabilities [B, T, C], found {x}");
-            return Err(ShapeError::new(message).help("write `scores.log_softmax(axis = 2)`; the batch is the first axis"));
+            let help = "write `scores.log_softmax(axis = 2)`; the batch is the first axis";
+            return Err(ShapeError::new(message).help(help));
         }
         let batch = &x.shape[..1];
-        for (what, rank, ty) in [("targets", 2, &inputs[1]), ("input lengths", 1, &inputs[2]), ("target lengths", 1, &inputs[3])]
-        {
-            let axes = ["[B]", "[B, S]"][rank - 1];
+        let integers = [
+            ("targets", "[B, S]", 2),
+            ("input lengths", "[B]", 1),
+            ("target lengths", "[B]", 1),
+        ];
+        for ((what, axes, rank), ty) in integers.into_iter().zip(&inputs[1..]) {
             if ty.dtype != DType::Int || ty.rank() != rank {
                 let message = format!("`ctc_loss` takes {what} {axes} of integers, found {ty}");
-                return Err(ShapeError::new(message).help("declare them as `Tensor<u8, ..>` or another integer type"));
+                let help = "declare them as `Tensor<u8, ..>` or another integer type";
+                return Err(ShapeError::new(message).help(help));
             }
             if !constraints.equal_shapes(&ty.shape[..1], batch) {
                 let message = format!(
@@ -54,7 +59,8 @@ impl Ctc {
             && !(0..classes).contains(&blank)
         {
             let message = format!("`blank` of `ctc_loss` is {blank}, but there are {classes} classes");
-            return Err(ShapeError::new(message).help("classes are numbered from 0, and the blank is one of them"));
+            let help = "classes are numbered from 0, and the blank is one of them";
+            return Err(ShapeError::new(message).help(help));
         }
         Ok(batch.to_vec())
     }
