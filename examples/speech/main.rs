@@ -5,8 +5,8 @@
 //! cargo run --release --example speech -- --noise 3
 //! ```
 //!
-//! The sound is generated: pairs of tones of any duration and loudness, a little out of tune, between pauses, and as loud
-//! as they are all the noise. Of every sentence only its digits are known; connectionist temporal classification sums
+//! The sound is generated: pairs of tones of any duration and loudness, a little out of tune, between pauses, in noise that
+//! is as strong as they are. Of every sentence only its digits are known; connectionist temporal classification sums
 //! over all the ways to place them in time.
 
 mod model;
@@ -26,7 +26,7 @@ type Digits = Recogniser<BANDS, 48, { WORDS + 1 }>;
 #[derive(Parser)]
 struct Options {
     /// Training steps.
-    #[arg(long, default_value_t = 700)]
+    #[arg(long, default_value_t = 600)]
     steps: usize,
     /// Sentences a step.
     #[arg(long, default_value_t = 32)]

@@ -154,28 +154,29 @@ pub const FRAMES: usize = ((SENTENCE as f64 * 0.25 + 0.1) * RATE) as usize / HOP
 
 /// What a bank of filters hears: the logarithm of the energy of every band in every frame, moved to about 0 to 1.
 fn frames(wave: &[f64]) -> Vec<[f32; BANDS]> {
+    // A Hann window, so that a loud tone is not heard in every band.
+    let turn = |t: usize| TAU * (t as f64 + 0.5) / WINDOW as f64;
+    let window: [f64; WINDOW] = std::array::from_fn(|t| 0.5 - 0.5 * turn(t).cos());
     let starts = (0..wave.len().saturating_sub(WINDOW - 1)).step_by(HOP);
     let hear = |start: usize| {
-        let samples = &wave[start..start + WINDOW];
+        let samples: [f64; WINDOW] = std::array::from_fn(|t| window[t] * wave[start + t]);
         std::array::from_fn(|band| {
             let hertz = RANGE.0 + (RANGE.1 - RANGE.0) * band as f64 / (BANDS - 1) as f64;
-            ((energy(samples, hertz / RATE) + 1e-3).ln() / 4.0 + 1.0) as f32
+            ((energy(&samples, hertz / RATE) + 1e-3).ln() / 4.0 + 1.0) as f32
         })
     };
     starts.map(hear).collect()
 }
 
-/// The energy of one frequency (in turns a sample) among some samples, under a Hann window: the recursion of Goertzel, "An
-/// algorithm for the evaluation of finite trigonometric series" (1958).
+/// The energy of one frequency (in turns a sample) among windowed samples: the recursion of Goertzel, "An algorithm for
+/// the evaluation of finite trigonometric series" (1958).
 fn energy(samples: &[f64], pitch: f64) -> f64 {
-    let n = samples.len() as f64;
     let turn = 2.0 * (TAU * pitch).cos();
     let (mut now, mut before) = (0.0, 0.0);
-    for (t, sample) in samples.iter().enumerate() {
-        let window = 0.5 - 0.5 * (TAU * (t as f64 + 0.5) / n).cos();
-        (now, before) = (window * sample + turn * now - before, now);
+    for sample in samples {
+        (now, before) = (sample + turn * now - before, now);
     }
     let power = now * now + before * before - turn * now * before;
-    // A sine of amplitude 1 gives 1.
-    power * (4.0 / n).powi(2)
+    // A sine of amplitude 1 gives 1: half of the window's sum is a quarter of the samples.
+    power * (4.0 / samples.len() as f64).powi(2)
 }
