@@ -73,6 +73,7 @@ pub use tapeless_macros::model;
 ///   targets are the numbers of classes, bring `accuracy(input, target)`. The other losses are `mse`, `l1`, `smooth_l1`,
 ///   `huber`, `bce_with_logits` and `kl_div`; options follow in parentheses, as in
 ///   `cross_entropy(label_smoothing = 0.1, labels = i64)`. Labels are `u8` unless `labels` says otherwise.
+/// - `#[model(hvp)]` before `loss` gives it a method `loss_hvp`: products of its Hessian with vectors.
 /// - `#[model(…)]` above the struct holds its options, as `crate = path` for a renamed dependency.
 ///
 /// A struct and an impl with [`macro@model`] can be written for every network, and must be where values do not flow in one

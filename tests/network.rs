@@ -13,6 +13,7 @@ network! {
         Conv2d<_, 4, 3>(padding = 1), Tanh, AvgPool2d<2>,
         Flatten, Dropout(0.2), hidden: Linear<_, 12>, Tanh, Linear<_, CLASSES>,
     }
+    #[model(hvp)]
     loss = cross_entropy(label_smoothing = 0.1)
 }
 
@@ -147,4 +148,15 @@ mod without_words {
     fn the_words_of_the_language_need_no_import() {
         assert!(Small::new(&tapeless::Device::cpu(), 1).is_ok());
     }
+}
+
+#[test]
+fn the_loss_of_a_network_may_have_products_of_its_hessian() -> Result<()> {
+    let model = Short::new(&Device::cpu(), 3)?;
+    let (mut v, mut hv) = (model.vector()?, model.vector()?);
+    v.fill_signs(1);
+    let labels = ndarray::arr1(&[0_u8, 1, 2, 1, 0]);
+    model.loss_hvp(&mut model.loss_workspace(5)?, &v, &mut hv, &images(), &labels)?;
+    assert!(hv.norm() > 0.0 && hv.norm().is_finite());
+    Ok(())
 }

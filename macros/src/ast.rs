@@ -63,6 +63,8 @@ pub struct ModelOptions {
     pub dims: Vec<DimValue>,
     /// `grad = "eval"`, on functions only: the mode of the gradient.
     pub grad: GradMode,
+    /// `hvp`, on functions only: its place, where products of the Hessian with a vector are asked for.
+    pub hvp: Option<SourceSpan>,
 }
 
 /// A budget of memory.

@@ -4,6 +4,8 @@
 //! model -> lower -> ir::Graph -> simplify -> grad -> simplify -> hoist -> simplify -> fuse -> memory -> budget, emit
 //! ```
 //!
+//! The product of a Hessian with a direction goes from `grad` on a second time.
+//!
 //! This is the only place that knows the order of the stages. Graphs are verified after every stage that makes one; a
 //! violation is a mistake of the compiler and stops it.
 
@@ -17,7 +19,7 @@ use crate::budget;
 use crate::diag::{Diagnostic, Diagnostics};
 use crate::emit::{self, Emission, EmitFunction};
 use crate::fuse::{fuse, unfused};
-use crate::grad::{Gradient, Wanted, differentiate};
+use crate::grad::{Gradient, Wanted, differentiate, hessian_product};
 use crate::hoist::hoist;
 use crate::ir::{Graph, InputId, OutputKind, ParamId, verify::verify};
 use crate::lower;
@@ -92,24 +94,24 @@ fn function<'a>(
     diagnostics: &mut Diagnostics,
 ) -> EmitFunction<'a> {
     let traced = function.train.as_ref().unwrap_or(&function.eval);
+    let wanted = wanted(lowered, function);
+    let joint = function
+        .train
+        .as_ref()
+        .and_then(|graph| joint(function, graph, &wanted, diagnostics));
     EmitFunction {
         lowered: function,
         eval: plan(&checked(simplify(&checked(function.eval.clone())))),
-        train: function
-            .train
+        train: joint.as_ref().map(plan),
+        product: joint
             .as_ref()
-            .and_then(|graph| train(lowered, function, graph, diagnostics)),
+            .and_then(|joint| product(function, joint, &wanted, diagnostics)),
         trace: memory::plan(unfused(&without_effects(traced)), Reuse::Never),
     }
 }
 
-/// The plan of loss and gradient, where the loss depends on something trained.
-fn train(
-    lowered: &Lowered,
-    function: &LoweredFunction,
-    graph: &Graph,
-    diagnostics: &mut Diagnostics,
-) -> Option<Plan> {
+/// What a function is differentiated by: what is trained, and its arguments marked `#[grad]`.
+fn wanted(lowered: &Lowered, function: &LoweredFunction) -> Wanted {
     let trained = lowered
         .params
         .iter()
@@ -120,14 +122,21 @@ fn train(
         .iter()
         .enumerate()
         .filter(|(_, input)| input.grad == InputGrad::Wanted);
-    let wanted = Wanted {
+    Wanted {
         params: trained.map(|(k, _)| ParamId::new(k)).collect(),
         inputs: inputs.map(|(k, _)| InputId::new(k)).collect(),
-    };
-    match differentiate(checked(simplify(graph)), &wanted, simplify) {
-        Gradient::Joint(joint) => Some(plan(&checked(simplify(&hoist(&checked(simplify(&checked(
-            joint,
-        )))))))),
+    }
+}
+
+/// The graph of a loss and its gradient, where the loss depends on something trained.
+fn joint(
+    function: &LoweredFunction,
+    graph: &Graph,
+    wanted: &Wanted,
+    diagnostics: &mut Diagnostics,
+) -> Option<Graph> {
+    match differentiate(checked(simplify(graph)), wanted, simplify) {
+        Gradient::Joint(joint) => Some(tidied(joint)),
         // A metric counts; what is meant to be trained says so by its name.
         Gradient::Unreached(why) if function.name == "loss" && !wanted.params.is_empty() => {
             let reason =
@@ -140,6 +149,30 @@ fn train(
         }
         Gradient::Unreached(_) => None,
     }
+}
+
+/// The plan of the product of the Hessian with a direction, where `#[model(hvp)]` asks for it.
+fn product(
+    function: &LoweredFunction,
+    joint: &Graph,
+    wanted: &Wanted,
+    diagnostics: &mut Diagnostics,
+) -> Option<Plan> {
+    let place = function.hvp?;
+    match hessian_product(joint, wanted, simplify) {
+        Ok(product) => Some(plan(&tidied(product))),
+        Err(blocked) => {
+            let message = format!("`{}_hvp`: {}", function.name, blocked.why);
+            let error = Diagnostic::error(place, message);
+            diagnostics.push(error.at(blocked.span, "here"));
+            None
+        }
+    }
+}
+
+/// What differentiation has made, simplified, with sums taken out of loops.
+fn tidied(graph: Graph) -> Graph {
+    checked(simplify(&hoist(&checked(simplify(&checked(graph))))))
 }
 
 fn plan(graph: &Graph) -> Plan {

@@ -21,6 +21,7 @@
 
 mod ask;
 mod builtin;
+mod declaration;
 mod finish;
 mod methods;
 mod names;

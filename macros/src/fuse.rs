@@ -375,6 +375,7 @@ impl<'a> Fuser<'a> {
             LeafKind::Input(id) => Some(Place::Input(id.index())),
             LeafKind::Param(id) => Some(Place::Param(id.index())),
             LeafKind::State(id) => Some(Place::State(id.index())),
+            LeafKind::Direction(id) => Some(Place::Direction(id.index())),
             LeafKind::Arg(_) | LeafKind::Buffer | LeafKind::Window | LeafKind::Sink | LeafKind::Poison => {
                 None
             }

@@ -7,10 +7,13 @@
 //!
 //! Only *active* nodes are visited, those that depend on a parameter or an argument whose gradient is wanted; and
 //! since the result is a graph again, what backward reads of forward is simply an edge, and what nobody reads is dead
-//! code for the next stage.
+//! code for the next stage. Being a graph, it is differentiated again by the same sweep: [`hessian_product`].
 
 mod scan;
+mod second;
 mod split;
+
+pub use second::hessian_product;
 
 use std::collections::BTreeMap;
 use std::rc::Rc;
@@ -83,7 +86,7 @@ pub fn differentiate(graph: Graph, wanted: &Wanted, tidy: Tidy) -> Gradient {
     });
     let mut gradients: Vec<Output> = gradients.collect();
     if gradients.is_empty() {
-        return Gradient::Unreached(sweep.blocked);
+        return Gradient::Unreached(sweep.blocked.map(|(why, _)| why));
     }
     gradients.sort_by_key(|output| output.kind);
     let mut graph = sweep.finish();
@@ -110,7 +113,8 @@ struct Sweep {
     active: Vec<bool>,
     /// The cotangents of the leaves that were reached.
     of_leaves: BTreeMap<NodeId, Value>,
-    blocked: Option<&'static str>,
+    /// The last answer of an operation without a derivative, and where that came from.
+    blocked: Option<(&'static str, SourceSpan)>,
     tidy: Tidy,
 }
 
@@ -156,13 +160,15 @@ impl Sweep {
             inputs: &node.inputs,
             outputs: &outputs,
         };
+        let behind = self.b.graph.len();
         let answer = match node.op.rule().grad(&mut self.b, &site, &bars) {
             Cotangents::Nested => self.nested(id, &node.op, &site, &bars),
             answer => answer,
         };
         match answer {
             Cotangents::Nested => unreachable!("a body has been differentiated"),
-            Cotangents::Blocked(why) => self.blocked = Some(why),
+            Cotangents::Blocked(why) => self.blocked = Some((why, node.origin.span)),
+            Cotangents::Composed(results) => self.composed(behind, &results, &bars),
             Cotangents::Flow(cotangents) => {
                 let rule = node.op.rule().name();
                 assert_eq!(
@@ -176,6 +182,27 @@ impl Sweep {
                     }
                 }
             }
+        }
+    }
+
+    /// Differentiates the nodes from `behind` on, of which an operation's results are composed.
+    fn composed(&mut self, behind: usize, results: &[Option<Value>], bars: &[Option<Value>]) {
+        let end = self.b.graph.len();
+        self.active.resize(behind, false);
+        for k in behind..end {
+            let node = self.b.graph.node(NodeId::new(k));
+            let is_active = node.inputs.iter().any(|v| self.active[v.node.index()]);
+            self.active.push(is_active);
+        }
+        for (result, bar) in results.iter().zip(bars) {
+            if let (Some(result), Some(bar)) = (result, bar)
+                && self.active[result.node.index()]
+            {
+                self.accumulate(*result, *bar);
+            }
+        }
+        for k in (behind..end).rev() {
+            self.visit(NodeId::new(k));
         }
     }
 

@@ -43,7 +43,8 @@ use proc_macro::TokenStream;
 ///   error where a training step, or a plain call, needs more at these sizes in f32. Parameters count, carried tensors, gradients,
 ///   and the most bytes of the workspace that are alive at once, of which a table names the largest. Arguments and results,
 ///   which are the caller's, do not count, nor do optimizers. Constants in sizes are checked by rustc, without a table.
-/// - `grad = "eval"`, on a function: its gradient is that of eval mode.
+/// - `grad = "eval"`, on a function: its gradient is that of eval mode;
+/// - `hvp`, on a function that returns a `Scalar`: it gets a method `<name>_hvp` for products of its Hessian with vectors.
 ///
 /// Attributes of fields: `#[layer(name = value)]` for options; `#[freeze]` for what is not trained; `#[weights("h")]` for another
 /// name in the paths of parameters and so in files, with dots for several levels and empty for none.

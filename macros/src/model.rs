@@ -133,6 +133,8 @@ pub struct LoweredFunction {
     /// The function as `_grad` differentiates it, where it returns a `Scalar`: in train mode, or in the mode that
     /// `#[model(grad = ..)]` asks for.
     pub train: Option<Graph>,
+    /// The place of `#[model(hvp)]`, where it is there.
+    pub hvp: Option<SourceSpan>,
     /// The signature.
     pub span: SourceSpan,
 }

@@ -10,6 +10,7 @@ pub mod compose;
 pub mod einsum;
 pub mod line;
 pub mod loss;
+pub mod standardise;
 #[cfg(test)]
 pub mod testkit;
 pub mod view_surface;
@@ -78,7 +79,7 @@ ops! {
     /// Convolution of images.
     conv::Conv2d + Conv2dInputGrad + Conv2dWeightGrad,
     /// Maxima and averages of windows.
-    pool::Pool2d + Pool2dGrad,
+    pool::Pool2d + Pool2dGrad + Pool2dPick,
     /// Softmax and its logarithm along an axis.
     softmax::Softmax + SoftmaxGrad,
     /// Scaled dot product attention.

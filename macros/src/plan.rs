@@ -118,6 +118,8 @@ pub enum Place {
     Param(usize),
     /// The gradient of a parameter.
     Grad(usize),
+    /// The direction of a product with the Hessian, as far as it concerns that parameter.
+    Direction(usize),
     /// A carried tensor as committed.
     State(usize),
     /// A carried tensor of this step.

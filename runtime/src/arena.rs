@@ -208,6 +208,8 @@ pub enum Place {
     Param,
     /// The flat buffer of gradients.
     Grad,
+    /// The direction of a product with the Hessian, laid out as the parameters are; read only.
+    Direction,
     /// The carried tensors as committed; read only.
     State,
     /// The carried tensors of this step, not yet committed.
@@ -257,6 +259,8 @@ pub struct Memory<'a> {
     pub params: Region<'a>,
     /// Gradients.
     pub grads: Region<'a>,
+    /// The direction of a product with the Hessian.
+    pub direction: Region<'a>,
     /// Committed carried tensors.
     pub states: Region<'a>,
     /// Carried tensors of this step.
@@ -271,6 +275,7 @@ impl<'a> Memory<'a> {
             Place::Arena => &self.arena,
             Place::Param => &self.params,
             Place::Grad => &self.grads,
+            Place::Direction => &self.direction,
             Place::State => &self.states,
             Place::NewState => &self.new_states,
             Place::Input(k) => &self.inputs[usize::from(k)],
@@ -378,6 +383,7 @@ mod tests {
             arena: storage.region_mut(),
             params: Region::empty(),
             grads: Region::empty(),
+            direction: Region::empty(),
             states: Region::empty(),
             new_states: Region::empty(),
             inputs: &[],

@@ -8,6 +8,7 @@
 pub(crate) mod arg;
 mod bind;
 pub(crate) mod outputs;
+mod second;
 pub(crate) mod trace;
 
 pub use arg::{Arg, Host, HostArg, HostData, HostElement, HostNumber, Probe, kind};
@@ -83,7 +84,7 @@ impl Core {
         work.prepare(Mode::Eval, bound.dims())?;
         work.stage(args)?;
         let code = &work.function().eval;
-        self.with_cx(work, args, scalars, StateSource::Committed, |cx| {
+        self.with_cx(work, args, scalars, StateSource::Committed.into(), |cx| {
             (code.forward)(cx);
             cx.end_sweep();
             cx.failure.take().map_or(Ok(()), Err)
@@ -162,7 +163,7 @@ impl Core {
         };
         let code = work.function().train.as_ref();
         let code = code.ok_or_else(|| Error::internal("a gradient has lost its code"))?;
-        let loss = self.with_cx(work, args, scalars, states, |cx| sweep(code, cx))?;
+        let loss = self.with_cx(work, args, scalars, states.into(), |cx| sweep(code, cx))?;
         if loss.is_finite() {
             return Ok(loss);
         }
@@ -183,21 +184,29 @@ impl Core {
         work: &mut Workspace,
         args: &[HostArg<'_>],
         scalars: &[f64],
-        states: StateSource,
+        around: Surroundings<'_>,
         body: impl FnOnce(&mut Cx<'_>) -> R,
     ) -> R {
         let parts = work.parts();
         let inputs: [Region<'_>; MAX_ARGS] = regions(args, parts.staging, self.precision());
-        let states = match states {
+        let states = match around.states {
             StateSource::Committed => self.states(),
             StateSource::Workspace => parts.states_before,
+        };
+        let (direction, grads) = match around.vectors {
+            Some(vectors) => (
+                vectors.direction.storage().region(),
+                vectors.product.storage_mut(),
+            ),
+            None => (Region::empty(), parts.grads),
         };
         let mut cx = Cx {
             env: self.env(),
             memory: Memory {
                 arena: parts.arena.region_mut(),
                 params: self.params().region(),
-                grads: parts.grads.region_mut(),
+                grads: grads.region_mut(),
+                direction,
                 states: states.region(),
                 new_states: parts.new_states.region_mut(),
                 inputs: &inputs[..args.len()],
@@ -232,6 +241,22 @@ enum StateSource {
     Committed,
     /// In the workspace: as the call before, of the same step, has left them.
     Workspace,
+}
+
+/// What a call reads and writes beside arguments, parameters and workspace.
+struct Surroundings<'a> {
+    states: StateSource,
+    /// Where a product with the Hessian is computed; it takes the place of the gradients.
+    vectors: Option<second::Vectors<'a>>,
+}
+
+impl From<StateSource> for Surroundings<'_> {
+    fn from(states: StateSource) -> Self {
+        Self {
+            states,
+            vectors: None,
+        }
+    }
 }
 
 /// Runs the forward sweep, and the backward sweep if the loss is finite; gives the loss.

@@ -85,6 +85,11 @@ impl<'a> Cx<'a> {
         self.buf(Place::Grad, self.params[index], Dtype::Float, len)
     }
 
+    /// The direction of a product with the Hessian, as far as it concerns a parameter.
+    pub fn direction(&self, index: usize, len: usize) -> Buf {
+        self.buf(Place::Direction, self.params[index], Dtype::Float, len)
+    }
+
     /// A carried tensor as committed.
     pub fn state(&self, index: usize, len: usize) -> Buf {
         self.buf(Place::State, self.states[index], Dtype::Float, len)

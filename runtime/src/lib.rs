@@ -26,6 +26,7 @@ pub mod rng;
 pub mod rt;
 mod summary;
 pub mod train;
+mod vector;
 pub mod workspace;
 
 pub use call::{Accumulate, Probe, Trace};
@@ -35,4 +36,5 @@ pub use error::{Error, ErrorKind, Result};
 pub use model::{Builder, Model, Network};
 pub use profile::Profile;
 pub use train::{History, Trainer};
+pub use vector::ParamVector;
 pub use workspace::Workspace;

@@ -23,6 +23,7 @@ use crate::program::{Program, Sizes};
 use crate::real::Real;
 use crate::rng::Key;
 use crate::summary;
+use crate::vector::ParamVector;
 
 /// The numbers of a model, and what is needed to compute with them.
 #[derive(Clone)]
@@ -359,6 +360,15 @@ pub trait Model: Sized + Send + Sync {
         let core = self.core_mut();
         let layout = Arc::clone(&core.params_layout);
         layout.write(&mut core.params, layout.index(path)?, values.view().into_dyn())
+    }
+
+    /// A vector of zeros, one for each trained number: a direction for `<name>_hvp`, or room for its product.
+    ///
+    /// # Errors
+    ///
+    /// If the memory is not there.
+    fn vector(&self) -> Result<ParamVector> {
+        ParamVector::new(self.core().params_layout())
     }
 
     /// A copy of the carried tensor at `path`, as `f64`.

@@ -177,6 +177,7 @@ pub(crate) struct Recorder {
     pub(crate) laps: Laps,
     eval: Vec<ProfileRow>,
     train: Vec<ProfileRow>,
+    product: Vec<ProfileRow>,
     update: Vec<ProfileRow>,
     seconds: f64,
     /// Kernels that were listed and that ran, where the numbers differ.
@@ -190,11 +191,16 @@ impl Recorder {
         self.seconds += began.elapsed().as_secs_f64();
         let rows = match mode {
             Mode::Train => &mut self.train,
+            Mode::Product => &mut self.product,
             Mode::Eval | Mode::Trace => &mut self.eval,
         };
         if rows.is_empty() {
             rows.extend(kernels.iter().map(|kernel| {
-                let phase = if mode == Mode::Train { kernel.phase } else { "eval" };
+                let phase = match mode {
+                    Mode::Train => kernel.phase,
+                    Mode::Product => "product",
+                    Mode::Eval | Mode::Trace => "eval",
+                };
                 ProfileRow::new(kernel.name, kernel.value, phase)
             }));
         }
@@ -219,6 +225,7 @@ impl Recorder {
                 .eval
                 .into_iter()
                 .chain(self.train)
+                .chain(self.product)
                 .chain(self.update)
                 .collect(),
             seconds: self.seconds,
@@ -268,14 +275,11 @@ impl Workspace {
             return;
         };
         let function = self.function();
-        let code = match mode {
-            Mode::Train => function.train.as_ref(),
-            Mode::Eval | Mode::Trace => Some(&function.eval),
-        };
+        let code = mode.code(function).unwrap_or(&function.eval);
         let sizes: Sizes<'_> = self.sizes();
         let schedule = Schedule {
-            kernels: code.map_or_else(Vec::new, |code| (code.kernels)(&sizes)),
-            loops: code.map_or_else(Vec::new, |code| (code.loops)(&sizes)),
+            kernels: (code.kernels)(&sizes),
+            loops: (code.loops)(&sizes),
         };
         recorder.end_call(mode, began, &schedule, self.precision().width());
         self.recorder = Some(recorder);

@@ -160,6 +160,9 @@ pub struct Function {
     pub eval: Code,
     /// Loss and gradient in train mode, where the function returns a `Scalar` that depends on a parameter.
     pub train: Option<Code>,
+    /// The function in the mode of its gradient, and the product of its Hessian with a direction, where `#[model(hvp)]` asks
+    /// for it: `backward` writes it where gradients are else written.
+    pub product: Option<Code>,
     /// The same forward sweep without fusion (train mode where there is one), every named value kept.
     pub trace: TraceCode,
 }

@@ -181,7 +181,11 @@ pub(crate) fn explain(program: &Program, generics: &[usize], given: &[(&str, usi
             dims: &dims,
             generics,
         };
-        let modes = [("eval", Some(&function.eval)), ("train", function.train.as_ref())];
+        let modes = [
+            ("eval", Some(&function.eval)),
+            ("train", function.train.as_ref()),
+            ("hvp", function.product.as_ref()),
+        ];
         for (mode, code) in modes.into_iter().filter_map(|(mode, code)| Some((mode, code?))) {
             let _ = writeln!(text, "{}::{} ({mode}){named}", program.name, function.name);
             push_schedule(&mut text, code, &sizes);

@@ -22,7 +22,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::flat::Layout;
 use crate::model::Core;
 use crate::profile::{Laps, Recorder};
-use crate::program::{Function, Program, Sizes, SlotSpec};
+use crate::program::{Code, Function, Program, Sizes, SlotSpec};
 use plan::Plan;
 
 /// The most arguments that are arrays, and the most dynamic dimensions, that a function may have.
@@ -40,6 +40,20 @@ pub(crate) enum Mode {
     Train,
     /// The unfused forward sweep.
     Trace,
+    /// Loss and product of the Hessian with a direction.
+    Product,
+}
+
+impl Mode {
+    /// What it runs, where there is such code; the unfused sweep is of another kind.
+    pub(crate) fn code(self, function: &Function) -> Option<&Code> {
+        match self {
+            Self::Eval => Some(&function.eval),
+            Self::Train => function.train.as_ref(),
+            Self::Product => function.product.as_ref(),
+            Self::Trace => None,
+        }
+    }
 }
 
 /// The slots of one mode, and where they lie.
@@ -76,7 +90,7 @@ pub struct Workspace {
     /// Sizes and mode of the last call.
     dims: Vec<usize>,
     mode: Mode,
-    slots: [Option<Slots>; 3],
+    slots: [Option<Slots>; 4],
     pub(crate) arena: Storage,
     staging: Vec<Storage>,
     pub(crate) grads: Storage,
@@ -107,7 +121,7 @@ impl Workspace {
             max_dims: max_dims.to_vec(),
             dims: max_dims.to_vec(),
             mode,
-            slots: [None, None, None],
+            slots: [const { None }; 4],
             arena: Storage::zeroed(0),
             staging: Vec::new(),
             grads: Storage::zeroed(0),
@@ -247,11 +261,10 @@ impl Workspace {
 
     fn fill_slots(&self, mode: Mode, sizes: &Sizes<'_>, into: &mut Vec<SlotSpec>) -> Result<()> {
         let function = self.function();
-        match (mode, &function.train) {
-            (Mode::Eval, _) => (function.eval.slots)(sizes, into),
-            (Mode::Trace, _) => (function.trace.slots)(sizes, into),
-            (Mode::Train, Some(code)) => (code.slots)(sizes, into),
-            (Mode::Train, None) => {
+        match (mode.code(function), mode) {
+            (Some(code), _) => (code.slots)(sizes, into),
+            (None, Mode::Trace) => (function.trace.slots)(sizes, into),
+            (None, _) => {
                 let message = format!("{} has no gradient", function.name);
                 return Err(Error::internal(message));
             }
@@ -262,7 +275,7 @@ impl Workspace {
     fn plan(&self, mode: Mode, specs: &[SlotSpec]) -> Result<Plan> {
         match mode {
             Mode::Trace => Plan::apart(specs, self.precision()),
-            Mode::Eval | Mode::Train => Plan::new(specs, self.precision()),
+            Mode::Eval | Mode::Train | Mode::Product => Plan::new(specs, self.precision()),
         }
     }
 

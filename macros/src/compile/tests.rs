@@ -4,6 +4,7 @@ use quote::quote;
 
 use super::*;
 use crate::lower::tests::define;
+use crate::plan::Place;
 
 const MLP: &str = "
     struct Mlp { fc1: Linear<784, 128>, fc2: Linear<_, 10> }
@@ -87,6 +88,17 @@ const RNN: &str = "
     }
 ";
 
+const TUNED: &str = "
+    struct Tuned { #[freeze] first: Linear<8, 16>, #[freeze] second: Linear<16, 12>, head: Linear<12, 4> }
+    impl Tuned {
+        pub fn loss<B: Dim>(&self, x: Tensor<B, 8>, label: Tensor<u8, B>) -> Scalar {
+            let low = self.first(x).tanh();
+            let high = self.second(low).tanh();
+            cross_entropy(self.head(high), label)
+        }
+    }
+";
+
 fn compiled<T>(source: &str, f: impl FnOnce(&UserModel, &mut Diagnostics) -> Option<T>) -> T {
     let mut diagnostics = Diagnostics::new();
     let result = f(&define(source), &mut diagnostics);
@@ -132,20 +144,11 @@ fn stages(source: &str) -> String {
         .expect("the model has a loss");
     let graph = function.train.as_ref().expect("a loss is compiled in train mode");
     let mut diagnostics = Diagnostics::new();
-    let params = (0..lowered.params.len()).map(ParamId::new).collect();
-    let wanted = Wanted {
-        params,
-        inputs: Vec::new(),
-    };
-    let Gradient::Joint(joint) = differentiate(simplify(graph), &wanted, simplify) else {
-        panic!("the loss has a gradient")
-    };
-    let plan = train(&lowered, function, graph, &mut diagnostics).expect("the loss has a gradient");
+    let wanted = wanted(&lowered, function);
+    let joint = joint(function, graph, &wanted, &mut diagnostics).expect("the loss has a gradient");
     assert!(diagnostics.finish().is_ok());
-    format!(
-        "== lowered\n{graph}\n== joint, simplified\n{}\n== plan\n{plan}",
-        simplify(&hoist(&simplify(&joint)))
-    )
+    let plan = plan(&joint);
+    format!("== lowered\n{graph}\n== joint, simplified\n{joint}\n== plan\n{plan}")
 }
 
 #[test]
@@ -196,6 +199,54 @@ fn sweeps_of_the_rnn() {
 #[test]
 fn sweeps_of_the_residual_block() {
     insta::assert_snapshot!(sweeps(RESIDUAL));
+}
+
+#[test]
+fn stages_of_a_frozen_backbone() {
+    insta::assert_snapshot!(stages(TUNED));
+}
+
+/// What backward computes of a loss, and the names of the values that are stored for it.
+fn kept_for_backward(source: &str) -> (Vec<String>, Vec<String>) {
+    let lowered = compiled(source, lower::lower);
+    let function = &lowered.functions[0];
+    let graph = function.train.as_ref().expect("it is a loss");
+    let wanted = wanted(&lowered, function);
+    let plan = plan(&joint(function, graph, &wanted, &mut Diagnostics::new()).expect("it has a gradient"));
+    let (forward, backward) = plan.kernels.split_at(plan.n_forward);
+    let computed = backward.iter().map(|kernel| kernel.title.clone()).collect();
+    let is_kept =
+        |slot: usize| plan.slots[slot].last >= plan.n_forward && plan.slots[slot].last != usize::MAX;
+    let stored = forward.iter().flat_map(|kernel| &kernel.writes);
+    let kept = stored.filter(|w| matches!(plan.places[&w.value], Place::Slot(slot) if is_kept(slot)));
+    (computed, kept.map(|w| w.name.to_string()).collect())
+}
+
+#[test]
+fn what_is_frozen_has_no_gradient_code_and_keeps_no_activations() {
+    let (computed, kept) = kept_for_backward(TUNED);
+    assert_eq!(
+        computed,
+        ["fill", "cross_entropy_grad", "sum", "matmul"],
+        "the head's bias and weight"
+    );
+    assert!(
+        kept.contains(&"high".to_owned()) && !kept.contains(&"low".to_owned()),
+        "{kept:?}"
+    );
+    let (computed, kept) = kept_for_backward(&TUNED.replace("#[freeze]", ""));
+    assert_eq!(
+        computed
+            .iter()
+            .filter(|title| title.starts_with("matmul"))
+            .count(),
+        5,
+        "{computed:?}"
+    );
+    assert!(
+        kept.contains(&"high".to_owned()) && kept.contains(&"low".to_owned()),
+        "{kept:?}"
+    );
 }
 
 #[test]

@@ -8,6 +8,7 @@ use quote::{format_ident, quote};
 use syn::ext::IdentExt;
 
 use crate::ast::{Function, Impl, Receiver, ReturnType, TensorDtype};
+use crate::door::declaration::declaration;
 use crate::door::signature::{Signature, result_type, take_results};
 use crate::door::structure::Generics;
 
@@ -98,6 +99,7 @@ impl Family<'_> {
         methods.extend(self.plain_as());
         if matches!(self.function().ret, ReturnType::Scalar(_)) {
             methods.extend([self.grad(), self.accumulate(), self.train_step()]);
+            methods.extend(self.function().options.hvp.map(|_| self.hvp()));
         }
         methods.into_iter().collect()
     }
@@ -115,8 +117,13 @@ impl Family<'_> {
         let (params, core) = (&self.signature.params, self.core());
         let (args, outputs) = (self.signature.call_args(), format_ident!("outputs"));
         let (ty, value) = (result_type(ret, None, rt), take_results(ret, &outputs));
+        let is_documented = attrs.iter().any(|attr| attr.path().is_ident("doc"));
+        let between = is_documented.then(|| quote!(#[doc = ""]));
+        let declaration = format!("```text\n{}\n```", declaration(self.function()));
         quote! {
             #(#attrs)*
+            #between
+            #[doc = #declaration]
             #vis fn #name(&self, #(#params),*) -> #rt::Result<#ty> {
                 let #outputs = #core.call(#position, #args)?;
                 #value
@@ -242,6 +249,33 @@ impl Family<'_> {
             "The value of [`{name}`](Self::{name}) and its gradients, which are added to those in the workspace."
         );
         self.grad_method(&self.name("_accumulate"), &doc, &format_ident!("Add"))
+    }
+
+    /// `loss_hvp(&self, &mut work, &direction, &mut product, image, label) -> Result<f64>`
+    fn hvp(&self) -> TokenStream {
+        let Self { position, rt, .. } = self;
+        let Function { vis, name, .. } = self.function();
+        let (params, args, core) = (&self.signature.params, self.signature.call_args(), self.core());
+        let [work, direction, product] =
+            ["work", "direction", "product"].map(|name| self.signature.fresh(name));
+        let doc = format!(
+            "The value of [`{name}`](Self::{name}), and the product of its matrix of second derivatives by the parameters with \
+             `{direction}`, which goes to `{product}`; in the mode of [`{name}_grad`](Self::{name}_grad). Gradients, carried \
+             tensors and the step stay as they are."
+        );
+        let (method, docs) = (self.name("_hvp"), self.docs(&doc));
+        quote! {
+            #docs
+            #vis fn #method(
+                &self,
+                #work: &mut #rt::Workspace,
+                #direction: &#rt::ParamVector,
+                #product: &mut #rt::ParamVector,
+                #(#params),*
+            ) -> #rt::Result<::core::primitive::f64> {
+                #core.hvp(#position, #work, (#direction, #product), #args)
+            }
+        }
     }
 
     fn grad_method(&self, method: &Ident, doc: &str, accumulate: &Ident) -> TokenStream {

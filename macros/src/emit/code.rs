@@ -319,6 +319,7 @@ impl<'a> Part<'a> {
             Place::Param(k) => around.params[k].clone(),
             Place::Grad(k) => format!("{}_grad", around.params[k]),
             Place::State(k) => around.states[k].clone(),
+            Place::Direction(k) => format!("{}_direction", around.params[k]),
             Place::NewState(k) => format!("{}_new", around.states[k]),
             Place::Slot(_) => name.to_owned(),
         };
@@ -349,6 +350,7 @@ impl<'a> Part<'a> {
             | Place::Input(k)
             | Place::Param(k)
             | Place::Grad(k)
+            | Place::Direction(k)
             | Place::State(k)
             | Place::NewState(k) => k,
         };
@@ -359,6 +361,7 @@ impl<'a> Part<'a> {
             Place::Param(_) => quote!(cx.param(#k, #len)),
             Place::Grad(_) => quote!(cx.grad(#k, #len)),
             Place::State(_) => quote!(cx.state(#k, #len)),
+            Place::Direction(_) => quote!(cx.direction(#k, #len)),
             Place::NewState(_) => quote!(cx.new_state(#k, #len)),
         }
     }

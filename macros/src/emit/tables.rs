@@ -22,6 +22,8 @@ pub struct EmitFunction<'a> {
     pub eval: Plan,
     /// Loss and gradient in train mode.
     pub train: Option<Plan>,
+    /// The product of the Hessian with a direction, where it is asked for.
+    pub product: Option<Plan>,
     /// The unfused forward sweep.
     pub trace: Plan,
 }
@@ -258,13 +260,15 @@ impl Tables<'_> {
         let (dims, inputs, results): (Vec<_>, Vec<_>, Vec<_>) =
             (dims.collect(), inputs.collect(), results.collect());
         let eval = self.code(lowered, &function.eval, "eval", groups, items);
-        let train = match &function.train {
+        let mut optional = |plan: &Option<Plan>, mode| match plan {
             Some(plan) => {
-                let train = self.code(lowered, plan, "train", groups, items);
-                quote!(Some(#train))
+                let code = self.code(lowered, plan, mode, groups, items);
+                quote!(Some(#code))
             }
             None => quote!(None),
         };
+        let train = optional(&function.train, "train");
+        let product = optional(&function.product, "hvp");
         let trace = self.trace(lowered, &function.trace, groups, items);
         quote! {
             #rt::Function {
@@ -275,6 +279,7 @@ impl Tables<'_> {
                 results: &[#(#results),*],
                 eval: #eval,
                 train: #train,
+                product: #product,
                 trace: #trace,
             }
         }

@@ -127,7 +127,7 @@ impl Sweep {
             }
         }
         inner.run();
-        if let Some(why) = inner.blocked {
+        if let Some((why, _)) = inner.blocked {
             return Err(why);
         }
         let collected = self.outputs(scan, site, active, &mut inner, &mut backs);

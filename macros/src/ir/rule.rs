@@ -56,6 +56,10 @@ pub struct Site<'a> {
 pub enum Cotangents {
     /// One entry an input; `None` where no gradient flows to that input.
     Flow(Vec<Option<Value>>),
+    /// The results once more, as a composition of operations that have derivatives, made just now behind all other nodes: the
+    /// gradient stage differentiates the composition. So a fused operation needs no gradient rule beside its definition. Its
+    /// operands must be those of the node; `None` for a result that has no derivative.
+    Composed(Vec<Option<Value>>),
     /// The operation has bodies of its own, which the gradient stage differentiates.
     Nested,
     /// The operation has no derivative, and why (an error only where the whole gradient depends on it).

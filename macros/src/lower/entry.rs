@@ -164,6 +164,7 @@ fn lower(tree: &Tree<'_>, log: &mut Log<'_>, index: usize, mode: Mode) -> Option
         args: Vec::new(),
         eval: Graph::default(),
         train: None,
+        hvp: function.options.hvp,
         span: function.span,
     };
     let is_sound = work.args(&mut frame, &mut signature);

@@ -71,7 +71,12 @@ pub fn functions(loss: &Loss, context: &Context<'_>, diagnostics: &mut Diagnosti
     };
     let Context { batch, input, .. } = context;
     let words = context.words(span);
-    let (function, options) = (&loss.name, &loss.options);
+    let Loss {
+        attrs,
+        name: function,
+        options,
+        ..
+    } = loss;
     let doc = format!(
         "The mean `{name}` of the network's outputs and the targets, which are {}.",
         match target {
@@ -81,6 +86,7 @@ pub fn functions(loss: &Loss, context: &Context<'_>, diagnostics: &mut Diagnosti
     );
     let loss = quote_spanned! {span=>
         #[doc = #doc]
+        #(#attrs)*
         pub fn loss<#batch: #words::Dim>(&self, input: #input, target: #target_type) -> #words::Scalar {
             #function(self.forward(input), target #(, #options)*)
         }

@@ -66,6 +66,8 @@ pub struct Layer {
 
 /// `cross_entropy(label_smoothing = 0.1)`
 pub struct Loss {
+    /// Its attributes: `#[model(hvp)]`.
+    pub attrs: Vec<Attribute>,
     /// The function of the language.
     pub name: Ident,
     /// Its options; `labels = …` is not among them.
@@ -336,6 +338,7 @@ fn loss(input: ParseStream<'_>) -> syn::Result<Option<Loss>> {
     if input.is_empty() {
         return Ok(None);
     }
+    let attrs = input.call(Attribute::parse_outer)?;
     let word: Ident = input.call(Ident::parse_any)?;
     if word != "loss" {
         return Err(syn::Error::new(
@@ -346,6 +349,7 @@ fn loss(input: ParseStream<'_>) -> syn::Result<Option<Loss>> {
     input.parse::<Token![=]>()?;
     let name = input.parse()?;
     let mut loss = Loss {
+        attrs,
         name,
         options: Vec::new(),
         labels: None,

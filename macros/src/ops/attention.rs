@@ -160,6 +160,9 @@ impl Rule for Attention {
     }
 
     fn grad(&self, b: &mut Builder, site: &Site<'_>, out_bars: &[Option<Value>]) -> Cotangents {
+        if out_bars[1].is_some() {
+            return Cotangents::Blocked("the sums that attention keeps for its gradient carry none themselves");
+        }
         let Some(g) = out_bars[0] else {
             return Cotangents::Flow(vec![None; site.inputs.len()]);
         };

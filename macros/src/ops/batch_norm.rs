@@ -6,6 +6,8 @@ use crate::ir::{
     Args, Builder, Call, CallArg, Constraints, Cotangents, DType, Form, Kernel, Operand, Rule, Sample,
     SampleGradient, Scalar, ShapeError, Site, Surface, Type, Value,
 };
+use crate::ops::layer_norm::Center;
+use crate::ops::standardise::Standardise;
 use crate::shape::{self, Dim};
 
 /// `y = (x - m) r w + b` with the statistics of the batch, for every channel (axis 1).
@@ -103,7 +105,8 @@ impl Rule for BatchNorm {
         let learned = Learned::of_operands(n);
         let mut operands = site.inputs[..n.min(2)].to_vec();
         operands.extend([site.outputs[1], site.outputs[3], g]);
-        let dx = b.push(BatchNormGrad { learned }, &operands);
+        let of = self.clone();
+        let dx = b.push(BatchNormGrad { of, learned }, &operands);
         Cotangents::Flow((0..n).map(|output| Some(Value { output, ..dx })).collect())
     }
 
@@ -218,6 +221,8 @@ impl Rule for BatchNorm {
 /// Cotangents of x, weight and bias. Operands: x, perhaps weight, mean, inverse deviation, the cotangent of y.
 #[derive(Clone, PartialEq, Debug)]
 pub struct BatchNormGrad {
+    /// What is differentiated.
+    pub of: BatchNorm,
     /// Whether there are weight and bias.
     pub learned: Learned,
 }
@@ -228,7 +233,7 @@ impl Rule for BatchNormGrad {
     }
 
     fn attributes(&self) -> String {
-        String::new()
+        self.of.attributes()
     }
 
     fn types(&self, inputs: &[Type], constraints: &mut Constraints) -> Result<Vec<Type>, ShapeError> {
@@ -240,8 +245,25 @@ impl Rule for BatchNormGrad {
         Ok(types)
     }
 
-    fn grad(&self, _: &mut Builder, _: &Site<'_>, _: &[Option<Value>]) -> Cotangents {
-        Cotangents::Blocked("second derivatives of batch_norm are not written yet")
+    fn grad(&self, b: &mut Builder, site: &Site<'_>, _: &[Option<Value>]) -> Cotangents {
+        let (x, g) = (site.inputs[0], site.inputs[site.inputs.len() - 1]);
+        let shape = b.shape(x);
+        let others: Vec<usize> = (0..shape.len()).filter(|&k| k != 1).collect();
+        let own = match self.learned {
+            Learned::Affine => {
+                let weight = b.expand_channel(site.inputs[1], 1, &shape);
+                b.mul(g, weight)
+            }
+            Learned::Nothing => g,
+        };
+        let standardise = Standardise { x, axes: &others, center: Center::Mean, eps: &self.of.eps };
+        let [h, dx] = standardise.with_gradient(b, own);
+        let mut results = vec![Some(dx)];
+        if self.learned == Learned::Affine {
+            let gh = b.mul(g, h);
+            results.extend([gh, g].map(|x| Some(b.sum(x, &others))));
+        }
+        Cotangents::Composed(results)
     }
 
     fn kernel(&self, inputs: &[Type], _: &[Type]) -> Kernel {

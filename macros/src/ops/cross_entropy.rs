@@ -7,6 +7,7 @@ use crate::ir::{
     SampleGradient, Scalar, ShapeError, Site, Surface, Type, Value,
 };
 use crate::ops::loss::LossReduction;
+use crate::ops::softmax::{Softmax, SoftmaxKind};
 use crate::shape::{self, Dim};
 
 /// The loss of class labels. Operands: scores, labels, and perhaps class weights; results: the loss, the log-sum-exp of
@@ -285,8 +286,43 @@ impl Rule for CrossEntropyGrad {
         Ok(vec![inputs[0].clone()])
     }
 
-    fn grad(&self, _: &mut Builder, _: &Site<'_>, _: &[Option<Value>]) -> Cotangents {
-        Cotangents::Blocked("second derivatives of cross_entropy are not written yet")
+    /// With `t` the weighted share of each class in a label (over the divisor), the gradient is `g (p sum(t) - t)`, of
+    /// logarithms of probabilities `-g t`; and that is how `t` is come by.
+    fn grad(&self, b: &mut Builder, site: &Site<'_>, out_bars: &[Option<Value>]) -> Cotangents {
+        let n = site.inputs.len();
+        let (scores, g) = (site.inputs[0], site.inputs[n - 1]);
+        let shape = b.shape(scores);
+        let axis = class_axis(shape.len());
+        let mut operands = site.inputs.to_vec();
+        operands[n - 1] = b.fill_like(g, 1.0);
+        let of_logarithms = CrossEntropy {
+            scores: Scores::LogProbabilities,
+            ..self.0.clone()
+        };
+        let target = b.push(Self(of_logarithms), &operands);
+        if self.0.scores == Scores::LogProbabilities {
+            let mut bars = vec![None; n];
+            bars[n - 1] = out_bars[0].map(|c| {
+                let product = b.mul(c, target);
+                match self.0.reduction {
+                    LossReduction::None => b.sum(product, &[axis]),
+                    LossReduction::Mean | LossReduction::Sum => b.sum_to(product, &[]),
+                }
+            });
+            return Cotangents::Flow(bars);
+        }
+        let target = b.neg(target);
+        let share = b.sum(target, &[axis]);
+        let share = b.expand_axes(share, &[axis], &shape);
+        let kind = SoftmaxKind::Probabilities;
+        let probabilities = b.push(Softmax { kind, axis }, &[scores]);
+        let predicted = b.mul(probabilities, share);
+        let difference = b.sub(predicted, target);
+        let g = match self.0.reduction {
+            LossReduction::None => b.expand_axes(g, &[axis], &shape),
+            LossReduction::Mean | LossReduction::Sum => b.expand(g, &shape),
+        };
+        Cotangents::Composed(vec![Some(b.mul(g, difference))])
     }
 
     fn kernel(&self, inputs: &[Type], _: &[Type]) -> Kernel {

@@ -4,6 +4,7 @@ use crate::ir::{
     Args, Builder, Call, CallArg, Constraints, Cotangents, DType, Form, Kernel, Operand, Rule, Sample,
     SampleGradient, Scalar, ShapeError, Site, Surface, Type, Value,
 };
+use crate::ops::fill::Fill;
 use crate::shape::{self, Dim};
 
 /// `y[o, j, i] = x[o, indices[j], i]` along one axis of x, for indices of any shape.
@@ -247,13 +248,16 @@ impl Rule for TakeGrad {
 
     /// It is linear, and its transpose reads the rows again.
     fn grad(&self, b: &mut Builder, site: &Site<'_>, out_bars: &[Option<Value>]) -> Cotangents {
-        if self.of.lookup.padding().is_some() {
-            return Cotangents::Blocked(
-                "second derivatives of an embedding with padding are not written yet",
-            );
-        }
-        let bar = out_bars[0].map(|g| b.push(self.of.clone(), &[g, site.inputs[0]]));
-        Cotangents::Flow(vec![None, bar])
+        let Some(g) = out_bars[0] else {
+            return Cotangents::Flow(vec![None; 2]);
+        };
+        let indices = site.inputs[0];
+        let rows = b.push(self.of.clone(), &[g, indices]);
+        let bar = match self.of.lookup.padding() {
+            Some(token) => without_padding(b, rows, indices, token),
+            None => rows,
+        };
+        Cotangents::Flow(vec![None, Some(bar)])
     }
 
     fn kernel(&self, _: &[Type], _: &[Type]) -> Kernel {
@@ -286,6 +290,17 @@ impl Rule for TakeGrad {
     fn samples() -> Vec<Sample> {
         Vec::new()
     }
+}
+
+/// The rows of an embedding, zero where the token is the padding.
+fn without_padding(b: &mut Builder, rows: Value, indices: Value, token: i64) -> Value {
+    let shape = b.shape(rows);
+    let ty = b.ty(indices).clone();
+    let padding = b.push(Fill { value: Scalar::lit(token as f64), ty }, &[]);
+    let is_kept = b.pointwise("ne", &[indices, padding]);
+    let kept = b.pointwise("to_float", &[is_kept]);
+    let kept = b.expand_axes(kept, &[shape.len() - 1], &shape);
+    b.mul(rows, kept)
 }
 
 impl Builder {

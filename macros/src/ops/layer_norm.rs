@@ -4,6 +4,7 @@ use crate::ir::{
     Args, Builder, Call, CallArg, Constraints, Cotangents, DType, Form, Kernel, Operand, Rule, Sample,
     SampleGradient, Scalar, ShapeError, Site, Surface, Type, Value,
 };
+use crate::ops::standardise::Standardise;
 use crate::shape::{self, Dim};
 
 /// `y = (x - m) r w + b`, with mean `m` and inverse deviation `r` of the last axes; RMS norm has `m = 0` and no `b`.
@@ -266,8 +267,26 @@ impl Rule for LayerNormGrad {
         Ok(types)
     }
 
-    fn grad(&self, _: &mut Builder, _: &Site<'_>, _: &[Option<Value>]) -> Cotangents {
-        Cotangents::Blocked("second derivatives of layer_norm and rms_norm are not written yet")
+    fn grad(&self, b: &mut Builder, site: &Site<'_>, _: &[Option<Value>]) -> Cotangents {
+        let (x, g) = (site.inputs[0], site.inputs[site.inputs.len() - 1]);
+        let shape = b.shape(x);
+        let (rows, row): (Vec<usize>, Vec<usize>) = (0..shape.len()).partition(|k| k + self.of.n_axes < shape.len());
+        let is_weighted = self.affine.count() > 0;
+        let own = if is_weighted {
+            let weight = b.expand(site.inputs[1], &shape);
+            b.mul(g, weight)
+        } else {
+            g
+        };
+        let standardise = Standardise { x, axes: &row, center: self.of.center, eps: &self.of.eps };
+        let [h, dx] = standardise.with_gradient(b, own);
+        let mut results = vec![Some(dx)];
+        if is_weighted {
+            let gh = b.mul(g, h);
+            results.extend([gh, g].map(|x| Some(b.sum(x, &rows))));
+            results.truncate(1 + self.affine.count());
+        }
+        Cotangents::Composed(results)
     }
 
     fn kernel(&self, inputs: &[Type], _: &[Type]) -> Kernel {
@@ -417,8 +436,7 @@ mod tests {
             &out_bars,
         ) {
             Cotangents::Flow(bars) => bars,
-            Cotangents::Nested => panic!("layer norm has no body"),
-            Cotangents::Blocked(why) => panic!("{why}"),
+            _ => panic!("layer norm has a gradient of its own"),
         }
     }
 

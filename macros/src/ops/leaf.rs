@@ -23,6 +23,8 @@ pub enum LeafKind {
     Param(ParamId),
     /// A carried tensor, as committed by the last step.
     State(StateId),
+    /// The direction in which the gradient is differentiated, as far as it concerns that parameter.
+    Direction(ParamId),
     /// In the body of a loop: what stands for an operand of the loop, by position.
     Arg(usize),
     /// Where a loop keeps what it carries or collects; the compiler's own, made when loops are laid open (as the next two).
@@ -41,6 +43,7 @@ impl Rule for Leaf {
             LeafKind::Input(_) => "input",
             LeafKind::Param(_) => "param",
             LeafKind::State(_) => "state",
+            LeafKind::Direction(_) => "direction",
             LeafKind::Arg(_) => "arg",
             LeafKind::Buffer => "buffer",
             LeafKind::Window => "window",
@@ -54,6 +57,7 @@ impl Rule for Leaf {
             LeafKind::Input(id) => id.to_string(),
             LeafKind::Param(id) => id.to_string(),
             LeafKind::State(id) => id.to_string(),
+            LeafKind::Direction(id) => id.to_string(),
             LeafKind::Arg(k) => k.to_string(),
             LeafKind::Buffer | LeafKind::Window | LeafKind::Sink | LeafKind::Poison => String::new(),
         }

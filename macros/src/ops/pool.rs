@@ -1,5 +1,9 @@
 //! Pooling over the last two axes of images.
 
+mod pick;
+
+pub use pick::Pool2dPick;
+
 use crate::ir::{
     Args, Builder, Call, CallArg, Constraints, Cotangents, DType, Flag, Form, Kernel, Operand, Rule, Sample,
     SampleGradient, Scalar, ShapeError, Site, Surface, Type, Value,
@@ -275,10 +279,14 @@ impl Rule for Pool2dGrad {
         Ok(vec![image])
     }
 
-    /// An average is linear: its gradient's gradient is the average. Of a maximum there is none written.
-    fn grad(&self, b: &mut Builder, _: &Site<'_>, out_bars: &[Option<Value>]) -> Cotangents {
+    /// Linear in the cotangent: the gradient's gradient is the average, or what lies where the maxima were.
+    fn grad(&self, b: &mut Builder, site: &Site<'_>, out_bars: &[Option<Value>]) -> Cotangents {
         match (self.pool.kind, out_bars[0]) {
-            (PoolKind::Max, _) => Cotangents::Blocked("second derivatives of max_pool2d are not written yet"),
+            (PoolKind::Max, g) => {
+                let pick = Pool2dPick { pool: self.pool.clone() };
+                let bar = g.map(|g| b.push(pick, &[g, site.inputs[1]]));
+                Cotangents::Flow(vec![bar, None])
+            }
             (_, None) => Cotangents::Flow(vec![None]),
             (_, Some(g)) => Cotangents::Flow(vec![Some(b.push(self.pool.clone(), &[g]))]),
         }

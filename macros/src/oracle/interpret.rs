@@ -71,6 +71,7 @@ twins! {
     Conv2dWeightGrad => window::conv2d_weight_grad;
     Pool2d => window::pool2d;
     Pool2dGrad => window::pool2d_grad;
+    Pool2dPick => window::pool2d_pick;
     Softmax => along::softmax;
     SoftmaxGrad => along::softmax_grad;
     Attention => attention::attention;
@@ -163,6 +164,7 @@ fn leaf(leaf: &Leaf, node: &Node<'_>) -> Vec<Tensor> {
         LeafKind::Input(id) => world.inputs[id.index()].clone(),
         LeafKind::Param(id) => world.params[id.index()].clone(),
         LeafKind::State(id) => world.states[id.index()].clone(),
+        LeafKind::Direction(id) => world.direction[id.index()].clone(),
         LeafKind::Arg(k) => world.args[k].clone(),
         LeafKind::Buffer | LeafKind::Window | LeafKind::Sink => {
             unreachable!("loops are interpreted, not laid open")

@@ -5,6 +5,7 @@ mod gradients;
 mod loops;
 mod memory;
 mod schedule;
+mod second;
 mod unrolled;
 
 use super::close::difference;
@@ -14,7 +15,7 @@ use super::interpret::interpret;
 use super::tensor::Tensor;
 use super::world::World;
 use crate::fuse::{fuse, unfused};
-use crate::grad::{Gradient, differentiate};
+use crate::grad::{Gradient, differentiate, hessian_product};
 use crate::hoist::hoist;
 use crate::ir::verify::verify;
 use crate::ir::{Graph, OutputKind};

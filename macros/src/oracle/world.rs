@@ -16,6 +16,8 @@ pub struct World {
     pub scalars: BTreeMap<String, f64>,
     pub inputs: Vec<Tensor>,
     pub params: Vec<Tensor>,
+    /// One for each parameter, where a Hessian is multiplied with it.
+    pub direction: Vec<Tensor>,
     pub states: Vec<Tensor>,
     /// In the body of a loop: its arguments in this step.
     pub args: Vec<Tensor>,

@@ -72,6 +72,13 @@ pub fn function(
             diagnostics.error(value.name.span(), message);
         }
     }
+    if let Some(place) = attributes.model.hvp
+        && !matches!(ret, ReturnType::Scalar(_) | ReturnType::Error(_))
+    {
+        let message = format!("`{}` has no Hessian: it returns no `Scalar`", signature.ident);
+        let error = Diagnostic::error(place, message);
+        diagnostics.push(error.help("`#[model(hvp)]` stands on a function such as a loss"));
+    }
     let body = body_block(&signature.ident, body, brace, diagnostics);
     Ok(Function {
         attrs: attributes.kept,

@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use syn::ext::IdentExt;
 
 /// The functions that every model gets.
-const GENERATED: [&str; 21] = [
+const GENERATED: [&str; 22] = [
     "builder",
     "device",
     "diagram",
@@ -29,10 +29,19 @@ const GENERATED: [&str; 21] = [
     "summary",
     "trace",
     "train_step",
+    "vector",
 ];
 
 /// What a function `f` of a model brings along: `f_grad` and so on.
-const SUFFIXES: [&str; 6] = ["_accumulate", "_as", "_grad", "_in", "_trace", "_workspace"];
+const SUFFIXES: [&str; 7] = [
+    "_accumulate",
+    "_as",
+    "_grad",
+    "_hvp",
+    "_in",
+    "_trace",
+    "_workspace",
+];
 
 /// Names that were declared so far, to find those declared twice.
 pub struct Declared {

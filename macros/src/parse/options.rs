@@ -24,7 +24,7 @@ impl Owner {
     fn options(self) -> &'static str {
         match self {
             Owner::Model => "`crate = path`, `max_memory = \"64 MiB\"` or `dims(B = 32)`",
-            Owner::Function => "`grad = \"eval\"`, `max_memory = \"64 MiB\"` or `dims(B = 32)`",
+            Owner::Function => "`grad = \"eval\"`, `hvp`, `max_memory = \"64 MiB\"` or `dims(B = 32)`",
         }
     }
 }
@@ -114,16 +114,21 @@ fn set(options: &mut ModelOptions, entry: Entry, owner: Owner, diagnostics: &mut
         ("grad", Owner::Function, Form::Equals) => {
             options.grad = grad_mode(entry.value, diagnostics);
         }
+        ("hvp", Owner::Function, Form::Alone) => options.hvp = Some(entry.span),
         ("dims", _, Form::Parentheses) => options.dims = dim_values(entry, diagnostics),
         ("grad", Owner::Model, _) => {
             let error = Diagnostic::error(entry.span, "`grad` is an option of a function, not of a model");
             diagnostics.push(error.help("put `#[model(grad = \"eval\")]` on the function"));
         }
+        ("hvp", Owner::Model, _) => {
+            let error = Diagnostic::error(entry.span, "`hvp` is an option of a function, not of a model");
+            diagnostics.push(error.help("put `#[model(hvp)]` on the function"));
+        }
         ("crate", Owner::Function, _) => {
             let error = Diagnostic::error(entry.span, "`crate` is an option of a model, not of a function");
             diagnostics.push(error.help("put `#[model(crate = path)]` on the struct and on the impl"));
         }
-        ("crate" | "max_memory" | "grad" | "dims", ..) => {
+        ("crate" | "max_memory" | "grad" | "hvp" | "dims", ..) => {
             let error = Diagnostic::error(
                 entry.span,
                 format!("the option `{name}` is written in another form"),

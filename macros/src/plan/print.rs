@@ -103,6 +103,7 @@ impl fmt::Display for Place {
             Place::Param(k) => write!(f, "param{k}"),
             Place::Grad(k) => write!(f, "grad{k}"),
             Place::State(k) => write!(f, "state{k}"),
+            Place::Direction(k) => write!(f, "direction{k}"),
             Place::NewState(k) => write!(f, "new_state{k}"),
         }
     }

@@ -138,7 +138,7 @@ impl Core {
         let mut work = Workspace::new(self, function, bound.dims(), Mode::Trace)?;
         work.stage(args)?;
         let code = &work.function().trace;
-        let failure = self.with_cx(&mut work, args, scalars, StateSource::Committed, |cx| {
+        let failure = self.with_cx(&mut work, args, scalars, StateSource::Committed.into(), |cx| {
             (code.run)(cx);
             cx.failure.take()
         });

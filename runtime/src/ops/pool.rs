@@ -3,6 +3,10 @@
 //! The gradient of a maximum finds it again in the image instead of keeping an index for every result: the image is kept
 //! for the layer before anyway, and an index would cost as much memory as the result.
 
+mod pick;
+
+pub use pick::max_pool2d_pick;
+
 use std::ops::Range;
 
 use crate::arena::Buf;

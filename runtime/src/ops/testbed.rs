@@ -128,6 +128,7 @@ impl Bed {
             arena: self.storage.region_mut(),
             params: Region::empty(),
             grads: Region::empty(),
+            direction: Region::empty(),
             states: Region::empty(),
             new_states: Region::empty(),
             inputs: &[],

@@ -100,6 +100,7 @@ impl Desk {
             arena: self.storage.region_mut(),
             params: Region::empty(),
             grads: Region::empty(),
+            direction: Region::empty(),
             states: Region::empty(),
             new_states: Region::empty(),
             inputs: &[],

@@ -228,6 +228,7 @@ const FORWARD: Function = Function {
     }],
     eval: eval(linear, &[ResultSlot { slot: 0 }]),
     train: None,
+    product: None,
     trace: TraceCode {
         slots: y_and_scalar,
         run: linear,
@@ -284,6 +285,7 @@ const LOSS: Function = Function {
         trained: &[0, 1],
         updates: &[0],
     }),
+    product: None,
     trace: trace(loss_forward),
 };
 
@@ -313,6 +315,7 @@ const ACCURACY: Function = Function {
         &[ResultSlot { slot: 1 }],
     ),
     train: None,
+    product: None,
     trace: trace(linear),
 };
 
@@ -330,6 +333,7 @@ const ERROR: Function = Function {
         &[ResultSlot { slot: 1 }],
     ),
     train: None,
+    product: None,
     ..LOSS
 };
 

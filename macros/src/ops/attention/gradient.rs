@@ -8,6 +8,7 @@ use crate::ir::{
 use crate::ops::cumsum::{Cumsum, Direction};
 use crate::ops::dropout::{Dropout, Unit};
 use crate::ops::matmul::Matmul;
+use crate::ops::softmax::{Softmax, SoftmaxKind};
 use crate::shape::{self, Dim};
 
 /// The cotangents of queries, keys and values. Operands: those of the attention, its two results, and the cotangent of the
@@ -36,8 +37,13 @@ impl Rule for AttentionGrad {
         Ok(inputs[..3].to_vec())
     }
 
-    fn grad(&self, _: &mut Builder, _: &Site<'_>, _: &[Option<Value>]) -> Cotangents {
-        Cotangents::Blocked("second derivatives of attention are not written yet")
+    fn grad(&self, b: &mut Builder, site: &Site<'_>, _: &[Option<Value>]) -> Cotangents {
+        let g = site.inputs[site.inputs.len() - 1];
+        let mask = (site.inputs.len() > 6).then(|| site.inputs[3]);
+        let [q, k, v] = [0, 1, 2].map(|operand| site.inputs[operand]);
+        let composed = WrittenOut::new(b, &self.0, [q, k, v], mask, g);
+        let [dq, dk, dv] = composed.operand_bars(b, &self.0, [q, k], g);
+        Cotangents::Composed(vec![Some(dq), Some(dk), Some(dv)])
     }
 
     fn kernel(&self, inputs: &[Type], _: &[Type]) -> Kernel {
@@ -65,39 +71,86 @@ impl Rule for AttentionGrad {
     }
 }
 
-/// The cotangent of an additive mask, `p (f (g v^T) - sum(g y))`, written out over all scores.
+/// The cotangent of an additive mask, written out over all scores.
 ///
 /// A mask that is trained has a gradient of its own size, which is that of the scores; so nothing is gained by a kernel
 /// that does not store them. Where the mask is not trained, nothing asks for these nodes, and they go away.
 pub(super) fn mask_bar(b: &mut Builder, of: &Attention, site: &Site<'_>, g: Value) -> Value {
-    let (q, k, v, mask) = (site.inputs[0], site.inputs[1], site.inputs[2], site.inputs[3]);
-    let (y, lse) = (site.outputs[0], site.outputs[1]);
+    let operands = [0, 1, 2].map(|operand| site.inputs[operand]);
+    WrittenOut::new(b, of, operands, Some(site.inputs[3]), g).score_bar
+}
+
+/// Attention and its gradient as operations on all scores: for what no kernel computes, the gradient of a mask and second
+/// derivatives.
+struct WrittenOut {
+    /// The probabilities `p`, after dropout.
+    dropped: Value,
+    /// The cotangent of the scores, `p (f (g v^T) - sum of p f (g v^T))` with the dropout factors `f`.
+    score_bar: Value,
+}
+
+/// A score that is as good as minus infinity, and the least that is more: infinities would make NaN of a query without keys.
+const NEVER: f64 = -1e30;
+const SELDOM: f64 = -5e29;
+
+impl WrittenOut {
+    fn new(b: &mut Builder, of: &Attention, [q, k, v]: [Value; 3], mask: Option<Value>, g: Value) -> Self {
+        let p = probabilities(b, of, [q, k], mask);
+        let drop = |b: &mut Builder, x: Value| {
+            if of.dropout.as_lit() == Some(0.0) {
+                return x;
+            }
+            let dropout = Dropout { rate: of.dropout.clone(), stream: of.stream, unit: Unit::Element };
+            b.push(dropout, &[x])
+        };
+        let values = b.transpose(v);
+        let products = b.push(Matmul, &[g, values]);
+        let p_bar = drop(b, products);
+        let weighted = b.mul(p, p_bar);
+        let scores = b.shape(p);
+        let last = scores.len() - 1;
+        let sums = b.sum(weighted, &[last]);
+        let sums = b.expand_axes(sums, &[last], &scores);
+        let centred = b.sub(p_bar, sums);
+        Self { dropped: drop(b, p), score_bar: b.mul(p, centred) }
+    }
+
+    /// The cotangents of queries, keys and values.
+    fn operand_bars(&self, b: &mut Builder, of: &Attention, [q, k]: [Value; 2], g: Value) -> [Value; 3] {
+        let scaled = b.scale(self.score_bar, of.scale.clone());
+        let (by_key, by_value) = (b.transpose(scaled), b.transpose(self.dropped));
+        [b.push(Matmul, &[scaled, k]), b.push(Matmul, &[by_key, q]), b.push(Matmul, &[by_value, g])]
+    }
+}
+
+/// `softmax(scale q k^T + mask)` along the keys; 0 for a query that may attend to none.
+fn probabilities(b: &mut Builder, of: &Attention, [q, k]: [Value; 2], mask: Option<Value>) -> Value {
     let scores = super::scores(b.ty(q), b.ty(k));
-    let last = scores.len() - 1;
-    let along = |b: &mut Builder, x: Value| b.expand_axes(x, &[last], &scores);
     let keys = b.transpose(k);
     let products = b.push(Matmul, &[q, keys]);
-    let scaled = b.scale(products, of.scale.clone());
-    let score = b.add(scaled, mask);
-    let lse = along(b, lse);
-    let exponent = b.sub(score, lse);
-    let mut p = b.pointwise("exp", &[exponent]);
+    let mut score = b.scale(products, of.scale.clone());
+    let never = b.fill_like(score, NEVER);
+    if let Some(mask) = mask {
+        score = if b.ty(mask).dtype == DType::Bool {
+            b.select(mask, score, never)
+        } else {
+            let sum = b.add(score, mask);
+            b.pointwise("maximum", &[sum, never])
+        };
+    }
     if of.reach == Reach::Causal {
-        let zero = b.fill_like(p, 0.0);
         let is_visible = visible(b, &scores);
-        p = b.select(is_visible, p, zero);
+        score = b.select(is_visible, score, never);
     }
-    let values = b.transpose(v);
-    let mut p_bar = b.push(Matmul, &[g, values]);
-    if of.dropout.as_lit() != Some(0.0) {
-        let dropout = Dropout { rate: of.dropout.clone(), stream: of.stream, unit: Unit::Element };
-        p_bar = b.push(dropout, &[p_bar]);
+    let softmax = Softmax { kind: SoftmaxKind::Probabilities, axis: scores.len() - 1 };
+    let p = b.push(softmax, &[score]);
+    if mask.is_none() {
+        return p;
     }
-    let gy = b.mul(g, y);
-    let sums = b.sum(gy, &[last]);
-    let sums = along(b, sums);
-    let centred = b.sub(p_bar, sums);
-    b.mul(p, centred)
+    let seldom = b.fill_like(score, SELDOM);
+    let is_attended = b.pointwise("gt", &[score, seldom]);
+    let zero = b.fill_like(p, 0.0);
+    b.select(is_attended, p, zero)
 }
 
 /// Where key `j` is not behind query `i`: the number of rows down to `i` is at least that of columns up to `j`.

@@ -83,18 +83,6 @@ fn cotangents_have_the_types_of_the_operands() {
 }
 
 #[test]
-fn the_gradient_has_no_gradient_and_says_so() {
-    let (mut b, y) = attend(SELF, &[]);
-    let node = b.graph.node(y.unwrap().node).clone();
-    let crate::ops::Op::Attention(op) = node.op else { panic!("an attention") };
-    let site = Site { inputs: &[], outputs: &[] };
-    let Cotangents::Blocked(why) = AttentionGrad(op).grad(&mut b, &site, &[]) else {
-        panic!("it has none");
-    };
-    assert_eq!(why, "second derivatives of attention are not written yet");
-}
-
-#[test]
 fn both_products_are_counted() {
     let (b, y) = attend([&["T", "8"], &["S", "8"], &["S", "5"]], &[]);
     let node = b.graph.node(y.unwrap().node);

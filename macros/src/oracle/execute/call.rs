@@ -56,6 +56,7 @@ pub(super) const FUNCTIONS: &[(&str, Function)] = &[
     ("layer_norm_grad", layer_norm_grad),
     ("matmul", matmul),
     ("max_pool2d_grad", images::max_pool2d_grad),
+    ("max_pool2d_pick", images::max_pool2d_pick),
     ("one_hot", |cx, a| rt::one_hot(cx, a.buf(), a.buf(), a.size())),
     ("pad", pad),
     ("pool2d", images::pool2d),

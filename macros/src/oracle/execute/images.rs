@@ -76,6 +76,10 @@ pub(super) fn max_pool2d_grad(cx: &mut Cx<'_>, a: &mut Arguments) {
     rt::max_pool2d_grad(cx, a.buf(), a.buf(), a.buf(), pool_spec(a));
 }
 
+pub(super) fn max_pool2d_pick(cx: &mut Cx<'_>, a: &mut Arguments) {
+    rt::max_pool2d_pick(cx, a.buf(), a.buf(), a.buf(), pool_spec(a));
+}
+
 pub(super) fn avg_pool2d_grad(cx: &mut Cx<'_>, a: &mut Arguments) {
     rt::avg_pool2d_grad(cx, a.buf(), a.buf(), pool_spec(a));
 }

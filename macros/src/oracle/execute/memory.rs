@@ -93,6 +93,7 @@ pub struct Machine<'w> {
     layout: Layout,
     arena: Storage,
     params: Storage,
+    direction: Storage,
     grads: Storage,
     states: Storage,
     new_states: Storage,
@@ -109,6 +110,7 @@ impl<'w> Machine<'w> {
     pub fn new(plan: &Plan, world: &'w World, precision: Precision) -> Self {
         let layout = Layout::new(plan, world, precision);
         let (param_offsets, params) = flat(&world.params, precision);
+        let (_, direction) = flat(&world.direction, precision);
         let (state_offsets, states) = flat(&world.states, precision);
         let (mut grads, mut new_states) = (params.clone(), states.clone());
         grads.as_mut_slice::<u8>().fill(POISON);
@@ -130,6 +132,7 @@ impl<'w> Machine<'w> {
             layout,
             arena,
             params,
+            direction,
             grads,
             states,
             new_states,
@@ -164,6 +167,7 @@ impl<'w> Machine<'w> {
             arena: self.arena.region_mut(),
             params: self.params.region(),
             grads: self.grads.region_mut(),
+            direction: self.direction.region(),
             states: self.states.region(),
             new_states: self.new_states.region_mut(),
             inputs: &inputs,
@@ -200,6 +204,7 @@ impl<'w> Machine<'w> {
             Place::Param(k) => (&self.params, self.param_offsets[k]),
             Place::Grad(k) => (&self.grads, self.param_offsets[k]),
             Place::State(k) => (&self.states, self.state_offsets[k]),
+            Place::Direction(k) => (&self.direction, self.param_offsets[k]),
             Place::NewState(k) => (&self.new_states, self.state_offsets[k]),
             Place::Input(k) => (&self.inputs[k], 0),
         };
@@ -228,6 +233,7 @@ impl Names<'_> {
             Place::Param(k) => cx.param(k, len),
             Place::Grad(k) => cx.grad(k, len),
             Place::State(k) => cx.state(k, len),
+            Place::Direction(k) => cx.direction(k, len),
             Place::NewState(k) => cx.new_state(k, len),
         }
     }

@@ -3,6 +3,7 @@
 mod attention;
 mod images;
 mod labels;
+mod loops;
 
 use super::Draft;
 use crate::ir::{DType, Scalar, Type, Value, ViewMap};
@@ -63,6 +64,9 @@ pub const MOVES: &[(&str, Move)] = &[
     ("attention", attention::attention),
     ("rotation", attention::rotary),
     ("positions", attention::positions),
+    ("recurrence", loops::recurrence),
+    ("recurrence", loops::recurrence),
+    ("layers", loops::layers),
 ];
 
 fn is_float(draft: &Draft, x: Value) -> bool {

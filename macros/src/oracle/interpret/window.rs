@@ -5,10 +5,10 @@
 
 use ndarray::{ArrayD, IxDyn};
 
-use super::super::tensor::{Tensor, indices};
+use super::super::tensor::{Tensor, build, indices};
 use super::Node;
 use crate::ops::conv::{Conv2d, Conv2dInputGrad, Conv2dWeightGrad};
-use crate::ops::pool::{Pool2d, Pool2dGrad, PoolKind, Windows};
+use crate::ops::pool::{Pool2d, Pool2dGrad, Pool2dPick, PoolKind, Windows};
 use crate::ops::window::Window;
 
 /// The element of an axis of `n` that place `k` of the window sees from position `at`; `None` in the padding.
@@ -172,4 +172,15 @@ pub(super) fn pool2d_grad(op: &Pool2dGrad, node: &Node<'_>) -> Vec<Tensor> {
         }
     });
     vec![Tensor::Float(bar)]
+}
+
+pub(super) fn pool2d_pick(op: &Pool2dPick, node: &Node<'_>) -> Vec<Tensor> {
+    let (source, x) = (node.inputs[0].float(), node.inputs[1].float());
+    let (image, out) = (plane(x.shape()), plane(&node.shapes[0]));
+    vec![Tensor::Float(build(&node.shapes[0], |at| {
+        let (places, _) = patch(&op.pool, image, out, plane(at));
+        places
+            .first()
+            .map_or(0.0, |_| source[&within(at, largest(x, at, &places))[..]])
+    }))]
 }

@@ -1,6 +1,7 @@
 //! Every operation by itself: values against the interpreter, gradients against differences, over odd shapes.
 
 use super::gradients::assert_gradients;
+use super::second::{assert_products, curved, product};
 use super::*;
 use std::collections::BTreeSet;
 
@@ -85,6 +86,7 @@ fn every_row_computes_its_formula_and_its_derivative() {
             let want = interpret::interpret(&program.graph, &program.world);
             assert_computes(&planned(&program.graph), &program.world, &want, &what);
             let n_compared = assert_gradients(&program, &what);
+            assert_products(&program, &what);
             let n = shape.iter().product::<i64>() as usize;
             let is_float = kinds.iter().all(|kind| *kind == DType::Float);
             if let (Derivative::Rule(_), true) = (row.derivative, is_float) {
@@ -172,6 +174,7 @@ fn every_sample_has_the_gradient_that_differences_show() {
             let program = sample_program(&sample, 1, sizes, seed);
             let what = format!("sample `{}` of {sizes:?}", sample.name);
             n_compared += assert_gradients(&program, &what);
+            assert_products(&program, &what);
             if let Some(joint) = joint(&program) {
                 let want = interpret::interpret(&joint, &program.world);
                 assert_computes(
@@ -195,6 +198,9 @@ fn every_family_appears_in_the_graphs_of_samples() {
         let program = sample_program(&sample, which, sample.sizes[0], 0);
         let graph = joint(&program).unwrap_or_else(|| program.graph.clone());
         seen.extend(graph.iter().map(|(_, node)| interpret::family(&node.op)));
+        if let Some(product) = product(&curved(&program), sample.name) {
+            seen.extend(product.iter().map(|(_, node)| interpret::family(&node.op)));
+        }
     }
     let unseen: Vec<_> = ops::FAMILIES
         .iter()
@@ -211,11 +217,13 @@ fn every_family_appears_in_random_programs() {
         let program = program(seed);
         let graph = joint(&program).unwrap_or_else(|| program.graph.clone());
         seen.extend(graph.iter().map(|(_, node)| interpret::family(&node.op)));
+        if let Some(product) = product(&curved(&program), "a random program") {
+            seen.extend(product.iter().map(|(_, node)| interpret::family(&node.op)));
+        }
     }
     let unseen: Vec<_> = ops::FAMILIES
         .iter()
-        // Loops have programs of their own, in `loops`.
-        .filter(|family| !seen.contains(*family) && **family != "Scan")
+        .filter(|family| !seen.contains(*family))
         .collect();
     assert!(unseen.is_empty(), "families that no seed uses: {unseen:?}");
 }

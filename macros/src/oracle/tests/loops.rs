@@ -136,7 +136,7 @@ fn recomputing(mut program: Program) -> Program {
     program
 }
 
-fn programs() -> Vec<(&'static str, Program)> {
+pub(super) fn programs() -> Vec<(&'static str, Program)> {
     vec![
         ("rnn of 4 steps", rnn(4, Order::Ascending)),
         ("rnn of 3 steps, backwards", rnn(3, Order::Descending)),

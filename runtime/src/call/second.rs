@@ -1,0 +1,71 @@
+//! Products of the Hessian with a direction.
+
+use super::{StateSource, Surroundings, sweep};
+use crate::call::HostArg;
+use crate::error::{Error, Result};
+use crate::model::Core;
+use crate::vector::ParamVector;
+use crate::workspace::{Mode, Workspace};
+
+/// The vectors of a product.
+pub(super) struct Vectors<'a> {
+    /// What the Hessian is multiplied with.
+    pub direction: &'a ParamVector,
+    /// Where the product goes.
+    pub product: &'a mut ParamVector,
+}
+
+impl Core {
+    /// The value of a function in the mode of its gradient, and the product of its Hessian with `direction`: the derivative of the
+    /// gradient along it. Nothing else changes: neither the gradients in the workspace, nor carried tensors, nor the step.
+    ///
+    /// # Errors
+    ///
+    /// As [`grad`](Self::grad); and if a vector belongs to another kind of model. After an error the product is undefined.
+    pub fn hvp(
+        &self,
+        function: usize,
+        work: &mut Workspace,
+        (direction, product): (&ParamVector, &mut ParamVector),
+        args: &[HostArg<'_>],
+        scalars: &[f64],
+    ) -> Result<f64> {
+        let vectors = Vectors { direction, product };
+        self.multiply(function, work, vectors, args, scalars)
+            .map_err(|error| error.context(self.label(function)))
+    }
+
+    fn multiply(
+        &self,
+        function: usize,
+        work: &mut Workspace,
+        vectors: Vectors<'_>,
+        args: &[HostArg<'_>],
+        scalars: &[f64],
+    ) -> Result<f64> {
+        let bound = self.bind(function, args, scalars)?;
+        work.check_owner(self, function)?;
+        vectors.direction.check(self.params_layout())?;
+        vectors.product.check(self.params_layout())?;
+        let began = work.clock();
+        let Some(code) = &work.function().product else {
+            let message =
+                "the function has no second derivatives: it has no gradient with respect to a parameter";
+            return Err(Error::config(message));
+        };
+        work.prepare(Mode::Product, bound.dims())?;
+        work.stage(args)?;
+        // Parameters that the gradient does not depend on have a product of zero, which no kernel writes.
+        vectors.product.fill(0.0);
+        let around = Surroundings {
+            states: StateSource::Committed,
+            vectors: Some(vectors),
+        };
+        let value = self.with_cx(work, args, scalars, around, |cx| sweep(code, cx))?;
+        if !value.is_finite() {
+            return Err(self.blame(bound.function(), args, scalars, value));
+        }
+        work.end_call(Mode::Product, began);
+        Ok(value)
+    }
+}

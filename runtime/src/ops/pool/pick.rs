@@ -1,0 +1,75 @@
+//! What lies where windows have their maxima, for second derivatives.
+
+use super::Pool2d;
+use crate::arena::Buf;
+use crate::cx::Cx;
+use crate::dtype::Element;
+use crate::float;
+use crate::real::Real;
+
+/// `y[.., v, u]` is the element of `source` where the window of `x` has its maximum; 0 where the window sees only padding.
+///
+/// # Panics
+/// Where a buffer has another size: a mistake of the compiler.
+pub fn max_pool2d_pick(cx: &mut Cx<'_>, x: Buf, source: Buf, y: Buf, pool: Pool2d) {
+    float!(cx, T => pick::<T>(cx, x, source, y, pool));
+}
+
+fn pick<T: Real + Element>(cx: &mut Cx<'_>, x: Buf, source: Buf, y: Buf, pool: Pool2d) {
+    let env = cx.env;
+    let mut bind = cx.bind();
+    let (x, source): (&[T], &[T]) = (bind.read(x), bind.read(source));
+    let y = bind.write::<T>(y);
+    let (planes, area, out_area) = (pool.planes_a_task(), pool.area(), pool.out_area());
+    assert!(
+        x.len() == pool.planes * area && source.len() == x.len() && y.len() == pool.planes * out_area,
+        "{pool:?} of other sizes"
+    );
+    env.team.chunks_mut(y, planes * out_area.max(1), |task, chunk| {
+        for (k, y) in chunk.chunks_exact_mut(out_area).enumerate() {
+            let image = (task * planes + k) * area..(task * planes + k + 1) * area;
+            let (x, source) = (&x[image.clone()], &source[image]);
+            pool.for_each_place(|at, rows, cols| {
+                y[at] = pool.largest(x, rows, cols).map_or(T::ZERO, |from| source[from]);
+            });
+        }
+    });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Pool, max_pool2d_grad};
+    use super::*;
+    use crate::dtype::Precision;
+    use crate::ops::testbed::{assert_close, numbers};
+    use crate::ops::testkit::Desk;
+
+    /// `<pick(s), g> = <s, grad(g)>`: one is the transpose of the other, overlapping windows and padding included.
+    #[test]
+    fn picking_is_the_transpose_of_the_gradient() {
+        for (size, kernel, stride, padding) in [([4, 6], [2, 2], [2, 2], 0), ([5, 7], [3, 3], [2, 2], 1)] {
+            let out: [usize; 2] =
+                std::array::from_fn(|k| (size[k] + 2 * padding - kernel[k]) / stride[k] + 1);
+            let pool = Pool2d {
+                kind: Pool::Max,
+                planes: 3,
+                size,
+                out,
+                kernel,
+                stride,
+                padding: [padding; 2],
+                dilation: [1; 2],
+            };
+            let (n, m) = (3 * size[0] * size[1], 3 * out[0] * out[1]);
+            let (x, source, g) = (numbers(n, 1), numbers(n, 2), numbers(m, 3));
+            let mut desk = Desk::new(Precision::F64);
+            let (x, s, c) = (desk.floats(&x), desk.floats(&source), desk.floats(&g));
+            let (y, dx) = (desk.blank(m), desk.blank(n));
+            desk.run(|cx| max_pool2d_pick(cx, x, s, y, pool));
+            desk.run(|cx| max_pool2d_grad(cx, x, c, dx, pool));
+            let dot = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(a, b)| a * b).sum::<f64>();
+            let (left, right) = (dot(&desk.read(y), &g), dot(&source, &desk.read(dx)));
+            assert_close(&[left], &[right], 1e-12);
+        }
+    }
+}
