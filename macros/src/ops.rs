@@ -95,7 +95,7 @@ ops! {
     /// The fused loss of class labels.
     cross_entropy::CrossEntropy + CrossEntropyGrad,
     /// The loss of labels whose places in time are unknown.
-    ctc::Ctc + CtcGrad,
+    ctc::Ctc + CtcGrad + CtcCurvature,
     /// Elements or channels set to zero at random.
     dropout::Dropout,
     /// Layer norm and RMS norm.

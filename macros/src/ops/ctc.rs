@@ -241,8 +241,23 @@ impl Rule for CtcGrad {
         Ok(vec![inputs[0].clone()])
     }
 
-    fn grad(&self, _: &mut Builder, _: &Site<'_>, _: &[Option<Value>]) -> Cotangents {
-        Cotangents::Blocked("second derivatives of ctc_loss are not written yet")
+    /// Linear in the cotangent of the loss; by the log-probabilities the derivative is symmetric.
+    fn grad(&self, b: &mut Builder, site: &Site<'_>, out_bars: &[Option<Value>]) -> Cotangents {
+        let mut bars = vec![None; 5];
+        if let Some(direction) = out_bars[0] {
+            let mut operands = site.inputs.to_vec();
+            operands.push(direction);
+            bars[0] = Some(b.push(CtcCurvature(self.0.clone()), &operands));
+            operands.truncate(4);
+            operands.push(b.fill_like(site.inputs[4], 1.0));
+            let slope = b.push(self.clone(), &operands);
+            let product = b.mul(direction, slope);
+            bars[4] = Some(match self.0.reduction {
+                LossReduction::None => b.sum(product, &[1, 2]),
+                LossReduction::Mean | LossReduction::Sum => b.sum_to(product, &[]),
+            });
+        }
+        Cotangents::Flow(bars)
     }
 
     fn kernel(&self, inputs: &[Type], _: &[Type]) -> Kernel {
@@ -259,6 +274,54 @@ impl Rule for CtcGrad {
     /// Both recursions.
     fn flops(&self, inputs: &[Type], _: &[Type]) -> Dim {
         recursion(inputs) * 2
+    }
+
+    fn surfaces() -> &'static [Surface] {
+        &[]
+    }
+
+    fn samples() -> Vec<Sample> {
+        Vec::new()
+    }
+}
+
+/// The second derivative by the log-probabilities, multiplied with a direction. Operands: those of the gradient, and the
+/// direction.
+#[derive(Clone, PartialEq, Debug)]
+pub struct CtcCurvature(pub Ctc);
+
+impl Rule for CtcCurvature {
+    fn name(&self) -> &'static str {
+        "ctc_loss_curvature"
+    }
+
+    fn attributes(&self) -> String {
+        self.0.attributes()
+    }
+
+    fn types(&self, inputs: &[Type], constraints: &mut Constraints) -> Result<Vec<Type>, ShapeError> {
+        self.0.check(&inputs[..4], constraints)?;
+        Ok(vec![inputs[0].clone()])
+    }
+
+    fn grad(&self, _: &mut Builder, _: &Site<'_>, _: &[Option<Value>]) -> Cotangents {
+        Cotangents::Blocked("third derivatives of ctc_loss are not written")
+    }
+
+    fn kernel(&self, inputs: &[Type], _: &[Type]) -> Kernel {
+        let (batch, frames) = (&inputs[0].shape[0], &inputs[0].shape[1]);
+        let mut args: Vec<CallArg> = (0..6).map(CallArg::In).collect();
+        args.extend([CallArg::Out(0), CallArg::Scratch(0), self.0.spec(inputs)]);
+        Kernel::Call(Call {
+            function: "ctc_curvature",
+            args,
+            scratch: vec![(DType::Float, batch * &(frames * 2 + 7) * states(inputs))],
+        })
+    }
+
+    /// Both recursions, with the means that they carry.
+    fn flops(&self, inputs: &[Type], _: &[Type]) -> Dim {
+        recursion(inputs) * 4
     }
 
     fn surfaces() -> &'static [Surface] {

@@ -85,6 +85,7 @@ twins! {
     CrossEntropyGrad => cross_entropy::gradient;
     Ctc => ctc::loss;
     CtcGrad => ctc::gradient;
+    CtcCurvature => ctc::curvature;
     Dropout => dropout::dropout;
     Take => indexing::take;
     TakeGrad => indexing::take_grad;

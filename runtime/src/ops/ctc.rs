@@ -17,9 +17,12 @@
 //! all alignments that have class `c` in frame `t`; PyTorch's CPU kernel adds `exp(x[t, c])`, which the gradient of the
 //! `log_softmax` before it takes away again: gradients of scores agree.
 
+mod curvature;
 #[cfg(test)]
 mod tests;
 mod walk;
+
+pub use curvature::ctc_curvature;
 
 use crate::arena::Buf;
 use crate::cpu::isa::Kernel;

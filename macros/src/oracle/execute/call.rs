@@ -41,6 +41,7 @@ pub(super) const FUNCTIONS: &[(&str, Function)] = &[
     ("cross_entropy", cross_entropy),
     ("cross_entropy_grad", cross_entropy_grad),
     ("ctc", ctc),
+    ("ctc_curvature", ctc_curvature),
     ("ctc_grad", ctc_grad),
     ("cumsum", cumsum),
     ("dropout", |cx, a| {
@@ -338,6 +339,23 @@ fn ctc_grad(cx: &mut Cx<'_>, a: &mut Arguments) {
     let (x, targets, frames, lengths) = (a.buf(), a.buf(), a.buf(), a.buf());
     let (g, dx, scratch) = (a.buf(), a.buf(), a.buf());
     rt::ctc_grad(cx, x, targets, frames, lengths, g, dx, scratch, ctc_spec(a));
+}
+
+fn ctc_curvature(cx: &mut Cx<'_>, a: &mut Arguments) {
+    let (x, targets, frames, lengths) = (a.buf(), a.buf(), a.buf(), a.buf());
+    let (g, direction, dx, scratch) = (a.buf(), a.buf(), a.buf(), a.buf());
+    rt::ctc_curvature(
+        cx,
+        x,
+        targets,
+        frames,
+        lengths,
+        g,
+        direction,
+        dx,
+        scratch,
+        ctc_spec(a),
+    );
 }
 
 fn ctc_spec(a: &mut Arguments) -> rt::Ctc {

@@ -5,7 +5,7 @@ use ndarray::{ArrayD, IxDyn};
 use super::super::tensor::{Tensor, build};
 use super::Node;
 use crate::ir::Flag;
-use crate::ops::ctc::{Ctc, CtcGrad};
+use crate::ops::ctc::{Ctc, CtcCurvature, CtcGrad};
 use crate::ops::loss::LossReduction;
 
 /// One sample: its log-probabilities, its target, its frames.
@@ -116,4 +116,44 @@ pub(super) fn gradient(grad: &CtcGrad, node: &Node<'_>) -> Vec<Tensor> {
         };
         -g / sample.divisor(op) * of_class[&index[1..]] / total
     }))]
+}
+
+/// The derivative of the gradient along a direction, the last operand: minus the covariance of having a class in a frame and
+/// of the direction's sum along the alignment.
+pub(super) fn curvature(curvature: &CtcCurvature, node: &Node<'_>) -> Vec<Tensor> {
+    let op = &curvature.0;
+    let (g, direction) = (node.inputs[4].float(), node.inputs[5].float());
+    let mut product = ArrayD::zeros(IxDyn(&node.shapes[0]));
+    for (b, sample) in Sample::all(op, node).iter().enumerate() {
+        let (total, of_class) = sample.probabilities();
+        if total == 0.0 && op.zero_infinity == Flag::Yes {
+            continue;
+        }
+        let g = match op.reduction {
+            LossReduction::None => g[[b].as_slice()],
+            LossReduction::Mean | LossReduction::Sum => g[[].as_slice()],
+        };
+        let along = |word: &[usize], x: &ArrayD<f64>| -> f64 {
+            (0..).zip(word).map(|(t, &c)| x[[b, t, c].as_slice()]).sum()
+        };
+        let mut words = Vec::new();
+        sample.extend(&mut Vec::new(), 0, &mut |word| words.push(word.to_vec()));
+        let mean: f64 = words
+            .iter()
+            .map(|word| along(word, sample.x).exp() / total * along(word, direction))
+            .sum();
+        let scale = -g / sample.divisor(op);
+        for word in &words {
+            let share = along(word, sample.x).exp() / total;
+            for (t, &c) in word.iter().enumerate() {
+                product[[b, t, c].as_slice()] += scale * share * along(word, direction);
+            }
+        }
+        for t in 0..sample.frames {
+            for c in 0..of_class.shape()[1] {
+                product[[b, t, c].as_slice()] -= scale * of_class[[t, c].as_slice()] / total * mean;
+            }
+        }
+    }
+    vec![Tensor::Float(product)]
 }

@@ -348,3 +348,49 @@ fn every_team_gives_the_same_bits() {
         assert_close(&other.dx, &one.dx, 1e-4, isa.name());
     }
 }
+
+/// The gradient, and its derivative along a direction.
+fn curvature(case: &Case, x: &[f64], direction: &[f64], precision: Precision) -> (Vec<f64>, Vec<f64>) {
+    let (mut desk, spec) = (Desk::new(precision), case.spec);
+    let (x, direction) = (desk.floats(x), desk.floats(direction));
+    let [targets, frames, lengths] = [&case.targets, &case.frames, &case.lengths].map(|ints| desk.ints(ints));
+    let is_reduced = spec.reduction != LossReduction::None;
+    let g = desk.floats(&vec![1.5; if is_reduced { 1 } else { spec.batch }]);
+    let (dx, product) = (desk.blank(case.x.len()), desk.blank(case.x.len()));
+    let room = |rows: usize| spec.batch * rows * spec.states();
+    let scratch = desk.blank(room(spec.frames + BACKWARD_ROWS));
+    desk.run(|cx| ctc_grad(cx, x, targets, frames, lengths, g, dx, scratch, spec));
+    let scratch = desk.blank(room(2 * spec.frames + curvature::ROWS));
+    desk.run(|cx| {
+        ctc_curvature(
+            cx, x, targets, frames, lengths, g, direction, product, scratch, spec,
+        )
+    });
+    (desk.read(dx), desk.read(product))
+}
+
+#[test]
+fn the_second_derivative_is_the_difference_of_gradients() {
+    for (k, (batch, frames, classes, labels)) in SHAPES.into_iter().enumerate() {
+        let spec = Ctc {
+            blank: k % classes,
+            reduction: [LossReduction::None, LossReduction::Mean, LossReduction::Sum][k % 3],
+            impossible: Impossible::Zero,
+            ..spec(batch, frames, classes, labels)
+        };
+        let case = case(spec, 10 * k as u64);
+        let direction = normal(case.x.len(), 99);
+        let at = |h: f64| {
+            let moved: Vec<f64> = case.x.iter().zip(&direction).map(|(x, v)| x + h * v).collect();
+            curvature(&case, &moved, &direction, Precision::F64).0
+        };
+        let h = 1e-5;
+        let slopes = at(h).into_iter().zip(at(-h)).map(|(a, b)| (a - b) / (2.0 * h));
+        let want: Vec<f64> = slopes.collect();
+        for precision in PRECISIONS {
+            let got = curvature(&case, &case.x, &direction, precision).1;
+            let tolerance = tolerance(precision).max(1e-8);
+            assert_close(&got, &want, tolerance, &format!("{spec:?} in {precision}"));
+        }
+    }
+}

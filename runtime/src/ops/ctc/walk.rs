@@ -37,6 +37,12 @@ impl<'a, T: Real> Walk<'a, T> {
         }
     }
 
+    /// 0 where an alignment may go from the label before straight to this one, else minus infinity.
+    #[inline(always)]
+    pub(super) fn jump(&self, label: usize) -> T {
+        self.jump[label]
+    }
+
     /// The part of a row's memory that this target uses.
     #[inline(always)]
     pub(super) fn row<'r>(&self, memory: &'r mut [T]) -> &'r mut [T] {
