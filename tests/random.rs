@@ -158,6 +158,11 @@ fn filled(program: &'static Program, precision: Precision, threads: usize) -> Re
     Ok(model)
 }
 
+/// The tensors of some declarations.
+fn layers(layout: &tapeless::flat::Layout, declarations: &[usize]) -> Vec<usize> {
+    declarations.iter().flat_map(|&k| layout.declared(k)).collect()
+}
+
 /// Everything that a model computes, by the names of the expected numbers.
 fn computed(program: &'static Program, precision: Precision, threads: usize) -> Result<Answers> {
     let mut answers = Answers::new();
@@ -183,19 +188,19 @@ fn computed(program: &'static Program, precision: Precision, threads: usize) -> 
                 .grad(index, &mut work, &host(&values), &scalars, Accumulate::Overwrite)?;
         answers.insert(format!("{name} result 0"), ndarray::arr0(loss).into_dyn());
         let (params, states) = (listing(model.params()), listing(model.states()));
-        for &k in code.trained {
-            answers.insert(
-                format!("{name} gradient {}", params[k].0),
-                work.grad(&params[k].0)?,
-            );
+        // A declaration of an array is a tensor a layer.
+        let core = model.core();
+        let trained: Vec<usize> = layers(core.params_layout(), code.trained);
+        let updated: Vec<usize> = layers(core.states_layout(), code.updates);
+        for k in trained {
+            let path = &params[k].0;
+            answers.insert(format!("{name} gradient {path}"), work.grad(path)?);
         }
         // A step of length zero commits the carried tensors.
         Sgd::new(0.0).step(&mut model, &mut work)?;
-        for &k in code.updates {
-            answers.insert(
-                format!("{name} state {}", states[k].0),
-                model.state(&states[k].0)?,
-            );
+        for k in updated {
+            let path = &states[k].0;
+            answers.insert(format!("{name} state {path}"), model.state(path)?);
         }
     }
     Ok(answers)

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! cargo run --release --example speech
-//! cargo run --release --example speech -- --noise 3
+//! cargo run --release --example speech -- --noise 2
 //! ```
 //!
 //! The sound is generated: pairs of tones of any duration and loudness, a little out of tune, between pauses, in noise that

@@ -118,11 +118,13 @@ pub struct Field {
     pub span: SourceSpan,
 }
 
-/// `#[weights("h")]`: what a field is called in files.
+/// `#[weights("h")]` or `#[weights("h", first = 1)]`: what a field is called in files.
 #[derive(Clone, Debug)]
 pub struct WeightsName {
     /// One part of a path or several, with dots between them; empty where the field adds nothing to a path.
     pub name: String,
+    /// `first = 1`: the number of the first element of an array; 0 where it is not given.
+    pub first: usize,
     /// The string that says so.
     pub span: SourceSpan,
 }

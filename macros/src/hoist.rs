@@ -147,7 +147,7 @@ fn sum(scan: &Scan, c: usize) -> Option<Sum> {
     let next = scan.next(c)?;
     let body = &scan.body;
     let add = body.node(next.node);
-    let is_add = matches!(&add.op, Op::Pointwise(row) if row.0.name == "add");
+    let is_add = matches!(&add.op, Op::Pointwise(row) if row.0.name == "add") && add.inputs.contains(&arg);
     let readings = body
         .iter()
         .flat_map(|(_, node)| &node.inputs)

@@ -34,7 +34,7 @@ pub struct Builtin {
     pub usage: &'static str,
     /// The names of its sizes.
     pub sizes: Sizes,
-    /// The names of its options.
+    /// The names of its options. `init`, the first values of the tensor `weight`, is taken before `declare` sees the others.
     pub options: &'static [&'static str],
     /// The tensors that it declares.
     pub declare: fn(&mut Args) -> Result<Vec<Declared>, ShapeError>,

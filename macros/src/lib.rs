@@ -47,7 +47,8 @@ use proc_macro::TokenStream;
 /// - `hvp`, on a function that returns a `Scalar`: it gets a method `<name>_hvp` for products of its Hessian with vectors.
 ///
 /// Attributes of fields: `#[layer(name = value)]` for options; `#[freeze]` for what is not trained; `#[weights("h")]` for another
-/// name in the paths of parameters and so in files, with dots for several levels and empty for none.
+/// name in the paths of parameters and so in files, with dots for several levels and empty for none; `first = 1` after the name
+/// where files give the first element of an array this number.
 #[proc_macro_attribute]
 pub fn model(attr: TokenStream, item: TokenStream) -> TokenStream {
     door::model(attr.into(), item.into()).into()

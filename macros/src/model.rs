@@ -99,7 +99,7 @@ pub struct TensorDecl {
 impl TensorDecl {
     /// Its path without positions in arrays, which is one name for the tensors of all the layers: `blocks.attn.weight`.
     pub fn name(&self) -> String {
-        let parts = self.path.split('.').filter(|part| *part != "{}");
+        let parts = self.path.split('.').filter(|part| !part.starts_with('{'));
         parts.collect::<Vec<_>>().join(".")
     }
 }

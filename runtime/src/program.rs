@@ -53,7 +53,7 @@ pub struct Program {
 #[derive(Clone, Debug)]
 pub struct TensorSpec {
     /// Its identity in every file: `encoder.attn.qkv.weight`. Where it is one for each layer of an array, a `{}` stands for the
-    /// number of the layer: `blocks.{}.attn.qkv.weight`.
+    /// number of the layer: `blocks.{}.attn.qkv.weight`. With `{1}` the layers are counted from 1.
     pub path: Cow<'static, str>,
     /// The lengths of the arrays whose layers have one each, outermost first; empty where there is just one.
     pub repeats: Vec<usize>,
@@ -92,8 +92,9 @@ impl TensorSpec {
         let layer = |mut k: usize| {
             let mut path = self.path.to_string();
             for &count in self.repeats.iter().rev() {
-                if let Some(place) = path.rfind("{}") {
-                    path.replace_range(place..place + 2, &(k % count).to_string());
+                if let (Some(open), Some(close)) = (path.rfind('{'), path.rfind('}')) {
+                    let first: usize = path[open + 1..close].parse().unwrap_or(0);
+                    path.replace_range(open..=close, &(first + k % count).to_string());
                 }
                 k /= count;
             }

@@ -19,7 +19,7 @@ use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 use serde_json::Value;
 
 /// The files under `tests/fixtures`, by the names that [`Fixture::load`] takes.
-pub const NAMES: [&str; 15] = [
+pub const NAMES: [&str; 16] = [
     "mlp",
     "cnn",
     "mnist_cnn",
@@ -34,6 +34,7 @@ pub const NAMES: [&str; 15] = [
     "speech",
     "sentiment",
     "translate",
+    "resnet20",
     "ops",
 ];
 

@@ -32,12 +32,13 @@ const CONV2D: Builtin = Builtin {
           Shapes: `x: [B, IN, H, W]`, `weight: [OUT, IN / groups, K, KW]`, `bias: [OUT]` -> `y: [B, OUT, H', W']` with \
           H' = ⌊(H + 2 padding - dilation (K - 1) - 1) / stride⌋ + 1, W' likewise. `Conv2d<IN, OUT, K>` has K x K \
           kernels, `Conv2d<IN, OUT, K, KW>` K x KW.\n\n\
-          Options: `stride = 1`, `padding = 0`, `dilation = 1` (a number or a pair), `groups = 1`, `bias = true`. First \
-          values: U(-1/√n, 1/√n) for both, with n = IN / groups K KW.\n\n\
+          Options: `stride = 1`, `padding = 0`, `dilation = 1` (a number or a pair), `groups = 1`, `bias = true`; `init`, the \
+          first values of the weight (`kaiming_normal`, `normal(0.0, 0.02)`). First values: U(-1/√n, 1/√n) for both, \
+          with n = IN / groups K KW.\n\n\
           PyTorch: `torch.nn.Conv2d(IN, OUT, K)`.",
     usage: "Conv2d<IN, OUT, K>",
     sizes: Sizes::Between(3, &["IN", "OUT", "K", "KW"]),
-    options: &["stride", "padding", "dilation", "groups", "bias"],
+    options: &["stride", "padding", "dilation", "groups", "bias", "init"],
     declare: declare_conv2d,
     forward: Forward::One(|b, layer, args| convolve(b, layer, args, "conv2d", (4, "[B, C, H, W]"))),
 };

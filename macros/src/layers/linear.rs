@@ -9,11 +9,12 @@ pub static LAYERS: &[Builtin] = &[Builtin {
     name: "Linear",
     doc: "An affine map of the last axis: y = x Wᵀ + b.\n\n\
           Shapes: `x: [.., IN]`, `weight: [OUT, IN]`, `bias: [OUT]` -> `y: [.., OUT]`.\n\n\
-          Options: `bias = true`. First values: U(-1/√IN, 1/√IN) for both.\n\n\
+          Options: `bias = true`; `init`, the first values of the weight (`kaiming_normal`, `normal(0.0, 0.02)`). First \
+          values: U(-1/√IN, 1/√IN) for both.\n\n\
           PyTorch: `torch.nn.Linear(IN, OUT)`.",
     usage: "Linear<IN, OUT>",
     sizes: Sizes::Named(&["IN", "OUT"]),
-    options: &["bias"],
+    options: &["bias", "init"],
     declare: declare_linear,
     forward: Forward::One(linear),
 }];

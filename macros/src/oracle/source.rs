@@ -5,7 +5,7 @@
 //! drawing keeps its own account of every shape and writes it into signatures, so that the compiler's shape rules are compared
 //! with a second opinion.
 //!
-//! - [`pen`] writes one function, [`moves`] and [`images`] are what it can write, [`model`] is the plan of a whole text.
+//! - [`pen`] writes one function, [`moves`], [`loops`] and [`images`] are what it can write, [`model`] is the plan of a whole text.
 //! - [`answer`] lowers a text with the compiler's own front end and says by the naive interpreter what the model computes.
 //! - [`files`] is the form of `tests/random`, where the first seeds are compiled for real.
 //!
@@ -15,6 +15,7 @@
 mod answer;
 mod files;
 mod images;
+mod loops;
 mod model;
 mod moves;
 mod pen;

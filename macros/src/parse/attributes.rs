@@ -4,7 +4,7 @@ use crate::ast::{ModelOptions, OptionArg, WeightsName};
 use crate::diag::{Diagnostic, Diagnostics, SourceSpan};
 use crate::parse::{expr, options};
 use proc_macro2::TokenStream;
-use syn::parse::Parse;
+use syn::parse::{Parse, ParseStream};
 use syn::punctuated::Punctuated;
 
 use syn::visit::Visit;
@@ -61,7 +61,7 @@ pub struct Attributes {
     pub layer: Vec<OptionArg>,
     /// `#[freeze]`
     pub freeze: Option<SourceSpan>,
-    /// `#[weights("…")]`
+    /// `#[weights("…")]`, `#[weights("…", first = 1)]`
     pub weights: Option<WeightsName>,
     /// `#[recompute]`
     pub recompute: Option<SourceSpan>,
@@ -153,9 +153,37 @@ fn take(name: &str, attribute: &Attribute, sorted: &mut Attributes, diagnostics:
     }
 }
 
-/// Reads the name in `#[weights("…")]`.
+/// What stands inside of `#[weights(…)]`: `"h"`, or `"h", first = 1`.
+struct Weights {
+    name: LitStr,
+    first: usize,
+}
+
+impl Parse for Weights {
+    fn parse(input: ParseStream<'_>) -> syn::Result<Self> {
+        let name = input.parse()?;
+        if input.is_empty() {
+            return Ok(Self { name, first: 0 });
+        }
+        input.parse::<Token![,]>()?;
+        let option: syn::Ident = input.parse()?;
+        if option != "first" {
+            let message = format!("`#[weights]` has no option `{option}`: its only option is `first`");
+            return Err(syn::Error::new(option.span(), message));
+        }
+        input.parse::<Token![=]>()?;
+        let first: u32 = input.parse::<syn::LitInt>()?.base10_parse()?;
+        Ok(Self {
+            name,
+            first: first as usize,
+        })
+    }
+}
+
+/// Reads the name in `#[weights("…")]`, and the number of the first element.
 fn weights(tokens: TokenStream, diagnostics: &mut Diagnostics) -> Option<WeightsName> {
-    let text = crate::parse::read(<LitStr as Parse>::parse, tokens, diagnostics).ok()?;
+    let Weights { name: text, first } =
+        crate::parse::read(<Weights as Parse>::parse, tokens, diagnostics).ok()?;
     let name = text.value();
     let is_part =
         |part: &str| !part.is_empty() && !part.contains(|c: char| c.is_control() || "{}".contains(c));
@@ -168,6 +196,7 @@ fn weights(tokens: TokenStream, diagnostics: &mut Diagnostics) -> Option<Weights
     }
     Some(WeightsName {
         name,
+        first,
         span: text.span().into(),
     })
 }

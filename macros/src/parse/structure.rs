@@ -1,6 +1,6 @@
 //! `#[model] struct`.
 
-use crate::ast::{ConstGeneric, Field, Struct};
+use crate::ast::{ConstGeneric, Field, FieldKind, Struct};
 use crate::diag::{Diagnostic, Diagnostics, Reported, SourceSpan};
 use crate::parse::attributes::{self, Place};
 use crate::parse::names::Declared;
@@ -67,6 +67,16 @@ fn fields(
         let span = SourceSpan::from(name.span()).to(place::ty(&field.ty));
         let attributes = attributes::sort(field.attrs, Place::Field, diagnostics);
         let kind = types::field_kind(field.ty, diagnostics);
+        if let (Some(weights), FieldKind::Layer { .. } | FieldKind::Param { .. } | FieldKind::State { .. }) = (
+            attributes.weights.as_ref().filter(|weights| weights.first > 0),
+            &kind,
+        ) {
+            let error = Diagnostic::error(
+                weights.span,
+                "`first` is the number of the first element of an array",
+            );
+            diagnostics.push(error.help("write the number into the name, as in `#[weights(\"h.1\")]`"));
+        }
         if let Some((_, value)) = field.default {
             let place = SourceSpan::of(&value);
             let help = "write `#[layer(init = …)]` for the first values of a parameter";

@@ -4,6 +4,7 @@
 //! for the layer before anyway, and an index would cost as much memory as the result.
 
 mod pick;
+mod rows;
 
 pub use pick::max_pool2d_pick;
 
@@ -66,65 +67,21 @@ impl Pool2d {
         (TASK / self.area().max(self.out_area()).max(1)).max(1)
     }
 
-    /// The positions along axis `k` that window `place` sees inside the image, and their distance.
+    /// The positions along axis `k` that window `place` of [`Pool::Adaptive`] sees.
     #[inline(always)]
-    fn window(&self, k: usize, place: usize) -> (Range<usize>, usize) {
-        let n = self.size[k];
-        if self.kind == Pool::Adaptive {
-            return (
-                place * n / self.out[k]..((place + 1) * n).div_ceil(self.out[k]),
-                1,
-            );
-        }
-        let (step, first) = (self.dilation[k], place * self.stride[k]);
-        // Elements before the image are left out in whole steps.
-        let skipped = self.padding[k].saturating_sub(first).div_ceil(step);
-        let start = first + skipped * step - self.padding[k].min(first + skipped * step);
-        let end = (first + (self.kernel[k] - 1) * step + 1).saturating_sub(self.padding[k]);
-        (start..end.min(n).max(start), step)
+    fn share(&self, k: usize, place: usize) -> Range<usize> {
+        place * self.size[k] / self.out[k]..((place + 1) * self.size[k]).div_ceil(self.out[k])
     }
 
-    /// Calls `f` with every pooled place and the windows that it sees.
+    /// Calls `f` with every pooled place of [`Pool::Adaptive`], and the rows and columns that it sees.
     #[inline(always)]
-    fn for_each_place(&self, mut f: impl FnMut(usize, (Range<usize>, usize), (Range<usize>, usize))) {
+    fn for_each_share(&self, mut f: impl FnMut(usize, Range<usize>, Range<usize>)) {
         for v in 0..self.out[0] {
-            let rows = self.window(0, v);
+            let rows = self.share(0, v);
             for u in 0..self.out[1] {
-                f(v * self.out[1] + u, rows.clone(), self.window(1, u));
+                f(v * self.out[1] + u, rows.clone(), self.share(1, u));
             }
         }
-    }
-
-    /// What a sum over these windows is divided by.
-    #[inline(always)]
-    fn divisor(&self, rows: &(Range<usize>, usize), cols: &(Range<usize>, usize)) -> usize {
-        let inside = |(range, step): &(Range<usize>, usize)| range.len().div_ceil(*step);
-        match self.kind {
-            Pool::Average => self.kernel[0] * self.kernel[1],
-            _ => inside(rows) * inside(cols),
-        }
-    }
-
-    /// The place of the largest element of a window: the first of equals; the last NaN, if there is one (as PyTorch).
-    #[inline(always)]
-    fn largest<T: Real>(
-        &self,
-        plane: &[T],
-        rows: (Range<usize>, usize),
-        cols: (Range<usize>, usize),
-    ) -> Option<usize> {
-        let mut best = None;
-        let mut most = -T::INFINITY;
-        for y in rows.0.step_by(rows.1) {
-            for x in cols.0.clone().step_by(cols.1) {
-                let at = y * self.size[1] + x;
-                let value = plane[at];
-                if value > most || Real::ne(value, value) || best.is_none() {
-                    (best, most) = (Some(at), value);
-                }
-            }
-        }
-        best
     }
 }
 
@@ -146,30 +103,32 @@ fn forward<T: Real + Element>(cx: &mut Cx<'_>, x: Buf, y: Buf, pool: Pool2d) {
         x.len() == pool.planes * area && y.len() == pool.planes * out_area,
         "{pool:?} of other sizes"
     );
-    env.team.chunks_mut(y, planes * out_area.max(1), |task, chunk| {
-        for (k, y) in chunk.chunks_exact_mut(out_area).enumerate() {
-            let plane = &x[(task * planes + k) * area..][..area];
-            match pool.kind {
-                Pool::Max => pool.for_each_place(|at, rows, cols| {
-                    y[at] = pool
-                        .largest(plane, rows, cols)
-                        .map_or(-T::INFINITY, |from| plane[from]);
-                }),
-                Pool::Average | Pool::AverageInside | Pool::Adaptive => {
-                    pool.for_each_place(|at, rows, cols| {
-                        let divisor = T::from_f64(pool.divisor(&rows, &cols) as f64);
-                        let mut sum = T::ZERO;
-                        for y in rows.0.step_by(rows.1) {
-                            for x in cols.0.clone().step_by(cols.1) {
-                                sum += plane[y * pool.size[1] + x];
-                            }
-                        }
-                        y[at] = sum / divisor;
-                    })
-                }
-            }
+    env.team.chunks_mut(y, planes * out_area.max(1), |task, y| {
+        let first = task * planes * area;
+        let x = &x[first..][..y.len() / out_area * area];
+        match pool.kind {
+            Pool::Adaptive => adaptive(&pool, x, y),
+            _ => env.isa.run(rows::Forward { pool: &pool, x, y }),
         }
     });
+}
+
+fn adaptive<T: Real>(pool: &Pool2d, x: &[T], y: &mut [T]) {
+    for (x, y) in x
+        .chunks_exact(pool.area())
+        .zip(y.chunks_exact_mut(pool.out_area()))
+    {
+        pool.for_each_share(|at, rows, cols| {
+            let divisor = T::from_f64((rows.len() * cols.len()) as f64);
+            let mut sum = T::ZERO;
+            for row in rows {
+                for value in &x[row * pool.size[1]..][cols.clone()] {
+                    sum += *value;
+                }
+            }
+            y[at] = sum / divisor;
+        });
+    }
 }
 
 /// The gradient of a maximum: each cotangent goes to the element that its window took.
@@ -190,17 +149,19 @@ fn max_grad<T: Real + Element>(cx: &mut Cx<'_>, x: Buf, dy: Buf, dx: Buf, pool: 
         x.len() == pool.planes * area && dy.len() == pool.planes * out_area,
         "{pool:?} of other sizes"
     );
-    env.team.chunks_mut(dx, planes * area.max(1), |task, chunk| {
-        chunk.fill(T::ZERO);
-        for (k, dx) in chunk.chunks_exact_mut(area).enumerate() {
-            let plane = &x[(task * planes + k) * area..][..area];
-            let dy = &dy[(task * planes + k) * out_area..][..out_area];
-            pool.for_each_place(|at, rows, cols| {
-                if let Some(from) = pool.largest(plane, rows, cols) {
-                    dx[from] += dy[at];
-                }
-            });
-        }
+    env.team.chunks_mut(dx, planes * area.max(1), |task, dx| {
+        dx.fill(T::ZERO);
+        let (first, n) = (task * planes, dx.len() / area);
+        let (x, dy) = (
+            &x[first * area..][..n * area],
+            &dy[first * out_area..][..n * out_area],
+        );
+        env.isa.run(rows::MaxGrad {
+            pool: &pool,
+            x,
+            dy,
+            dx,
+        });
     });
 }
 
@@ -222,20 +183,30 @@ fn avg_grad<T: Real + Element>(cx: &mut Cx<'_>, dy: Buf, dx: Buf, pool: Pool2d) 
         dx.len() == pool.planes * area && dy.len() == pool.planes * out_area,
         "{pool:?} of other sizes"
     );
-    env.team.chunks_mut(dx, planes * area.max(1), |task, chunk| {
-        chunk.fill(T::ZERO);
-        for (k, dx) in chunk.chunks_exact_mut(area).enumerate() {
-            let dy = &dy[(task * planes + k) * out_area..][..out_area];
-            pool.for_each_place(|at, rows, cols| {
-                let share = dy[at] / T::from_f64(pool.divisor(&rows, &cols) as f64);
-                for y in rows.0.step_by(rows.1) {
-                    for x in cols.0.clone().step_by(cols.1) {
-                        dx[y * pool.size[1] + x] += share;
-                    }
-                }
-            });
+    env.team.chunks_mut(dx, planes * area.max(1), |task, dx| {
+        dx.fill(T::ZERO);
+        let dy = &dy[task * planes * out_area..][..dx.len() / area * out_area];
+        match pool.kind {
+            Pool::Adaptive => adaptive_grad(&pool, dy, dx),
+            _ => env.isa.run(rows::AvgGrad { pool: &pool, dy, dx }),
         }
     });
+}
+
+fn adaptive_grad<T: Real>(pool: &Pool2d, dy: &[T], dx: &mut [T]) {
+    for (dx, dy) in dx
+        .chunks_exact_mut(pool.area())
+        .zip(dy.chunks_exact(pool.out_area()))
+    {
+        pool.for_each_share(|at, rows, cols| {
+            let share = dy[at] / T::from_f64((rows.len() * cols.len()) as f64);
+            for row in rows {
+                for value in &mut dx[row * pool.size[1]..][cols.clone()] {
+                    *value += share;
+                }
+            }
+        });
+    }
 }
 
 #[cfg(test)]
@@ -324,12 +295,14 @@ mod tests {
         fn pooling_is_that_of_the_definition(
             kind in prop::sample::select(vec![Pool::Max, Pool::Average, Pool::AverageInside]),
             planes in 0usize..4,
-            size in prop::array::uniform2(1usize..12),
+            height in 1usize..12,
+            width in prop_oneof![1usize..12, 100usize..150],
             kernel in prop::array::uniform2(1usize..4),
             stride in prop::array::uniform2(1usize..5),
             padding in prop::array::uniform2(0usize..2),
             dilation in prop::array::uniform2(1usize..3),
         ) {
+            let size = [height, width];
             let padding = [padding[0].min(kernel[0] / 2), padding[1].min(kernel[1] / 2)];
             let dilation = if kind == Pool::Max { dilation } else { [1, 1] };
             let room = |k: usize| (size[k] + 2 * padding[k]).checked_sub(dilation[k] * (kernel[k] - 1) + 1);

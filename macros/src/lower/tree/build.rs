@@ -406,8 +406,12 @@ impl<'a> Build<'a, '_> {
                 return None;
             }
         };
+        let weight_init = self.weight_init(home, field)?;
         let mut tensors = Vec::new();
-        for tensor in declared {
+        for mut tensor in declared {
+            if let (Some(init), "weight") = (&weight_init, &*tensor.name) {
+                tensor.init = init.clone();
+            }
             let path = paths::join(&self.tree.instances[id].weights, &tensor.name).to_string();
             let tensor_ref = self.declare(path, tensor.shape, tensor.init, tensor.role, home);
             tensors.push((tensor.name, tensor_ref));
@@ -436,6 +440,9 @@ impl<'a> Build<'a, '_> {
                 is_whole = false;
                 continue;
             }
+            if name == "init" {
+                continue;
+            }
             match self.option_value(home.parent, option) {
                 Ok(operand) => named.push((name, operand, option.name.span())),
                 Err(SizeError::Because(message)) => {
@@ -449,6 +456,18 @@ impl<'a> Build<'a, '_> {
             }
         }
         is_whole.then_some(named)
+    }
+
+    /// The first values that the option `init` of a layer asks for; `None` after a mistake.
+    fn weight_init(&mut self, home: &Home, field: &ast::Field) -> Option<Option<InitSpec>> {
+        let Some(option) = field.options.iter().rev().find(|option| option.name == "init") else {
+            return Some(None);
+        };
+        let place = home.outer.map_or(option.span, |(_, span)| span);
+        let spec = init::spec(&option.value).map_err(|error| error.diagnostic(place));
+        spec.map_err(|report| self.diagnostics.push(report))
+            .ok()
+            .map(Some)
     }
 
     fn option_value(&self, parent: InstanceId, option: &OptionArg) -> Result<Operand, SizeError> {

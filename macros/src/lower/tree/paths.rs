@@ -2,6 +2,8 @@
 //!
 //! A field's part of a tensor's path is its name, or what `#[weights]` says instead; the empty name leaves the level out. So a
 //! model can have the paths of a checkpoint that was written elsewhere. No two tensors of a model share a path.
+//!
+//! In a path, `{}` stands for the position in an array, and `{1}` for the position where that of the first element is 1.
 
 use std::rc::Rc;
 
@@ -19,6 +21,8 @@ pub struct Name {
     pub pattern: Rc<str>,
     /// As [`Instance::weights`].
     pub weights: Rc<str>,
+    /// The number that files give the first element, if this is an array.
+    first: usize,
 }
 
 impl Name {
@@ -33,6 +37,7 @@ impl Name {
             path: join(&owner.path, &name),
             pattern: join(&owner.pattern, &name),
             weights: join(&owner.weights, weights),
+            first: field.weights.as_ref().map_or(0, |weights| weights.first),
         }
     }
 
@@ -41,9 +46,38 @@ impl Name {
         Self {
             path: self.path.clone(),
             pattern: join(&self.pattern, "{}"),
-            weights: join(&self.weights, "{}"),
+            weights: join(&self.weights, &position(self.first)),
+            first: 0,
         }
     }
+}
+
+/// What stands in a path for the position in an array whose first element has this number.
+fn position(first: usize) -> String {
+    if first == 0 {
+        "{}".to_owned()
+    } else {
+        format!("{{{first}}}")
+    }
+}
+
+/// The number of the first element, if this part of a path is a position in an array.
+pub fn first(part: &str) -> Option<usize> {
+    let number = part.strip_prefix('{')?.strip_suffix('}')?;
+    if number.is_empty() {
+        Some(0)
+    } else {
+        number.parse().ok()
+    }
+}
+
+/// The path of the first tensors: every position is that of a first element.
+fn of_first(path: &str) -> String {
+    let parts = path.split('.').map(|part| match first(part) {
+        Some(first) => first.to_string(),
+        None => part.to_owned(),
+    });
+    parts.collect::<Vec<_>>().join(".")
 }
 
 /// A path and one more part, either of which may be empty.
@@ -73,7 +107,7 @@ pub fn check(tree: &Tree<'_>, root: &UserModel, diagnostics: &mut Diagnostics) {
                 let error = Diagnostic::error(place, message);
                 diagnostics.push(error.help("a level can be left out where another one is below it"));
             } else if let Some((_, first)) = known.iter().find(|(other, _)| can_be_equal(other, &path)) {
-                let message = format!("two parameters have the path `{}`", path.replace("{}", "0"));
+                let message = format!("two parameters have the path `{}`", of_first(&path));
                 let error = Diagnostic::error(place, message).at(
                     self::place(first, root),
                     format!("the other one is in `{}`", first.path),
@@ -107,8 +141,13 @@ fn place(instance: &Instance<'_>, root: &UserModel) -> SourceSpan {
 
 /// Whether two paths are the same for some positions in their arrays.
 fn can_be_equal(a: &str, b: &str) -> bool {
-    let is_number = |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
-    let meets = |(a, b): (&str, &str)| a == b || (a == "{}" && is_number(b)) || (b == "{}" && is_number(a));
+    let follows = |part: &str, first: usize| part.parse().is_ok_and(|number: usize| number >= first);
+    let meets = |(a, b): (&str, &str)| match (first(a), first(b)) {
+        (Some(_), Some(_)) => true,
+        (Some(first), None) => follows(b, first),
+        (None, Some(first)) => follows(a, first),
+        (None, None) => a == b,
+    };
     let (mut left, mut right) = (a.split('.'), b.split('.'));
     loop {
         match (left.next(), right.next()) {
@@ -121,7 +160,7 @@ fn can_be_equal(a: &str, b: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::{can_be_equal, join};
+    use super::{can_be_equal, join, of_first};
 
     #[test]
     fn empty_parts_leave_a_level_out() {
@@ -131,10 +170,17 @@ mod tests {
     }
 
     #[test]
+    fn examples_are_those_of_first_elements() {
+        assert_eq!(of_first("h.{}.{2}.w"), "h.0.2.w");
+    }
+
+    #[test]
     fn positions_in_arrays_meet_numbers() {
         assert!(can_be_equal("h.{}.w", "h.3.w"));
         assert!(can_be_equal("h.{}.w", "h.{}.w"));
         assert!(!can_be_equal("h.{}.w", "h.a.w"));
         assert!(!can_be_equal("h.w", "h.w.x"));
+        assert!(can_be_equal("h.{2}.w", "h.2.w") && can_be_equal("h.{2}.w", "h.{}.w"));
+        assert!(!can_be_equal("h.{2}.w", "h.1.w"));
     }
 }

@@ -8,7 +8,7 @@ use crate::diag::Diagnostics;
 use crate::grad::{Gradient, Wanted, differentiate};
 use crate::ir::{Graph, OutputKind, ParamId};
 use crate::lower::{lower, tests::define};
-use crate::model::{Lowered, LoweredFunction, Training, UserModel};
+use crate::model::{Lowered, LoweredFunction, TensorDecl, Training, UserModel};
 use crate::oracle::generate::Program;
 use crate::oracle::interpret::interpret;
 use crate::oracle::tensor::{Tensor, build};
@@ -42,6 +42,21 @@ fn fill(shape: &[usize], f: impl Fn(u64) -> f64) -> Tensor {
     }))
 }
 
+/// What was declared, filled with what `f` makes of [`unit`]. Every layer of an array counts as a tensor of its own.
+fn tensors(world: &World, declared: &[TensorDecl], first: u64, f: impl Fn(f64) -> f64) -> Vec<Tensor> {
+    let mut tensor = first;
+    let filled = declared.iter().map(|declaration| {
+        let (repeats, own) = (world.shape(&declaration.repeats), world.shape(&declaration.shape));
+        let n: u64 = own.iter().product::<usize>() as u64;
+        let start = tensor;
+        tensor += repeats.iter().product::<usize>() as u64;
+        fill(&[repeats, own].concat(), |i| {
+            f(unit(start + i / n.max(1), i % n.max(1)))
+        })
+    });
+    filled.collect()
+}
+
 /// What a function is called with.
 pub fn world(source: &Source, lowered: &Lowered, function: &LoweredFunction) -> World {
     let mut world = World {
@@ -56,14 +71,8 @@ pub fn world(source: &Source, lowered: &Lowered, function: &LoweredFunction) -> 
         .iter()
         .map(|(name, _)| (name.clone(), HOST))
         .collect();
-    for (k, param) in (0..).zip(&lowered.params) {
-        let shape = world.shape(&param.shape);
-        world.params.push(fill(&shape, |i| 0.5 * unit(k, i)));
-    }
-    for (k, state) in (1000..).zip(&lowered.states) {
-        let shape = world.shape(&state.shape);
-        world.states.push(fill(&shape, |i| 1.0 + 0.5 * unit(k, i)));
-    }
+    world.params = tensors(&world, &lowered.params, 0, |x| 0.5 * x);
+    world.states = tensors(&world, &lowered.states, 1000, |x| 1.0 + 0.5 * x);
     for (k, input) in (2000..).zip(&function.inputs) {
         let shape = world.shape(&input.shape);
         let numbers = fill(&shape, |i| unit(k, i));
@@ -120,13 +129,40 @@ pub fn answers(source: &Source) -> Answers {
 
 fn add(answers: &mut Answers, lowered: &Lowered, function: &str, graph: &Graph, world: &World) {
     for (kind, value) in interpret(graph, world) {
-        let name = match kind {
-            OutputKind::Result(k) => format!("{function} result {k}"),
-            OutputKind::ParamGrad(id) => format!("{function} gradient {}", lowered.params[id.index()].path),
-            OutputKind::State(id) => format!("{function} state {}", lowered.states[id.index()].path),
+        match kind {
+            OutputKind::Result(k) => {
+                answers.insert(format!("{function} result {k}"), value);
+            }
+            OutputKind::ParamGrad(id) => {
+                let declared = &lowered.params[id.index()];
+                add_layers(answers, &format!("{function} gradient"), declared, &value, world);
+            }
+            OutputKind::State(id) => {
+                let declared = &lowered.states[id.index()];
+                add_layers(answers, &format!("{function} state"), declared, &value, world);
+            }
             OutputKind::InputGrad(_) => unreachable!("no text asks for the gradient of an argument"),
             OutputKind::Next(_) | OutputKind::Collect(_) => unreachable!("only bodies of loops have these"),
-        };
-        answers.insert(name, value);
+        }
+    }
+}
+
+/// The tensors of a declaration, by path.
+fn add_layers(answers: &mut Answers, what: &str, declared: &TensorDecl, value: &Tensor, world: &World) {
+    let (repeats, own) = (world.shape(&declared.repeats), world.shape(&declared.shape));
+    let layers = value
+        .float()
+        .view()
+        .into_shape_with_order([&[repeats.iter().product()], &own[..]].concat());
+    let layers = layers.expect("the layers lie one behind the other");
+    for (k, layer) in layers.outer_iter().enumerate() {
+        let mut index = k;
+        let mut path = declared.path.clone();
+        for count in repeats.iter().rev() {
+            let place = path.rfind("{}").expect("a place for the number of the layer");
+            path.replace_range(place..place + 2, &(index % count).to_string());
+            index /= count;
+        }
+        answers.insert(format!("{what} {path}"), Tensor::Float(layer.to_owned()));
     }
 }

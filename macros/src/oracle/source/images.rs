@@ -6,7 +6,7 @@ use super::size::{Size, list};
 
 /// All moves.
 pub const MOVES: &[Move] = &[
-    conv, conv, conv, batch_norm, activation, pool, pool, gain, dropout, residual, group_norm,
+    conv, conv, conv, batch_norm, activation, pool, pool, pool, gain, dropout, residual, group_norm,
 ];
 
 /// Channels, height and width.

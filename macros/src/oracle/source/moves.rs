@@ -1,5 +1,6 @@
 //! What the pen can write on vectors: tensors whose last axis has a fixed size.
 
+use super::loops;
 use super::pen::{Known, Pen, Rate};
 use super::size::{Size, list};
 
@@ -39,6 +40,10 @@ pub const MOVES: &[Move] = &[
     carried,
     attention,
     contraction,
+    loops::tower,
+    loops::tower,
+    loops::recurrence,
+    loops::recurrence,
 ];
 
 /// Methods without options that keep the shape.

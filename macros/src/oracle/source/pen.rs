@@ -52,7 +52,7 @@ impl Part {
         let name = format!("{stem}{used}");
         let attribute = match options {
             "" => String::new(),
-            "freeze" => "#[freeze]".to_owned(),
+            "freeze" | "recompute" => format!("#[{options}]"),
             options => format!("#[layer({options})]"),
         };
         self.fields.push((attribute, name.clone(), ty));

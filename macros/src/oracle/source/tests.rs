@@ -120,7 +120,8 @@ fn random_texts_use_the_whole_language() {
                          Linear<_ Dropout MaxPool2d< AvgPool2d< max_pool2d avg_pool2d adaptive_avg_pool2d Param< State< \
                          #[freeze] Inner<D> Inner<{ Outer< Side< WIDTH Self::bend2 Self::bend3 einsum select( concat( cumsum \
                          flip slice matmul gather one_hot argmax ignore_index label_smoothing mse bce_with_logits mut rate \
-                         .dropout(rate) inspect accuracy .weight) softmax permute dropout2d";
+                         .dropout(rate) inspect accuracy .weight) softmax permute dropout2d Steps::new() .steps( #[recompute] \
+                         &self.tower0 .iter().rev() .iter().enumerate() [Inner< [Linear<";
     let missing: Vec<&str> = WORDS
         .split_whitespace()
         .filter(|word| !all.contains(word))

@@ -121,6 +121,23 @@ fn exchange() -> Program {
     draft.program()
 }
 
+/// h' = x_t u + tanh(h): a product is added, but not to the carry.
+fn driven() -> Program {
+    let mut draft = Draft::empty(6);
+    let x = draft.input(lits(&[4, 3, 2]));
+    let (u, h) = (draft.param(lits(&[2, 5])), draft.param(lits(&[3, 5])));
+    let operands = [(x, Role::Step), (h, Role::Carry), (u, Role::Outer)];
+    let loop_of = steps(Dim::lit(4), Order::Ascending);
+    let results = draft.b.scan(loop_of, &operands, |b, _, args| {
+        let product = b.push(Matmul, &[args[0], args[2]]);
+        let squashed = b.pointwise("tanh", &[args[1]]);
+        (vec![b.add(product, squashed)], vec![])
+    });
+    let loss = draft.weigh(results[0]);
+    draft.result(loss);
+    draft.program()
+}
+
 /// The same program whose loops record their carries only.
 fn recomputing(mut program: Program) -> Program {
     fn visit(graph: &mut Graph) {
@@ -144,6 +161,7 @@ pub(super) fn programs() -> Vec<(&'static str, Program)> {
         ("rnn of no step", rnn(0, Order::Ascending)),
         ("nested loops", nested()),
         ("exchanged carries", exchange()),
+        ("a driven carry", driven()),
         (
             "rnn of 4 steps, recomputed",
             recomputing(rnn(4, Order::Ascending)),

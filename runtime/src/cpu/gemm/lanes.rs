@@ -2,6 +2,10 @@
 //!
 //! A value that proves that the instructions exist (see [`isa`](crate::cpu::isa)) is the receiver of every method, so that
 //! they are safe to call; being inlined, they become single instructions in a function compiled for that set.
+//!
+//! Loops over registers are `for` loops over indices, never `array::from_fn`, `array::map` or another function of the
+//! standard library that takes a closure. Whether such a function is inlined depends on the profile that a program is built
+//! with (`lto`, `codegen-units`), and where it is not, its body lacks the instruction set: products become ten times slower.
 
 use crate::cpu::isa::{Avx2, Avx512};
 use crate::real::Real;
@@ -54,7 +58,12 @@ impl<T: Real> Lanes<T> for Portable {
 
     #[inline(always)]
     fn mul_add(self, a: [T; 4], b: [T; 4], c: [T; 4]) -> [T; 4] {
-        std::array::from_fn(|i| a[i] * b[i] + c[i])
+        [
+            a[0] * b[0] + c[0],
+            a[1] * b[1] + c[1],
+            a[2] * b[2] + c[2],
+            a[3] * b[3] + c[3],
+        ]
     }
 }
 
@@ -113,31 +122,37 @@ pub(super) fn transpose(rows: [&[f32; SQUARE]; SQUARE]) -> [[f32; SQUARE]; SQUAR
     use std::arch::x86_64::{
         _mm_loadu_ps, _mm_movehl_ps, _mm_movelh_ps, _mm_storeu_ps, _mm_unpackhi_ps, _mm_unpacklo_ps,
     };
-    // SAFETY: SSE belongs to every x86-64 CPU, and each reference is to the four elements that are read.
-    let [a, b, c, d] = rows.map(|row| unsafe { _mm_loadu_ps(row.as_ptr()) });
-    // SAFETY: SSE belongs to every x86-64 CPU.
-    let columns = unsafe {
+    let mut columns = [[0.0; SQUARE]; SQUARE];
+    let [first, second, third, fourth] = &mut columns;
+    // SAFETY: SSE belongs to every x86-64 CPU; each reference is to the four elements that are read or written.
+    unsafe {
+        let (a, b) = (_mm_loadu_ps(rows[0].as_ptr()), _mm_loadu_ps(rows[1].as_ptr()));
+        let (c, d) = (_mm_loadu_ps(rows[2].as_ptr()), _mm_loadu_ps(rows[3].as_ptr()));
         let (ab_low, ab_high) = (_mm_unpacklo_ps(a, b), _mm_unpackhi_ps(a, b));
         let (cd_low, cd_high) = (_mm_unpacklo_ps(c, d), _mm_unpackhi_ps(c, d));
-        let (first, second) = (_mm_movelh_ps(ab_low, cd_low), _mm_movehl_ps(cd_low, ab_low));
-        [
-            first,
-            second,
-            _mm_movelh_ps(ab_high, cd_high),
-            _mm_movehl_ps(cd_high, ab_high),
-        ]
-    };
-    columns.map(|column| {
-        let mut elements = [0.0; SQUARE];
-        // SAFETY: SSE belongs to every x86-64 CPU, and there is room for four elements.
-        unsafe { _mm_storeu_ps(elements.as_mut_ptr(), column) };
-        elements
-    })
+        _mm_storeu_ps(first.as_mut_ptr(), _mm_movelh_ps(ab_low, cd_low));
+        _mm_storeu_ps(second.as_mut_ptr(), _mm_movehl_ps(cd_low, ab_low));
+        _mm_storeu_ps(third.as_mut_ptr(), _mm_movelh_ps(ab_high, cd_high));
+        _mm_storeu_ps(fourth.as_mut_ptr(), _mm_movehl_ps(cd_high, ab_high));
+    }
+    columns
 }
 
 /// Rows become columns.
 #[cfg(not(target_arch = "x86_64"))]
 #[inline(always)]
 pub(super) fn transpose(rows: [&[f32; SQUARE]; SQUARE]) -> [[f32; SQUARE]; SQUARE] {
-    std::array::from_fn(|j| std::array::from_fn(|i| rows[i][j]))
+    transpose_any(rows)
+}
+
+/// Rows become columns, of any numbers.
+#[inline(always)]
+pub(super) fn transpose_any<T: Real>(rows: [&[T; SQUARE]; SQUARE]) -> [[T; SQUARE]; SQUARE] {
+    let mut columns = [[T::ZERO; SQUARE]; SQUARE];
+    for (i, row) in rows.iter().enumerate() {
+        for (column, x) in columns.iter_mut().zip(*row) {
+            column[i] = *x;
+        }
+    }
+    columns
 }

@@ -97,7 +97,12 @@ fn across_rows<T: Product>(x: &Matrix<'_, T>, width: usize, out: &mut [MaybeUnin
     let (rows, cols) = (x.rows(), x.cols());
     let even_rows = rows - rows % SQUARE;
     for i in (0..even_rows).step_by(SQUARE) {
-        let lines: [&[T]; SQUARE] = std::array::from_fn(|k| x.run(i + k, 0, cols));
+        let lines: [&[T]; SQUARE] = [
+            x.run(i, 0, cols),
+            x.run(i + 1, 0, cols),
+            x.run(i + 2, 0, cols),
+            x.run(i + 3, 0, cols),
+        ];
         for (j, columns) in out.chunks_mut(SQUARE * width).enumerate() {
             transpose_square(lines, j * SQUARE, columns, width, i);
         }
@@ -126,9 +131,10 @@ fn transpose_square<T: Product>(
     i: usize,
 ) {
     if columns.len() == SQUARE * width {
-        let square = lines.map(|line| line[from..from + SQUARE].try_into().expect("four elements"));
-        for (column, transposed) in columns.chunks_exact_mut(width).zip(T::transpose(square)) {
-            column[i..i + SQUARE].copy_from_slice(as_uninit(&transposed));
+        let [a, b, c, d] = lines;
+        let square = T::transpose([square(a, from), square(b, from), square(c, from), square(d, from)]);
+        for (column, transposed) in columns.chunks_exact_mut(width).zip(&square) {
+            column[i..i + SQUARE].copy_from_slice(as_uninit(transposed));
         }
     } else {
         for (j, column) in columns.chunks_exact_mut(width).enumerate() {
@@ -137,6 +143,14 @@ fn transpose_square<T: Product>(
             }
         }
     }
+}
+
+/// The elements of a square in one of its lines.
+#[inline(always)]
+fn square<T>(line: &[T], from: usize) -> &[T; SQUARE] {
+    line[from..]
+        .first_chunk()
+        .expect("the line is longer than the square")
 }
 
 /// Neither axis is dense: element by element.

@@ -49,7 +49,7 @@ pub trait Product: Real + Element {
 }
 
 macro_rules! products {
-    ($($t:ident $transpose:expr;)*) => {$(
+    ($($t:ident $transpose:path;)*) => {$(
         impl Product for $t {
             fn product(isa: Isa, a: Factor<'_, $t>, b: Factor<'_, $t>, c: &mut Block<'_, $t>, start: Start) {
                 // A call of its own: inlined, its packed blocks would lie on the stack beside those of the other paths, which
@@ -76,7 +76,7 @@ macro_rules! products {
 }
 products! {
     f32 lanes::transpose;
-    f64 |rows: [&[f64; SQUARE]; SQUARE]| std::array::from_fn(|j| std::array::from_fn(|i| rows[i][j]));
+    f64 lanes::transpose_any;
 }
 
 struct FinishBlock<'c, 'a, 'f, T> {
@@ -225,13 +225,15 @@ impl<T: Product, L: Lanes<T>> BlockProduct<'_, '_, '_, L, T> {
                 col,
                 start,
             };
+            // Heights that a set has no registers for are not compiled: they would spill, and take long to compile.
             match height {
                 1 => self.tile::<1, VECTORS>(strip, b, place),
                 2 => self.tile::<2, VECTORS>(strip, b, place),
                 4 => self.tile::<4, VECTORS>(strip, b, place),
-                6 => self.tile::<6, VECTORS>(strip, b, place),
-                8 => self.tile::<8, VECTORS>(strip, b, place),
-                _ => self.tile::<12, VECTORS>(strip, b, place),
+                6 if L::ROWS >= 6 => self.tile::<6, VECTORS>(strip, b, place),
+                8 if L::ROWS >= 8 => self.tile::<8, VECTORS>(strip, b, place),
+                12 if L::ROWS >= 12 => self.tile::<12, VECTORS>(strip, b, place),
+                _ => unreachable!("no tile has {height} rows"),
             }
             (rest, row) = (after, row + height);
         }
@@ -277,6 +279,9 @@ fn write_row<T: Product, L: Lanes<T>>(lanes: L, sums: &[L::Vector], to: &mut [T]
 }
 
 /// The product of a packed strip of `ROWS` rows and one of `VECTORS` vectors of columns, in registers.
+///
+/// Every count is a constant that needs no analysis to be seen, and nothing in the loop can panic: only then do the sums
+/// stay in registers whatever the profile of the build. How much the optimiser sees through iterators depends on it.
 #[inline(always)]
 fn micro<T: Product, L: Lanes<T>, const ROWS: usize, const VECTORS: usize>(
     lanes: L,
@@ -284,12 +289,16 @@ fn micro<T: Product, L: Lanes<T>, const ROWS: usize, const VECTORS: usize>(
     b: &[T],
 ) -> [[L::Vector; VECTORS]; ROWS] {
     let mut sums = [[lanes.splat(T::ZERO); VECTORS]; ROWS];
-    for (a, b) in a.chunks_exact(ROWS).zip(b.chunks_exact(VECTORS * L::LANES)) {
-        let b: [L::Vector; VECTORS] = std::array::from_fn(|v| lanes.load(&b[v * L::LANES..]));
-        for (sums, a) in sums.iter_mut().zip(a) {
-            let a = lanes.splat(*a);
-            for (sum, b) in sums.iter_mut().zip(b) {
-                *sum = lanes.mul_add(a, b, *sum);
+    let (columns, _) = a.as_chunks::<ROWS>();
+    for (column, row) in columns.iter().zip(b.chunks_exact(VECTORS * L::LANES)) {
+        let mut vectors = [lanes.splat(T::ZERO); VECTORS];
+        for v in 0..VECTORS {
+            vectors[v] = lanes.load(&row[v * L::LANES..]);
+        }
+        for i in 0..ROWS {
+            let x = lanes.splat(column[i]);
+            for v in 0..VECTORS {
+                sums[i][v] = lanes.mul_add(x, vectors[v], sums[i][v]);
             }
         }
     }

@@ -203,17 +203,18 @@ impl<T: Real> Product<'_, T> {
     fn carry_on(&self, walk: &Walk<'_, T>, row: &[T], means: &[T], next: &mut [T]) {
         let n = self.labels.len();
         let at = |k: usize| (row[k], means[k]);
-        for i in 0..=n {
+        let (blanks, labels) = next.split_at_mut(n + 1);
+        for (i, next) in blanks.iter_mut().enumerate() {
             let step = if i > 0 { at(n + i) } else { nowhere() };
-            next[i] = mean([at(i), step, nowhere()]);
+            *next = mean([at(i), step, nowhere()]);
         }
-        for i in 0..n {
+        for (i, next) in labels.iter_mut().enumerate() {
             let jump = if i > 0 {
                 opened(at(n + i), walk.jump(i))
             } else {
                 nowhere()
             };
-            next[n + 1 + i] = mean([at(n + 1 + i), at(i), jump]);
+            *next = mean([at(n + 1 + i), at(i), jump]);
         }
     }
 
@@ -222,17 +223,18 @@ impl<T: Real> Product<'_, T> {
     fn carry_back(&self, walk: &Walk<'_, T>, row: &[T], means: &[T], before: &mut [T]) {
         let n = self.labels.len();
         let at = |k: usize| (row[k], means[k]);
-        for i in 0..=n {
+        let (blanks, labels) = before.split_at_mut(n + 1);
+        for (i, before) in blanks.iter_mut().enumerate() {
             let step = if i < n { at(n + 1 + i) } else { nowhere() };
-            before[i] = mean([at(i), step, nowhere()]);
+            *before = mean([at(i), step, nowhere()]);
         }
-        for i in 0..n {
+        for (i, before) in labels.iter_mut().enumerate() {
             let jump = if i + 1 < n {
                 opened(at(n + 2 + i), walk.jump(i + 1))
             } else {
                 nowhere()
             };
-            before[n + 1 + i] = mean([at(n + 1 + i), at(i + 1), jump]);
+            *before = mean([at(n + 1 + i), at(i + 1), jump]);
         }
     }
 

@@ -29,8 +29,8 @@ fn pick<T: Real + Element>(cx: &mut Cx<'_>, x: Buf, source: Buf, y: Buf, pool: P
         for (k, y) in chunk.chunks_exact_mut(out_area).enumerate() {
             let image = (task * planes + k) * area..(task * planes + k + 1) * area;
             let (x, source) = (&x[image.clone()], &source[image]);
-            pool.for_each_place(|at, rows, cols| {
-                y[at] = pool.largest(x, rows, cols).map_or(T::ZERO, |from| source[from]);
+            pool.for_each_largest(x, |at, from| {
+                y[at] = from.map_or(T::ZERO, |from| source[from]);
             });
         }
     });
