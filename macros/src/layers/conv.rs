@@ -16,12 +16,12 @@ const CONV1D: Builtin = Builtin {
     doc: "A convolution of sequences: y[b, o] = Σᵢ w[o, i] ⋆ x[b, i] + bias[o], with ⋆ the cross-correlation.\n\n\
           Shapes: `x: [B, IN, L]`, `weight: [OUT, IN / groups, K]`, `bias: [OUT]` -> `y: [B, OUT, L']` with \
           L' = ⌊(L + 2 padding - dilation (K - 1) - 1) / stride⌋ + 1.\n\n\
-          Options: `stride = 1`, `padding = 0`, `dilation = 1`, `groups = 1`, `bias = true`. First values: \
-          U(-1/√n, 1/√n) for both, with n = IN / groups K.\n\n\
+          Options: `stride = 1`, `padding = 0`, `dilation = 1`, `groups = 1`, `bias = true`; `init`, the first values of the \
+          weight (`kaiming_normal`, `normal(0.0, 0.02)`). First values: U(-1/√n, 1/√n) for both, with n = IN / groups K.\n\n\
           PyTorch: `torch.nn.Conv1d(IN, OUT, K)`.",
     usage: "Conv1d<IN, OUT, K>",
     sizes: Sizes::Named(&["IN", "OUT", "K"]),
-    options: &["stride", "padding", "dilation", "groups", "bias"],
+    options: &["stride", "padding", "dilation", "groups", "bias", "init"],
     declare: declare_conv1d,
     forward: Forward::One(|b, layer, args| convolve(b, layer, args, "conv1d", (3, "[B, C, L]"))),
 };
