@@ -8,6 +8,7 @@ use crate::ir::{Rule, Sample, Surface};
 
 pub mod compose;
 pub mod einsum;
+pub mod line;
 pub mod loss;
 pub mod standardise;
 #[cfg(test)]
@@ -44,7 +45,7 @@ macro_rules! ops {
 
         /// What users can write, of every family.
         pub fn surfaces() -> impl Iterator<Item = &'static Surface> {
-            std::iter::empty()$(.chain($module::$family::surfaces())$(.chain($module::$more::surfaces()))*)*.chain(loss::SURFACES).chain(compose::surfaces()).chain(view_surface::SURFACES)
+            std::iter::empty()$(.chain($module::$family::surfaces())$(.chain($module::$more::surfaces()))*)*.chain(loss::SURFACES).chain(compose::surfaces()).chain(line::SURFACES).chain(view_surface::SURFACES)
         }
 
         /// The samples of every family, for tests and benches.
@@ -53,6 +54,7 @@ macro_rules! ops {
             $(samples.extend($module::$family::samples()); $(samples.extend($module::$more::samples());)*)*
             samples.extend(loss::samples());
             samples.extend(compose::samples());
+            samples.extend(line::samples());
             samples.extend(view_surface::samples());
             samples
         }
@@ -92,6 +94,8 @@ ops! {
     concat::Concat,
     /// The fused loss of class labels.
     cross_entropy::CrossEntropy + CrossEntropyGrad,
+    /// The loss of labels whose places in time are unknown.
+    ctc::Ctc + CtcGrad + CtcCurvature,
     /// Elements or channels set to zero at random.
     dropout::Dropout,
     /// Layer norm and RMS norm.

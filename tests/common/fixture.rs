@@ -19,7 +19,7 @@ use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 use serde_json::Value;
 
 /// The files under `tests/fixtures`, by the names that [`Fixture::load`] takes.
-pub const NAMES: [&str; 12] = [
+pub const NAMES: [&str; 16] = [
     "mlp",
     "cnn",
     "mnist_cnn",
@@ -30,6 +30,10 @@ pub const NAMES: [&str; 12] = [
     "encoder",
     "decoder",
     "positions",
+    "dna",
+    "speech",
+    "sentiment",
+    "translate",
     "resnet20",
     "ops",
 ];

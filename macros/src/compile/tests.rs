@@ -34,6 +34,15 @@ const CNN: &str = "
     }
 ";
 
+const MOTIFS: &str = "
+    struct Motifs { conv: Conv1d<4, 8, 5>, out: Linear<8, 2> }
+    impl Motifs {
+        pub fn loss<B: Dim, T: Dim>(&self, bases: Tensor<B, 4, T>, label: Tensor<u8, B>) -> Scalar {
+            cross_entropy(self.out(self.conv(bases).relu().max(axis = 2)), label)
+        }
+    }
+";
+
 const RESIDUAL: &str = "
     struct Residual { norm: LayerNorm<6>, up: Linear<6, 24>, down: Linear<24, 6> }
     impl Residual {
@@ -288,9 +297,17 @@ fn bias_and_activation_are_inside_the_product() {
     assert!(!sweep.contains("rt::pointwise"), "{sweep}");
 }
 
+/// A sequence is an image of one row, so its convolution is the same call, with the bias and the activation inside.
+#[test]
+fn a_convolution_of_sequences_is_one_call() {
+    let text = sweeps(MOTIFS);
+    assert_eq!(text.matches("rt::conv2d(").count(), 1, "{text}");
+    assert!(text.contains("activation: rt::Activation::Relu"), "{text}");
+}
+
 #[test]
 fn weight_gradients_are_written_where_they_are_kept() {
-    for source in [MLP, CNN, RESIDUAL] {
+    for source in [MLP, CNN, MOTIFS, RESIDUAL] {
         assert!(
             !sweeps(source).contains("rt::copy"),
             "a gradient is copied:\n{}",

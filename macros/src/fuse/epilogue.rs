@@ -90,9 +90,14 @@ impl Epilogues {
             };
             path.push(add);
         }
-        if let Some(user) = uses.only_user(absorbed.result)
-            && graph.node(user).phase == graph.node(call).phase
-            && region(user) == region(call)
+        // A convolution of sequences gives an image of one row, which is reshaped before anybody else sees it.
+        let is_beside =
+            |id: NodeId| graph.node(id).phase == graph.node(call).phase && region(id) == region(call);
+        let reshape = uses
+            .only_user(absorbed.result)
+            .filter(|&id| is_beside(id) && is_reshape(graph, id));
+        if let Some(user) = uses.only_user(reshape.map_or(absorbed.result, Value::first))
+            && is_beside(user)
             && let Op::Pointwise(row) = &graph.node(user).op
             && let Some(name) = row.0.activation
         {
@@ -101,6 +106,7 @@ impl Epilogues {
                 result: Value::first(user),
                 ..absorbed
             };
+            path.extend(reshape);
             path.push(user);
         }
         if !path.is_empty() {
@@ -124,6 +130,11 @@ impl Epilogues {
     pub(super) fn stores(&self, node: NodeId) -> bool {
         self.results.contains(&node)
     }
+}
+
+/// The same elements in the same order under another shape.
+fn is_reshape(graph: &Graph, id: NodeId) -> bool {
+    matches!(&graph.node(id).op, Op::View(view) if matches!(view.0, ViewMap::Reshape(_)))
 }
 
 /// The bias, where `add` adds a leaf of rank 1, spread along the channel axis, to `x`.

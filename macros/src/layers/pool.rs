@@ -1,10 +1,61 @@
-//! Pooling, and the way from images to features.
+//! Pooling, and the way from images and sequences to features.
 
 use crate::ir::{Args, Builder, Form, Operand, ShapeError, Value};
 use crate::layers::{self, Builtin, Declared, Forward, Layer, Sizes};
 
+/// The axes of an input: their number and their names.
+type Axes = (usize, &'static str);
+
+const SEQUENCES: Axes = (3, "[B, C, L]");
+const IMAGES: Axes = (4, "[B, C, H, W]");
+
 /// The layers.
 pub static LAYERS: &[Builtin] = &[
+    Builtin {
+        name: "MaxPool1d",
+        doc: "The largest value of every window of a sequence.\n\n\
+              Shapes: `x: [B, C, L]` -> `y: [B, C, L']` with L' = ⌊(L + 2 padding - dilation (K - 1) - 1) / stride⌋ + 1.\
+              \n\nOptions: `stride` (the window's size), `padding = 0`, `dilation = 1`.\n\n\
+              PyTorch: `torch.nn.MaxPool1d(K)`.",
+        usage: "MaxPool1d<K>",
+        sizes: Sizes::Named(&["K"]),
+        options: &["stride", "padding", "dilation"],
+        declare: nothing,
+        forward: Forward::One(|b, layer, args| windows(b, layer, args, "max_pool1d", SEQUENCES)),
+    },
+    Builtin {
+        name: "AvgPool1d",
+        doc: "The mean of every window of a sequence.\n\n\
+              Shapes: `x: [B, C, L]` -> `y: [B, C, L']` with L' = ⌊(L + 2 padding - K) / stride⌋ + 1.\n\n\
+              Options: `stride` (the window's size), `padding = 0`, `count_include_pad = true`.\n\n\
+              PyTorch: `torch.nn.AvgPool1d(K)`.",
+        usage: "AvgPool1d<K>",
+        sizes: Sizes::Named(&["K"]),
+        options: &["stride", "padding", "count_include_pad"],
+        declare: nothing,
+        forward: Forward::One(|b, layer, args| windows(b, layer, args, "avg_pool1d", SEQUENCES)),
+    },
+    Builtin {
+        name: "AdaptiveAvgPool1d",
+        doc: "The means of windows that divide a sequence into a given number of steps.\n\n\
+              Shapes: `x: [B, C, L]` -> `y: [B, C, OUT]`; step i is the mean of ⌊i L / OUT⌋ .. ⌈(i + 1) L / OUT⌉.\n\n\
+              PyTorch: `torch.nn.AdaptiveAvgPool1d(OUT)`.",
+        usage: "AdaptiveAvgPool1d<OUT>",
+        sizes: Sizes::Named(&["OUT"]),
+        options: &[],
+        declare: nothing,
+        forward: Forward::One(|b, layer, args| windows(b, layer, args, "adaptive_avg_pool1d", SEQUENCES)),
+    },
+    Builtin {
+        name: "GlobalAvgPool1d",
+        doc: "The mean of every channel of a sequence.\n\nShapes: `x: [B, C, L]` -> `y: [B, C]`.\n\n\
+              PyTorch: `x.mean(dim=2)`.",
+        usage: "GlobalAvgPool1d",
+        sizes: Sizes::Named(&[]),
+        options: &[],
+        declare: nothing,
+        forward: Forward::One(|b, layer, args| global(b, layer, args, "global_avg_pool1d", SEQUENCES)),
+    },
     Builtin {
         name: "MaxPool2d",
         doc: "The largest value of every window.\n\n\
@@ -17,7 +68,7 @@ pub static LAYERS: &[Builtin] = &[
         sizes: Sizes::Between(1, &["K", "KW"]),
         options: &["stride", "padding", "dilation"],
         declare: nothing,
-        forward: Forward::One(|b, layer, args| windows(b, layer, args, "max_pool2d")),
+        forward: Forward::One(|b, layer, args| windows(b, layer, args, "max_pool2d", IMAGES)),
     },
     Builtin {
         name: "AvgPool2d",
@@ -30,7 +81,7 @@ pub static LAYERS: &[Builtin] = &[
         sizes: Sizes::Between(1, &["K", "KW"]),
         options: &["stride", "padding", "count_include_pad"],
         declare: nothing,
-        forward: Forward::One(|b, layer, args| windows(b, layer, args, "avg_pool2d")),
+        forward: Forward::One(|b, layer, args| windows(b, layer, args, "avg_pool2d", IMAGES)),
     },
     Builtin {
         name: "AdaptiveAvgPool2d",
@@ -41,7 +92,7 @@ pub static LAYERS: &[Builtin] = &[
         sizes: Sizes::Between(1, &["OH", "OW"]),
         options: &[],
         declare: nothing,
-        forward: Forward::One(|b, layer, args| windows(b, layer, args, "adaptive_avg_pool2d")),
+        forward: Forward::One(|b, layer, args| windows(b, layer, args, "adaptive_avg_pool2d", IMAGES)),
     },
     Builtin {
         name: "GlobalAvgPool2d",
@@ -51,17 +102,7 @@ pub static LAYERS: &[Builtin] = &[
         sizes: Sizes::Named(&[]),
         options: &[],
         declare: nothing,
-        forward: Forward::One(|b, layer, args| {
-            let x = args.tensor(0, "x")?;
-            layer.expect_rank(b, x, &[4], "[B, C, H, W]")?;
-            layers::apply(
-                b,
-                "global_avg_pool2d",
-                Form::Method,
-                vec![Operand::Tensor(x)],
-                Vec::new(),
-            )
-        }),
+        forward: Forward::One(|b, layer, args| global(b, layer, args, "global_avg_pool2d", IMAGES)),
     },
     Builtin {
         name: "Flatten",
@@ -96,9 +137,10 @@ fn windows(
     layer: &Layer,
     args: &mut Args,
     operation: &'static str,
+    axes: Axes,
 ) -> Result<Value, ShapeError> {
     let x = args.tensor(0, "x")?;
-    layer.expect_rank(b, x, &[4], "[B, C, H, W]")?;
+    layer.expect_rank(b, x, &[axes.0], axes.1)?;
     let mut sizes: Vec<Operand> = layer.config().positional.into_iter().flatten().collect();
     let window = match sizes.len() {
         1 => sizes.remove(0),
@@ -117,4 +159,17 @@ fn windows(
         vec![Operand::Tensor(x), window],
         options,
     )
+}
+
+/// The operation of that name over everything but batch and channels.
+fn global(
+    b: &mut Builder,
+    layer: &Layer,
+    args: &mut Args,
+    operation: &'static str,
+    axes: Axes,
+) -> Result<Value, ShapeError> {
+    let x = args.tensor(0, "x")?;
+    layer.expect_rank(b, x, &[axes.0], axes.1)?;
+    layers::apply(b, operation, Form::Method, vec![Operand::Tensor(x)], Vec::new())
 }

@@ -36,12 +36,21 @@ fn after(layer: &Layer, dims: Option<Vec<Option<TokenStream>>>) -> Option<Vec<Op
             dims.push(argument(layer, 1));
             Some(dims)
         }
+        "Conv1d" => Some(vec![argument(layer, 1), None]),
         "Conv2d" => Some(vec![argument(layer, 1), None, None]),
+        "MaxPool1d" | "AvgPool1d" => {
+            let channels = dims?.into_iter().next()?;
+            Some(vec![channels, None])
+        }
+        "AdaptiveAvgPool1d" => {
+            let channels = dims?.into_iter().next()?;
+            Some(vec![channels, argument(layer, 0)])
+        }
         "MaxPool2d" | "AvgPool2d" => {
             let channels = dims?.into_iter().next()?;
             Some(vec![channels, None, None])
         }
-        "GlobalAvgPool2d" => Some(vec![dims?.into_iter().next()?]),
+        "GlobalAvgPool1d" | "GlobalAvgPool2d" => Some(vec![dims?.into_iter().next()?]),
         "Flatten" if layer.options.is_empty() => match dims {
             Some(dims) if dims.len() == 1 => Some(dims),
             _ => Some(vec![None]),
@@ -53,7 +62,7 @@ fn after(layer: &Layer, dims: Option<Vec<Option<TokenStream>>>) -> Option<Vec<Op
 
 /// Layers of the library whose output has the shape of their input.
 fn keeps_shape(name: &str) -> bool {
-    const CHANGING: [&str; 10] = [
+    const CHANGING: [&str; 11] = [
         "AdaptiveAvgPool2d",
         "AvgPool2d",
         "Conv2d",
@@ -63,9 +72,10 @@ fn keeps_shape(name: &str) -> bool {
         "Gru",
         "Linear",
         "Lstm",
+        "MaxPool2d",
         "Rnn",
     ];
-    crate::layers::named(name).is_some() && !CHANGING.contains(&name) && name != "MaxPool2d"
+    crate::layers::named(name).is_some() && !CHANGING.contains(&name)
 }
 
 /// A size in angle brackets, unless it is `_`.

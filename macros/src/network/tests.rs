@@ -116,10 +116,19 @@ fn the_output_of_an_expression_is_read_off_its_layers() {
         result(quote!((1, 8, 8) => Conv2d<_, 4, 3>, Flatten, Linear<_, { 2 * N }>)),
         same(",{2*N}")
     );
+    assert_eq!(
+        result(quote!((4, 200) => Conv1d<_, 8, 12>, MaxPool1d<2>, GlobalAvgPool1d)),
+        same(",8")
+    );
+    assert_eq!(
+        result(quote!((4, 200) => Conv1d<_, 8, 12>, AdaptiveAvgPool1d<5>)),
+        same(",8,5")
+    );
     assert_eq!(result(quote!((u32, 16) => Embedding<100, 8>)), same(",16,8"));
     assert_eq!(result(quote!((4) -> 4 => Mine<4>)), same(",4"));
     for unknown in [
         quote!((1, 8, 8) => Conv2d<_, 4, 3>),
+        quote!((4, 200) => Conv1d<_, 8, 12>),
         quote!((4) => Mine<4>),
         quote!((4) => Flatten, Linear<_, _>),
     ] {

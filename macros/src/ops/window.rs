@@ -1,4 +1,4 @@
-//! The window that convolution and pooling slide over an image.
+//! The window that convolution and pooling slide over an image or a sequence.
 
 use crate::ir::{Args, CallArg, ShapeError};
 use crate::shape::Dim;
@@ -38,25 +38,20 @@ impl Window {
         })
     }
 
-    /// The number of places along both axes: `floor((n + 2 p - d (k - 1) - 1) / s) + 1`.
+    /// The number of places along both axes: see [`Slide::places`].
     ///
     /// # Errors
     /// Where the window is known to be larger than the padded image.
     pub fn places(&self, op: &str, image: [&Dim; 2], kernel: [&Dim; 2]) -> Result<[Dim; 2], ShapeError> {
-        let mut places = [Dim::zero(), Dim::zero()];
-        for (k, word) in ["rows", "columns"].into_iter().enumerate() {
-            let padded = image[k] + self.padding[k] * 2;
-            let covered = (kernel[k] - 1) * self.dilation[k] + 1;
-            let room = &padded - &covered;
-            if room.as_lit().is_some_and(|n| n < 0) {
-                let message = format!(
-                    "the window of `{op}` covers {covered} {word}, but the padded image has only {padded}"
-                );
-                return Err(ShapeError::new(message).help("make `padding` larger, or the kernel smaller"));
-            }
-            places[k] = room.floor_div(&Dim::lit(self.stride[k])) + 1;
-        }
-        Ok(places)
+        let [rows, columns] = [0, 1].map(|k| Slide {
+            stride: self.stride[k],
+            padding: self.padding[k],
+            dilation: self.dilation[k],
+        });
+        Ok([
+            rows.places(op, ["rows", "image"], image[0], kernel[0])?,
+            columns.places(op, ["columns", "image"], image[1], kernel[1])?,
+        ])
     }
 
     /// The fields `stride`, `padding` and `dilation` of the runtime's structs.
@@ -87,5 +82,62 @@ impl Window {
             })
             .collect();
         spelled.join(", ")
+    }
+}
+
+/// How a window moves along one axis.
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+pub struct Slide {
+    /// Step from a place to the next, at least 1.
+    pub stride: i64,
+    /// Elements added on either side.
+    pub padding: i64,
+    /// Distance of neighbouring elements of the window, at least 1.
+    pub dilation: i64,
+}
+
+impl Slide {
+    /// Takes `stride`, `padding` and `dilation`, which are literals.
+    pub fn take(args: &mut Args, default_stride: i64) -> Result<Self, ShapeError> {
+        let mut number = |name, default, least| {
+            let n = args.literal(usize::MAX, name)?.unwrap_or(default);
+            let message = || format!("`{name}` must be at least {least}, found {n}");
+            (n >= least)
+                .then_some(n)
+                .ok_or_else(|| ShapeError::new(message()))
+        };
+        Ok(Self {
+            stride: number("stride", default_stride, 1)?,
+            padding: number("padding", 0, 0)?,
+            dilation: number("dilation", 1, 1)?,
+        })
+    }
+
+    /// The number of places along an axis of that size: `floor((n + 2 p - d (k - 1) - 1) / s) + 1`. The words say what lies
+    /// along the axis and what the axis belongs to: rows of an image.
+    ///
+    /// # Errors
+    /// Where the window is known to be larger than the padded axis.
+    pub fn places(&self, op: &str, words: [&str; 2], size: &Dim, kernel: &Dim) -> Result<Dim, ShapeError> {
+        let padded = size + self.padding * 2;
+        let covered = (kernel - 1) * self.dilation + 1;
+        let room = &padded - &covered;
+        if room.as_lit().is_some_and(|n| n < 0) {
+            let [elements, whole] = words;
+            let message = format!(
+                "the window of `{op}` covers {covered} {elements}, but the padded {whole} has only {padded}"
+            );
+            return Err(ShapeError::new(message).help("make `padding` larger, or the kernel smaller"));
+        }
+        Ok(room.floor_div(&Dim::lit(self.stride)) + 1)
+    }
+
+    /// The same movement along the only row of an image.
+    pub fn along_a_row(&self) -> Window {
+        Window {
+            stride: [1, self.stride],
+            padding: [0, self.padding],
+            dilation: [1, self.dilation],
+        }
     }
 }

@@ -8,6 +8,7 @@
 mod along;
 mod attention;
 mod cross_entropy;
+mod ctc;
 mod dropout;
 mod indexing;
 mod matmul;
@@ -82,6 +83,9 @@ twins! {
     Concat => along::concat;
     CrossEntropy => cross_entropy::loss;
     CrossEntropyGrad => cross_entropy::gradient;
+    Ctc => ctc::loss;
+    CtcGrad => ctc::gradient;
+    CtcCurvature => ctc::curvature;
     Dropout => dropout::dropout;
     Take => indexing::take;
     TakeGrad => indexing::take_grad;

@@ -40,6 +40,9 @@ pub(super) const FUNCTIONS: &[(&str, Function)] = &[
     ("conv2d_weight_grad", images::conv2d_weight_grad),
     ("cross_entropy", cross_entropy),
     ("cross_entropy_grad", cross_entropy_grad),
+    ("ctc", ctc),
+    ("ctc_curvature", ctc_curvature),
+    ("ctc_grad", ctc_grad),
     ("cumsum", cumsum),
     ("dropout", |cx, a| {
         rt::dropout(cx, a.buf(), a.buf(), a.scalar(), a.stream())
@@ -310,6 +313,76 @@ fn cross_entropy_grad(cx: &mut Cx<'_>, a: &mut Arguments) {
     );
 }
 
+const REDUCTIONS: &[(&str, rt::LossReduction)] = &[
+    ("LossReduction::Mean", rt::LossReduction::Mean),
+    ("LossReduction::Sum", rt::LossReduction::Sum),
+    ("LossReduction::None", rt::LossReduction::None),
+];
+
+fn ctc(cx: &mut Cx<'_>, a: &mut Arguments) {
+    let (x, targets, frames, lengths) = (a.buf(), a.buf(), a.buf(), a.buf());
+    let (losses, loss, scratch) = (a.buf(), a.optional(), a.buf());
+    rt::ctc(
+        cx,
+        x,
+        targets,
+        frames,
+        lengths,
+        losses,
+        loss,
+        scratch,
+        ctc_spec(a),
+    );
+}
+
+fn ctc_grad(cx: &mut Cx<'_>, a: &mut Arguments) {
+    let (x, targets, frames, lengths) = (a.buf(), a.buf(), a.buf(), a.buf());
+    let (g, dx, scratch) = (a.buf(), a.buf(), a.buf());
+    rt::ctc_grad(cx, x, targets, frames, lengths, g, dx, scratch, ctc_spec(a));
+}
+
+fn ctc_curvature(cx: &mut Cx<'_>, a: &mut Arguments) {
+    let (x, targets, frames, lengths) = (a.buf(), a.buf(), a.buf(), a.buf());
+    let (g, direction, dx, scratch) = (a.buf(), a.buf(), a.buf(), a.buf());
+    rt::ctc_curvature(
+        cx,
+        x,
+        targets,
+        frames,
+        lengths,
+        g,
+        direction,
+        dx,
+        scratch,
+        ctc_spec(a),
+    );
+}
+
+fn ctc_spec(a: &mut Arguments) -> rt::Ctc {
+    let order = [
+        "batch",
+        "frames",
+        "classes",
+        "labels",
+        "blank",
+        "impossible",
+        "reduction",
+    ];
+    let mut f = a.fields("Ctc", &order);
+    rt::Ctc {
+        batch: f.size(),
+        frames: f.size(),
+        classes: f.size(),
+        labels: f.size(),
+        blank: f.size(),
+        impossible: f.constant(&[
+            ("Impossible::Infinite", rt::Impossible::Infinite),
+            ("Impossible::Zero", rt::Impossible::Zero),
+        ]),
+        reduction: f.constant(REDUCTIONS),
+    }
+}
+
 fn cross_entropy_spec(a: &mut Arguments) -> rt::CrossEntropy {
     let order = [
         "outer",
@@ -331,11 +404,7 @@ fn cross_entropy_spec(a: &mut Arguments) -> rt::CrossEntropy {
             ("Scores::Logits", rt::Scores::Logits),
             ("Scores::LogProbabilities", rt::Scores::LogProbabilities),
         ]),
-        reduction: f.constant(&[
-            ("LossReduction::Mean", rt::LossReduction::Mean),
-            ("LossReduction::Sum", rt::LossReduction::Sum),
-            ("LossReduction::None", rt::LossReduction::None),
-        ]),
+        reduction: f.constant(REDUCTIONS),
     }
 }
 

@@ -60,6 +60,7 @@ pub const MOVES: &[(&str, Move)] = &[
     ("extremum", labels::extremum),
     ("hit", labels::hit),
     ("cross-entropy", labels::cross_entropy),
+    ("alignments", labels::ctc),
     ("attention", attention::attention),
     ("rotation", attention::rotary),
     ("positions", attention::positions),

@@ -33,8 +33,8 @@ pub(super) fn assert_gradients(program: &Program, what: &str) -> usize {
             .filter_map(|(g, d)| Some((*g, (*d)?)));
         let (gradient, differences): (Vec<f64>, Vec<f64>) = pairs.unzip();
         n_compared += gradient.len();
-        // Differences of numbers around 1 have errors around 1e-11.
-        let is_noise = norm(&gradient).max(norm(&differences)) < 1e-6;
+        // Differences of numbers around 1 have errors around 1e-11, which are a millionth of 1e-5.
+        let is_noise = norm(&gradient).max(norm(&differences)) < 3e-5;
         let error = distance(&gradient, &differences);
         assert!(
             is_noise || error <= TOLERANCE,

@@ -1,10 +1,11 @@
 //! Moves by integers: tables of vectors, elements by number, indicator vectors, extrema, losses of class labels.
 
 use super::is_float;
-use crate::ir::{DType, Scalar, Value};
+use crate::ir::{DType, Flag, Scalar, Value};
 use crate::ops::Op;
 use crate::ops::arg::{Arg, Extremum};
 use crate::ops::cross_entropy::{CrossEntropy, Scores, class_axis};
+use crate::ops::ctc::Ctc;
 use crate::ops::gather::Scatter;
 use crate::ops::leaf::LeafKind;
 use crate::ops::loss::LossReduction;
@@ -154,4 +155,43 @@ pub fn cross_entropy(draft: &mut Draft, x: Value) -> Option<Value> {
         }
     };
     Some(draft.b.cross_entropy(op, x, labels, weight))
+}
+
+/// The loss of labels without places: all reductions and blanks, targets and frames of any length. What cannot be aligned
+/// counts as nothing, for infinities have no differences.
+pub fn ctc(draft: &mut Draft, x: Value) -> Option<Value> {
+    let mut shape = draft.b.shape(x);
+    if !is_float(draft, x) || !(2..=3).contains(&shape.len()) {
+        return None;
+    }
+    let x = if shape.len() == 2 {
+        shape.insert(0, Dim::lit(1));
+        draft.b.reshape(x, shape.clone())
+    } else {
+        x
+    };
+    let (frames, classes) = (draft.see(x).shape()[1], draft.see(x).shape()[2]);
+    // The twin visits all alignments.
+    if classes < 2 || frames > 8 {
+        return None;
+    }
+    let labels = draft.dice.below(4);
+    // Labels are drawn from all classes but the last.
+    let targets = draft.labels(vec![shape[0].clone(), Dim::lit(labels as i64)], classes - 1);
+    let input_lengths = draft.labels(vec![shape[0].clone()], frames + 1);
+    let target_lengths = draft.labels(vec![shape[0].clone()], labels + 1);
+    let reductions = [LossReduction::Mean, LossReduction::Sum, LossReduction::None];
+    let op = Ctc {
+        blank: Dim::lit(classes as i64 - 1),
+        zero_infinity: Flag::Yes,
+        reduction: reductions[draft.dice.below(3)],
+    };
+    let x = match draft.dice.below(3) {
+        0 => draft.within(x, (-2.0, 2.0)),
+        _ => {
+            let (kind, axis) = (SoftmaxKind::Logarithms, 2);
+            draft.b.push(Softmax { kind, axis }, &[x])
+        }
+    };
+    Some(draft.b.push(op, &[x, targets, input_lengths, target_lengths]))
 }

@@ -7,10 +7,13 @@
 //!
 //! The dates are generated in many forms, with slips of the pen: letters left out, doubled, or exchanged.
 
+mod model;
+
 use std::collections::HashSet;
 use std::time::Instant;
 
 use clap::Parser;
+use model::{Translator, TranslatorLossDims};
 use ndarray::{Array2, Array4, Axis};
 use tapeless::prelude::*;
 use tapeless::rng::{Key, Stream};
@@ -22,50 +25,7 @@ const SOURCE: usize = 36;
 const TARGET: usize = 10;
 
 /// Two layers that read, two that write.
-#[model]
-pub struct Translator {
-    embed: Embedding<VOCAB, 64>,
-    position: PositionalEncoding<64>,
-    #[layer(dropout = 0.0, norm_first = true)]
-    encoder: [TransformerEncoderLayer<64, 4, 128>; 2],
-    #[layer(dropout = 0.0, norm_first = true, causal = true)]
-    decoder: [TransformerDecoderLayer<64, 4, 128>; 2],
-    norm: LayerNorm<64>,
-    out: Linear<64, VOCAB>,
-}
-
-#[model]
-impl Translator {
-    /// The scores of the next character at every position of the answer; `seen` is false where the source is filled up.
-    pub fn scores<B: Dim, S: Dim, T: Dim>(
-        &self,
-        source: Tensor<u8, B, S>,
-        seen: Tensor<bool, B, 1, 1, S>,
-        answer: Tensor<u8, B, T>,
-    ) -> Tensor<B, T, VOCAB> {
-        let mut memory = self.position(self.embed(source));
-        for layer in &self.encoder {
-            memory = layer(memory, mask = seen);
-        }
-        let mut y = self.position(self.embed(answer));
-        for layer in &self.decoder {
-            y = layer(y, memory, memory_mask = seen);
-        }
-        self.out(self.norm(y))
-    }
-
-    /// Mean cross-entropy of a character, in nats.
-    pub fn loss<B: Dim, S: Dim, T: Dim>(
-        &self,
-        source: Tensor<u8, B, S>,
-        seen: Tensor<bool, B, 1, 1, S>,
-        answer: Tensor<u8, B, T>,
-        next: Tensor<u8, B, T>,
-    ) -> Scalar {
-        let scores = self.scores(source, seen, answer);
-        cross_entropy(scores.reshape((B * T, VOCAB)), next.reshape((B * T,)))
-    }
-}
+type Scribe = Translator<VOCAB, 64, 4, 128, 2>;
 
 /// Trains on generated dates.
 #[derive(Parser)]
@@ -96,8 +56,8 @@ fn main() -> Result<()> {
     };
     let test: Vec<(String, String)> = (0..500).map(|_| dates.line()).collect();
     dates.held_out = test.iter().map(|(source, _)| source.clone()).collect();
-    let mut model = Translator::new(&Device::cpu(), options.seed)?;
-    println!("{}", Translator::summary());
+    let mut model = Scribe::new(&Device::cpu(), options.seed)?;
+    println!("{}", Scribe::summary());
     let sizes = TranslatorLossDims {
         b: options.batch_size,
         s: SOURCE,
@@ -152,7 +112,7 @@ fn main() -> Result<()> {
 }
 
 /// Greedy decoding: every character is the likeliest one, given those before it.
-fn translate(model: &Translator, questions: &[&str]) -> Result<Vec<String>> {
+fn translate(model: &Scribe, questions: &[&str]) -> Result<Vec<String>> {
     let (source, seen) = sources(questions.iter().copied());
     let mut answer = Array2::<u8>::ones((questions.len(), 1));
     for _ in 0..TARGET {

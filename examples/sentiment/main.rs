@@ -8,10 +8,13 @@
 //! The sentences are generated from a small grammar. A judgement can be turned around by a negation before it, after
 //! it ("good, not at all"), and outweighed by what follows "but": word counts do not suffice.
 
+mod model;
+
 use std::collections::HashSet;
 use std::time::Instant;
 
 use clap::Parser;
+use model::Sentiment;
 use ndarray::{Array1, Array2};
 use tapeless::data::Arrays;
 use tapeless::prelude::*;
@@ -59,46 +62,8 @@ const VOCAB: usize = WORDS.len();
 /// No sentence of the grammar is longer.
 const LENGTH: usize = 23;
 
-/// Reads a sentence in both directions and judges it by the two last states.
-#[model]
-pub struct Sentiment {
-    words: Embedding<VOCAB, 16>,
-    #[layer(bidirectional = true)]
-    lstm: Lstm<16, 32>,
-    judge: Linear<64, 2>,
-}
-
-#[model]
-impl Sentiment {
-    /// Scores of unkind and kind.
-    pub fn scores<B: Dim, T: Dim>(&self, words: Tensor<u16, B, T>, lengths: Tensor<i64, B>) -> Tensor<B, 2> {
-        let (_, last, _) = self.lstm(self.words(words), lengths = lengths);
-        let (forward, backward) = last.chunk(2, axis = 0);
-        self.judge(concat((forward.squeeze(0), backward.squeeze(0)), axis = 1))
-    }
-
-    /// Mean cross-entropy of the batch, in nats.
-    pub fn loss<B: Dim, T: Dim>(
-        &self,
-        words: Tensor<u16, B, T>,
-        lengths: Tensor<i64, B>,
-        label: Tensor<u8, B>,
-    ) -> Scalar {
-        cross_entropy(self.scores(words, lengths), label)
-    }
-
-    /// The share of sentences that are judged right.
-    pub fn accuracy<B: Dim, T: Dim>(
-        &self,
-        words: Tensor<u16, B, T>,
-        lengths: Tensor<i64, B>,
-        label: Tensor<u8, B>,
-    ) -> Scalar {
-        (self.scores(words, lengths).argmax(axis = 1) == label)
-            .to_float()
-            .mean()
-    }
-}
+/// Vectors of 16 numbers, states of 32.
+type Judge = Sentiment<VOCAB, 16, 32>;
 
 /// Trains on generated sentences.
 #[derive(Parser)]
@@ -129,14 +94,14 @@ fn main() -> Result<()> {
     };
     let train = grammar.data(options.sentences)?;
     let test = grammar.data(2000)?;
-    let mut model = Sentiment::new(&Device::cpu(), options.seed)?;
-    println!("{}", Sentiment::summary());
+    let mut model = Judge::new(&Device::cpu(), options.seed)?;
+    println!("{}", Judge::summary());
     let start = Instant::now();
     let history = Trainer::new(Adam::new(options.lr))
         .epochs(options.epochs)
         .batch_size(64)
         .seed(options.seed)
-        .metric("accuracy", Sentiment::accuracy)
+        .metric("accuracy", Judge::accuracy)
         .progress()
         .fit(&mut model, &train, &test)?;
     println!("trained in {:.2} s", start.elapsed().as_secs_f64());
@@ -146,7 +111,7 @@ fn main() -> Result<()> {
 }
 
 /// Judges one sentence.
-fn ask(model: &Sentiment, sentence: &str) -> Result<()> {
+fn ask(model: &Judge, sentence: &str) -> Result<()> {
     let known = |word: &str| WORDS.iter().position(|known| *known == word);
     let words: Vec<u16> = sentence
         .split_whitespace()

@@ -1,0 +1,181 @@
+//! The recursion over the states of an alignment, a frame at a time.
+//!
+//! The states of a frame lie in memory as all blanks and then all labels, so that each half of the recursion is a loop over
+//! neighbours, which compilers turn into vector instructions.
+
+use crate::ops::lanes;
+use crate::real::Real;
+
+/// The way of alignments through the states of one target.
+///
+/// A row has a number for every state: those of the blanks, then those of the labels. Label `i` lies between blank `i` and
+/// blank `i + 1`.
+pub(super) struct Walk<'a, T> {
+    labels: &'a [i64],
+    blank: usize,
+    /// The log-probabilities of the labels in the frame at hand.
+    emit: &'a mut [T],
+    /// 0 where an alignment may go from the label before straight to this one, else minus infinity.
+    jump: &'a mut [T],
+}
+
+impl<'a, T: Real> Walk<'a, T> {
+    /// `memory` has room for twice as many numbers as there are labels.
+    #[inline(always)]
+    pub(super) fn new(labels: &'a [i64], blank: usize, memory: &'a mut [T]) -> Self {
+        let (emit, rest) = memory.split_at_mut(labels.len());
+        let jump = &mut rest[..labels.len()];
+        for (i, jump) in jump.iter_mut().enumerate() {
+            let is_open = i > 0 && labels[i - 1] != labels[i];
+            *jump = T::select(is_open, T::ZERO, -T::INFINITY);
+        }
+        Self {
+            labels,
+            blank,
+            emit,
+            jump,
+        }
+    }
+
+    /// 0 where an alignment may go from the label before straight to this one, else minus infinity.
+    #[inline(always)]
+    pub(super) fn jump(&self, label: usize) -> T {
+        self.jump[label]
+    }
+
+    /// The part of a row's memory that this target uses.
+    #[inline(always)]
+    pub(super) fn row<'r>(&self, memory: &'r mut [T]) -> &'r mut [T] {
+        &mut memory[..2 * self.labels.len() + 1]
+    }
+
+    /// The state before the first frame: an alignment stands at the first blank, so that the first frame may have that
+    /// blank or the first label.
+    #[inline(always)]
+    pub(super) fn begin(&self, row: &mut [T]) {
+        row.fill(-T::INFINITY);
+        row[0] = T::ZERO;
+    }
+
+    /// After the last frame an alignment is at the last label or at the last blank: the states from which nothing is left.
+    #[inline(always)]
+    pub(super) fn finish(&self, row: &mut [T]) {
+        row.fill(-T::INFINITY);
+        let n = self.labels.len();
+        row[n] = T::ZERO;
+        if n > 0 {
+            row[2 * n] = T::ZERO;
+        }
+    }
+
+    /// What reached the end.
+    #[inline(always)]
+    pub(super) fn end(&self, row: &[T]) -> T {
+        match self.labels.len() {
+            0 => row[0],
+            n => add(row[n], row[2 * n]),
+        }
+    }
+
+    /// The forward variables (equations 6 and 7) of a frame from those of the frame before.
+    #[inline(always)]
+    pub(super) fn advance(&mut self, frame: &[T], before: &[T], after: &mut [T]) {
+        let blank = self.read(frame);
+        let n = self.labels.len();
+        let (blanks, labels) = before.split_at(n + 1);
+        let (new_blanks, new_labels) = after.split_at_mut(n + 1);
+        new_blanks[0] = blanks[0] + blank;
+        for ((new, &stay), &step) in new_blanks[1..].iter_mut().zip(&blanks[1..]).zip(labels) {
+            *new = add(stay, step) + blank;
+        }
+        if n == 0 {
+            return;
+        }
+        new_labels[0] = add(labels[0], blanks[0]) + self.emit[0];
+        let (stays, steps, jumps) = (&labels[1..], &blanks[1..n], &labels[..n - 1]);
+        let (emit, open) = (&self.emit[1..], &self.jump[1..]);
+        for (i, new) in new_labels[1..].iter_mut().enumerate() {
+            *new = add3(stays[i], steps[i], jumps[i] + open[i]) + emit[i];
+        }
+    }
+
+    /// The backward variables of a frame from those of the frame after it, `frame`: the probability of what follows,
+    /// without the frame's own class (Graves and others count it twice and divide by it; 0 / 0 is avoided so). `after` is
+    /// left with the frame's log-probabilities added.
+    #[inline(always)]
+    pub(super) fn retreat(&mut self, frame: &[T], after: &mut [T], before: &mut [T]) {
+        let blank = self.read(frame);
+        let n = self.labels.len();
+        let (blanks, labels) = after.split_at_mut(n + 1);
+        blanks.iter_mut().for_each(|x| *x += blank);
+        labels.iter_mut().zip(&*self.emit).for_each(|(x, &e)| *x += e);
+        let (new_blanks, new_labels) = before.split_at_mut(n + 1);
+        for ((new, &stay), &step) in new_blanks.iter_mut().zip(&*blanks).zip(&*labels) {
+            *new = add(stay, step);
+        }
+        new_blanks[n] = blanks[n];
+        if n == 0 {
+            return;
+        }
+        new_labels[n - 1] = add(labels[n - 1], blanks[n]);
+        let (stays, steps, jumps) = (&labels[..n - 1], &blanks[1..n], &labels[1..]);
+        let open = &self.jump[1..];
+        for (i, new) in new_labels[..n - 1].iter_mut().enumerate() {
+            *new = add3(stays[i], steps[i], jumps[i] + open[i]);
+        }
+    }
+
+    /// Takes the log-probabilities of the labels from a frame; gives that of the blank.
+    #[inline(always)]
+    fn read(&mut self, frame: &[T]) -> T {
+        for (emit, &y) in self.emit.iter_mut().zip(self.labels) {
+            *emit = frame[y as usize];
+        }
+        frame[self.blank]
+    }
+
+    /// Writes the derivatives of `scale * loss` by the log-probabilities of a frame, from its forward and backward
+    /// variables; the former are used up. At every frame the products of both add up to the sum over all alignments, so
+    /// their shares need no loss to divide by, and are as exact for a loss of a thousand as for one of 1.
+    #[inline(always)]
+    pub(super) fn shares(&self, forward: &mut [T], backward: &[T], scale: f64, dx: &mut [T]) {
+        forward.iter_mut().zip(backward).for_each(|(f, &b)| *f += b);
+        normalise(forward);
+        forward.iter_mut().for_each(|f| *f = f.exp());
+        let factor = T::from_f64(-scale / lanes::sum(forward));
+        let (blanks, labels) = forward.split_at(self.labels.len() + 1);
+        dx.fill(T::ZERO);
+        dx[self.blank] = T::from_f64(lanes::sum(blanks)) * factor;
+        for (&share, &y) in labels.iter().zip(self.labels) {
+            dx[y as usize] += share * factor;
+        }
+    }
+}
+
+/// `log(e^a + e^b)`.
+#[inline(always)]
+fn add<T: Real>(a: T, b: T) -> T {
+    let (top, low) = (a.max(b), a.min(b));
+    // The difference of two infinities would be NaN.
+    let gap = T::select(low == -T::INFINITY, low, low - top);
+    top + gap.exp().log1p()
+}
+
+/// `log(e^a + e^b + e^c)`.
+#[inline(always)]
+fn add3<T: Real>(a: T, b: T, c: T) -> T {
+    let top = a.max(b).max(c);
+    let shift = T::select(top == -T::INFINITY, T::ZERO, top);
+    ((a - shift).exp() + (b - shift).exp() + (c - shift).exp()).log() + shift
+}
+
+/// Moves a row so that its largest number is 0; gives by how much. A row without any alignment stays as it is.
+#[inline(always)]
+pub(super) fn normalise<T: Real>(row: &mut [T]) -> f64 {
+    let top = row.iter().fold(-T::INFINITY, |top, &x| top.max(x));
+    if top == -T::INFINITY {
+        return 0.0;
+    }
+    row.iter_mut().for_each(|x| *x -= top);
+    top.to_f64()
+}
