@@ -5,6 +5,7 @@
 //! here needs a number.
 
 mod code;
+mod flops;
 mod group;
 mod names;
 mod sizes;

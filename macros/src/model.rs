@@ -13,7 +13,7 @@ use quote::quote;
 
 use crate::ast;
 use crate::diag::SourceSpan;
-use crate::ir::Graph;
+use crate::ir::{Demand, Graph};
 use crate::layers::Builtin;
 use crate::shape::Dim;
 
@@ -133,6 +133,8 @@ pub struct LoweredFunction {
     /// The function as `_grad` differentiates it, where it returns a `Scalar`: in train mode, or in the mode that
     /// `#[model(grad = ..)]` asks for.
     pub train: Option<Graph>,
+    /// What the sizes of a call must fulfil, in the order in which they are to be checked.
+    pub demands: Vec<Demand>,
     /// The place of `#[model(hvp)]`, where it is there.
     pub hvp: Option<SourceSpan>,
     /// The signature.

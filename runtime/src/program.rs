@@ -7,6 +7,7 @@ use std::ops::Range;
 
 use crate::cx::Cx;
 use crate::dtype::Dtype;
+use crate::error::{Error, Result};
 use crate::init::Init;
 
 /// The most axes that an argument or a result of a compiled function may have.
@@ -157,6 +158,8 @@ pub struct Function {
     pub scalars: &'static [&'static str],
     /// Tensor results.
     pub results: &'static [ResultSpec],
+    /// What the sizes of a call must fulfil, in order: a later one may only be looked at if those before it hold.
+    pub demands: &'static [Demand],
     /// The function in eval mode.
     pub eval: Code,
     /// Loss and gradient in train mode, where the function returns a `Scalar` that depends on a parameter.
@@ -166,6 +169,32 @@ pub struct Function {
     pub product: Option<Code>,
     /// The same forward sweep without fusion (train mode where there is one), every named value kept.
     pub trace: TraceCode,
+}
+
+/// That a size is not below another.
+pub struct Demand {
+    /// The size, and the other one.
+    pub sizes: fn(&Sizes<'_>) -> [usize; 2],
+    /// What is wrong where it is below.
+    pub message: &'static str,
+}
+
+impl Function {
+    /// Checks its demands.
+    ///
+    /// # Errors
+    ///
+    /// A shape error for the first that does not hold.
+    pub(crate) fn check_demands(&self, sizes: &Sizes<'_>) -> Result<()> {
+        let fails = |demand: &&Demand| {
+            let [size, least] = (demand.sizes)(sizes);
+            size < least
+        };
+        match self.demands.iter().find(fails) {
+            Some(demand) => Err(Error::shape(demand.message)),
+            None => Ok(()),
+        }
+    }
 }
 
 /// A dynamic dimension.

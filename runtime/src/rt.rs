@@ -30,7 +30,7 @@ pub use crate::ops::reduce::{Reduction, reduce};
 pub use crate::ops::softmax::{Softmax, softmax, softmax_grad};
 pub use crate::ops::view::{View, copy};
 pub use crate::program::{
-    Code, DimSpec, Function, InputKind, InputSpec, KernelRow, LayerRow, LoopRow, Program, ResultSlot,
+    Code, Demand, DimSpec, Function, InputKind, InputSpec, KernelRow, LayerRow, LoopRow, Program, ResultSlot,
     ResultSpec, Sizes, SlotSpec, TensorSpec, TraceCode, TraceValue, no_loops, shape,
 };
 pub use crate::real::Real;

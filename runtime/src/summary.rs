@@ -158,8 +158,29 @@ fn dims(function: &Function, generics: &[usize], given: &[(&str, usize)]) -> Vec
         .max(1);
         dims[k] = given.unwrap_or(smallest);
     }
+    // What a window covers is not known as a number; doubling comes near enough.
+    let is_free = |spec: &crate::program::DimSpec| given.iter().all(|(name, _)| *name != spec.name);
+    for _ in 0..MAX_DOUBLINGS {
+        if function
+            .check_demands(&Sizes {
+                dims: &dims,
+                generics,
+            })
+            .is_ok()
+        {
+            break;
+        }
+        for (dim, spec) in dims.iter_mut().zip(function.dims) {
+            if is_free(spec) {
+                *dim *= 2;
+            }
+        }
+    }
     dims
 }
+
+/// How often the sizes of a listing grow until every window fits.
+const MAX_DOUBLINGS: usize = 12;
 
 /// The schedules of all functions.
 pub(crate) fn explain(program: &Program, generics: &[usize], given: &[(&str, usize)]) -> String {
@@ -181,6 +202,10 @@ pub(crate) fn explain(program: &Program, generics: &[usize], given: &[(&str, usi
             dims: &dims,
             generics,
         };
+        if let Err(error) = function.check_demands(&sizes) {
+            let _ = writeln!(text, "{}::{}{named}: {error}\n", program.name, function.name);
+            continue;
+        }
         let modes = [
             ("eval", Some(&function.eval)),
             ("train", function.train.as_ref()),

@@ -139,6 +139,7 @@ impl Workspace {
             return Err(Error::internal(message));
         }
         check_dims(max_dims)?;
+        work.function().check_demands(&work.sizes())?;
         work.staging
             .resize_with(work.function().inputs.len(), || Storage::zeroed(0));
         work.prepare(mode, max_dims)?;

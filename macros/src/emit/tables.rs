@@ -4,15 +4,15 @@ use proc_macro2::{Ident, Literal, TokenStream};
 use quote::{format_ident, quote};
 
 use super::code::{self, Rows, Surroundings};
+use super::flops::{flops_in, one_sample};
 use super::group::GroupTypes;
 use super::names::snake;
 use super::sizes::{SizeNames, Source, Spelling};
 use crate::ast::TensorDtype;
-use crate::ir::{Graph, OutputKind, Phase, Type, Value};
+use crate::ir::{Demand, OutputKind, Phase, Value};
 use crate::model::{InitSpec, LayerRow, Lowered, LoweredFunction, TensorDecl};
-use crate::ops::Op;
 use crate::plan::{Kernel, Place, Plan};
-use crate::shape::{self, Atom, Dim};
+use crate::shape::{self, Dim};
 
 /// A function with its plans.
 pub struct EmitFunction<'a> {
@@ -208,18 +208,21 @@ impl Tables<'_> {
             .output
             .as_ref()
             .map_or_else(String::new, |dims| shape::display(dims));
-        let flops = spelling.dim(&one_sample(&self.flops_of(&row.path)));
+        let flops = spelling.dim(&self.flops_of(&row.path));
         let (path, kind, params) = (&row.path, &row.kind, spelling.dim(&row.params));
         quote!(#rt::LayerRow::new(#path, #kind, #output, #params, #flops))
     }
 
-    /// Forward operations of a layer and of the layers inside it, in the first function that uses it.
+    /// Forward operations of a layer and of the layers inside it for one sample, in the first function that uses it.
     fn flops_of(&self, path: &str) -> Dim {
         // Scopes do not say which layer of an array.
         let path = path.replace(".{}", "");
-        let functions = self.emission.functions.iter();
-        let mut flops = functions.map(|function| flops_in(&function.lowered.eval, &path));
-        flops.find_map(|flops| flops).unwrap_or_else(Dim::zero)
+        let mut functions = self.emission.functions.iter().map(|function| function.lowered);
+        let flops = functions.find_map(|function| {
+            let flops = flops_in(&function.eval, &path)?;
+            Some(one_sample(&flops, &function.demands))
+        });
+        flops.unwrap_or_else(Dim::zero)
     }
 
     fn function(
@@ -257,6 +260,8 @@ impl Tables<'_> {
             );
             quote!(#rt::ResultSpec { dtype: #dtype, rank: #rank, shape: #shape })
         });
+        let demands = lowered.demands.iter().map(|demand| self.demand(lowered, demand));
+        let demands: Vec<_> = demands.collect();
         let (dims, inputs, results): (Vec<_>, Vec<_>, Vec<_>) =
             (dims.collect(), inputs.collect(), results.collect());
         let eval = self.code(lowered, &function.eval, "eval", groups, items);
@@ -277,12 +282,25 @@ impl Tables<'_> {
                 inputs: &[#(#inputs),*],
                 scalars: &[#(#scalars),*],
                 results: &[#(#results),*],
+                demands: &[#(#demands),*],
                 eval: #eval,
                 train: #train,
                 product: #product,
                 trace: #trace,
             }
         }
+    }
+
+    /// `rt::Demand { sizes: |sizes| [H + 2, 3], message: ".." }`.
+    fn demand(&self, function: &LoweredFunction, demand: &Demand) -> TokenStream {
+        let rt = self.emission.rt;
+        let names = self.size_names(Some(function));
+        let mut spelling = Spelling::new(&names);
+        // Nothing is subtracted, so that no size falls below zero.
+        let (left, right) = (&demand.larger - &demand.smaller).split_signs();
+        let sizes = spelling.dims(&[left, right]);
+        let (sizes, message) = (self.sizes_closure(&spelling, &sizes), &demand.message);
+        quote!(#rt::Demand { sizes: #sizes, message: #message })
     }
 
     /// `|sizes| rt::shape([..])`.
@@ -537,38 +555,6 @@ impl Tables<'_> {
         });
         quote!(#rt::TraceCode { slots: #slots, run: #run, values: &[#(#values),*] })
     }
-}
-
-/// Operations of a graph that belong to the layer at `path`, those of all steps of a loop; `None` where the layer is not used.
-fn flops_in(graph: &Graph, path: &str) -> Option<Dim> {
-    let is_inside = |scope: &str| {
-        let rest = scope.strip_prefix(path);
-        rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
-    };
-    let mut sum = None;
-    for (_, node) in graph.iter() {
-        let flops = match &node.op {
-            Op::Scan(scan) => flops_in(&scan.body, path).map(|flops| flops * &scan.count),
-            op if !node.origin.scope.is_empty() && is_inside(&node.origin.scope) => {
-                let inputs: Vec<Type> = node.inputs.iter().map(|v| graph.ty(*v).clone()).collect();
-                Some(op.rule().flops(&inputs, &node.types))
-            }
-            _ => None,
-        };
-        sum = match (sum, flops) {
-            (Some(sum), Some(flops)) => Some(sum + flops),
-            (sum, flops) => sum.or(flops),
-        };
-    }
-    sum
-}
-
-/// A count with every dynamic dimension at its smallest positive value.
-fn one_sample(dim: &Dim) -> Dim {
-    dim.substitute(&|atom| match atom {
-        Atom::Dynamic(symbol) => Some(Dim::lit(symbol.multiple())),
-        _ => None,
-    })
 }
 
 fn input_kind(rt: &TokenStream, dtype: TensorDtype) -> TokenStream {

@@ -199,11 +199,24 @@ impl ShapeError {
     }
 }
 
+/// That a size is not below another: decided at each call, because it depends on dynamic dimensions.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Demand {
+    /// The size that must not be below the other.
+    pub larger: Dim,
+    /// The other.
+    pub smaller: Dim,
+    /// What to say where it is: `the window of ...`.
+    pub message: String,
+}
+
 /// What type rules ask of sizes that the compiler cannot decide alone.
 #[derive(Clone, Debug, Default)]
 pub struct Constraints {
     /// Equations for rustc to check, in the order they arose.
     pub checks: Vec<(Dim, Dim)>,
+    /// Sizes that are large enough in some calls only, in the order they arose.
+    pub demands: Vec<Demand>,
     /// Solutions of `_`, by number.
     pub solved: BTreeMap<u32, Dim>,
     /// The indices of the loops whose bodies are being built, the outermost first, each with the number of steps that it
@@ -246,6 +259,39 @@ impl Constraints {
                 dim - &index * slope + (count - 1) * slope
             });
         bounded.lower_bound()
+    }
+
+    /// Demands that a size is not below another: known now, or checked at the call.
+    ///
+    /// # Errors
+    /// The message, where it is known to be below; and where it depends on the step of a loop, which no call can check.
+    pub fn at_least(
+        &mut self,
+        larger: &Dim,
+        smaller: &Dim,
+        message: impl FnOnce() -> String,
+    ) -> Result<(), ShapeError> {
+        let (larger, smaller) = (self.resolve(larger), self.resolve(smaller));
+        let room = &larger - &smaller;
+        if self.lower_bound(&room).is_some_and(|least| least >= 0) {
+            return Ok(());
+        }
+        let is_index = |atom: &shape::Atom| {
+            let index = |symbol: &str| self.indices.iter().any(|(name, _)| **name == *symbol);
+            matches!(atom, shape::Atom::Dynamic(symbol) if index(symbol.name()))
+        };
+        if room.as_lit().is_some() || room.atoms().iter().any(is_index) {
+            return Err(ShapeError::new(message()));
+        }
+        let demand = Demand {
+            larger,
+            smaller,
+            message: message(),
+        };
+        if !self.demands.contains(&demand) {
+            self.demands.push(demand);
+        }
+        Ok(())
     }
 
     /// Demands that two sizes are equal. A lone `_` is solved; what only rustc can decide is recorded.

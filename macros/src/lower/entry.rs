@@ -143,6 +143,7 @@ fn lower(tree: &Tree<'_>, log: &mut Log<'_>, index: usize, mode: Mode) -> Option
         .collect();
     b.taken = names(tree, function);
     let stack = vec![(0, index)];
+    log.demands.clear();
     let mut work = Work {
         tree,
         b,
@@ -165,6 +166,7 @@ fn lower(tree: &Tree<'_>, log: &mut Log<'_>, index: usize, mode: Mode) -> Option
         eval: Graph::default(),
         train: None,
         hvp: function.options.hvp,
+        demands: Vec::new(),
         span: function.span,
     };
     let is_sound = work.args(&mut frame, &mut signature);
@@ -175,6 +177,7 @@ fn lower(tree: &Tree<'_>, log: &mut Log<'_>, index: usize, mode: Mode) -> Option
     }
     let mut n_results = 0;
     work.results(&value, &mut n_results);
+    signature.demands = std::mem::take(&mut work.log.demands);
     Some((signature, work.b.graph))
 }
 

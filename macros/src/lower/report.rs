@@ -1,7 +1,7 @@
 //! Errors of lowering: shown in the compiled model's source, with the layer's path.
 
 use crate::diag::{Diagnostic, SourceSpan};
-use crate::ir::ShapeError;
+use crate::ir::{Demand, ShapeError};
 use crate::lower::object::Object;
 use crate::lower::tree::InstanceId;
 use crate::lower::work::{Frame, Work};
@@ -92,6 +92,9 @@ impl<'a> Work<'_, 'a, '_> {
         for (left, right) in std::mem::take(&mut self.b.constraints.checks) {
             self.check(place, layer, left, right);
         }
+        for demand in std::mem::take(&mut self.b.constraints.demands) {
+            self.demand(layer, demand);
+        }
         let solved = self.b.constraints.solved.iter();
         for (id, size) in solved {
             self.log.found.entry(*id).or_insert_with(|| (size.clone(), place));
@@ -104,6 +107,19 @@ impl<'a> Work<'_, 'a, '_> {
                 false
             }
         }
+    }
+
+    /// Notes what a call must check. An operation may be made of another that demands the same.
+    fn demand(&mut self, layer: Option<InstanceId>, demand: Demand) {
+        let is_same = |known: &Demand| (&known.larger, &known.smaller) == (&demand.larger, &demand.smaller);
+        if self.log.demands.iter().any(is_same) {
+            return;
+        }
+        let message = match layer {
+            Some(id) => format!("{}: {}", self.tree.title(id), demand.message),
+            None => demand.message,
+        };
+        self.log.demands.push(Demand { message, ..demand });
     }
 
     fn check(&mut self, span: SourceSpan, layer: Option<InstanceId>, left: Dim, right: Dim) {

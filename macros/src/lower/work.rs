@@ -6,7 +6,7 @@ use proc_macro2::Ident;
 
 use crate::ast;
 use crate::diag::{Diagnostics, SourceSpan};
-use crate::ir::{Builder, OutputKind, Value};
+use crate::ir::{Builder, Demand, OutputKind, Value};
 use crate::lower::Solutions;
 use crate::lower::collect::Collection;
 use crate::lower::object::Object;
@@ -36,6 +36,8 @@ pub struct Log<'d> {
     pub found: Solutions,
     /// Equations for rustc.
     pub checks: Vec<Check>,
+    /// What the sizes of the function's calls must fulfil.
+    pub demands: Vec<Demand>,
     /// How the fields of the compiled model were used.
     pub uses: BTreeMap<usize, Use>,
     /// The shape of every layer's first result.
@@ -56,6 +58,7 @@ impl<'d> Log<'d> {
             solutions,
             found: Solutions::new(),
             checks: Vec::new(),
+            demands: Vec::new(),
             uses: BTreeMap::new(),
             shapes: BTreeMap::new(),
             reached: BTreeSet::new(),

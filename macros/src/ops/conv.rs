@@ -47,7 +47,7 @@ impl Conv2d {
         }
         let places = self
             .window
-            .places("conv2d", [&x.shape[2], &x.shape[3]], [&w.shape[2], &w.shape[3]])?;
+            .places("conv2d", [&x.shape[2], &x.shape[3]], [&w.shape[2], &w.shape[3]], constraints)?;
         let [height, width] = places;
         Ok(vec![x.shape[0].clone(), w.shape[0].clone(), height, width])
     }

@@ -128,7 +128,7 @@ fn check_conv(
         );
         return Err(ShapeError::new(message).help(format!("the weight is {w}, in {groups} group(s)")));
     }
-    slide.places("conv1d", WORDS, &x.shape[2], &w.shape[2])?;
+    slide.places("conv1d", WORDS, &x.shape[2], &w.shape[2], &mut b.constraints)?;
     let Some(bias) = bias.map(|bias| b.ty(bias).clone()) else {
         return Ok(());
     };
@@ -187,7 +187,13 @@ fn slide_windows(
     let Some(ty) = sequence(b, x, op)? else {
         return Ok(Operand::Tensor(x));
     };
-    slide.places(op, WORDS, &ty.shape[ty.rank() - 1], &Dim::lit(kernel))?;
+    slide.places(
+        op,
+        WORDS,
+        &ty.shape[ty.rank() - 1],
+        &Dim::lit(kernel),
+        &mut b.constraints,
+    )?;
     let windows = Windows::Sliding([1, kernel], slide.along_a_row());
     Ok(Operand::Tensor(pooled(b, x, Pool2d { kind, windows })))
 }

@@ -43,7 +43,7 @@ pub struct Pool2d {
 }
 
 impl Pool2d {
-    fn result(&self, x: &Type) -> Result<Type, ShapeError> {
+    fn result(&self, x: &Type, constraints: &mut Constraints) -> Result<Type, ShapeError> {
         let (name, rank) = (self.name(), x.rank());
         if x.dtype != DType::Float || rank < 3 {
             return Err(ShapeError::new(format!(
@@ -58,6 +58,7 @@ impl Pool2d {
                     name,
                     [&x.shape[rank - 2], &x.shape[rank - 1]],
                     [&kernel[0], &kernel[1]],
+                    constraints,
                 )?
             }
         };
@@ -123,8 +124,8 @@ impl Rule for Pool2d {
         }
     }
 
-    fn types(&self, inputs: &[Type], _: &mut Constraints) -> Result<Vec<Type>, ShapeError> {
-        Ok(vec![self.result(&inputs[0])?])
+    fn types(&self, inputs: &[Type], constraints: &mut Constraints) -> Result<Vec<Type>, ShapeError> {
+        Ok(vec![self.result(&inputs[0], constraints)?])
     }
 
     fn grad(&self, b: &mut Builder, site: &Site<'_>, out_bars: &[Option<Value>]) -> Cotangents {
@@ -267,7 +268,7 @@ impl Rule for Pool2dGrad {
 
     fn types(&self, inputs: &[Type], constraints: &mut Constraints) -> Result<Vec<Type>, ShapeError> {
         let image = Type::float(self.image.clone());
-        let result = self.pool.result(&image)?;
+        let result = self.pool.result(&image, constraints)?;
         if !constraints.equal_shapes(&result.shape, &inputs[0].shape) {
             let message = format!(
                 "the cotangent of `{}` is {}, its result {result}",

@@ -1,6 +1,6 @@
 //! The window that convolution and pooling slide over an image or a sequence.
 
-use crate::ir::{Args, CallArg, ShapeError};
+use crate::ir::{Args, CallArg, Constraints, ShapeError};
 use crate::shape::Dim;
 
 /// How a window moves; pairs are (height, width).
@@ -42,15 +42,21 @@ impl Window {
     ///
     /// # Errors
     /// Where the window is known to be larger than the padded image.
-    pub fn places(&self, op: &str, image: [&Dim; 2], kernel: [&Dim; 2]) -> Result<[Dim; 2], ShapeError> {
+    pub fn places(
+        &self,
+        op: &str,
+        image: [&Dim; 2],
+        kernel: [&Dim; 2],
+        constraints: &mut Constraints,
+    ) -> Result<[Dim; 2], ShapeError> {
         let [rows, columns] = [0, 1].map(|k| Slide {
             stride: self.stride[k],
             padding: self.padding[k],
             dilation: self.dilation[k],
         });
         Ok([
-            rows.places(op, ["rows", "image"], image[0], kernel[0])?,
-            columns.places(op, ["columns", "image"], image[1], kernel[1])?,
+            rows.places(op, ["rows", "image"], image[0], kernel[0], constraints)?,
+            columns.places(op, ["columns", "image"], image[1], kernel[1], constraints)?,
         ])
     }
 
@@ -117,18 +123,26 @@ impl Slide {
     /// along the axis and what the axis belongs to: rows of an image.
     ///
     /// # Errors
-    /// Where the window is known to be larger than the padded axis.
-    pub fn places(&self, op: &str, words: [&str; 2], size: &Dim, kernel: &Dim) -> Result<Dim, ShapeError> {
+    /// Where the window is known to be larger than the padded axis; what is not known is checked at each call.
+    pub fn places(
+        &self,
+        op: &str,
+        [elements, whole]: [&str; 2],
+        size: &Dim,
+        kernel: &Dim,
+        constraints: &mut Constraints,
+    ) -> Result<Dim, ShapeError> {
         let padded = size + self.padding * 2;
         let covered = (kernel - 1) * self.dilation + 1;
-        let room = &padded - &covered;
-        if room.as_lit().is_some_and(|n| n < 0) {
-            let [elements, whole] = words;
-            let message = format!(
+        let message = || {
+            format!(
                 "the window of `{op}` covers {covered} {elements}, but the padded {whole} has only {padded}"
-            );
-            return Err(ShapeError::new(message).help("make `padding` larger, or the kernel smaller"));
-        }
+            )
+        };
+        constraints
+            .at_least(&padded, &covered, message)
+            .map_err(|error| error.help("make `padding` larger, or the kernel smaller"))?;
+        let room = &padded - &covered;
         Ok(room.floor_div(&Dim::lit(self.stride)) + 1)
     }
 

@@ -229,6 +229,7 @@ const FORWARD: Function = Function {
     eval: eval(linear, &[ResultSlot { slot: 0 }]),
     train: None,
     product: None,
+    demands: &[],
     trace: TraceCode {
         slots: y_and_scalar,
         run: linear,
@@ -286,6 +287,7 @@ const LOSS: Function = Function {
         updates: &[0],
     }),
     product: None,
+    demands: &[],
     trace: trace(loss_forward),
 };
 
@@ -316,6 +318,7 @@ const ACCURACY: Function = Function {
     ),
     train: None,
     product: None,
+    demands: &[],
     trace: trace(linear),
 };
 
@@ -334,6 +337,7 @@ const ERROR: Function = Function {
     ),
     train: None,
     product: None,
+    demands: &[],
     ..LOSS
 };
 

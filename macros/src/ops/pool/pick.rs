@@ -28,7 +28,7 @@ impl Rule for Pool2dPick {
             let message = format!("`max_pool2d_pick` takes images of one shape, found {} and {}", inputs[0], inputs[1]);
             return Err(ShapeError::new(message));
         }
-        Ok(vec![self.pool.result(&inputs[0])?])
+        Ok(vec![self.pool.result(&inputs[0], constraints)?])
     }
 
     /// It is linear in the source, and its transpose is the gradient of the maximum.

@@ -1,0 +1,57 @@
+//! Floating point operations of layers, for the summary.
+
+use std::collections::BTreeSet;
+
+use crate::ir::{Demand, Graph, Type};
+use crate::ops::Op;
+use crate::shape::{Atom, Dim};
+
+/// Operations of a graph that belong to the layer at `path`, those of all steps of a loop; `None` where the layer is not used.
+pub(super) fn flops_in(graph: &Graph, path: &str) -> Option<Dim> {
+    let is_inside = |scope: &str| {
+        let rest = scope.strip_prefix(path);
+        rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+    };
+    let mut sum = None;
+    for (_, node) in graph.iter() {
+        let flops = match &node.op {
+            Op::Scan(scan) => flops_in(&scan.body, path).map(|flops| flops * &scan.count),
+            op if !node.origin.scope.is_empty() && is_inside(&node.origin.scope) => {
+                let inputs: Vec<Type> = node.inputs.iter().map(|v| graph.ty(*v).clone()).collect();
+                Some(op.rule().flops(&inputs, &node.types))
+            }
+            _ => None,
+        };
+        sum = match (sum, flops) {
+            (Some(sum), Some(flops)) => Some(sum + flops),
+            (sum, flops) => sum.or(flops),
+        };
+    }
+    sum
+}
+
+/// How often sizes are doubled until every window fits.
+const MAX_DOUBLINGS: u32 = 12;
+
+/// A count with every dynamic dimension at its smallest positive value; those that windows lie in, as large as all the windows
+/// of the function need (to the next power of two).
+pub(super) fn one_sample(dim: &Dim, demands: &[Demand]) -> Dim {
+    let seen: BTreeSet<Atom> = demands.iter().flat_map(|demand| room(demand).atoms()).collect();
+    let at = |dim: &Dim, doublings: u32| {
+        dim.substitute(&|atom| match atom {
+            Atom::Dynamic(symbol) if seen.contains(atom) => Some(Dim::lit(symbol.multiple() << doublings)),
+            Atom::Dynamic(symbol) => Some(Dim::lit(symbol.multiple())),
+            _ => None,
+        })
+    };
+    let fits = |doublings: &u32| {
+        let holds = |demand| at(&room(demand), *doublings).as_lit().is_none_or(|n| n >= 0);
+        demands.iter().all(holds)
+    };
+    at(dim, (0..MAX_DOUBLINGS).find(fits).unwrap_or(0))
+}
+
+/// What is left between the two sizes.
+fn room(demand: &Demand) -> Dim {
+    &demand.larger - &demand.smaller
+}
