@@ -68,6 +68,9 @@ TOML
             dependency "$name" >>Cargo.toml
         fi
     done
+    if grep -q "\btapeless_models::" -r src; then
+        echo "tapeless_models = { path = \"$root/models\" }" >>Cargo.toml
+    fi
     # A crate of a registry is never compiled incrementally; here the runtime is a path and has to be excepted.
     cat >>Cargo.toml <<TOML
 [profile.release]
@@ -116,9 +119,16 @@ lines() {
     echo $(($(ask -Zunpretty=expanded | wc -l) - source))
 }
 
-# The file and line of a layer's call in a model.
+# The file and line of a layer's call in a model: of the first in `model.rs`, else in `main.rs` behind the first model.
 model_line() {
-    grep -nE '^ +(let (mut )?[a-z_]+ = )?self\.[a-z0-9_]+\([^;]*\)(\.relu\(\)|\.gelu\(\))?;?$' -r src | head -1 | cut -d: -f1,2
+    local file=src/model.rs start=1
+    if [ ! -f "$file" ]; then
+        file=src/main.rs
+        start=$(grep -n '^#\[model' "$file" | head -1 | cut -d: -f1)
+    fi
+    tail -n "+${start:-1}" "$file" |
+        grep -nE '^ +(let (mut )?[a-z_]+ = )?self\.[a-z0-9_]+\([^;]*\)(\.relu\(\)|\.gelu\(\))?;?$' |
+        head -1 | cut -d: -f1 | awk -v file="$file" -v start="${start:-1}" '{ print file ":" $1 + start - 1 }'
 }
 
 edit() {

@@ -8,8 +8,8 @@ mod common;
 mod gpt_model;
 
 use common::fixture::Fixture;
+use common::reference::{check_gradients, check_optimizers, distance, initial};
 use ndarray::{Ix1, Ix2, Ix3, Ix4, IxDyn};
-use serde_json::Value;
 use tapeless::prelude::*;
 
 #[model]
@@ -264,141 +264,6 @@ impl Positions {
     }
 }
 
-/// Distance of two tensors relative to the longer one.
-fn distance(found: &ndarray::ArrayD<f64>, expected: &ndarray::ArrayD<f64>) -> f64 {
-    assert_eq!(found.shape(), expected.shape());
-    let norm = |x: &ndarray::ArrayD<f64>| x.iter().map(|v| v * v).sum::<f64>().sqrt();
-    let scale = norm(found).max(norm(expected));
-    if scale == 0.0 {
-        0.0
-    } else {
-        norm(&(found - expected)) / scale
-    }
-}
-
-/// A model with the initial values of the fixture.
-fn initial<M: Model>(fixture: &Fixture, precision: Precision) -> M {
-    let mut model = M::builder(&Device::cpu()).precision(precision).build().unwrap();
-    let states: Vec<String> = model
-        .states()
-        .iter()
-        .map(|(path, _)| (*path).to_owned())
-        .collect();
-    for path in fixture.under("param.") {
-        if path.ends_with("num_batches_tracked") {
-            continue;
-        }
-        let values = fixture.array::<IxDyn>(&format!("param.{path}"));
-        if states.iter().any(|state| state == path) {
-            model.set_state(path, &values).unwrap();
-        } else {
-            model.set_param(path, &values).unwrap();
-        }
-    }
-    model
-}
-
-/// One optimizer step after another on the same batch; answers the losses.
-type Steps<'a, M> = &'a dyn Fn(&mut M, &mut dyn FnMut(&mut M, &mut Workspace), usize) -> Vec<f64>;
-
-/// Changes a model by what its workspace holds.
-type Step<M> = Box<dyn FnMut(&mut M, &mut Workspace)>;
-
-/// Makes the optimizer of a fixture's settings and applies it.
-fn stepper<M: Model>(settings: &Value) -> Step<M> {
-    let number = |name: &str| {
-        settings[name]
-            .as_f64()
-            .unwrap_or_else(|| panic!("no setting `{name}` in {settings}"))
-    };
-    let flag = |name: &str| settings[name].as_bool().unwrap_or(false);
-    let betas = || {
-        (
-            settings["betas"][0].as_f64().unwrap(),
-            settings["betas"][1].as_f64().unwrap(),
-        )
-    };
-    match settings["kind"].as_str().expect("the settings name the kind") {
-        "SGD" => {
-            let mut sgd = Sgd::new(number("lr"))
-                .momentum(number("momentum"))
-                .weight_decay(number("weight_decay"));
-            if flag("nesterov") {
-                sgd = sgd.nesterov();
-            }
-            Box::new(move |model, work| sgd.step(model, work).unwrap())
-        }
-        "Adam" => {
-            let (b1, b2) = betas();
-            let mut adam = Adam::new(number("lr"))
-                .betas(b1, b2)
-                .eps(number("eps"))
-                .weight_decay(number("weight_decay"));
-            Box::new(move |model, work| adam.step(model, work).unwrap())
-        }
-        "AdamW" => {
-            let (b1, b2) = betas();
-            let mut adam = AdamW::new(number("lr"))
-                .betas(b1, b2)
-                .eps(number("eps"))
-                .weight_decay(number("weight_decay"));
-            Box::new(move |model, work| adam.step(model, work).unwrap())
-        }
-        "RMSprop" => {
-            let mut rms = RmsProp::new(number("lr"))
-                .alpha(number("alpha"))
-                .eps(number("eps"));
-            rms = rms
-                .momentum(number("momentum"))
-                .weight_decay(number("weight_decay"));
-            if flag("centered") {
-                rms = rms.centered();
-            }
-            Box::new(move |model, work| rms.step(model, work).unwrap())
-        }
-        other => panic!("an optimizer `{other}` that this test does not know"),
-    }
-}
-
-/// The losses of ten steps of every optimizer, in f64 and in f32, and where the parameters end.
-fn check_optimizers<M: Model>(fixture: &Fixture, steps: Steps<'_, M>) {
-    for (name, settings) in fixture.optimizers() {
-        let mut model = initial::<M>(fixture, Precision::F64);
-        let mut step = stepper::<M>(settings);
-        let losses = steps(&mut model, &mut *step, 10);
-        let expected = fixture.array::<Ix1>(&format!("losses.{name}"));
-        for (k, (found, expected)) in losses.iter().zip(&expected).enumerate() {
-            let error = (found - expected).abs() / expected.abs();
-            assert!(
-                error < 1e-9,
-                "{name}: step {k}: loss {found}, PyTorch has {expected}"
-            );
-        }
-        for path in fixture.under(&format!("after.{name}.")) {
-            if path.ends_with("num_batches_tracked") || fixture.zero_gradients().any(|p| p == path) {
-                continue;
-            }
-            let expected = fixture.array::<IxDyn>(&format!("after.{name}.{path}"));
-            let found = model.param(path).or_else(|_| model.state(path)).unwrap();
-            assert!(
-                distance(&found, &expected) < 1e-8,
-                "{name}: `{path}` ends elsewhere"
-            );
-        }
-
-        let mut model = initial::<M>(fixture, Precision::F32);
-        let mut step = stepper::<M>(settings);
-        let losses = steps(&mut model, &mut *step, 10);
-        for (k, (found, expected)) in losses.iter().zip(&expected).enumerate() {
-            let error = (found - expected).abs() / expected.abs();
-            assert!(
-                error < 1e-4,
-                "{name} in f32: step {k}: loss {found}, PyTorch has {expected}"
-            );
-        }
-    }
-}
-
 /// Checks one fixture: forward in both modes, gradients, running statistics, optimizers.
 macro_rules! fixture_tests {
     ($($test:ident: $model:ident, $fixture:literal, $method:ident -> $output:literal, $dims:expr,
@@ -416,32 +281,12 @@ macro_rules! fixture_tests {
             assert!(distance(&output, &expected) < 1e-6, "eval: {output} but PyTorch has {expected}");
 
             let loss = model.loss_grad(&mut work, $(&$x,)* &y).unwrap();
-            let expected = $f.scalar("loss");
-            assert!((loss - expected).abs() < 1e-12 * expected.abs().max(1.0), "loss {loss}, PyTorch has {expected}");
-            for path in $f.under("grad.") {
-                if path.starts_with("input.") {
-                    continue;
-                }
-                let found = work.grad(&path).unwrap();
-                let expected = $f.array::<IxDyn>(&format!("grad.{path}"));
-                if $f.zero_gradients().any(|p| p == path) {
-                    assert!(found.iter().all(|v| v.abs() < 1e-12), "`{path}` should have no gradient");
-                } else {
-                    let error = distance(&found, &expected);
-                    assert!(error < 1e-9, "gradient of `{path}` is off by {error:e}");
-                }
-            }
-
-            check_optimizers::<$model>(&$f, &|model, step, n| {
-                let mut work = model.loss_workspace($dims).unwrap();
-                (0..n)
-                    .map(|_| {
-                        let loss = model.loss_grad(&mut work, $(&$x,)* &y).unwrap();
-                        step(model, &mut work);
-                        loss
-                    })
-                    .collect()
-            });
+            check_gradients(&$f, loss, &work);
+            check_optimizers::<$model>(
+                &$f,
+                &|model| model.loss_workspace($dims).unwrap(),
+                &|model, work| model.loss_grad(work, $(&$x,)* &y).unwrap(),
+            );
         }
     )*};
 }
@@ -488,16 +333,7 @@ fn gpt() {
     let mut model = initial::<SmallGpt>(&fixture, Precision::F64);
     let mut work = model.loss_workspace(3).unwrap();
     let loss = model.loss_grad(&mut work, &tokens, &next, 0.0).unwrap();
-    let expected = fixture.scalar("loss");
-    assert!(
-        (loss - expected).abs() < 1e-12 * expected,
-        "loss {loss}, PyTorch has {expected}"
-    );
-    for path in fixture.under("grad.") {
-        let expected = fixture.array::<IxDyn>(&format!("grad.{path}"));
-        let error = distance(&work.grad(path).unwrap(), &expected);
-        assert!(error < 1e-9, "gradient of `{path}` is off by {error:e}");
-    }
+    check_gradients(&fixture, loss, &work);
     let logits = fixture.array::<Ix3>("eval.logits");
     let mut keys = ndarray::Array4::<f32>::zeros((3, 3, 0, 8));
     let mut values = keys.clone();
@@ -512,13 +348,9 @@ fn gpt() {
         keys = ndarray::concatenate(ndarray::Axis(2), &[keys.view(), key.view()]).unwrap();
         values = ndarray::concatenate(ndarray::Axis(2), &[values.view(), value.view()]).unwrap();
     }
-    check_optimizers::<SmallGpt>(&fixture, &|model, step, n| {
-        let mut work = model.loss_workspace(3).unwrap();
-        let mut one = || {
-            let loss = model.loss_grad(&mut work, &tokens, &next, 0.0).unwrap();
-            step(model, &mut work);
-            loss
-        };
-        (0..n).map(|_| one()).collect()
-    });
+    check_optimizers::<SmallGpt>(
+        &fixture,
+        &|model| model.loss_workspace(3).unwrap(),
+        &|model, work| model.loss_grad(work, &tokens, &next, 0.0).unwrap(),
+    );
 }

@@ -3,11 +3,7 @@
 
 #![allow(missing_docs)]
 
-/// What the integration tests share.
-mod common {
-    pub mod fixture;
-    pub mod reference;
-}
+mod common;
 #[path = "../examples/dna/model.rs"]
 mod dna_model;
 #[path = "../examples/sentiment/model.rs"]

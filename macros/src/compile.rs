@@ -103,9 +103,7 @@ fn function<'a>(
         lowered: function,
         eval: plan(&checked(simplify(&checked(function.eval.clone())))),
         train: joint.as_ref().map(plan),
-        product: joint
-            .as_ref()
-            .and_then(|joint| product(function, joint, &wanted, diagnostics)),
+        product: product(function, joint.as_ref(), &wanted, diagnostics),
         trace: memory::plan(unfused(&without_effects(traced)), Reuse::Never),
     }
 }
@@ -154,11 +152,20 @@ fn joint(
 /// The plan of the product of the Hessian with a direction, where `#[model(hvp)]` asks for it.
 fn product(
     function: &LoweredFunction,
-    joint: &Graph,
+    joint: Option<&Graph>,
     wanted: &Wanted,
     diagnostics: &mut Diagnostics,
 ) -> Option<Plan> {
     let place = function.hvp?;
+    let Some(joint) = joint else {
+        let message = format!(
+            "there is no `{}_hvp`: the function has no gradient",
+            function.name
+        );
+        let error = Diagnostic::error(place, message);
+        diagnostics.push(error.note("it depends on no parameter through operations that have a derivative"));
+        return None;
+    };
     match hessian_product(joint, wanted, simplify) {
         Ok(product) => Some(plan(&tidied(product))),
         Err(blocked) => {

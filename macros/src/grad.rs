@@ -113,7 +113,7 @@ struct Sweep {
     active: Vec<bool>,
     /// The cotangents of the leaves that were reached.
     of_leaves: BTreeMap<NodeId, Value>,
-    /// The last answer of an operation without a derivative, and where that came from.
+    /// The last answer of an operation without a derivative, and where that, or the loop around it, came from.
     blocked: Option<(&'static str, SourceSpan)>,
     tidy: Tidy,
 }

@@ -81,8 +81,8 @@ pub struct Lowered {
 /// A parameter or carried tensor of a model.
 #[derive(Clone, Debug)]
 pub struct TensorDecl {
-    /// Its name in files: `fc1.weight`, with the names that `#[weights]` gives to fields. In a layer of an array, `{}` stands for the layer's position in each enclosing
-    /// array: `blocks.{}.attn.weight`.
+    /// Its name in files: `fc1.weight`, with the names that `#[weights]` gives to fields. In a layer of an array, `{}` stands for the
+    /// layer's position in each enclosing array, `blocks.{}.attn.weight`, and `{1}` for it where numbers begin with 1.
     pub path: String,
     /// The length of every enclosing array, the outermost first; empty where there is none. In graphs the tensors of
     /// all the layers are one leaf, of shape `repeats ++ shape`.

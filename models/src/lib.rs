@@ -2,13 +2,13 @@
 //!
 //! | model | source | paths and shapes of the parameters | parameters |
 //! |---|---|---|---|
-//! | [`ResNet20<3, 16, 10>`](ResNet20) | He et al. 2016, section 4.2 | as torchvision names them for its own | 269,722 |
+//! | [`ResNet20<3, 16, 10>`](ResNet20) | He et al. 2016, section 4.2 | in the form of torchvision's ResNets | 269,722 |
 //! | [`ResNet18<3, 64, 1000>`](ResNet18) | He et al. 2016, table 1 | torchvision's `resnet18` | 11,689,512 |
 //! | [`Vgg11<3, 64, 1000>`](Vgg11) | Simonyan and Zisserman 2015, configuration A | torchvision's `vgg11` | 132,863,336 |
 //! | [`AlexNet<3, 64, 1000>`](AlexNet) | Krizhevsky 2014 | torchvision's `alexnet` | 61,100,840 |
 //!
 //! Every model has the channels of its images, the width of its first convolution and the number of classes as const generics,
-//! takes images of any size that its strides divide, and has the functions
+//! takes images of the sizes that its own documentation names, and has the functions
 //!
 //! - `logits(image)`: unnormalised scores, `[B, CLASSES]`;
 //! - `loss(image, label)`: their mean cross-entropy in nats;

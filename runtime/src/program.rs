@@ -179,6 +179,14 @@ pub struct Demand {
     pub message: &'static str,
 }
 
+impl Demand {
+    /// By how much the size is too small.
+    fn lacks(&self, sizes: &Sizes<'_>) -> usize {
+        let [size, least] = (self.sizes)(sizes);
+        least.saturating_sub(size)
+    }
+}
+
 impl Function {
     /// Checks its demands.
     ///
@@ -186,14 +194,21 @@ impl Function {
     ///
     /// A shape error for the first that does not hold.
     pub(crate) fn check_demands(&self, sizes: &Sizes<'_>) -> Result<()> {
-        let fails = |demand: &&Demand| {
-            let [size, least] = (demand.sizes)(sizes);
-            size < least
+        let Some(unmet) = self.demands.iter().find(|demand| demand.lacks(sizes) > 0) else {
+            return Ok(());
         };
-        match self.demands.iter().find(fails) {
-            Some(demand) => Err(Error::shape(demand.message)),
-            None => Ok(()),
-        }
+        let named = self.dims.iter().zip(sizes.dims);
+        let named: Vec<String> = named
+            .map(|(spec, dim)| format!("{} = {dim}", spec.name))
+            .collect();
+        Err(Error::shape(unmet.message).hint(format!("the sizes are {}", named.join(", "))))
+    }
+
+    /// How far sizes are from fulfilling the demands: the number of the first that does not hold, from behind, and what it
+    /// lacks. Zeros where all hold; smaller is nearer.
+    pub(crate) fn shortfall(&self, sizes: &Sizes<'_>) -> (usize, usize) {
+        let unmet = self.demands.iter().position(|demand| demand.lacks(sizes) > 0);
+        unmet.map_or((0, 0), |k| (self.demands.len() - k, self.demands[k].lacks(sizes)))
     }
 }
 

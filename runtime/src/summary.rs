@@ -117,17 +117,16 @@ fn push_row(text: &mut String, [layer, output, params, flops]: [&str; 4]) {
     let _ = writeln!(text, "{layer:<40}{output:<20}{params:>14}{flops:>18}");
 }
 
-/// Bytes of the arena of a function's gradient for the smallest sizes.
+/// Bytes of the arena of a function's gradient for the smallest sizes; none where some window does not fit.
 fn workspace_line(function: &Function, generics: &[usize]) -> Option<String> {
     let code = function.train.as_ref()?;
     let dims = dims(function, generics, &[]);
-    let plan = plan(
-        code,
-        &Sizes {
-            dims: &dims,
-            generics,
-        },
-    )?;
+    let sizes = Sizes {
+        dims: &dims,
+        generics,
+    };
+    function.check_demands(&sizes).ok()?;
+    let plan = plan(code, &sizes)?;
     let names: Vec<_> = function
         .dims
         .iter()
@@ -143,7 +142,7 @@ fn plan(code: &Code, sizes: &Sizes<'_>) -> Option<Plan> {
     Plan::new(&slots, Precision::F32).ok()
 }
 
-/// Sizes by name; those that are not given are the smallest that is allowed.
+/// Sizes by name; those that are not given are the smallest that is allowed, or a power of two above it where a window needs more.
 fn dims(function: &Function, generics: &[usize], given: &[(&str, usize)]) -> Vec<usize> {
     let mut dims = vec![1; function.dims.len()];
     for (k, spec) in function.dims.iter().enumerate() {
@@ -158,29 +157,34 @@ fn dims(function: &Function, generics: &[usize], given: &[(&str, usize)]) -> Vec
         .max(1);
         dims[k] = given.unwrap_or(smallest);
     }
-    // What a window covers is not known as a number; doubling comes near enough.
     let is_free = |spec: &crate::program::DimSpec| given.iter().all(|(name, _)| *name != spec.name);
-    for _ in 0..MAX_DOUBLINGS {
-        if function
-            .check_demands(&Sizes {
-                dims: &dims,
-                generics,
-            })
-            .is_ok()
-        {
-            break;
-        }
-        for (dim, spec) in dims.iter_mut().zip(function.dims) {
-            if is_free(spec) {
-                *dim *= 2;
-            }
+    for _ in 0..MAX_DOUBLINGS * dims.len() {
+        let short = function.shortfall(&Sizes {
+            dims: &dims,
+            generics,
+        });
+        // What a window covers is not known as a number; doubling what it lies in comes near enough.
+        let grown = (0..dims.len())
+            .filter(|&k| is_free(&function.dims[k]))
+            .find_map(|k| {
+                let mut grown = dims.clone();
+                grown[k] *= 2;
+                let is_nearer = function.shortfall(&Sizes {
+                    dims: &grown,
+                    generics,
+                }) < short;
+                is_nearer.then_some(grown)
+            });
+        match grown {
+            Some(grown) => dims = grown,
+            None => break,
         }
     }
     dims
 }
 
-/// How often the sizes of a listing grow until every window fits.
-const MAX_DOUBLINGS: usize = 12;
+/// How often a size of a listing grows until every window fits.
+const MAX_DOUBLINGS: usize = 16;
 
 /// The schedules of all functions.
 pub(crate) fn explain(program: &Program, generics: &[usize], given: &[(&str, usize)]) -> String {

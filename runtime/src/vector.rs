@@ -10,7 +10,7 @@ use crate::dtype::{Element, Precision};
 use crate::error::{Error, ErrorKind, Result};
 use crate::flat::Layout;
 use crate::real::Real;
-use crate::rng::Key;
+use crate::rng::{Key, Stream};
 use crate::workspace::Workspace;
 
 /// A number for each trained number of a model: a direction in which it may move, or a product of its Hessian.
@@ -123,7 +123,7 @@ impl ParamVector {
     /// trace of `H` (Hutchinson, 1990).
     pub fn fill_signs(&mut self, seed: u64) {
         self.fill_with(|path| {
-            let stream = Key::for_path(seed, path).stream(0);
+            let stream = stream(seed, "signs", path);
             move |k| if stream.u32(k) & 1 == 0 { 1.0 } else { -1.0 }
         });
     }
@@ -131,7 +131,7 @@ impl ParamVector {
     /// Draws every number from the normal distribution with mean 0 and variance 1.
     pub fn fill_normal(&mut self, seed: u64) {
         self.fill_with(|path| {
-            let stream = Key::for_path(seed, path).stream(0);
+            let stream = stream(seed, "normal", path);
             move |k| stream.normal_f64(k)
         });
     }
@@ -227,16 +227,18 @@ impl ParamVector {
     }
 }
 
+/// Random numbers of a tensor of a vector: others than those that the parameter at the path begins with.
+fn stream(seed: u64, kind: &str, path: &str) -> Stream {
+    Key::for_path(seed, &format!("vector/{kind}/{path}")).stream(0)
+}
+
 /// Checks that two layouts are of one kind of model in one precision.
 fn check(found: &Arc<Layout>, expected: &Arc<Layout>) -> Result<()> {
     let is_same = Arc::ptr_eq(found, expected) || {
-        let tensors = |layout: &Layout| -> Vec<(String, Vec<usize>)> {
-            let specs = layout.specs().iter();
-            specs
-                .map(|spec| (spec.path.to_string(), spec.shape.clone()))
-                .collect()
-        };
-        found.precision() == expected.precision() && tensors(found) == tensors(expected)
+        let mut pairs = found.specs().iter().zip(expected.specs());
+        found.precision() == expected.precision()
+            && found.specs().len() == expected.specs().len()
+            && pairs.all(|(a, b)| a.path == b.path && a.shape == b.shape)
     };
     if is_same {
         return Ok(());
@@ -307,6 +309,16 @@ mod tests {
         assert_eq!(v.dot(&other).unwrap(), 1006.0);
         other.fill_normal(4);
         assert!((other.norm() / 1006_f64.sqrt() - 1.0).abs() < 0.1);
+    }
+
+    #[test]
+    fn a_random_vector_is_not_what_the_parameters_begin_with() {
+        let mut v = vector(Precision::F64, 1000);
+        v.fill_normal(3);
+        let drawn = v.get("b").unwrap();
+        let start = Key::for_path(3, "b").stream(0);
+        let same = drawn.iter().zip(0..).filter(|(x, k)| **x == start.normal_f64(*k));
+        assert_eq!(same.count(), 0);
     }
 
     #[test]

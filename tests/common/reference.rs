@@ -81,6 +81,10 @@ pub fn check_optimizers<M: Model>(
     workspace: &dyn Fn(&M) -> Workspace,
     loss_grad: LossGrad<'_, M>,
 ) {
+    assert!(
+        fixture.optimizers().next().is_some(),
+        "the fixture has no optimizer"
+    );
     for (name, settings) in fixture.optimizers() {
         let expected = fixture.array::<Ix1>(&format!("losses.{name}"));
         for (precision, tolerance) in [(Precision::F64, 1e-9), (Precision::F32, 1e-4)] {
@@ -105,7 +109,12 @@ pub fn check_optimizers<M: Model>(
 
 /// Where the parameters and carried tensors end after the steps of one optimizer.
 fn check_ends<M: Model>(fixture: &Fixture, optimizer: &str, model: &M) {
-    for path in fixture.under(&format!("after.{optimizer}.")) {
+    let ends = format!("after.{optimizer}.");
+    assert!(
+        fixture.under(&ends).next().is_some(),
+        "{optimizer}: the fixture does not say where it ends"
+    );
+    for path in fixture.under(&ends) {
         if path.ends_with("num_batches_tracked") || fixture.zero_gradients().any(|p| p == path) {
             continue;
         }

@@ -260,8 +260,8 @@ impl Family<'_> {
             ["work", "direction", "product"].map(|name| self.signature.fresh(name));
         let doc = format!(
             "The value of [`{name}`](Self::{name}), and the product of its matrix of second derivatives by the parameters with \
-             `{direction}`, which goes to `{product}`; in the mode of [`{name}_grad`](Self::{name}_grad). Gradients, carried \
-             tensors and the step stay as they are."
+             `{direction}`, which goes to `{product}`; in the mode of [`{name}_grad`](Self::{name}_grad). Gradients by \
+             parameters, carried tensors and the step stay as they are."
         );
         let (method, docs) = (self.name("_hvp"), self.docs(&doc));
         quote! {

@@ -31,7 +31,10 @@ pub(super) fn flops_in(graph: &Graph, path: &str) -> Option<Dim> {
 }
 
 /// How often sizes are doubled until every window fits.
-const MAX_DOUBLINGS: u32 = 12;
+const MAX_DOUBLINGS: u32 = 40;
+
+/// Doublings where a window is of a size that only rustc knows: it is taken to cover less than a thousand elements.
+const UNKNOWN: u32 = 10;
 
 /// A count with every dynamic dimension at its smallest positive value; those that windows lie in, as large as all the windows
 /// of the function need (to the next power of two).
@@ -45,10 +48,14 @@ pub(super) fn one_sample(dim: &Dim, demands: &[Demand]) -> Dim {
         })
     };
     let fits = |doublings: &u32| {
-        let holds = |demand| at(&room(demand), *doublings).as_lit().is_none_or(|n| n >= 0);
+        let holds = |demand| match at(&room(demand), *doublings).as_lit() {
+            Some(room) => room >= 0,
+            None => *doublings >= UNKNOWN,
+        };
         demands.iter().all(holds)
     };
-    at(dim, (0..MAX_DOUBLINGS).find(fits).unwrap_or(0))
+    let fitting = (0..MAX_DOUBLINGS).find(fits);
+    fitting.map_or_else(Dim::zero, |doublings| at(dim, doublings))
 }
 
 /// What is left between the two sizes.

@@ -68,7 +68,7 @@ impl<'a> Spelling<'a> {
         quote!([#(#dims),*])
     }
 
-    /// Where a layout begins, a `usize` expression. A tensor flipped along an empty axis would begin before its buffer; as
+    /// A `usize` expression that is 0 where the size would be negative: where a layout begins. A tensor flipped along an empty axis would begin before its buffer; as
     /// nothing of it is read, it begins at 0.
     pub(super) fn offset(&mut self, dim: &Dim) -> TokenStream {
         let (positive, negative) = dim.split_signs();

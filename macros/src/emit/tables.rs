@@ -208,7 +208,7 @@ impl Tables<'_> {
             .output
             .as_ref()
             .map_or_else(String::new, |dims| shape::display(dims));
-        let flops = spelling.dim(&self.flops_of(&row.path));
+        let flops = spelling.offset(&self.flops_of(&row.path));
         let (path, kind, params) = (&row.path, &row.kind, spelling.dim(&row.params));
         quote!(#rt::LayerRow::new(#path, #kind, #output, #params, #flops))
     }

@@ -3,7 +3,8 @@
 //! The product `H v` is the gradient of `g . v`, where `g` is the gradient and `v` is held fixed (Pearlmutter, "Fast exact
 //! multiplication by the Hessian", 1994). So the joint graph of function and gradient is taken as a function of its own, and swept
 //! backwards with the direction as the cotangent of each gradient. `g . v` itself is never computed, and what of the gradient
-//! only served it is dead code: a product costs about as much as two gradients, and no matrix is stored.
+//! only served it is dead code, and no matrix of second derivatives is stored: a product costs about as much as two gradients, and
+//! more where a gradient has a kernel and its derivative none (attention, norms, losses), which is composed of simpler operations.
 
 use super::{Sweep, Tidy, Wanted, active_nodes};
 use crate::diag::SourceSpan;
@@ -16,12 +17,12 @@ use crate::ops::leaf::{Leaf, LeafKind};
 pub struct NoSecondDerivative {
     /// The operation's answer.
     pub why: &'static str,
-    /// Where the operation came from.
+    /// Where the operation, or the loop around it, came from.
     pub span: SourceSpan,
 }
 
 /// From the joint graph of a function and its gradient, the graph of the function and the product of its Hessian with a
-/// direction. The product has an output `ParamGrad` for each parameter where it is not zero everywhere.
+/// direction. The product has an output `ParamGrad` for each parameter that the gradient depends on; for others it is zero.
 pub fn hessian_product(joint: &Graph, wanted: &Wanted, tidy: Tidy) -> Result<Graph, NoSecondDerivative> {
     let (function, gradient) = taken_apart(joint);
     let targets: Vec<(NodeId, ParamId)> = function

@@ -56,9 +56,9 @@ pub struct Site<'a> {
 pub enum Cotangents {
     /// One entry an input; `None` where no gradient flows to that input.
     Flow(Vec<Option<Value>>),
-    /// The results once more, as a composition of operations that have derivatives, made just now behind all other nodes: the
-    /// gradient stage differentiates the composition. So a fused operation needs no gradient rule beside its definition. Its
-    /// operands must be those of the node; `None` for a result that has no derivative.
+    /// The results once more, as a composition of operations that have derivatives, made just now behind all other nodes, of the
+    /// node's operands: the gradient stage differentiates the composition. So a fused operation needs no gradient rule beside its
+    /// definition. `None` for a result that has no derivative.
     Composed(Vec<Option<Value>>),
     /// The operation has bodies of its own, which the gradient stage differentiates.
     Nested,
@@ -199,7 +199,8 @@ impl ShapeError {
     }
 }
 
-/// That a size is not below another: decided at each call, because it depends on dynamic dimensions.
+/// That a size is not below another: decided at each call, because it depends on dynamic dimensions, or on constants that only rustc
+/// knows.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Demand {
     /// The size that must not be below the other.

@@ -286,8 +286,8 @@ impl Rule for CrossEntropyGrad {
         Ok(vec![inputs[0].clone()])
     }
 
-    /// With `t` the weighted share of each class in a label (over the divisor), the gradient is `g (p sum(t) - t)`, of
-    /// logarithms of probabilities `-g t`; and that is how `t` is come by.
+    /// With `t` the weighted share of each class in a label (over the divisor), the gradient is `g (p sum(t) - t)`. The gradient of
+    /// `nll_loss` with `g = 1` is `-t`, so its kernel computes `t`; by the scores it is constant.
     fn grad(&self, b: &mut Builder, site: &Site<'_>, out_bars: &[Option<Value>]) -> Cotangents {
         let n = site.inputs.len();
         let (scores, g) = (site.inputs[0], site.inputs[n - 1]);

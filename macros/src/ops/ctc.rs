@@ -55,10 +55,11 @@ impl Ctc {
                 return Err(ShapeError::new(message));
             }
         }
-        if let (Some(blank), Some(classes)) = (self.blank.as_lit(), x.shape[2].as_lit())
+        if let Some(blank) = self.blank.as_lit()
+            && let classes = x.shape[2].as_lit().unwrap_or(i64::MAX)
             && !(0..classes).contains(&blank)
         {
-            let message = format!("`blank` of `ctc_loss` is {blank}, but there are {classes} classes");
+            let message = format!("`blank` of `ctc_loss` is {blank}, but there are {} classes", x.shape[2]);
             let help = "classes are numbered from 0, and the blank is one of them";
             return Err(ShapeError::new(message).help(help));
         }

@@ -175,7 +175,7 @@ fn slide_windows(
     let x = args.tensor(0, "x")?;
     let kernel = positive(args, "kernel")?;
     let slide = Slide::take(args, kernel)?;
-    if 2 * slide.padding > kernel {
+    if slide.padding > kernel / 2 {
         let message = format!(
             "`padding` of `{op}` is at most half the kernel of {kernel}, found {}",
             slide.padding

@@ -348,7 +348,7 @@ fn sliding(args: &mut Args, op: &str) -> Result<Windows, ShapeError> {
         window.stride = kernel;
     }
     for (padding, kernel) in window.padding.iter().zip(kernel) {
-        if 2 * padding > kernel {
+        if *padding > kernel / 2 {
             let message =
                 format!("`padding` of `{op}` is at most half the kernel of {kernel}, found {padding}");
             return Err(ShapeError::new(message).help("a window in the padding alone would see nothing"));

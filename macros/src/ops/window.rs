@@ -132,7 +132,7 @@ impl Slide {
         kernel: &Dim,
         constraints: &mut Constraints,
     ) -> Result<Dim, ShapeError> {
-        let padded = size + self.padding * 2;
+        let padded = size + Dim::lit(self.padding) * 2;
         let covered = (kernel - 1) * self.dilation + 1;
         let message = || {
             format!(

@@ -1,7 +1,8 @@
 //! The functions of a model: signatures, and what is checked of them.
 
 use crate::ast::{
-    Arg, Block, DimArg, DimExpr, DimExprKind, DynDim, Expr, ExprKind, Function, Receiver, ReturnType,
+    Arg, Block, DimArg, DimExpr, DimExprKind, DynDim, Expr, ExprKind, Function, ModelOptions, Receiver,
+    ReturnType,
 };
 use crate::ast::{Stmt, TensorDtype, ValueType};
 use crate::diag::{Diagnostic, Diagnostics, Reported, SourceSpan};
@@ -25,6 +26,24 @@ pub struct RawFunction {
     pub body: TokenStream,
     /// The braces.
     pub brace: DelimSpan,
+}
+
+/// `#[model(hvp)]` stands on what has a Hessian and methods.
+fn check_hvp(
+    options: &ModelOptions,
+    name: &Ident,
+    vis: &syn::Visibility,
+    ret: &ReturnType,
+    diagnostics: &mut Diagnostics,
+) {
+    let Some(place) = options.hvp else { return };
+    let why = match (ret, vis) {
+        (ReturnType::Scalar(_), syn::Visibility::Inherited) => "it is private, and gets no methods",
+        (ReturnType::Scalar(_) | ReturnType::Error(_), _) => return,
+        _ => "it returns no `Scalar`",
+    };
+    let error = Diagnostic::error(place, format!("there is no `{name}_hvp`: {why}"));
+    diagnostics.push(error.help("`#[model(hvp)]` stands on a public function such as a loss"));
 }
 
 /// Reads a function. `generics` are the const generics of the model.
@@ -72,13 +91,7 @@ pub fn function(
             diagnostics.error(value.name.span(), message);
         }
     }
-    if let Some(place) = attributes.model.hvp
-        && !matches!(ret, ReturnType::Scalar(_) | ReturnType::Error(_))
-    {
-        let message = format!("`{}` has no Hessian: it returns no `Scalar`", signature.ident);
-        let error = Diagnostic::error(place, message);
-        diagnostics.push(error.help("`#[model(hvp)]` stands on a function such as a loss"));
-    }
+    check_hvp(&attributes.model, &signature.ident, &vis, &ret, diagnostics);
     let body = body_block(&signature.ident, body, brace, diagnostics);
     Ok(Function {
         attrs: attributes.kept,

@@ -138,10 +138,15 @@ impl<T: Copy> Host<'_, T> {
                 .iter_mut()
                 .zip(*slice)
                 .for_each(|(to, &from)| *to = convert(from)),
-            Self::Strided(view) => into
-                .iter_mut()
-                .zip(view)
-                .for_each(|(to, &from)| *to = convert(from)),
+            // By rows: the iterator over all elements of any rank works out every index anew.
+            Self::Strided(view) => {
+                let len = view.shape().last().map_or(1, |&len| len.max(1));
+                for (to, from) in into.chunks_mut(len).zip(view.rows()) {
+                    to.iter_mut()
+                        .zip(from)
+                        .for_each(|(to, &from)| *to = convert(from));
+                }
+            }
         }
     }
 

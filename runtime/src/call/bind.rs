@@ -70,7 +70,7 @@ impl Core {
         };
         check_multiples(function, &sizes)?;
         check_shapes(function, args, &sizes)?;
-        check_demands(function, &sizes)?;
+        function.check_demands(&sizes)?;
         Ok(bound)
     }
 }
@@ -125,11 +125,6 @@ fn check_shapes(function: &Function, args: &[HostArg<'_>], sizes: &Sizes<'_>) ->
         }
     }
     Ok(())
-}
-
-fn check_demands(function: &Function, sizes: &Sizes<'_>) -> Result<()> {
-    let hint = || format!("the sizes are{}", Dims { function, sizes });
-    function.check_demands(sizes).map_err(|error| error.hint(hint()))
 }
 
 /// Where the dynamic dimensions came from, for messages.

@@ -17,7 +17,8 @@ pub(super) struct Vectors<'a> {
 
 impl Core {
     /// The value of a function in the mode of its gradient, and the product of its Hessian with `direction`: the derivative of the
-    /// gradient along it. Nothing else changes: neither the gradients in the workspace, nor carried tensors, nor the step.
+    /// gradient along it. Gradients by parameters, carried tensors and the step stay as they are; gradients by arguments and
+    /// results of the call before are gone from the workspace.
     ///
     /// # Errors
     ///

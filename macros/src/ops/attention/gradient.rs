@@ -89,9 +89,8 @@ struct WrittenOut {
     score_bar: Value,
 }
 
-/// A score that is as good as minus infinity, and the least that is more: infinities would make NaN of a query without keys.
-const NEVER: f64 = -1e30;
-const SELDOM: f64 = -5e29;
+/// What stands for a score of minus infinity, which would make NaN of a query without keys: the least number of f32.
+const NEVER: f64 = f32::MIN as f64;
 
 impl WrittenOut {
     fn new(b: &mut Builder, of: &Attention, [q, k, v]: [Value; 3], mask: Option<Value>, g: Value) -> Self {
@@ -130,27 +129,42 @@ fn probabilities(b: &mut Builder, of: &Attention, [q, k]: [Value; 2], mask: Opti
     let products = b.push(Matmul, &[q, keys]);
     let mut score = b.scale(products, of.scale.clone());
     let never = b.fill_like(score, NEVER);
+    let mut attended = (of.reach == Reach::Causal).then(|| visible(b, &scores));
     if let Some(mask) = mask {
-        score = if b.ty(mask).dtype == DType::Bool {
-            b.select(mask, score, never)
-        } else {
+        let mut allowed = mask;
+        if b.ty(mask).dtype == DType::Float {
+            // Minus infinity forbids; any other number is a score.
+            let least = b.fill_like(mask, f64::MIN);
+            allowed = b.pointwise("gt", &[mask, least]);
             let sum = b.add(score, mask);
-            b.pointwise("maximum", &[sum, never])
-        };
+            score = b.pointwise("maximum", &[sum, never]);
+        }
+        attended = Some(attended.map_or(allowed, |reach| b.pointwise("and", &[reach, allowed])));
     }
-    if of.reach == Reach::Causal {
-        let is_visible = visible(b, &scores);
-        score = b.select(is_visible, score, never);
+    if let Some(attended) = attended {
+        score = b.select(attended, score, never);
     }
-    let softmax = Softmax { kind: SoftmaxKind::Probabilities, axis: scores.len() - 1 };
+    let last = scores.len() - 1;
+    let softmax = Softmax { kind: SoftmaxKind::Probabilities, axis: last };
     let p = b.push(softmax, &[score]);
-    if mask.is_none() {
-        return p;
+    match (mask, attended) {
+        (Some(_), Some(attended)) => among(b, p, attended),
+        _ => p,
     }
-    let seldom = b.fill_like(score, SELDOM);
-    let is_attended = b.pointwise("gt", &[score, seldom]);
+}
+
+/// Probabilities among the keys that are attended to, of which there may be none.
+fn among(b: &mut Builder, p: Value, attended: Value) -> Value {
+    let shape = b.shape(p);
+    let last = shape.len() - 1;
     let zero = b.fill_like(p, 0.0);
-    b.select(is_attended, p, zero)
+    let p = b.select(attended, p, zero);
+    let total = b.sum(p, &[last]);
+    // Where there is a key, it has at least its share of all of them.
+    let least = b.fill_like(total, f64::from(f32::MIN_POSITIVE));
+    let total = b.pointwise("maximum", &[total, least]);
+    let total = b.expand_axes(total, &[last], &shape);
+    b.div(p, total)
 }
 
 /// Where key `j` is not behind query `i`: the number of rows down to `i` is at least that of columns up to `j`.

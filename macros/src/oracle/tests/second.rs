@@ -1,13 +1,15 @@
 //! Products of Hessians with a direction, against differences of gradients.
 
 use super::super::close::{distance, norm};
-use super::super::generate::Dice;
+use super::super::generate::{Dice, Draft};
 use super::super::tensor::build;
 use super::loops;
 use super::*;
 use crate::ir::{Builder, Origin, Output, ParamId, Phase, Scalar};
 use crate::ops::Op;
+use crate::ops::attention::{Options, Reach};
 use crate::ops::leaf::LeafKind;
+use crate::shape::Dim;
 
 /// Relative error of a product, by norm.
 const TOLERANCE: f64 = 1e-6;
@@ -158,8 +160,8 @@ fn products_of_loops_agree_with_differences() {
 /// `(a w + b w^2) summed up`, with Hessian `2 b` on the diagonal.
 #[test]
 fn a_square_has_the_product_that_is_known() {
-    let mut draft = super::super::generate::Draft::empty(3);
-    let w = draft.param(vec![crate::shape::Dim::lit(4)]);
+    let mut draft = Draft::empty(3);
+    let w = draft.param(vec![Dim::lit(4)]);
     let squares = draft.b.mul(w, w);
     let three = draft.b.scale(squares, 3.0);
     let sum = draft.b.add(three, w);
@@ -170,4 +172,34 @@ fn a_square_has_the_product_that_is_known() {
     let product = product(&program, "a square").expect("it has a gradient");
     let got = &interpret(&product, &program.world)[&OutputKind::ParamGrad(ParamId::new(0))];
     assert_eq!(got.numbers(), [-6.0, 0.0, 6.0, 12.0]);
+}
+
+/// Masks of floats: queries that may attend to nothing, to a single key, and to a key that is as good as forbidden.
+#[test]
+fn products_of_attention_hold_for_masks_without_bounds() {
+    const NO: f64 = f64::NEG_INFINITY;
+    const LEAST: f64 = f32::MIN as f64;
+    let rows = [
+        [NO, NO, NO],
+        [NO, 0.25, NO],
+        [0.5, LEAST, -1.0],
+        [LEAST, LEAST, NO],
+    ];
+    for reach in [Reach::All, Reach::Causal] {
+        let mut draft = Draft::empty(4);
+        let lits = |sizes: &[i64]| sizes.iter().map(|&n| Dim::lit(n)).collect::<Vec<_>>();
+        let operands = [lits(&[4, 2]), lits(&[3, 2]), lits(&[3, 2])].map(|shape| draft.param(shape));
+        let mask = build(&[4, 3], |at| rows[at[0]][at[1]]);
+        let mask = draft.argument(lits(&[4, 3]), Tensor::Float(mask));
+        let options = Options {
+            mask: Some(mask),
+            reach,
+            scale: None,
+            dropout: Scalar::lit(0.0),
+        };
+        let y = draft.b.attention(operands, options).expect("the shapes fit");
+        let loss = draft.weigh(y);
+        draft.result(loss);
+        assert!(assert_products(&draft.program(), "attention") > 0);
+    }
 }

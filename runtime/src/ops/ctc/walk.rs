@@ -136,7 +136,7 @@ impl<'a, T: Real> Walk<'a, T> {
 
     /// Writes the derivatives of `scale * loss` by the log-probabilities of a frame, from its forward and backward
     /// variables; the former are used up. At every frame the products of both add up to the sum over all alignments, so
-    /// their shares need no loss to divide by, and are as exact for a loss of a thousand as for one of 1.
+    /// their shares need no loss to divide by, and do not lose digits because it is large.
     #[inline(always)]
     pub(super) fn shares(&self, forward: &mut [T], backward: &[T], scale: f64, dx: &mut [T]) {
         forward.iter_mut().zip(backward).for_each(|(f, &b)| *f += b);

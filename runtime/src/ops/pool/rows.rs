@@ -172,7 +172,8 @@ fn maxima<T: Real>(pool: &Pool2d, x: &[T], v: usize, block: &Range<usize>, y: &m
         let values = &mut values[..windows.len()];
         gather(&x[from..], pool.stride[1], values);
         for (most, value) in most[windows].iter_mut().zip(values) {
-            *most = Real::max(*most, *value);
+            // Of equals the first stays, as zeros of both signs show.
+            *most = Real::max(*value, *most);
         }
     });
     y.copy_from_slice(&most[..y.len()]);
@@ -190,7 +191,8 @@ fn averages<T: Real>(pool: &Pool2d, x: &[T], v: usize, block: &Range<usize>, y: 
     });
     let divisors = pool.divisors::<T>(v, block);
     for ((y, sum), divisor) in y.iter_mut().zip(sums).zip(divisors) {
-        *y = sum / divisor;
+        // A window that sees nothing of the image has an average of 0.
+        *y = sum / Real::max(divisor, T::ONE);
     }
 }
 
