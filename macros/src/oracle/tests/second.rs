@@ -179,12 +179,7 @@ fn a_square_has_the_product_that_is_known() {
 fn products_of_attention_hold_for_masks_without_bounds() {
     const NO: f64 = f64::NEG_INFINITY;
     const LEAST: f64 = f32::MIN as f64;
-    let rows = [
-        [NO, NO, NO],
-        [NO, 0.25, NO],
-        [0.5, LEAST, -1.0],
-        [LEAST, LEAST, NO],
-    ];
+    let rows = [[NO, NO, NO], [NO, 0.25, NO], [0.5, LEAST, -1.0], [LEAST, NO, NO]];
     for reach in [Reach::All, Reach::Causal] {
         let mut draft = Draft::empty(4);
         let lits = |sizes: &[i64]| sizes.iter().map(|&n| Dim::lit(n)).collect::<Vec<_>>();
