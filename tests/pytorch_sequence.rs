@@ -32,10 +32,10 @@ fn lengths(fixture: &Fixture, name: &str) -> Array<i64, Ix1> {
 }
 
 /// Compares what a plain call gives.
-fn check_output(fixture: &Fixture, name: &str, found: ArrayD<f32>) {
+fn check_output(fixture: &Fixture, name: &str, found: ArrayD<f64>) {
     let expected = fixture.array::<IxDyn>(&format!("eval.{name}"));
-    let error = distance(&found.mapv(f64::from), &expected);
-    assert!(error < 1e-6, "`{name}` is off by {error:e}");
+    let error = distance(&found, &expected);
+    assert!(error < 1e-10, "`{name}` is off by {error:e}");
 }
 
 /// Gradients from the initial values, then the optimizers.
@@ -56,7 +56,7 @@ fn dna() {
     let fixture = Fixture::load("dna");
     let (bases, label) = (small::<Ix2>(&fixture, "bases"), small::<Ix1>(&fixture, "label"));
     let model = initial::<Motifs<4, 3>>(&fixture, Precision::F64);
-    check_output(&fixture, "scores", model.scores(&bases).unwrap().into_dyn());
+    check_output(&fixture, "scores", model.scores_as(&bases).unwrap().into_dyn());
     check_training::<Motifs<4, 3>>(
         &fixture,
         &|model| model.loss_workspace(MotifsLossDims { b: 6, t: 9 }).unwrap(),
@@ -73,7 +73,7 @@ fn speech() {
     let (frames, n_words) = (lengths(&fixture, "lengths"), lengths(&fixture, "n_words"));
     let words = small::<Ix2>(&fixture, "words");
     let model = initial::<SmallRecogniser>(&fixture, Precision::F64);
-    let found = model.log_probabilities(&sound, &frames).unwrap();
+    let found = model.log_probabilities_as(&sound, &frames).unwrap();
     check_output(&fixture, "log_probabilities", found.into_dyn());
     check_training::<SmallRecogniser>(
         &fixture,
@@ -97,7 +97,7 @@ fn sentiment() {
     check_output(
         &fixture,
         "scores",
-        model.scores(&words, &n_words).unwrap().into_dyn(),
+        model.scores_as(&words, &n_words).unwrap().into_dyn(),
     );
     check_training::<SmallSentiment>(
         &fixture,
@@ -115,7 +115,7 @@ fn translate() {
     let seen = small::<Ix2>(&fixture, "seen");
     let seen = Array4::from_shape_fn((3, 1, 1, 5), |(b, _, _, s)| seen[[b, s]] == 1);
     let model = initial::<SmallTranslator>(&fixture, Precision::F64);
-    let found = model.scores(&source, &seen, &answer).unwrap();
+    let found = model.scores_as(&source, &seen, &answer).unwrap();
     check_output(&fixture, "scores", found.into_dyn());
     check_training::<SmallTranslator>(
         &fixture,

@@ -58,6 +58,32 @@ fn main() -> Result<()> {
     dates.held_out = test.iter().map(|(source, _)| source.clone()).collect();
     let mut model = Scribe::new(&Device::cpu(), options.seed)?;
     println!("{}", Scribe::summary());
+    train(&mut model, &mut dates, &options)?;
+    let questions: Vec<&str> = test.iter().map(|(source, _)| source.as_str()).collect();
+    let found = translate(&model, &questions)?;
+    let right = found
+        .iter()
+        .zip(&test)
+        .filter(|(found, (_, target))| *found == target)
+        .count();
+    for (found, (source, target)) in found.iter().zip(&test).take(8) {
+        let mark = if found == target { ' ' } else { '!' };
+        println!("{mark} {source:<36} {found}");
+    }
+    println!(
+        "exact matches on held-out lines: {:.1} %",
+        100.0 * right as f64 / test.len() as f64
+    );
+    println!(
+        "\"{}\" is {}",
+        options.ask,
+        translate(&model, &[&options.ask])?.concat()
+    );
+    Ok(())
+}
+
+/// Takes the training steps, each on new dates.
+fn train(model: &mut Scribe, dates: &mut Dates, options: &Options) -> Result<()> {
     let sizes = TranslatorLossDims {
         b: options.batch_size,
         s: SOURCE,
@@ -88,26 +114,6 @@ fn main() -> Result<()> {
             );
         }
     }
-    let questions: Vec<&str> = test.iter().map(|(source, _)| source.as_str()).collect();
-    let found = translate(&model, &questions)?;
-    let right = found
-        .iter()
-        .zip(&test)
-        .filter(|(found, (_, target))| *found == target)
-        .count();
-    for (found, (source, target)) in found.iter().zip(&test).take(8) {
-        let mark = if found == target { ' ' } else { '!' };
-        println!("{mark} {source:<36} {found}");
-    }
-    println!(
-        "exact matches on held-out lines: {:.1} %",
-        100.0 * right as f64 / test.len() as f64
-    );
-    println!(
-        "\"{}\" is {}",
-        options.ask,
-        translate(&model, &[&options.ask])?.concat()
-    );
     Ok(())
 }
 

@@ -114,7 +114,7 @@ fn outermost(layers: &[LayerRow]) -> impl Iterator<Item = &LayerRow> {
 }
 
 fn push_row(text: &mut String, [layer, output, params, flops]: [&str; 4]) {
-    let _ = writeln!(text, "{layer:<40}{output:<20}{params:>14}{flops:>18}");
+    let _ = writeln!(text, "{layer:<39} {output:<19} {params:>14}{flops:>18}");
 }
 
 /// Bytes of the arena of a function's gradient for the smallest sizes; none where some window does not fit.

@@ -9,8 +9,8 @@ use super::group::GroupTypes;
 use super::names::snake;
 use super::sizes::{SizeNames, Source, Spelling};
 use crate::ast::TensorDtype;
-use crate::ir::{Demand, OutputKind, Phase, Value};
-use crate::model::{InitSpec, LayerRow, Lowered, LoweredFunction, TensorDecl};
+use crate::ir::{Demand, OutputKind, Phase, Type, Value};
+use crate::model::{InitSpec, InputDecl, LayerRow, Lowered, LoweredFunction, TensorDecl};
 use crate::plan::{Kernel, Place, Plan};
 use crate::shape::{self, Dim};
 
@@ -242,28 +242,10 @@ impl Tables<'_> {
             );
             quote!(#rt::DimSpec { name: #name, multiple_of: |_| #multiple, bare: (#arg, #axis) })
         });
-        let inputs = lowered.inputs.iter().map(|input| {
-            let (name, kind, rank) = (
-                &input.name,
-                input_kind(rt, input.dtype),
-                Literal::usize_unsuffixed(input.shape.len()),
-            );
-            let shape = self.shape(lowered, &input.shape);
-            quote!(#rt::InputSpec { name: #name, kind: #kind, rank: #rank, shape: #shape })
-        });
+        let inputs = self.inputs(lowered);
         let scalars = lowered.scalars.iter().map(|(name, _)| name);
-        let results = function.eval.results.iter().map(|(_, ty)| {
-            let (dtype, rank, shape) = (
-                code::dtype(rt, ty.dtype),
-                ty.rank(),
-                self.shape(lowered, &ty.shape),
-            );
-            quote!(#rt::ResultSpec { dtype: #dtype, rank: #rank, shape: #shape })
-        });
+        let results = self.results(lowered, &function.eval);
         let demands = lowered.demands.iter().map(|demand| self.demand(lowered, demand));
-        let demands: Vec<_> = demands.collect();
-        let (dims, inputs, results): (Vec<_>, Vec<_>, Vec<_>) =
-            (dims.collect(), inputs.collect(), results.collect());
         let eval = self.code(lowered, &function.eval, "eval", groups, items);
         let mut optional = |plan: &Option<Plan>, mode| match plan {
             Some(plan) => {
@@ -289,6 +271,32 @@ impl Tables<'_> {
                 trace: #trace,
             }
         }
+    }
+
+    /// `rt::InputSpec { .. }` of every argument that is a tensor.
+    fn inputs(&self, function: &LoweredFunction) -> Vec<TokenStream> {
+        let rt = self.emission.rt;
+        let spec = |input: &InputDecl| {
+            let (name, kind, rank) = (
+                &input.name,
+                input_kind(rt, input.dtype),
+                Literal::usize_unsuffixed(input.shape.len()),
+            );
+            let shape = self.shape(function, &input.shape);
+            quote!(#rt::InputSpec { name: #name, kind: #kind, rank: #rank, shape: #shape })
+        };
+        function.inputs.iter().map(spec).collect()
+    }
+
+    /// `rt::ResultSpec { .. }` of every result.
+    fn results(&self, function: &LoweredFunction, plan: &Plan) -> Vec<TokenStream> {
+        let rt = self.emission.rt;
+        let spec = |ty: &Type| {
+            let (dtype, rank) = (code::dtype(rt, ty.dtype), ty.rank());
+            let shape = self.shape(function, &ty.shape);
+            quote!(#rt::ResultSpec { dtype: #dtype, rank: #rank, shape: #shape })
+        };
+        plan.results.iter().map(|(_, ty)| spec(ty)).collect()
     }
 
     /// `rt::Demand { sizes: |sizes| [H + 2, 3], message: ".." }`.

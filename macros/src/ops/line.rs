@@ -9,11 +9,10 @@
 mod tests;
 
 use crate::ir::{
-    Args, Builder, DType, Flag, Form, Operand, Sample, SampleGradient, Scalar, ShapeError, Surface, Type,
-    Value,
+    Args, Builder, DType, Form, Operand, Sample, SampleGradient, Scalar, ShapeError, Surface, Type, Value,
 };
 use crate::ops::conv::Conv2d;
-use crate::ops::pool::{Pool2d, PoolKind, Windows};
+use crate::ops::pool::{Pool2d, PoolKind, Windows, average, check_padding};
 use crate::ops::window::Slide;
 use crate::shape::Dim;
 
@@ -170,19 +169,13 @@ fn slide_windows(
     b: &mut Builder,
     args: &mut Args,
     op: &'static str,
-    kind: fn(&mut Args) -> Result<PoolKind, ShapeError>,
+    kind: fn(&mut Args, &str) -> Result<PoolKind, ShapeError>,
 ) -> Result<Operand, ShapeError> {
     let x = args.tensor(0, "x")?;
+    let kind = kind(args, op)?;
     let kernel = positive(args, "kernel")?;
     let slide = Slide::take(args, kernel)?;
-    if slide.padding > kernel / 2 {
-        let message = format!(
-            "`padding` of `{op}` is at most half the kernel of {kernel}, found {}",
-            slide.padding
-        );
-        return Err(ShapeError::new(message).help("a window in the padding alone would see nothing"));
-    }
-    let kind = kind(args)?;
+    check_padding(op, kernel, slide.padding)?;
     args.finish()?;
     let Some(ty) = sequence(b, x, op)? else {
         return Ok(Operand::Tensor(x));
@@ -205,21 +198,11 @@ fn pooled(b: &mut Builder, x: Value, pool: Pool2d) -> Value {
 }
 
 fn lower_max(b: &mut Builder, args: &mut Args) -> Result<Operand, ShapeError> {
-    slide_windows(b, args, "max_pool1d", |_| Ok(PoolKind::Max))
+    slide_windows(b, args, "max_pool1d", |_, _| Ok(PoolKind::Max))
 }
 
 fn lower_average(b: &mut Builder, args: &mut Args) -> Result<Operand, ShapeError> {
-    if args.named.iter().any(|(name, ..)| name == "dilation") {
-        return Err(
-            ShapeError::new("`avg_pool1d` has no `dilation`").help(format!("it is written `{}`", args.usage))
-        );
-    }
-    slide_windows(b, args, "avg_pool1d", |args| {
-        Ok(match args.flag_or("count_include_pad", Flag::Yes)? {
-            Flag::Yes => PoolKind::Average,
-            Flag::No => PoolKind::AverageInside,
-        })
-    })
+    slide_windows(b, args, "avg_pool1d", average)
 }
 
 /// As many windows as the result has steps: they share out the sequence.
@@ -251,9 +234,79 @@ fn lower_global(b: &mut Builder, args: &mut Args) -> Result<Operand, ShapeError>
     ))
 }
 
+/// Name, arguments, result and body of the samples of fixed lengths.
+const SAMPLES: &[[&str; 4]] = &[
+    [
+        "conv1d_plain",
+        "x: Tensor<B, 2, 9>, w: Tensor<3, 2, 4>",
+        "Tensor<B, 3, 6>",
+        "x.conv1d(w)",
+    ],
+    [
+        "conv1d_bias_padding",
+        "x: Tensor<B, 1, 5>, w: Tensor<2, 1, 3>, c: Tensor<2>",
+        "Tensor<B, 2, 7>",
+        "x.conv1d(w, c, padding = 2)",
+    ],
+    [
+        "conv1d_stride_over_kernel",
+        "x: Tensor<B, 2, 8>, w: Tensor<2, 2, 2>",
+        "Tensor<B, 2, 3>",
+        "x.conv1d(w, stride = 3)",
+    ],
+    [
+        "conv1d_dilated_groups",
+        "x: Tensor<B, 4, 7>, w: Tensor<6, 2, 3>",
+        "Tensor<B, 6, 3>",
+        "x.conv1d(w, dilation = 2, groups = 2)",
+    ],
+    [
+        "max_pool1d",
+        "x: Tensor<B, 2, 7>",
+        "Tensor<B, 2, 3>",
+        "x.max_pool1d(2)",
+    ],
+    [
+        "max_pool1d_overlap",
+        "x: Tensor<B, 1, 8>",
+        "Tensor<B, 1, 4>",
+        "x.max_pool1d(3, stride = 2, padding = 1)",
+    ],
+    [
+        "max_pool1d_dilated",
+        "x: Tensor<B, 1, 6>",
+        "Tensor<B, 1, 4>",
+        "x.max_pool1d(2, stride = 1, dilation = 2)",
+    ],
+    [
+        "avg_pool1d",
+        "x: Tensor<B, 2, 5>",
+        "Tensor<B, 2, 2>",
+        "x.avg_pool1d(2)",
+    ],
+    [
+        "avg_pool1d_inside",
+        "x: Tensor<B, 1, 5>",
+        "Tensor<B, 1, 3>",
+        "x.avg_pool1d(3, stride = 2, padding = 1, count_include_pad = false)",
+    ],
+    [
+        "adaptive_avg_pool1d",
+        "x: Tensor<B, 2, 7>",
+        "Tensor<B, 2, 3>",
+        "x.adaptive_avg_pool1d(3)",
+    ],
+    [
+        "global_avg_pool1d",
+        "x: Tensor<B, 3, 5>",
+        "Tensor<B, 3>",
+        "x.global_avg_pool1d()",
+    ],
+];
+
 /// Programs for tests and benches.
 pub fn samples() -> Vec<Sample> {
-    let sample = |name, dims, args, ret, body, sizes| Sample {
+    let sample = |dims, [name, args, ret, body]: [&'static str; 4], sizes| Sample {
         name,
         dims,
         args,
@@ -263,82 +316,17 @@ pub fn samples() -> Vec<Sample> {
         domain: (-2.0, 2.0),
         gradient: SampleGradient::Checked,
     };
-    let batches: &'static [&'static [usize]] = &[&[1], &[0], &[3]];
-    let batch = |name, args, ret, body| sample(name, "B: Dim", args, ret, body, batches);
-    vec![
-        batch(
-            "conv1d_plain",
-            "x: Tensor<B, 2, 9>, w: Tensor<3, 2, 4>",
-            "Tensor<B, 3, 6>",
-            "x.conv1d(w)",
-        ),
-        batch(
-            "conv1d_bias_padding",
-            "x: Tensor<B, 1, 5>, w: Tensor<2, 1, 3>, c: Tensor<2>",
-            "Tensor<B, 2, 7>",
-            "x.conv1d(w, c, padding = 2)",
-        ),
-        batch(
-            "conv1d_stride_over_kernel",
-            "x: Tensor<B, 2, 8>, w: Tensor<2, 2, 2>",
-            "Tensor<B, 2, 3>",
-            "x.conv1d(w, stride = 3)",
-        ),
-        batch(
-            "conv1d_dilated_groups",
-            "x: Tensor<B, 4, 7>, w: Tensor<6, 2, 3>",
-            "Tensor<B, 6, 3>",
-            "x.conv1d(w, dilation = 2, groups = 2)",
-        ),
-        sample(
-            "conv1d_any_length",
-            "B: Dim, L: Dim",
-            "x: Tensor<B, 3, L>, w: Tensor<2, 3, 3>",
-            "Tensor<B, 2, L>",
-            "x.conv1d(w, padding = 1)",
-            &[&[2, 1], &[1, 17], &[0, 3]],
-        ),
-        batch(
-            "max_pool1d",
-            "x: Tensor<B, 2, 7>",
-            "Tensor<B, 2, 3>",
-            "x.max_pool1d(2)",
-        ),
-        batch(
-            "max_pool1d_overlap",
-            "x: Tensor<B, 1, 8>",
-            "Tensor<B, 1, 4>",
-            "x.max_pool1d(3, stride = 2, padding = 1)",
-        ),
-        batch(
-            "max_pool1d_dilated",
-            "x: Tensor<B, 1, 6>",
-            "Tensor<B, 1, 4>",
-            "x.max_pool1d(2, stride = 1, dilation = 2)",
-        ),
-        batch(
-            "avg_pool1d",
-            "x: Tensor<B, 2, 5>",
-            "Tensor<B, 2, 2>",
-            "x.avg_pool1d(2)",
-        ),
-        batch(
-            "avg_pool1d_inside",
-            "x: Tensor<B, 1, 5>",
-            "Tensor<B, 1, 3>",
-            "x.avg_pool1d(3, stride = 2, padding = 1, count_include_pad = false)",
-        ),
-        batch(
-            "adaptive_avg_pool1d",
-            "x: Tensor<B, 2, 7>",
-            "Tensor<B, 2, 3>",
-            "x.adaptive_avg_pool1d(3)",
-        ),
-        batch(
-            "global_avg_pool1d",
-            "x: Tensor<B, 3, 5>",
-            "Tensor<B, 3>",
-            "x.global_avg_pool1d()",
-        ),
-    ]
+    let any_length = [
+        "conv1d_any_length",
+        "x: Tensor<B, 3, L>, w: Tensor<2, 3, 3>",
+        "Tensor<B, 2, L>",
+        "x.conv1d(w, padding = 1)",
+    ];
+    let lengths: &[&[usize]] = &[&[2, 1], &[1, 17], &[0, 3]];
+    let fixed = SAMPLES
+        .iter()
+        .map(|row| sample("B: Dim", *row, &[&[1], &[0], &[3]]));
+    fixed
+        .chain([sample("B: Dim, L: Dim", any_length, lengths)])
+        .collect()
 }

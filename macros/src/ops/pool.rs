@@ -348,13 +348,30 @@ fn sliding(args: &mut Args, op: &str) -> Result<Windows, ShapeError> {
         window.stride = kernel;
     }
     for (padding, kernel) in window.padding.iter().zip(kernel) {
-        if *padding > kernel / 2 {
-            let message =
-                format!("`padding` of `{op}` is at most half the kernel of {kernel}, found {padding}");
-            return Err(ShapeError::new(message).help("a window in the padding alone would see nothing"));
-        }
+        check_padding(op, kernel, *padding)?;
     }
     Ok(Windows::Sliding(kernel, window))
+}
+
+/// Every window sees something of the image.
+pub(super) fn check_padding(op: &str, kernel: i64, padding: i64) -> Result<(), ShapeError> {
+    if padding <= kernel / 2 {
+        return Ok(());
+    }
+    let message = format!("`padding` of `{op}` is at most half the kernel of {kernel}, found {padding}");
+    Err(ShapeError::new(message).help("a window in the padding alone would see nothing"))
+}
+
+/// Which average is meant; averages have no dilation.
+pub(super) fn average(args: &mut Args, op: &str) -> Result<PoolKind, ShapeError> {
+    if args.named.iter().any(|(name, ..)| name == "dilation") {
+        let error = ShapeError::new(format!("`{op}` has no `dilation`"));
+        return Err(error.help(format!("it is written `{}`", args.usage)));
+    }
+    Ok(match args.flag_or("count_include_pad", Flag::Yes)? {
+        Flag::Yes => PoolKind::Average,
+        Flag::No => PoolKind::AverageInside,
+    })
 }
 
 fn lower_max(b: &mut Builder, args: &mut Args) -> Result<Operand, ShapeError> {
@@ -367,16 +384,8 @@ fn lower_max(b: &mut Builder, args: &mut Args) -> Result<Operand, ShapeError> {
 
 fn lower_average(b: &mut Builder, args: &mut Args) -> Result<Operand, ShapeError> {
     let x = args.tensor(0, "x")?;
-    if args.named.iter().any(|(name, ..)| name == "dilation") {
-        return Err(
-            ShapeError::new("`avg_pool2d` has no `dilation`").help(format!("it is written `{}`", args.usage))
-        );
-    }
+    let kind = average(args, "avg_pool2d")?;
     let windows = sliding(args, "avg_pool2d")?;
-    let kind = match args.flag_or("count_include_pad", Flag::Yes)? {
-        Flag::Yes => PoolKind::Average,
-        Flag::No => PoolKind::AverageInside,
-    };
     args.finish()?;
     Ok(Operand::Tensor(b.push(Pool2d { kind, windows }, &[x])))
 }

@@ -247,8 +247,11 @@ mod tests {
                 .map(|(row, col)| (plane * pool.size[0] + row) * pool.size[1] + col)
                 .collect();
             match pool.kind {
-                // A window that sees nothing of the image has no largest element.
-                Pool::Max => match cells.into_iter().reduce(|a, b| if x[b] > x[a] { b } else { a }) {
+                // The first of equals, the last NaN. A window that sees nothing of the image has no largest element.
+                Pool::Max => match cells
+                    .into_iter()
+                    .reduce(|a, b| if x[b] > x[a] || x[b].is_nan() { b } else { a })
+                {
                     Some(best) => {
                         y.push(x[best]);
                         dx[best] += bar;
@@ -322,6 +325,73 @@ mod tests {
             let kind = Pool::Adaptive;
             let pool = Pool2d { kind, planes: 2, size, out, kernel: one, stride: one, padding: [0, 0], dilation: one };
             check(&pool, Precision::F64);
+        }
+    }
+
+    /// Rows of more windows than a block has, with NaN, infinities and zeros of both signs among the numbers, and windows of nothing
+    /// but minus infinity.
+    #[test]
+    fn extreme_numbers_find_their_places() {
+        for (kernel, stride, padding, dilation) in [([2, 2], 2, 0, 1), ([3, 3], 1, 1, 1), ([2, 3], 1, 1, 2)] {
+            let size = [5, 150];
+            let room = |k: usize| size[k] + 2 * padding - (dilation * (kernel[k] - 1) + 1);
+            let pool = Pool2d {
+                kind: Pool::Max,
+                planes: 2,
+                size,
+                out: [room(0) / stride + 1, room(1) / stride + 1],
+                kernel,
+                stride: [stride; 2],
+                padding: [padding; 2],
+                dilation: [dilation; 2],
+            };
+            let extreme = |(k, x): (usize, f64)| match k % 31 {
+                3 | 4 => f64::NAN,
+                7 | 8 => f64::INFINITY,
+                11 => -0.0,
+                12 => 0.0,
+                _ if k % 150 > 90 => f64::NEG_INFINITY,
+                _ => x,
+            };
+            let x: Vec<f64> = numbers(2 * pool.area(), 1)
+                .into_iter()
+                .enumerate()
+                .map(extreme)
+                .collect();
+            let dy = numbers(2 * pool.out_area(), 2);
+            let (want, want_grad) = naive(&pool, &x, &dy);
+            for precision in [Precision::F32, Precision::F64] {
+                let mut desk = Desk::new(precision);
+                let (image, cotangent) = (desk.floats(&x), desk.floats(&dy));
+                let (out, grad, picked) = (
+                    desk.blank(want.len()),
+                    desk.blank(x.len()),
+                    desk.blank(want.len()),
+                );
+                let source = desk.floats(&numbers(x.len(), 3));
+                desk.run(|cx| {
+                    pool2d(cx, image, out, pool);
+                    max_pool2d_grad(cx, image, cotangent, grad, pool);
+                    max_pool2d_pick(cx, image, source, picked, pool);
+                });
+                let y = desk.read(out);
+                for (k, (y, want)) in y.iter().zip(&want).enumerate() {
+                    let is_close = (y - want).abs() <= 1e-6 * want.abs();
+                    assert!(
+                        y == want || is_close || (y.is_nan() && want.is_nan()),
+                        "{k}: {y} for {want}"
+                    );
+                    assert!(
+                        *want != 0.0 || y.is_sign_negative() == want.is_sign_negative(),
+                        "{k}"
+                    );
+                }
+                assert_close(&desk.read(grad), &want_grad, 1e-5);
+                // Picking is the transpose of the gradient: with the cotangent as weights both give one sum.
+                let dot = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(a, b)| a * b).sum::<f64>();
+                let (left, right) = (dot(&desk.read(picked), &dy), dot(&desk.read(source), &want_grad));
+                assert!((left - right).abs() < 1e-3, "{left} instead of {right}");
+            }
         }
     }
 
