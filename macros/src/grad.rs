@@ -35,6 +35,14 @@ pub struct Wanted {
 }
 
 impl Wanted {
+    /// The leaves whose gradients are asked for, and what the gradients are to the graph.
+    fn targets(&self, graph: &Graph) -> BTreeMap<NodeId, OutputKind> {
+        let targets = graph.iter();
+        targets
+            .filter_map(|(id, node)| Some((id, self.output(node)?)))
+            .collect()
+    }
+
     fn output(&self, node: &Node) -> Option<OutputKind> {
         match node.leaf()? {
             LeafKind::Param(id) if self.params.contains(&id) => Some(OutputKind::ParamGrad(id)),
@@ -66,10 +74,7 @@ pub fn differentiate(graph: Graph, wanted: &Wanted, tidy: Tidy) -> Gradient {
     else {
         return Gradient::Unreached(None);
     };
-    let targets: BTreeMap<NodeId, OutputKind> = graph
-        .iter()
-        .filter_map(|(id, node)| Some((id, wanted.output(node)?)))
-        .collect();
+    let targets = wanted.targets(&graph);
     let active = active_nodes(&graph, |id| targets.contains_key(&id));
     let is_reached = active[loss.node.index()];
     let mut sweep = Sweep::new(graph, active, tidy);
@@ -79,19 +84,10 @@ pub fn differentiate(graph: Graph, wanted: &Wanted, tidy: Tidy) -> Gradient {
         sweep.bars.insert(loss, seed);
         sweep.run();
     }
-    let gradients = sweep.of_leaves.iter();
-    let gradients = gradients.map(|(leaf, &value)| Output {
-        kind: targets[leaf],
-        value,
-    });
-    let mut gradients: Vec<Output> = gradients.collect();
-    if gradients.is_empty() {
+    if sweep.of_leaves.is_empty() {
         return Gradient::Unreached(sweep.blocked.map(|(why, _)| why));
     }
-    gradients.sort_by_key(|output| output.kind);
-    let mut graph = sweep.finish();
-    graph.outputs.extend(gradients);
-    Gradient::Joint(graph)
+    Gradient::Joint(sweep.finish_with(&targets))
 }
 
 /// The nodes that depend on a leaf whose gradient is wanted.
@@ -232,6 +228,20 @@ impl Sweep {
         if node.phase == Phase::Backward && node.origin.name.is_none() {
             node.origin.name = Some(name.clone());
         }
+    }
+
+    /// The graph with the cotangents of these leaves, as far as they were reached, among its outputs.
+    fn finish_with(self, targets: &BTreeMap<NodeId, OutputKind>) -> Graph {
+        let gradients = self.of_leaves.iter();
+        let gradients = gradients.map(|(leaf, &value)| Output {
+            kind: targets[leaf],
+            value,
+        });
+        let mut gradients: Vec<Output> = gradients.collect();
+        gradients.sort_by_key(|output| output.kind);
+        let mut graph = self.finish();
+        graph.outputs.extend(gradients);
+        graph
     }
 
     fn finish(self) -> Graph {

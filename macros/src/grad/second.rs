@@ -2,13 +2,13 @@
 //!
 //! The product `H v` is the gradient of `g . v`, where `g` is the gradient and `v` is held fixed (Pearlmutter, "Fast exact
 //! multiplication by the Hessian", 1994). So the joint graph of function and gradient is taken as a function of its own, and swept
-//! backwards with the direction as the cotangent of each gradient. `g . v` itself is never computed, and what of the gradient
-//! only served it is dead code, and no matrix of second derivatives is stored: a product costs about as much as two gradients, and
-//! more where a gradient has a kernel and its derivative none (attention, norms, losses), which is composed of simpler operations.
+//! backwards with the direction as the cotangent of each gradient. No matrix of second derivatives is stored, `g . v` itself is never
+//! computed, and what of the gradient only served it is dead code. A gradient that has a kernel of its own (of attention, norms,
+//! losses) is differentiated as a composition of simpler operations, which takes more time and memory than the kernel.
 
 use super::{Sweep, Tidy, Wanted, active_nodes};
 use crate::diag::SourceSpan;
-use crate::ir::{Graph, NodeId, Output, OutputKind, ParamId, Phase, Value};
+use crate::ir::{Graph, NodeId, OutputKind, ParamId, Phase, Value};
 use crate::ops::Op;
 use crate::ops::leaf::{Leaf, LeafKind};
 
@@ -25,14 +25,12 @@ pub struct NoSecondDerivative {
 /// direction. The product has an output `ParamGrad` for each parameter that the gradient depends on; for others it is zero.
 pub fn hessian_product(joint: &Graph, wanted: &Wanted, tidy: Tidy) -> Result<Graph, NoSecondDerivative> {
     let (function, gradient) = taken_apart(joint);
-    let targets: Vec<(NodeId, ParamId)> = function
-        .iter()
-        .filter_map(|(id, node)| match node.leaf()? {
-            LeafKind::Param(param) if wanted.params.contains(&param) => Some((id, param)),
-            _ => None,
-        })
-        .collect();
-    let active = active_nodes(&function, |id| targets.iter().any(|(target, _)| *target == id));
+    let by_params = Wanted {
+        params: wanted.params.clone(),
+        inputs: Vec::new(),
+    };
+    let targets = by_params.targets(&function);
+    let active = active_nodes(&function, |id| targets.contains_key(&id));
     let mut sweep = Sweep::new(function, active, tidy);
     for (param, value) in gradient {
         if sweep.active[value.node.index()] {
@@ -46,16 +44,7 @@ pub fn hessian_product(joint: &Graph, wanted: &Wanted, tidy: Tidy) -> Result<Gra
     if let Some((why, span)) = sweep.blocked {
         return Err(NoSecondDerivative { why, span });
     }
-    let products = targets.iter().filter_map(|(id, param)| {
-        let value = *sweep.of_leaves.get(id)?;
-        let kind = OutputKind::ParamGrad(*param);
-        Some(Output { kind, value })
-    });
-    let mut products: Vec<Output> = products.collect();
-    products.sort_by_key(|output| output.kind);
-    let mut graph = sweep.finish();
-    graph.outputs.extend(products);
-    Ok(graph)
+    Ok(sweep.finish_with(&targets))
 }
 
 /// The joint graph as a function without effects, whose backward sweep is a part of it like any other, and the gradients.

@@ -142,6 +142,15 @@ impl<'a> Targets<'a> {
         Some(Error::new(ErrorKind::Label, message).hint(hint))
     }
 
+    /// What the derivatives of a sample's loss are multiplied with, where `g` is the cotangent of the result.
+    fn scale<T: Real>(&self, g: &[T], sample: usize) -> f64 {
+        let g = match self.spec.reduction {
+            LossReduction::None => g[sample],
+            LossReduction::Mean | LossReduction::Sum => g[0],
+        };
+        g.to_f64() / self.divisor(sample)
+    }
+
     /// What the loss of a sample is divided by.
     fn divisor(&self, sample: usize) -> f64 {
         match self.spec.reduction {
@@ -348,11 +357,7 @@ impl<T: Real> Kernel for Backward<'_, T> {
             let Some((labels, frames)) = targets.sample(sample) else {
                 continue;
             };
-            let g = match spec.reduction {
-                LossReduction::None => g[sample],
-                LossReduction::Mean | LossReduction::Sum => g[0],
-            };
-            let scale = g.to_f64() / targets.divisor(sample);
+            let scale = targets.scale(g, sample);
             let used = frames * spec.classes;
             let x = &x[sample * sample_len..][..used];
             sample_grad(spec, labels, x, scale, &mut dx[..used], scratch);

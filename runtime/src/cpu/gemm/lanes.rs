@@ -5,7 +5,7 @@
 //!
 //! Loops over registers are `for` loops over indices, never `array::from_fn`, `array::map` or another function of the
 //! standard library that takes a closure. Whether such a function is inlined depends on the profile that a program is built
-//! with (`lto`, `codegen-units`), and where it is not, its body lacks the instruction set: products become ten times slower.
+//! with (`lto`, `codegen-units`), and where it is not, its body lacks the instruction set.
 
 use crate::cpu::isa::{Avx2, Avx512};
 use crate::real::Real;

@@ -280,8 +280,8 @@ fn write_row<T: Product, L: Lanes<T>>(lanes: L, sums: &[L::Vector], to: &mut [T]
 
 /// The product of a packed strip of `ROWS` rows and one of `VECTORS` vectors of columns, in registers.
 ///
-/// Every count is a constant that needs no analysis to be seen, and nothing in the loop can panic: only then do the sums
-/// stay in registers whatever the profile of the build. How much the optimiser sees through iterators depends on it.
+/// Every count is a constant that needs no analysis to be seen, and nothing in the loop can panic: otherwise it depends on the
+/// profile of the build (`lto`, `codegen-units`) how much the optimiser sees through, and whether the sums stay in registers.
 #[inline(always)]
 fn micro<T: Product, L: Lanes<T>, const ROWS: usize, const VECTORS: usize>(
     lanes: L,

@@ -17,7 +17,6 @@ use crate::cpu::isa::Kernel;
 use crate::cx::Cx;
 use crate::dtype::Element;
 use crate::float;
-use crate::ops::cross_entropy::LossReduction;
 use crate::real::Real;
 
 /// Rows of working memory that a sample needs besides two for every frame: both recursions at the place before the first
@@ -104,10 +103,6 @@ impl<T: Real> Kernel for Products<'_, T> {
             let Some((labels, frames)) = self.targets.sample(sample) else {
                 continue;
             };
-            let g = match spec.reduction {
-                LossReduction::None => self.g[sample],
-                LossReduction::Mean | LossReduction::Sum => self.g[0],
-            };
             let used = frames * spec.classes;
             let own = sample * sample_len..sample * sample_len + used;
             let product = Product {
@@ -115,7 +110,7 @@ impl<T: Real> Kernel for Products<'_, T> {
                 labels,
                 x: &self.x[own.clone()],
                 direction: &self.direction[own],
-                scale: g.to_f64() / self.targets.divisor(sample),
+                scale: self.targets.scale(self.g, sample),
             };
             product.run(&mut dx[..used], scratch);
         }
