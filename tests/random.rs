@@ -14,7 +14,7 @@ use ndarray::{ArrayD, IxDyn};
 use tapeless::call::HostArg;
 use tapeless::model::Core;
 use tapeless::prelude::*;
-use tapeless::rt::{Dtype, Function, InputKind, Program, Sizes};
+use tapeless::rt::{Dtype, Function, InputKind, Program};
 
 #[path = "random/models.rs"]
 mod models;
@@ -92,9 +92,10 @@ enum Value {
 }
 
 fn arguments(function: &Function, dims: &[usize]) -> Vec<Value> {
-    let sizes = Sizes { dims, generics: &[] };
+    let sizes = function.sizes(dims, &[]);
     let value = |(k, input): (u64, &tapeless::rt::InputSpec)| {
-        let shape = &(input.shape)(&sizes)[..input.rank];
+        let (shape, rank) = sizes.shape(input.shape);
+        let shape = &shape[..rank];
         match input.kind {
             InputKind::Float => Value::Float(fill(shape, |i| unit(k, i))),
             InputKind::I64 => Value::I64(fill(shape, |i| (hash(k, i) % INTEGERS) as i64)),

@@ -6,6 +6,7 @@
 
 mod code;
 mod flops;
+mod formulas;
 mod group;
 mod names;
 mod sizes;

@@ -7,7 +7,7 @@
 
 use std::fmt::Write;
 
-use crate::program::{LayerRow, Program, Sizes};
+use crate::program::{LayerRow, Program};
 use crate::summary::grouped;
 
 /// Width of a character of the fixed-width fonts below, as a share of the font's size.
@@ -62,8 +62,7 @@ struct Node<'a> {
 
 /// The drawing of a model.
 pub(crate) fn diagram(program: &Program, generics: &[usize]) -> String {
-    let sizes = Sizes { dims: &[], generics };
-    render(program.name, &(program.layers)(&sizes))
+    render(program.name, &program.layer_rows(generics))
 }
 
 fn render(model: &str, rows: &[LayerRow]) -> String {
@@ -307,7 +306,13 @@ mod tests {
     use proptest::prelude::*;
 
     fn row(path: &'static str, kind: &'static str, output: &'static str, params: usize) -> LayerRow {
-        LayerRow::new(path, kind, output, params, 10 * params)
+        LayerRow {
+            path,
+            kind,
+            output,
+            params,
+            flops: 10 * params as u64,
+        }
     }
 
     fn rows() -> Vec<LayerRow> {

@@ -19,7 +19,7 @@ use crate::dtype::{Element, Precision};
 use crate::error::{Error, ErrorKind, Result};
 use crate::flat::Layout;
 use crate::init::Init;
-use crate::program::{Program, Sizes};
+use crate::program::Program;
 use crate::real::Real;
 use crate::rng::Key;
 use crate::summary;
@@ -59,10 +59,7 @@ impl Core {
         seed: u64,
     ) -> Result<Self> {
         let name = |error: Error| error.context(program.name);
-        let sizes = Sizes {
-            dims: &[],
-            generics: &generics,
-        };
+        let sizes = program.sizes(&generics);
         let params_layout = Arc::new(Layout::new((program.params)(&sizes), precision).map_err(name)?);
         let states_layout = Arc::new(Layout::new((program.states)(&sizes), precision).map_err(name)?);
         let mut core = Self {

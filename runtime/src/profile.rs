@@ -278,8 +278,8 @@ impl Workspace {
         let code = mode.code(function).unwrap_or(&function.eval);
         let sizes: Sizes<'_> = self.sizes();
         let schedule = Schedule {
-            kernels: (code.kernels)(&sizes),
-            loops: (code.loops)(&sizes),
+            kernels: code.kernel_rows(&sizes),
+            loops: code.loop_rows(&sizes),
         };
         recorder.end_call(mode, began, &schedule, self.precision().width());
         self.recorder = Some(recorder);
@@ -308,7 +308,15 @@ mod tests {
     use super::*;
 
     fn kernel(name: &'static str, flops: usize, elements: usize) -> KernelRow {
-        KernelRow::new(name, "x", "forward", "[B]", [flops, elements], None)
+        KernelRow {
+            name,
+            value: "x",
+            phase: "forward",
+            shapes: "[B]",
+            flops: flops as u64,
+            elements: elements as u64,
+            slot: None,
+        }
     }
 
     #[test]
@@ -359,7 +367,11 @@ mod tests {
                 kernel("c", 6, 0),
                 kernel("d", 0, 0),
             ],
-            loops: vec![LoopRow::new("blocks", 1, 3, 2)],
+            loops: vec![LoopRow {
+                name: "blocks",
+                kernels: 1..3,
+                count: 2,
+            }],
         };
         recorder.end_call(Mode::Train, Instant::now(), &schedule, 4);
         let profile = recorder.into_profile().unwrap();

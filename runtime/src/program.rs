@@ -1,6 +1,10 @@
 //! Tables that emitted code hands to the runtime: what a compiled model consists of.
 //!
-//! Everything that depends on sizes is a function of [`Sizes`], so that the tables themselves are constants.
+//! What depends on sizes stands in the tables as a formula, a text that [`Sizes`] gives a value ([`Sizes::value`]); so the tables
+//! are constants, and cost next to nothing to compile. A table's row is an *entry* (`SlotEntry`), and what becomes of it for given
+//! sizes a *row* or *spec* (`SlotSpec`).
+
+mod formula;
 
 use std::borrow::Cow;
 use std::ops::Range;
@@ -13,26 +17,19 @@ use crate::init::Init;
 /// The most axes that an argument or a result of a compiled function may have.
 pub const MAX_RANK: usize = 8;
 
-/// A list of sizes as the tables hold it: padded with ones.
-pub const fn shape<const R: usize>(sizes: [usize; R]) -> [usize; MAX_RANK] {
-    assert!(R <= MAX_RANK, "arguments and results have at most 8 axes");
-    let mut padded = [1; MAX_RANK];
-    let mut k = 0;
-    while k < R {
-        padded[k] = sizes[k];
-        k += 1;
-    }
-    padded
-}
-
-/// Dynamic dimensions and const generics, in the order of their declaration.
+/// What sizes depend on: dynamic dimensions and const generics in the order of their declaration, and constants.
 #[derive(Copy, Clone, Debug)]
 pub struct Sizes<'a> {
     /// Dynamic dimensions of the function (`B: Dim`).
     pub dims: &'a [usize],
-    /// Const generics of the model.
+    /// Const generics of the model, and after them the constants that formulas mention.
     pub generics: &'a [usize],
+    /// What formulas call them: the dimensions, then the others.
+    pub names: &'static [&'static str],
 }
+
+/// A size, as a formula in the names of [`Sizes`]: `B * (W + 2) / 4`.
+pub type Formula = &'static str;
 
 /// A compiled model.
 pub struct Program {
@@ -45,9 +42,35 @@ pub struct Program {
     /// Carried tensors.
     pub states: fn(&Sizes<'_>) -> Vec<TensorSpec>,
     /// Rows of the summary, for one sample.
-    pub layers: fn(&Sizes<'_>) -> Vec<LayerRow>,
+    pub layers: &'static [LayerEntry],
     /// Functions, in the order of their declaration.
     pub functions: &'static [Function],
+    /// The names of const generics and constants.
+    pub names: &'static [&'static str],
+}
+
+impl Program {
+    /// The sizes of what belongs to no function.
+    pub fn sizes<'a>(&self, generics: &'a [usize]) -> Sizes<'a> {
+        Sizes {
+            dims: &[],
+            generics,
+            names: self.names,
+        }
+    }
+
+    /// The rows of the summary.
+    pub(crate) fn layer_rows(&self, generics: &[usize]) -> Vec<LayerRow> {
+        let sizes = self.sizes(generics);
+        let row = |entry: &LayerEntry| LayerRow {
+            path: entry.path,
+            kind: entry.kind,
+            output: entry.output,
+            params: sizes.value(entry.params),
+            flops: sizes.value(entry.flops) as u64,
+        };
+        self.layers.iter().map(row).collect()
+    }
 }
 
 /// A trained or carried tensor.
@@ -127,21 +150,31 @@ pub struct LayerRow {
     pub flops: u64,
 }
 
-impl LayerRow {
-    /// A row from its parts.
-    pub fn new(
+/// A [`LayerRow`] of any sizes.
+#[derive(Clone, Debug)]
+pub struct LayerEntry {
+    path: &'static str,
+    kind: &'static str,
+    output: &'static str,
+    params: Formula,
+    flops: Formula,
+}
+
+impl LayerEntry {
+    /// A row from its parts: path, kind, text of the result's shape, trained numbers, operations.
+    pub const fn new(
         path: &'static str,
         kind: &'static str,
         output: &'static str,
-        params: usize,
-        flops: usize,
+        params: Formula,
+        flops: Formula,
     ) -> Self {
         Self {
             path,
             kind,
             output,
             params,
-            flops: flops as u64,
+            flops,
         }
     }
 }
@@ -169,12 +202,14 @@ pub struct Function {
     pub product: Option<Code>,
     /// The same forward sweep without fusion (train mode where there is one), every named value kept.
     pub trace: TraceCode,
+    /// What formulas call the dynamic dimensions, const generics and constants.
+    pub names: &'static [&'static str],
 }
 
 /// That a size is not below another.
 pub struct Demand {
     /// The size, and the other one.
-    pub sizes: fn(&Sizes<'_>) -> [usize; 2],
+    pub sizes: [Formula; 2],
     /// What is wrong where it is below.
     pub message: &'static str,
 }
@@ -182,12 +217,21 @@ pub struct Demand {
 impl Demand {
     /// By how much the size is too small.
     fn lacks(&self, sizes: &Sizes<'_>) -> usize {
-        let [size, least] = (self.sizes)(sizes);
+        let [size, least] = self.sizes.map(|formula| sizes.value(formula));
         least.saturating_sub(size)
     }
 }
 
 impl Function {
+    /// The sizes of a call.
+    pub fn sizes<'a>(&self, dims: &'a [usize], generics: &'a [usize]) -> Sizes<'a> {
+        Sizes {
+            dims,
+            generics,
+            names: self.names,
+        }
+    }
+
     /// Checks its demands.
     ///
     /// # Errors
@@ -217,7 +261,7 @@ pub struct DimSpec {
     /// Its name in the source.
     pub name: &'static str,
     /// It must be a multiple of this (1 where nothing is asked).
-    pub multiple_of: fn(&Sizes<'_>) -> usize,
+    pub multiple_of: usize,
     /// An argument and an axis where it stands bare.
     pub bare: (usize, usize),
 }
@@ -249,24 +293,22 @@ pub struct InputSpec {
     pub kind: InputKind,
     /// Number of axes.
     pub rank: usize,
-    /// Expected sizes, in the first `rank` places.
-    pub shape: fn(&Sizes<'_>) -> [usize; MAX_RANK],
+    /// Expected sizes of the axes.
+    pub shape: Formula,
 }
 
 /// A tensor result.
 pub struct ResultSpec {
     /// Element kind.
     pub dtype: Dtype,
-    /// Number of axes.
-    pub rank: usize,
-    /// Sizes, in the first `rank` places.
-    pub shape: fn(&Sizes<'_>) -> [usize; MAX_RANK],
+    /// Sizes of the axes.
+    pub shape: Formula,
 }
 
 /// Executable code of one mode of a function.
 pub struct Code {
-    /// Slots of the workspace and when they live; called once for every new combination of sizes.
-    pub slots: fn(&Sizes<'_>, &mut Vec<SlotSpec>),
+    /// Slots of the workspace and when they live.
+    pub slots: &'static [SlotEntry],
     /// Slot of every result, in order.
     pub results: &'static [ResultSlot],
     /// Computes the results.
@@ -274,9 +316,9 @@ pub struct Code {
     /// Computes the gradients, after `forward` on the same workspace.
     pub backward: Option<fn(&mut Cx<'_>)>,
     /// Kernels in order, for `explain` and profiles.
-    pub kernels: fn(&Sizes<'_>) -> Vec<KernelRow>,
+    pub kernels: &'static [KernelEntry],
     /// The loops over some of them; an outer one before those inside of it.
-    pub loops: fn(&Sizes<'_>) -> Vec<LoopRow>,
+    pub loops: &'static [LoopEntry],
     /// Arguments marked `#[grad]` and the slots where their gradients are found.
     pub input_grads: &'static [(usize, usize)],
     /// Parameters whose gradients `backward` writes, ascending. The others keep their values in a step, as
@@ -284,6 +326,18 @@ pub struct Code {
     pub trained: &'static [usize],
     /// Carried tensors whose new value the code writes, ascending; the others are not committed.
     pub updates: &'static [usize],
+}
+
+impl Code {
+    /// The kernels for given sizes.
+    pub(crate) fn kernel_rows(&self, sizes: &Sizes<'_>) -> Vec<KernelRow> {
+        self.kernels.iter().map(|entry| entry.row(sizes)).collect()
+    }
+
+    /// The loops for given sizes.
+    pub(crate) fn loop_rows(&self, sizes: &Sizes<'_>) -> Vec<LoopRow> {
+        self.loops.iter().map(|entry| entry.row(sizes)).collect()
+    }
 }
 
 /// Where a result is found.
@@ -306,14 +360,38 @@ pub struct SlotSpec {
     pub last: usize,
 }
 
-impl SlotSpec {
-    /// A slot from its parts.
-    pub fn new(dtype: Dtype, len: usize, first: usize, last: usize) -> Self {
+/// A [`SlotSpec`] of any sizes.
+#[derive(Clone, Debug)]
+pub struct SlotEntry {
+    dtype: Dtype,
+    len: Formula,
+    first: usize,
+    last: usize,
+}
+
+impl SlotEntry {
+    /// A slot from its parts: element kind, number of elements, the kernels that write it first and read it last.
+    pub const fn new(dtype: Dtype, len: Formula, first: usize, last: usize) -> Self {
         Self {
             dtype,
             len,
             first,
             last,
+        }
+    }
+
+    /// A slot that lives from a kernel on to the end, and longer.
+    pub const fn kept(dtype: Dtype, len: Formula, first: usize) -> Self {
+        Self::new(dtype, len, first, usize::MAX)
+    }
+
+    /// The slot for given sizes.
+    pub(crate) fn spec(&self, sizes: &Sizes<'_>) -> SlotSpec {
+        SlotSpec {
+            dtype: self.dtype,
+            len: sizes.value(self.len),
+            first: self.first,
+            last: self.last,
         }
     }
 }
@@ -329,20 +407,33 @@ pub struct LoopRow {
     pub count: usize,
 }
 
-impl LoopRow {
+/// A [`LoopRow`] of any sizes.
+#[derive(Clone, Debug)]
+pub struct LoopEntry {
+    name: &'static str,
+    first: usize,
+    end: usize,
+    count: Formula,
+}
+
+impl LoopEntry {
     /// A loop over the kernels from `first` to before `end`.
-    pub fn new(name: &'static str, first: usize, end: usize, count: usize) -> Self {
+    pub const fn new(name: &'static str, first: usize, end: usize, count: Formula) -> Self {
         Self {
             name,
-            kernels: first..end,
+            first,
+            end,
             count,
         }
     }
-}
 
-/// The loops of code that has none.
-pub fn no_loops(_: &Sizes<'_>) -> Vec<LoopRow> {
-    Vec::new()
+    fn row(&self, sizes: &Sizes<'_>) -> LoopRow {
+        LoopRow {
+            name: self.name,
+            kernels: self.first..self.end,
+            count: sizes.value(self.count),
+        }
+    }
 }
 
 /// The positions of kernels in the order in which they run, those of a loop once a step.
@@ -392,14 +483,25 @@ pub struct KernelRow {
     pub slot: Option<usize>,
 }
 
-impl KernelRow {
+/// A [`KernelRow`] of any sizes.
+#[derive(Clone, Debug)]
+pub struct KernelEntry {
+    name: &'static str,
+    value: &'static str,
+    phase: &'static str,
+    shapes: &'static str,
+    work: [Formula; 2],
+    slot: Option<usize>,
+}
+
+impl KernelEntry {
     /// A row from its parts; `work` is floating point operations and elements moved.
-    pub fn new(
+    pub const fn new(
         name: &'static str,
         value: &'static str,
         phase: &'static str,
         shapes: &'static str,
-        work: [usize; 2],
+        work: [Formula; 2],
         slot: Option<usize>,
     ) -> Self {
         Self {
@@ -407,9 +509,21 @@ impl KernelRow {
             value,
             phase,
             shapes,
-            flops: work[0] as u64,
-            elements: work[1] as u64,
+            work,
             slot,
+        }
+    }
+
+    fn row(&self, sizes: &Sizes<'_>) -> KernelRow {
+        let [flops, elements] = self.work.map(|formula| sizes.value(formula) as u64);
+        KernelRow {
+            name: self.name,
+            value: self.value,
+            phase: self.phase,
+            shapes: self.shapes,
+            flops,
+            elements,
+            slot: self.slot,
         }
     }
 }
@@ -417,7 +531,7 @@ impl KernelRow {
 /// The unfused forward sweep.
 pub struct TraceCode {
     /// Slots: every value keeps its own until the end.
-    pub slots: fn(&Sizes<'_>, &mut Vec<SlotSpec>),
+    pub slots: &'static [SlotEntry],
     /// The sweep.
     pub run: fn(&mut Cx<'_>),
     /// Named intermediates in the order in which they are computed.
@@ -427,13 +541,23 @@ pub struct TraceCode {
 /// A value that `trace` reports.
 pub struct TraceValue {
     /// The user's name, or the layer's.
-    pub name: &'static str,
+    pub(crate) name: &'static str,
     /// Slot that holds it.
-    pub slot: usize,
+    pub(crate) slot: usize,
     /// Element kind.
-    pub dtype: Dtype,
-    /// Number of axes.
-    pub rank: usize,
-    /// Sizes, in the first `rank` places.
-    pub shape: fn(&Sizes<'_>) -> [usize; MAX_RANK],
+    pub(crate) dtype: Dtype,
+    /// Sizes of the axes.
+    pub(crate) shape: Formula,
+}
+
+impl TraceValue {
+    /// A value from its parts: name, slot, element kind, sizes of the axes.
+    pub const fn new(name: &'static str, slot: usize, dtype: Dtype, shape: Formula) -> Self {
+        Self {
+            name,
+            slot,
+            dtype,
+            shape,
+        }
+    }
 }

@@ -30,8 +30,8 @@ pub use crate::ops::reduce::{Reduction, reduce};
 pub use crate::ops::softmax::{Softmax, softmax, softmax_grad};
 pub use crate::ops::view::{View, copy};
 pub use crate::program::{
-    Code, Demand, DimSpec, Function, InputKind, InputSpec, KernelRow, LayerRow, LoopRow, Program, ResultSlot,
-    ResultSpec, Sizes, SlotSpec, TensorSpec, TraceCode, TraceValue, no_loops, shape,
+    Code, Demand, DimSpec, Function, InputKind, InputSpec, KernelEntry, LayerEntry, LoopEntry, Program,
+    ResultSlot, ResultSpec, Sizes, SlotEntry, TensorSpec, TraceCode, TraceValue,
 };
 pub use crate::real::Real;
 pub use crate::rng::step_stream;

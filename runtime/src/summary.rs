@@ -46,8 +46,8 @@ fn rule(text: &mut String, with: char) {
 
 /// The table of layers.
 pub(crate) fn summary(program: &Program, generics: &[usize]) -> String {
-    let sizes = Sizes { dims: &[], generics };
-    let layers = (program.layers)(&sizes);
+    let sizes = program.sizes(generics);
+    let layers = program.layer_rows(generics);
     let count = |specs: Vec<crate::program::TensorSpec>| -> usize {
         specs
             .iter()
@@ -121,10 +121,7 @@ fn push_row(text: &mut String, [layer, output, params, flops]: [&str; 4]) {
 fn workspace_line(function: &Function, generics: &[usize]) -> Option<String> {
     let code = function.train.as_ref()?;
     let dims = dims(function, generics, &[]);
-    let sizes = Sizes {
-        dims: &dims,
-        generics,
-    };
+    let sizes = function.sizes(&dims, generics);
     function.check_demands(&sizes).ok()?;
     let plan = plan(code, &sizes)?;
     let names: Vec<_> = function
@@ -137,8 +134,7 @@ fn workspace_line(function: &Function, generics: &[usize]) -> Option<String> {
 }
 
 fn plan(code: &Code, sizes: &Sizes<'_>) -> Option<Plan> {
-    let mut slots = Vec::new();
-    (code.slots)(sizes, &mut slots);
+    let slots: Vec<_> = code.slots.iter().map(|slot| slot.spec(sizes)).collect();
     Plan::new(&slots, Precision::F32).ok()
 }
 
@@ -150,29 +146,18 @@ fn dims(function: &Function, generics: &[usize], given: &[(&str, usize)]) -> Vec
             .iter()
             .find(|(name, _)| *name == spec.name)
             .map(|(_, dim)| *dim);
-        let smallest = (spec.multiple_of)(&Sizes {
-            dims: &dims,
-            generics,
-        })
-        .max(1);
-        dims[k] = given.unwrap_or(smallest);
+        dims[k] = given.unwrap_or(spec.multiple_of.max(1));
     }
     let is_free = |spec: &crate::program::DimSpec| given.iter().all(|(name, _)| *name != spec.name);
     for _ in 0..MAX_DOUBLINGS * dims.len() {
-        let short = function.shortfall(&Sizes {
-            dims: &dims,
-            generics,
-        });
+        let short = function.shortfall(&function.sizes(&dims, generics));
         // What a window covers is not known as a number; doubling what it lies in comes near enough.
         let grown = (0..dims.len())
             .filter(|&k| is_free(&function.dims[k]))
             .find_map(|k| {
                 let mut grown = dims.clone();
                 grown[k] *= 2;
-                let is_nearer = function.shortfall(&Sizes {
-                    dims: &grown,
-                    generics,
-                }) < short;
+                let is_nearer = function.shortfall(&function.sizes(&grown, generics)) < short;
                 is_nearer.then_some(grown)
             });
         match grown {
@@ -202,10 +187,7 @@ pub(crate) fn explain(program: &Program, generics: &[usize], given: &[(&str, usi
         } else {
             format!(" for {}", named.join(", "))
         };
-        let sizes = Sizes {
-            dims: &dims,
-            generics,
-        };
+        let sizes = function.sizes(&dims, generics);
         if let Err(error) = function.check_demands(&sizes) {
             let _ = writeln!(text, "{}::{}{named}: {error}\n", program.name, function.name);
             continue;
@@ -225,9 +207,9 @@ pub(crate) fn explain(program: &Program, generics: &[usize], given: &[(&str, usi
 
 fn push_schedule(text: &mut String, code: &Code, sizes: &Sizes<'_>) {
     rule(text, '-');
-    let kernels = (code.kernels)(sizes);
+    let kernels = code.kernel_rows(sizes);
     let (mut flops, mut elements) = (0, 0);
-    let loops = (code.loops)(sizes);
+    let loops = code.loop_rows(sizes);
     for (k, kernel) in kernels.iter().enumerate() {
         for begun in loops.iter().filter(|l| l.kernels.start == k) {
             let last = begun.kernels.end.saturating_sub(1);

@@ -168,10 +168,7 @@ impl Workspace {
 
     /// Sizes of the last call.
     pub(crate) fn sizes(&self) -> Sizes<'_> {
-        Sizes {
-            dims: &self.dims,
-            generics: &self.generics,
-        }
+        self.function().sizes(&self.dims, &self.generics)
     }
 
     /// Elements of the flat buffers whose gradients are written.
@@ -236,10 +233,7 @@ impl Workspace {
     }
 
     fn plan_first(&mut self, mode: Mode) -> Result<()> {
-        let sizes = Sizes {
-            dims: &self.max_dims,
-            generics: &self.generics,
-        };
+        let sizes = self.function().sizes(&self.max_dims, &self.generics);
         let mut specs = Vec::new();
         self.fill_slots(mode, &sizes, &mut specs)?;
         let plan = self.plan(mode, &specs)?;
@@ -262,14 +256,15 @@ impl Workspace {
 
     fn fill_slots(&self, mode: Mode, sizes: &Sizes<'_>, into: &mut Vec<SlotSpec>) -> Result<()> {
         let function = self.function();
-        match (mode.code(function), mode) {
-            (Some(code), _) => (code.slots)(sizes, into),
-            (None, Mode::Trace) => (function.trace.slots)(sizes, into),
+        let slots = match (mode.code(function), mode) {
+            (Some(code), _) => code.slots,
+            (None, Mode::Trace) => function.trace.slots,
             (None, _) => {
                 let message = format!("{} has no gradient", function.name);
                 return Err(Error::internal(message));
             }
-        }
+        };
+        into.extend(slots.iter().map(|slot| slot.spec(sizes)));
         Ok(())
     }
 
@@ -319,13 +314,10 @@ impl Workspace {
                 continue;
             }
             let width = arg::dtype(spec.kind).width(precision);
-            let n_elements = |sizes: &Sizes<'_>| (spec.shape)(sizes)[..spec.rank].iter().product::<usize>();
+            let n_elements = |sizes: &Sizes<'_>| sizes.shape(spec.shape).0.iter().product::<usize>();
             let needed = width * n_elements(&self.sizes());
             if self.staging[k].bytes() < needed {
-                let largest = Sizes {
-                    dims: &self.max_dims,
-                    generics: &self.generics,
-                };
+                let largest = self.function().sizes(&self.max_dims, &self.generics);
                 let bytes = needed.max(width * n_elements(&largest));
                 self.staging[k] = at_least(&mut self.staging[k], bytes)?;
             }
@@ -340,10 +332,7 @@ impl Workspace {
             .as_ref()
             .map_or(&[][..], |slots| &slots.plan.offsets);
         Parts {
-            sizes: Sizes {
-                dims: &self.dims,
-                generics: &self.generics,
-            },
+            sizes: self.program.functions[self.function].sizes(&self.dims, &self.generics),
             slots,
             arena: &mut self.arena,
             staging: &self.staging,

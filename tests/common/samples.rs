@@ -2,7 +2,7 @@
 
 use ndarray::{ArrayD, IxDyn};
 use tapeless::call::HostArg;
-use tapeless::rt::{Function, InputKind, InputSpec, Sizes};
+use tapeless::rt::{Function, InputKind, InputSpec};
 
 /// A deterministic stream of numbers in [0, 1): Weyl's sequence of the golden ratio, hashed by position.
 pub struct Numbers(pub u64);
@@ -56,9 +56,10 @@ pub fn arguments(
     bound: usize,
     numbers: &mut Numbers,
 ) -> Vec<Value> {
-    let sizes = Sizes { dims, generics: &[] };
+    let sizes = function.sizes(dims, &[]);
     let make = |input: &InputSpec, numbers: &mut Numbers| {
-        let shape = IxDyn(&(input.shape)(&sizes)[..input.rank]);
+        let (shape, rank) = sizes.shape(input.shape);
+        let shape = IxDyn(&shape[..rank]);
         match input.kind {
             InputKind::Float => {
                 let (low, high) = if input.name == "probe" {

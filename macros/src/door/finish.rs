@@ -279,7 +279,7 @@ impl Model<'_> {
                         ::std::vec::Vec<::core::primitive::usize>,
                     ) {
                         #inner
-                        (program(), ::std::vec::Vec::from([#(#values),*]))
+                        (program(), generics(&[#(#values),*]))
                     }
                 }
                 #accessors

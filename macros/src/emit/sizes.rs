@@ -26,6 +26,8 @@ pub(super) enum Source {
     Context,
     /// A table `sizes`.
     Sizes,
+    /// The const generics, as the slice `values`.
+    Values,
 }
 
 /// Spells sizes and remembers which names they use.
@@ -157,6 +159,7 @@ impl<'a> Spelling<'a> {
                 bind(&self.names.dims, &|k| quote!(sizes.dims[#k]));
                 bind(&self.names.generics, &|k| quote!(sizes.generics[#k]));
             }
+            Source::Values => bind(&self.names.generics, &|k| quote!(values[#k])),
         }
         lets
     }

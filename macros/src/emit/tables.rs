@@ -5,13 +5,14 @@ use quote::{format_ident, quote};
 
 use super::code::{self, Rows, Surroundings};
 use super::flops::{flops_in, one_sample};
+use super::formulas::Formulas;
 use super::group::GroupTypes;
 use super::names::snake;
 use super::sizes::{SizeNames, Source, Spelling};
 use crate::ast::TensorDtype;
 use crate::ir::{Demand, OutputKind, Phase, Type, Value};
 use crate::model::{InitSpec, InputDecl, LayerRow, Lowered, LoweredFunction, TensorDecl};
-use crate::plan::{Kernel, Place, Plan};
+use crate::plan::{Kernel, Loop, Place, Plan, Slot};
 use crate::shape::{self, Dim};
 
 /// A function with its plans.
@@ -69,6 +70,7 @@ pub fn program(emission: &Emission<'_>) -> TokenStream {
         emission,
         params: names(&emission.lowered.params),
         states: names(&emission.lowered.states),
+        formulas: Formulas::default(),
     };
     let mut items = TokenStream::new();
     let functions: Vec<TokenStream> = emission
@@ -81,6 +83,8 @@ pub fn program(emission: &Emission<'_>) -> TokenStream {
         tables.tensors("states", &emission.lowered.states),
     );
     let layers = tables.layers();
+    let sizes = tables.size_names(None);
+    let (names, generics) = (tables.formulas.names(&sizes), tables.formulas.values(&sizes));
     let (name, key, groups) = (
         &emission.name,
         Literal::u64_unsuffixed(emission.key),
@@ -91,7 +95,7 @@ pub fn program(emission: &Emission<'_>) -> TokenStream {
         #items
         #params
         #states
-        #layers
+        #generics
         fn program() -> &'static #rt::Program {
             const {
                 &#rt::Program {
@@ -99,8 +103,9 @@ pub fn program(emission: &Emission<'_>) -> TokenStream {
                     key: #key,
                     params,
                     states,
-                    layers,
+                    layers: &[#(#layers),*],
                     functions: &[#(#functions),*],
+                    names: #names,
                 }
             }
         }
@@ -116,6 +121,7 @@ struct Tables<'a> {
     emission: &'a Emission<'a>,
     params: Vec<String>,
     states: Vec<String>,
+    formulas: Formulas,
 }
 
 impl Tables<'_> {
@@ -175,42 +181,25 @@ impl Tables<'_> {
         quote!(fn #name(#arg: &#rt::Sizes<'_>) -> #ty { #lets #body })
     }
 
-    /// The same as a closure for a table.
-    fn sizes_closure(&self, spelling: &Spelling<'_>, body: &TokenStream) -> TokenStream {
-        let lets = spelling.bindings(Source::Sizes);
-        let arg = if lets.is_empty() {
-            format_ident!("_sizes")
-        } else {
-            format_ident!("sizes")
-        };
-        quote!(|#arg| { #lets #body })
-    }
-
     /// Rows of the summary.
-    fn layers(&self) -> TokenStream {
-        let rt = self.emission.rt;
-        let names = self.size_names(None);
-        let mut spelling = Spelling::new(&names);
-        let rows: Vec<TokenStream> = self
-            .emission
+    fn layers(&self) -> Vec<TokenStream> {
+        self.emission
             .lowered
             .rows
             .iter()
-            .map(|row| self.layer(row, &mut spelling))
-            .collect();
-        let ty = quote!(Vec<#rt::LayerRow>);
-        self.sizes_fn(&format_ident!("layers"), &spelling, ty, quote!(vec![#(#rows),*]))
+            .map(|row| self.layer(row))
+            .collect()
     }
 
-    fn layer(&self, row: &LayerRow, spelling: &mut Spelling<'_>) -> TokenStream {
+    fn layer(&self, row: &LayerRow) -> TokenStream {
         let rt = self.emission.rt;
         let output = row
             .output
             .as_ref()
             .map_or_else(String::new, |dims| shape::display(dims));
-        let flops = spelling.offset(&self.flops_of(&row.path));
-        let (path, kind, params) = (&row.path, &row.kind, spelling.dim(&row.params));
-        quote!(#rt::LayerRow::new(#path, #kind, #output, #params, #flops))
+        let [params, flops] = [&row.params, &self.flops_of(&row.path)].map(|dim| self.formulas.dim(dim));
+        let (path, kind) = (&row.path, &row.kind);
+        quote!(#rt::LayerEntry::new(#path, #kind, #output, #params, #flops))
     }
 
     /// Forward operations of a layer and of the layers inside it for one sample, in the first function that uses it.
@@ -240,12 +229,12 @@ impl Tables<'_> {
                 Literal::usize_unsuffixed(dim.bare.0),
                 Literal::usize_unsuffixed(dim.bare.1),
             );
-            quote!(#rt::DimSpec { name: #name, multiple_of: |_| #multiple, bare: (#arg, #axis) })
+            quote!(#rt::DimSpec { name: #name, multiple_of: #multiple, bare: (#arg, #axis) })
         });
         let inputs = self.inputs(lowered);
         let scalars = lowered.scalars.iter().map(|(name, _)| name);
-        let results = self.results(lowered, &function.eval);
-        let demands = lowered.demands.iter().map(|demand| self.demand(lowered, demand));
+        let results = self.results(&function.eval);
+        let demands: Vec<_> = lowered.demands.iter().map(|demand| self.demand(demand)).collect();
         let eval = self.code(lowered, &function.eval, "eval", groups, items);
         let mut optional = |plan: &Option<Plan>, mode| match plan {
             Some(plan) => {
@@ -257,6 +246,7 @@ impl Tables<'_> {
         let train = optional(&function.train, "train");
         let product = optional(&function.product, "hvp");
         let trace = self.trace(lowered, &function.trace, groups, items);
+        let names = self.formulas.names(&self.size_names(Some(lowered)));
         quote! {
             #rt::Function {
                 name: #name,
@@ -269,6 +259,7 @@ impl Tables<'_> {
                 train: #train,
                 product: #product,
                 trace: #trace,
+                names: #names,
             }
         }
     }
@@ -282,42 +273,30 @@ impl Tables<'_> {
                 input_kind(rt, input.dtype),
                 Literal::usize_unsuffixed(input.shape.len()),
             );
-            let shape = self.shape(function, &input.shape);
+            let shape = self.formulas.dims(&input.shape);
             quote!(#rt::InputSpec { name: #name, kind: #kind, rank: #rank, shape: #shape })
         };
         function.inputs.iter().map(spec).collect()
     }
 
     /// `rt::ResultSpec { .. }` of every result.
-    fn results(&self, function: &LoweredFunction, plan: &Plan) -> Vec<TokenStream> {
+    fn results(&self, plan: &Plan) -> Vec<TokenStream> {
         let rt = self.emission.rt;
         let spec = |ty: &Type| {
-            let (dtype, rank) = (code::dtype(rt, ty.dtype), ty.rank());
-            let shape = self.shape(function, &ty.shape);
-            quote!(#rt::ResultSpec { dtype: #dtype, rank: #rank, shape: #shape })
+            let (dtype, shape) = (code::dtype(rt, ty.dtype), self.formulas.dims(&ty.shape));
+            quote!(#rt::ResultSpec { dtype: #dtype, shape: #shape })
         };
         plan.results.iter().map(|(_, ty)| spec(ty)).collect()
     }
 
-    /// `rt::Demand { sizes: |sizes| [H + 2, 3], message: ".." }`.
-    fn demand(&self, function: &LoweredFunction, demand: &Demand) -> TokenStream {
+    /// `rt::Demand { sizes: ["H + 2", "3"], message: ".." }`.
+    fn demand(&self, demand: &Demand) -> TokenStream {
         let rt = self.emission.rt;
-        let names = self.size_names(Some(function));
-        let mut spelling = Spelling::new(&names);
         // Nothing is subtracted, so that no size falls below zero.
         let (left, right) = (&demand.larger - &demand.smaller).split_signs();
-        let sizes = spelling.dims(&[left, right]);
-        let (sizes, message) = (self.sizes_closure(&spelling, &sizes), &demand.message);
-        quote!(#rt::Demand { sizes: #sizes, message: #message })
-    }
-
-    /// `|sizes| rt::shape([..])`.
-    fn shape(&self, function: &LoweredFunction, dims: &[Dim]) -> TokenStream {
-        let rt = self.emission.rt;
-        let names = self.size_names(Some(function));
-        let mut spelling = Spelling::new(&names);
-        let dims = spelling.dims(dims);
-        self.sizes_closure(&spelling, &quote!(#rt::shape(#dims)))
+        let [left, right] = [left, right].map(|dim| self.formulas.dim(&dim));
+        let message = &demand.message;
+        quote!(#rt::Demand { sizes: [#left, #right], message: #message })
     }
 
     /// The code of one mode: sweeps go to `items`, the table entry comes back.
@@ -331,8 +310,7 @@ impl Tables<'_> {
     ) -> TokenStream {
         let rt = self.emission.rt;
         let stem = format!("{}_{mode}", snake(&function.name));
-        let [forward, backward, slots, kernels] =
-            ["forward", "backward", "slots", "kernels"].map(|part| format_ident!("{stem}_{part}"));
+        let [forward, backward] = ["forward", "backward"].map(|part| format_ident!("{stem}_{part}"));
         items.extend(self.sweep(
             function,
             plan,
@@ -350,9 +328,12 @@ impl Tables<'_> {
         } else {
             quote!(None)
         };
-        items.extend(self.slots(function, plan, &slots));
-        items.extend(self.kernels(function, plan, &kernels));
-        let loops = self.loops(function, plan, &format_ident!("{stem}_loops"), items);
+        let (slots, loops) = (self.slots(plan), self.loops(plan));
+        let kernels = plan
+            .kernels
+            .iter()
+            .enumerate()
+            .map(|(k, kernel)| self.kernel(plan, k, kernel));
         let slot = |value: &Value| match plan.places[value] {
             Place::Slot(slot) => Literal::usize_unsuffixed(slot),
             other => unreachable!("a result lies in the workspace, not in {other:?}"),
@@ -373,12 +354,12 @@ impl Tables<'_> {
         });
         quote! {
             #rt::Code {
-                slots: #slots,
+                slots: &[#(#slots),*],
                 results: &[#(#rt::ResultSlot { slot: #results }),*],
                 forward: #forward,
                 backward: #backward_entry,
-                kernels: #kernels,
-                loops: #loops,
+                kernels: &[#(#kernels),*],
+                loops: &[#(#loops),*],
                 input_grads: &[#(#input_grads),*],
                 trained: &[#(#trained),*],
                 updates: &[#(#updates),*],
@@ -415,90 +396,34 @@ impl Tables<'_> {
         code::sweep(&around, plan, kernels, name, &doc, groups)
     }
 
-    /// `fn slots(sizes, slots)`: one line a slot.
-    fn slots(&self, function: &LoweredFunction, plan: &Plan, name: &Ident) -> TokenStream {
+    /// A row for every slot.
+    fn slots(&self, plan: &Plan) -> Vec<TokenStream> {
         let rt = self.emission.rt;
-        let names = self.size_names(Some(function));
-        let mut spelling = Spelling::new(&names);
-        let specs: Vec<TokenStream> = plan
-            .slots
-            .iter()
-            .map(|slot| {
-                let (dtype, len) = (code::dtype(rt, slot.dtype), spelling.dim(&slot.len));
-                let first = Literal::usize_unsuffixed(slot.first);
-                let last = match slot.last {
-                    usize::MAX => quote!(usize::MAX),
-                    last => {
-                        let last = Literal::usize_unsuffixed(last);
-                        quote!(#last)
-                    }
-                };
-                quote!(#rt::SlotSpec::new(#dtype, #len, #first, #last))
-            })
-            .collect();
-        let lets = spelling.bindings(Source::Sizes);
-        let arg = if lets.is_empty() {
-            format_ident!("_sizes")
-        } else {
-            format_ident!("sizes")
-        };
-        quote! {
-            fn #name(#arg: &#rt::Sizes<'_>, slots: &mut Vec<#rt::SlotSpec>) {
-                #lets
-                slots.extend_from_slice(&[#(#specs),*]);
+        let entry = |slot: &Slot| {
+            let (dtype, len) = (code::dtype(rt, slot.dtype), self.formulas.dim(&slot.len));
+            let first = Literal::usize_unsuffixed(slot.first);
+            if slot.last == usize::MAX {
+                return quote!(#rt::SlotEntry::kept(#dtype, #len, #first));
             }
-        }
+            let last = Literal::usize_unsuffixed(slot.last);
+            quote!(#rt::SlotEntry::new(#dtype, #len, #first, #last))
+        };
+        plan.slots.iter().map(entry).collect()
     }
 
-    /// `fn kernels(sizes) -> Vec<KernelRow>`, for `explain`.
-    fn kernels(&self, function: &LoweredFunction, plan: &Plan, name: &Ident) -> TokenStream {
+    /// A row for every loop.
+    fn loops(&self, plan: &Plan) -> Vec<TokenStream> {
         let rt = self.emission.rt;
-        let names = self.size_names(Some(function));
-        let mut spelling = Spelling::new(&names);
-        let rows: Vec<TokenStream> = plan
-            .kernels
-            .iter()
-            .enumerate()
-            .map(|(k, kernel)| self.kernel(plan, k, kernel, &mut spelling))
-            .collect();
-        self.sizes_fn(
-            name,
-            &spelling,
-            quote!(Vec<#rt::KernelRow>),
-            quote!(vec![#(#rows),*]),
-        )
-    }
-
-    /// `fn loops(sizes) -> Vec<LoopRow>`, where there are any; the path of the function.
-    fn loops(
-        &self,
-        function: &LoweredFunction,
-        plan: &Plan,
-        name: &Ident,
-        items: &mut TokenStream,
-    ) -> TokenStream {
-        let rt = self.emission.rt;
-        if plan.loops.is_empty() {
-            return quote!(#rt::no_loops);
-        }
-        let names = self.size_names(Some(function));
-        let mut spelling = Spelling::new(&names);
-        let rows: Vec<TokenStream> = plan
-            .loops
-            .iter()
-            .map(|row| {
-                let [first, end] = [row.kernels.start, row.kernels.end].map(Literal::usize_unsuffixed);
-                let (name, count) = (&*row.name, spelling.dim(&row.count));
-                quote!(#rt::LoopRow::new(#name, #first, #end, #count))
-            })
-            .collect();
-        let ty = quote!(Vec<#rt::LoopRow>);
-        items.extend(self.sizes_fn(name, &spelling, ty, quote!(vec![#(#rows),*])));
-        quote!(#name)
+        let entry = |row: &Loop| {
+            let [first, end] = [row.kernels.start, row.kernels.end].map(Literal::usize_unsuffixed);
+            let (name, count) = (&*row.name, self.formulas.dim(&row.count));
+            quote!(#rt::LoopEntry::new(#name, #first, #end, #count))
+        };
+        plan.loops.iter().map(entry).collect()
     }
 
     /// A row of `explain`; of a kernel in a loop, the work of all steps.
-    fn kernel(&self, plan: &Plan, k: usize, kernel: &Kernel, spelling: &mut Spelling<'_>) -> TokenStream {
+    fn kernel(&self, plan: &Plan, k: usize, kernel: &Kernel) -> TokenStream {
         let rt = self.emission.rt;
         let phase = match kernel.phase {
             Phase::Forward => "forward",
@@ -511,8 +436,8 @@ impl Tables<'_> {
             .collect::<Vec<_>>();
         let around = plan.loops_around(k);
         let steps = around.fold(Dim::one(), |steps, around| steps * &around.count);
-        let elements = spelling.dim(&(Dim::sum(moved) * &steps));
-        let flops = spelling.dim(&(&kernel.flops * &steps));
+        let elements = self.formulas.dim(&(Dim::sum(moved) * &steps));
+        let flops = self.formulas.dim(&(&kernel.flops * &steps));
         let slot = match plan.places[&written.value] {
             Place::Slot(slot) => {
                 let slot = Literal::usize_unsuffixed(slot);
@@ -526,7 +451,7 @@ impl Tables<'_> {
             _ => written.name.to_string(),
         };
         let (title, shapes) = (&kernel.title, shape::display(&written.ty.shape));
-        quote!(#rt::KernelRow::new(#title, #value, #phase, #shapes, [#flops, #elements], #slot))
+        quote!(#rt::KernelEntry::new(#title, #value, #phase, #shapes, [#flops, #elements], #slot))
     }
 
     fn trace(
@@ -537,8 +462,7 @@ impl Tables<'_> {
         items: &mut TokenStream,
     ) -> TokenStream {
         let rt = self.emission.rt;
-        let [run, slots] =
-            ["run", "slots"].map(|part| format_ident!("{}_trace_{part}", snake(&function.name)));
+        let run = format_ident!("{}_trace_run", snake(&function.name));
         items.extend(self.sweep(
             function,
             plan,
@@ -548,20 +472,16 @@ impl Tables<'_> {
             "trace",
             groups,
         ));
-        items.extend(self.slots(function, plan, &slots));
+        let slots = self.slots(plan);
         let values = plan.named.iter().map(|(name, value, ty)| {
             let Place::Slot(slot) = plan.places[value] else {
                 unreachable!("named values lie in the workspace")
             };
-            let (dtype, rank, shape) = (
-                code::dtype(rt, ty.dtype),
-                ty.rank(),
-                self.shape(function, &ty.shape),
-            );
-            let name = &**name;
-            quote!(#rt::TraceValue { name: #name, slot: #slot, dtype: #dtype, rank: #rank, shape: #shape })
+            let (dtype, shape) = (code::dtype(rt, ty.dtype), self.formulas.dims(&ty.shape));
+            let (name, slot) = (&**name, Literal::usize_unsuffixed(slot));
+            quote!(#rt::TraceValue::new(#name, #slot, #dtype, #shape))
         });
-        quote!(#rt::TraceCode { slots: #slots, run: #run, values: &[#(#values),*] })
+        quote!(#rt::TraceCode { slots: &[#(#slots),*], run: #run, values: &[#(#values),*] })
     }
 }
 

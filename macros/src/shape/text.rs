@@ -47,21 +47,42 @@ impl Dim {
         self.tokens_of(&Printed::new(self).operand())
     }
 
+    /// The size as a formula, the form in which tables of emitted code hold it; `name` says what a constant is called there.
+    ///
+    /// A size without a value becomes a `compile_error!`, as in [`Dim::to_tokens`].
+    pub fn to_formula(&self, name: &dyn Fn(&str) -> String) -> Result<String, TokenStream> {
+        if let Some(complaint) = self.complaint() {
+            return Err(quote!(::core::compile_error!(#complaint)));
+        }
+        if !self.any(|atom| matches!(atom, Atom::Const(_))) {
+            return Ok(self.to_string());
+        }
+        let named = self.substitute(&|atom| match atom {
+            Atom::Const(text) => Some(Dim::generic(&name(text))),
+            _ => None,
+        });
+        Ok(named.to_string())
+    }
+
     fn tokens_of(&self, text: &str) -> TokenStream {
-        let is_negative = !self.is_zero() && self.terms.iter().all(|term| term.coefficient < 0);
-        let complaint = if self.overflows() {
-            "a size does not fit in 64 bits".to_owned()
-        } else if self.has_infer() {
-            format!("the size `{self}` holds a `_` that nothing determines")
-        } else if is_negative {
-            format!("the size `{self}` is negative")
-        } else {
-            match text.parse() {
-                Ok(tokens) => return tokens,
-                Err(_) => format!("the size `{self}` is not a Rust expression"),
-            }
+        let complaint = match (self.complaint(), text.parse()) {
+            (Some(complaint), _) => complaint,
+            (None, Ok(tokens)) => return tokens,
+            (None, Err(_)) => format!("the size `{self}` is not a Rust expression"),
         };
         quote!(::core::compile_error!(#complaint))
+    }
+
+    /// Why there is no such size, if there is none.
+    fn complaint(&self) -> Option<String> {
+        let is_negative = !self.is_zero() && self.terms.iter().all(|term| term.coefficient < 0);
+        if self.overflows() {
+            Some("a size does not fit in 64 bits".to_owned())
+        } else if self.has_infer() {
+            Some(format!("the size `{self}` holds a `_` that nothing determines"))
+        } else {
+            is_negative.then(|| format!("the size `{self}` is negative"))
+        }
     }
 
     /// The same size in the form that is printed: see the module's documentation. Its floor divisions are

@@ -64,10 +64,7 @@ impl Core {
             *dim = args[spec.bare.0].shape()[spec.bare.1];
         }
         check_dims(bound.dims())?;
-        let sizes = Sizes {
-            dims: bound.dims(),
-            generics: self.generics(),
-        };
+        let sizes = function.sizes(bound.dims(), self.generics());
         check_multiples(function, &sizes)?;
         check_shapes(function, args, &sizes)?;
         function.check_demands(&sizes)?;
@@ -104,7 +101,7 @@ fn element(kind: InputKind) -> &'static str {
 
 fn check_multiples(function: &Function, sizes: &Sizes<'_>) -> Result<()> {
     for (&dim, spec) in sizes.dims.iter().zip(function.dims) {
-        let divisor = (spec.multiple_of)(sizes).max(1);
+        let divisor = spec.multiple_of.max(1);
         if !dim.is_multiple_of(divisor) {
             let (argument, axis) = (function.inputs[spec.bare.0].name, spec.bare.1);
             let message = format!("{} must be a multiple of {divisor}, found {dim}", spec.name);
@@ -116,8 +113,8 @@ fn check_multiples(function: &Function, sizes: &Sizes<'_>) -> Result<()> {
 
 fn check_shapes(function: &Function, args: &[HostArg<'_>], sizes: &Sizes<'_>) -> Result<()> {
     for (given, spec) in args.iter().zip(function.inputs) {
-        let expected = (spec.shape)(sizes);
-        let expected = &expected[..spec.rank];
+        let (expected, rank) = sizes.shape(spec.shape);
+        let expected = &expected[..rank];
         if given.shape() != expected {
             let message = format!("expected shape {expected:?}, found {:?}", given.shape());
             let dims = Dims { function, sizes };

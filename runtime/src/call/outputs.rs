@@ -103,7 +103,8 @@ impl<'w> Outputs<'w> {
     /// An internal error if there is no such result.
     pub fn shape(&self, k: usize) -> Result<Vec<usize>> {
         let (spec, _) = self.result(k)?;
-        Ok((spec.shape)(&self.work().sizes())[..spec.rank].to_vec())
+        let (shape, rank) = self.work().sizes().shape(spec.shape);
+        Ok(shape[..rank].to_vec())
     }
 
     /// A result as an array of its own. Floats are converted to `T`; integers and truth values are not.
@@ -145,7 +146,7 @@ impl<'w> Outputs<'w> {
     /// [`ErrorKind::Shape`] if the result has more than one element.
     pub fn scalar(&self, k: usize) -> Result<f64> {
         let (spec, slot) = self.result(k)?;
-        let len: usize = (spec.shape)(&self.work().sizes())[..spec.rank].iter().product();
+        let len: usize = self.work().sizes().shape(spec.shape).0.iter().product();
         if len != 1 {
             return Err(Error::shape(format!(
                 "result {k} has {len} elements, expected one"

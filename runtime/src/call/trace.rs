@@ -194,8 +194,7 @@ fn elements(count: usize) -> String {
 }
 
 fn read(work: &Workspace, value: &TraceValue) -> Result<TracedValue> {
-    let shape = (value.shape)(&work.sizes());
-    let shape = &shape[..value.rank];
+    let shape: Vec<usize> = work.sizes().values(value.shape).collect();
     let len = shape.iter().product();
     let numbers = match value.dtype {
         Dtype::Float => work.read_slot::<f64>(value.slot, value.dtype, len),
@@ -209,6 +208,6 @@ fn read(work: &Workspace, value: &TraceValue) -> Result<TracedValue> {
     };
     Ok(TracedValue::new(
         value.name,
-        ArrayD::from_shape_vec(IxDyn(shape), numbers)?,
+        ArrayD::from_shape_vec(IxDyn(&shape), numbers)?,
     ))
 }

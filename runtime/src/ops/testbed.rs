@@ -136,6 +136,7 @@ impl Bed {
         let sizes = Sizes {
             dims: &[],
             generics: &[],
+            names: &[],
         };
         let mut cx = Cx {
             env,

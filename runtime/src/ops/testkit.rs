@@ -115,6 +115,7 @@ impl Desk {
         let sizes = Sizes {
             dims: &[],
             generics: &[],
+            names: &[],
         };
         let mut cx = Cx {
             env,

@@ -1,7 +1,7 @@
 //! What stands in for the parts of a model that its compilation has not made: they have to exist for a model with an
 //! error, so that rustc reports that error and no others.
 
-use crate::program::{LayerRow, Program, Sizes, TensorSpec};
+use crate::program::{Program, Sizes, TensorSpec};
 
 /// A field of a model's struct: nothing, under the user's name.
 ///
@@ -28,8 +28,9 @@ pub trait Fallback {
             key: 0,
             params: no_tensors,
             states: no_tensors,
-            layers: no_layers,
+            layers: &[],
             functions: &[],
+            names: &[],
         };
         (&NOTHING, Vec::new())
     }
@@ -38,9 +39,5 @@ pub trait Fallback {
 impl<T: ?Sized> Fallback for T {}
 
 fn no_tensors(_: &Sizes<'_>) -> Vec<TensorSpec> {
-    Vec::new()
-}
-
-fn no_layers(_: &Sizes<'_>) -> Vec<LayerRow> {
     Vec::new()
 }

@@ -105,7 +105,7 @@ impl Callee {
 fn scalar_function(core: &Core, function: usize) -> Result<&'static Function> {
     let table = &core.program().functions[function];
     match table.results {
-        [result] if result.rank == 0 => Ok(table),
+        [result] if result.shape.is_empty() => Ok(table),
         _ => Err(Error::config("expected a function that returns a `Scalar`").context(core.label(function))),
     }
 }

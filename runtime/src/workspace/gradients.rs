@@ -123,8 +123,8 @@ impl Workspace {
             return Err(Error::config(message).hint(format!("write `#[grad] {name}: …` in its declaration")));
         };
         let spec = &function.inputs[index];
-        let shape = (spec.shape)(&self.sizes());
-        let shape = &shape[..spec.rank];
+        let (shape, rank) = self.sizes().shape(spec.shape);
+        let shape = &shape[..rank];
         let elements = self.read_slot::<f64>(slot, Dtype::Float, shape.iter().product());
         Ok(ArrayD::from_shape_vec(IxDyn(shape), elements)?)
     }

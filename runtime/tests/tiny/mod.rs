@@ -105,18 +105,15 @@ pub static PROGRAM: Program = Program {
     key: 0x7e57,
     params,
     states,
-    layers: |sizes| {
-        let out = sizes.generics[0];
-        let (params, flops) = (IN * out + out, (2 * IN * out + out) as u64);
-        vec![LayerRow {
-            path: "fc",
-            kind: "Linear",
-            output: "[B, 2]",
-            params,
-            flops,
-        }]
-    },
+    layers: &[LayerEntry::new(
+        "fc",
+        "Linear",
+        "[B, 2]",
+        "3 * OUT + OUT",
+        "6 * OUT + OUT",
+    )],
     functions: &[FORWARD, LOSS, ACCURACY, ERROR],
+    names: &["OUT"],
 };
 
 fn params(sizes: &Sizes<'_>) -> Vec<TensorSpec> {
@@ -138,12 +135,12 @@ fn states(_: &Sizes<'_>) -> Vec<TensorSpec> {
 const fn b(bare: (usize, usize)) -> DimSpec {
     DimSpec {
         name: "B",
-        multiple_of: |_| 1,
+        multiple_of: 1,
         bare,
     }
 }
 
-const fn matrix(name: &'static str, shape: fn(&Sizes<'_>) -> [usize; MAX_RANK]) -> InputSpec {
+const fn matrix(name: &'static str, shape: Formula) -> InputSpec {
     InputSpec {
         name,
         kind: InputKind::Float,
@@ -152,67 +149,46 @@ const fn matrix(name: &'static str, shape: fn(&Sizes<'_>) -> [usize; MAX_RANK]) 
     }
 }
 
-const X: InputSpec = matrix("x", |sizes| [sizes.dims[0], IN, 0, 0, 0, 0, 0, 0]);
-const TARGET: InputSpec = matrix("target", |sizes| {
-    [sizes.dims[0], sizes.generics[0], 0, 0, 0, 0, 0, 0]
-});
+/// What formulas of all functions mention: a dimension and a const generic.
+const NAMES: &[&str] = &["B", "OUT"];
+
+const X: InputSpec = matrix("x", "B, 3");
+const TARGET: InputSpec = matrix("target", "B, OUT");
 const SCALAR: ResultSpec = ResultSpec {
     dtype: Dtype::Float,
-    rank: 0,
-    shape: |_| [0; MAX_RANK],
+    shape: "",
 };
 
-fn y_shape(sizes: &Sizes<'_>) -> [usize; MAX_RANK] {
-    [sizes.dims[0], sizes.generics[0], 0, 0, 0, 0, 0, 0]
+const fn slot(len: Formula, first: usize, last: usize) -> SlotEntry {
+    SlotEntry::new(Dtype::Float, len, first, last)
 }
 
-fn slot(len: usize, first: usize, last: usize) -> SlotSpec {
-    SlotSpec {
-        dtype: Dtype::Float,
-        len,
-        first,
-        last,
-    }
-}
-
-fn y_and_scalar(sizes: &Sizes<'_>, slots: &mut Vec<SlotSpec>) {
-    slots.extend([slot(sizes.dims[0] * sizes.generics[0], 0, 1), slot(1, 1, 2)]);
-}
+const Y_AND_SCALAR: &[SlotEntry] = &[slot("B * OUT", 0, 1), slot("1", 1, 2)];
 
 const fn eval(forward: fn(&mut Cx<'_>), results: &'static [ResultSlot]) -> Code {
     Code {
-        slots: y_and_scalar,
+        slots: Y_AND_SCALAR,
         results,
         forward,
         backward: None,
-        kernels: |_| Vec::new(),
-        loops: no_loops,
+        kernels: &[],
+        loops: &[],
         input_grads: &[],
         trained: &[],
         updates: &[],
     }
 }
 
+const Y_AND_LOSS: &[TraceValue] = &[
+    TraceValue::new("y", 0, Dtype::Float, "B, OUT"),
+    TraceValue::new("loss", 1, Dtype::Float, ""),
+];
+
 const fn trace(run: fn(&mut Cx<'_>)) -> TraceCode {
     TraceCode {
-        slots: y_and_scalar,
+        slots: Y_AND_SCALAR,
         run,
-        values: &[
-            TraceValue {
-                name: "y",
-                slot: 0,
-                dtype: Dtype::Float,
-                rank: 2,
-                shape: y_shape,
-            },
-            TraceValue {
-                name: "loss",
-                slot: 1,
-                dtype: Dtype::Float,
-                rank: 0,
-                shape: |_| [0; MAX_RANK],
-            },
-        ],
+        values: Y_AND_LOSS,
     }
 }
 
@@ -223,24 +199,18 @@ const FORWARD: Function = Function {
     scalars: &[],
     results: &[ResultSpec {
         dtype: Dtype::Float,
-        rank: 2,
-        shape: y_shape,
+        shape: "B, OUT",
     }],
     eval: eval(linear, &[ResultSlot { slot: 0 }]),
     train: None,
     product: None,
     demands: &[],
     trace: TraceCode {
-        slots: y_and_scalar,
+        slots: Y_AND_SCALAR,
         run: linear,
-        values: &[TraceValue {
-            name: "y",
-            slot: 0,
-            dtype: Dtype::Float,
-            rank: 2,
-            shape: y_shape,
-        }],
+        values: &[TraceValue::new("y", 0, Dtype::Float, "B, OUT")],
     },
+    names: NAMES,
 };
 
 const LOSS: Function = Function {
@@ -257,31 +227,24 @@ const LOSS: Function = Function {
         &[ResultSlot { slot: 1 }],
     ),
     train: Some(Code {
-        slots: |sizes, slots| {
-            let (rows, out) = (sizes.dims[0], sizes.generics[0]);
-            slots.extend([
-                slot(rows * out, 0, 3),
-                slot(1, 2, 9),
-                slot(rows * out, 3, 6),
-                slot(rows * IN, 6, 9),
-            ]);
-        },
+        slots: &[
+            slot("B * OUT", 0, 3),
+            slot("1", 2, 9),
+            slot("B * OUT", 3, 6),
+            slot("B * 3", 6, 9),
+        ],
         results: &[ResultSlot { slot: 1 }],
         forward: loss_forward,
         backward: Some(loss_backward),
-        kernels: |sizes| {
-            let rows = sizes.dims[0] as u64;
-            vec![KernelRow {
-                name: "matmul + bias",
-                value: "y",
-                phase: "forward",
-                shapes: "[B, 3] x [3, 2]",
-                flops: rows * 14,
-                elements: rows * 5 + 8,
-                slot: Some(0),
-            }]
-        },
-        loops: no_loops,
+        kernels: &[KernelEntry::new(
+            "matmul + bias",
+            "y",
+            "forward",
+            "[B, 3] x [3, 2]",
+            ["14 * B", "5 * B + 8"],
+            Some(0),
+        )],
+        loops: &[],
         input_grads: &[(0, 3)],
         trained: &[0, 1],
         updates: &[0],
@@ -289,13 +252,14 @@ const LOSS: Function = Function {
     product: None,
     demands: &[],
     trace: trace(loss_forward),
+    names: NAMES,
 };
 
 const ACCURACY: Function = Function {
     name: "accuracy",
     dims: &[DimSpec {
         name: "B",
-        multiple_of: |_| 2,
+        multiple_of: 2,
         bare: (0, 0),
     }],
     inputs: &[
@@ -304,7 +268,7 @@ const ACCURACY: Function = Function {
             name: "label",
             kind: InputKind::U8,
             rank: 1,
-            shape: |sizes| [sizes.dims[0], 0, 0, 0, 0, 0, 0, 0],
+            shape: "B",
         },
     ],
     scalars: &[],
@@ -320,6 +284,7 @@ const ACCURACY: Function = Function {
     product: None,
     demands: &[],
     trace: trace(linear),
+    names: NAMES,
 };
 
 const ERROR: Function = Function {

@@ -185,6 +185,7 @@ impl<'w> Machine<'w> {
             sizes: Sizes {
                 dims: &[],
                 generics: &[],
+                names: &[],
             },
             slots: &self.layout.packing.offsets,
             params: &self.param_offsets,
