@@ -323,8 +323,9 @@ impl InitSpec {
     /// PyTorch's default for embeddings: N(0, 1).
     pub const EMBEDDING: Self = Self::Normal { mean: 0.0, std: 1.0 };
 
-    /// The expression of type `Init`; `init` is the path of the runtime's module `init`.
-    pub fn to_tokens(&self, init: &TokenStream) -> TokenStream {
+    /// The expression of type `Init`, or the size on which it depends: the fan in of a linear layer's bias. `init` is the path of the
+    /// runtime's module `init`.
+    pub fn to_tokens(&self, init: &TokenStream) -> Result<TokenStream, &Dim> {
         let fan = quote!(#init::Fan::In);
         let body = match self {
             Self::Zeros => quote!(Zeros),
@@ -365,12 +366,9 @@ impl InitSpec {
                 let gain = float(*gain);
                 quote!(Orthogonal { gain: #gain })
             }
-            Self::LinearBias { fan_in } => {
-                let fan_in = fan_in.to_tokens();
-                quote!(LinearBias { fan_in: #fan_in })
-            }
+            Self::LinearBias { fan_in } => return Err(fan_in),
         };
-        quote!(#init::Init::#body)
+        Ok(quote!(#init::Init::#body))
     }
 }
 

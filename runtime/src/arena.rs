@@ -233,6 +233,7 @@ pub struct Buf {
 
 impl Buf {
     /// `len` elements from element `start` on.
+    #[inline(never)]
     pub fn at(self, start: usize, len: usize) -> Self {
         assert!(
             start + len <= self.len,

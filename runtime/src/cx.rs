@@ -47,16 +47,19 @@ pub struct Cx<'a> {
 
 impl<'a> Cx<'a> {
     /// A dynamic dimension of the function, in order of declaration.
+    #[inline(never)]
     pub fn dim(&self, index: usize) -> usize {
         self.sizes.dims[index]
     }
 
     /// A const generic of the model, in order of declaration.
+    #[inline(never)]
     pub fn generic(&self, index: usize) -> usize {
         self.sizes.generics[index]
     }
 
     /// A host scalar among the arguments.
+    #[inline(never)]
     pub fn scalar(&self, index: usize) -> f64 {
         self.scalars[index]
     }
@@ -71,36 +74,43 @@ impl<'a> Cx<'a> {
     }
 
     /// A slot of the workspace.
+    #[inline(never)]
     pub fn slot(&self, index: usize, dtype: Dtype, len: usize) -> Buf {
         self.buf(Place::Arena, self.slots[index], dtype, len)
     }
 
     /// A parameter.
+    #[inline(never)]
     pub fn param(&self, index: usize, len: usize) -> Buf {
         self.buf(Place::Param, self.params[index], Dtype::Float, len)
     }
 
     /// The gradient of a parameter.
+    #[inline(never)]
     pub fn grad(&self, index: usize, len: usize) -> Buf {
         self.buf(Place::Grad, self.params[index], Dtype::Float, len)
     }
 
     /// The direction of a product with the Hessian, as far as it concerns a parameter.
+    #[inline(never)]
     pub fn direction(&self, index: usize, len: usize) -> Buf {
         self.buf(Place::Direction, self.params[index], Dtype::Float, len)
     }
 
     /// A carried tensor as committed.
+    #[inline(never)]
     pub fn state(&self, index: usize, len: usize) -> Buf {
         self.buf(Place::State, self.states[index], Dtype::Float, len)
     }
 
     /// A carried tensor of this step.
+    #[inline(never)]
     pub fn new_state(&self, index: usize, len: usize) -> Buf {
         self.buf(Place::NewState, self.states[index], Dtype::Float, len)
     }
 
     /// An argument.
+    #[inline(never)]
     pub fn input(&self, index: u8, dtype: Dtype, len: usize) -> Buf {
         self.buf(Place::Input(index), 0, dtype, len)
     }

@@ -59,9 +59,8 @@ impl Core {
         seed: u64,
     ) -> Result<Self> {
         let name = |error: Error| error.context(program.name);
-        let sizes = program.sizes(&generics);
-        let params_layout = Arc::new(Layout::new((program.params)(&sizes), precision).map_err(name)?);
-        let states_layout = Arc::new(Layout::new((program.states)(&sizes), precision).map_err(name)?);
+        let params_layout = Arc::new(Layout::new(program.param_specs(&generics), precision).map_err(name)?);
+        let states_layout = Arc::new(Layout::new(program.state_specs(&generics), precision).map_err(name)?);
         let mut core = Self {
             team: device.team().map_err(name)?,
             device: device.clone(),

@@ -38,9 +38,9 @@ pub struct Program {
     /// Key of the definition: the same in two builds only if the model is the same.
     pub key: u64,
     /// Trained tensors, in the order of the flat buffer.
-    pub params: fn(&Sizes<'_>) -> Vec<TensorSpec>,
+    pub params: &'static [TensorEntry],
     /// Carried tensors.
-    pub states: fn(&Sizes<'_>) -> Vec<TensorSpec>,
+    pub states: &'static [TensorEntry],
     /// Rows of the summary, for one sample.
     pub layers: &'static [LayerEntry],
     /// Functions, in the order of their declaration.
@@ -57,6 +57,18 @@ impl Program {
             generics,
             names: self.names,
         }
+    }
+
+    /// The trained tensors.
+    pub(crate) fn param_specs(&self, generics: &[usize]) -> Vec<TensorSpec> {
+        let sizes = self.sizes(generics);
+        self.params.iter().map(|entry| entry.spec(&sizes)).collect()
+    }
+
+    /// The carried tensors.
+    pub(crate) fn state_specs(&self, generics: &[usize]) -> Vec<TensorSpec> {
+        let sizes = self.sizes(generics);
+        self.states.iter().map(|entry| entry.spec(&sizes)).collect()
     }
 
     /// The rows of the summary.
@@ -132,6 +144,48 @@ impl TensorSpec {
             return Some(vec![self.clone()]);
         }
         Some((0..n).map(layer).collect())
+    }
+}
+
+/// A [`TensorSpec`] of any sizes.
+#[derive(Clone, Debug)]
+pub struct TensorEntry {
+    path: &'static str,
+    repeats: Formula,
+    shape: Formula,
+    init: Init,
+    fan_in: Option<Formula>,
+}
+
+impl TensorEntry {
+    /// A tensor from its parts: path, lengths of the arrays around it, sizes of its axes, how it starts.
+    pub const fn new(path: &'static str, repeats: Formula, shape: Formula, init: Init) -> Self {
+        Self {
+            path,
+            repeats,
+            shape,
+            init,
+            fan_in: None,
+        }
+    }
+
+    /// A bias ([`Init::LinearBias`]) beside a weight of that fan in.
+    pub const fn bias(path: &'static str, repeats: Formula, shape: Formula, fan_in: Formula) -> Self {
+        Self {
+            fan_in: Some(fan_in),
+            ..Self::new(path, repeats, shape, Init::Zeros)
+        }
+    }
+
+    fn spec(&self, sizes: &Sizes<'_>) -> TensorSpec {
+        TensorSpec {
+            path: Cow::Borrowed(self.path),
+            repeats: sizes.values(self.repeats).collect(),
+            shape: sizes.values(self.shape).collect(),
+            init: self.fan_in.map_or(self.init, |fan_in| Init::LinearBias {
+                fan_in: sizes.value(fan_in),
+            }),
+        }
     }
 }
 

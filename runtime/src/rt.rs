@@ -31,7 +31,7 @@ pub use crate::ops::softmax::{Softmax, softmax, softmax_grad};
 pub use crate::ops::view::{View, copy};
 pub use crate::program::{
     Code, Demand, DimSpec, Function, InputKind, InputSpec, KernelEntry, LayerEntry, LoopEntry, Program,
-    ResultSlot, ResultSpec, Sizes, SlotEntry, TensorSpec, TraceCode, TraceValue,
+    ResultSlot, ResultSpec, Sizes, SlotEntry, TensorEntry, TraceCode, TraceValue,
 };
 pub use crate::real::Real;
 pub use crate::rng::step_stream;

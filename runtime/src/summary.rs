@@ -46,7 +46,6 @@ fn rule(text: &mut String, with: char) {
 
 /// The table of layers.
 pub(crate) fn summary(program: &Program, generics: &[usize]) -> String {
-    let sizes = program.sizes(generics);
     let layers = program.layer_rows(generics);
     let count = |specs: Vec<crate::program::TensorSpec>| -> usize {
         specs
@@ -54,7 +53,10 @@ pub(crate) fn summary(program: &Program, generics: &[usize]) -> String {
             .map(|spec| spec.repeats.iter().chain(&spec.shape).product::<usize>())
             .sum()
     };
-    let (n_params, n_states) = (count((program.params)(&sizes)), count((program.states)(&sizes)));
+    let (n_params, n_states) = (
+        count(program.param_specs(generics)),
+        count(program.state_specs(generics)),
+    );
     let mut text = format!("{}\n", program.name);
     rule(&mut text, '=');
     push_row(&mut text, ["layer (kind)", "output", "parameters", "FLOPs"]);

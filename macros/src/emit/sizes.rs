@@ -24,8 +24,6 @@ pub(super) struct SizeNames {
 pub(super) enum Source {
     /// A context `cx`.
     Context,
-    /// A table `sizes`.
-    Sizes,
     /// The const generics, as the slice `values`.
     Values,
 }
@@ -154,10 +152,6 @@ impl<'a> Spelling<'a> {
                 bind(&self.names.dims, &|k| quote!(cx.dim(#k)));
                 bind(&self.names.generics, &|k| quote!(cx.generic(#k)));
                 bind(&self.names.scalars, &|k| quote!(cx.scalar(#k)));
-            }
-            Source::Sizes => {
-                bind(&self.names.dims, &|k| quote!(sizes.dims[#k]));
-                bind(&self.names.generics, &|k| quote!(sizes.generics[#k]));
             }
             Source::Values => bind(&self.names.generics, &|k| quote!(values[#k])),
         }

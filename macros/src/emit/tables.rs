@@ -8,10 +8,10 @@ use super::flops::{flops_in, one_sample};
 use super::formulas::Formulas;
 use super::group::GroupTypes;
 use super::names::snake;
-use super::sizes::{SizeNames, Source, Spelling};
+use super::sizes::SizeNames;
 use crate::ast::TensorDtype;
 use crate::ir::{Demand, OutputKind, Phase, Type, Value};
-use crate::model::{InitSpec, InputDecl, LayerRow, Lowered, LoweredFunction, TensorDecl};
+use crate::model::{InputDecl, LayerRow, Lowered, LoweredFunction, TensorDecl};
 use crate::plan::{Kernel, Loop, Place, Plan, Slot};
 use crate::shape::{self, Dim};
 
@@ -78,10 +78,8 @@ pub fn program(emission: &Emission<'_>) -> TokenStream {
         .iter()
         .map(|f| tables.function(f, &mut groups, &mut items))
         .collect();
-    let (params, states) = (
-        tables.tensors("params", &emission.lowered.params),
-        tables.tensors("states", &emission.lowered.states),
-    );
+    let [params, states] =
+        [&emission.lowered.params, &emission.lowered.states].map(|tensors| tables.tensors(tensors));
     let layers = tables.layers();
     let sizes = tables.size_names(None);
     let (names, generics) = (tables.formulas.names(&sizes), tables.formulas.values(&sizes));
@@ -93,16 +91,14 @@ pub fn program(emission: &Emission<'_>) -> TokenStream {
     quote! {
         #groups
         #items
-        #params
-        #states
         #generics
         fn program() -> &'static #rt::Program {
             const {
                 &#rt::Program {
                     name: #name,
                     key: #key,
-                    params,
-                    states,
+                    params: &[#(#params),*],
+                    states: &[#(#states),*],
                     layers: &[#(#layers),*],
                     functions: &[#(#functions),*],
                     names: #names,
@@ -135,50 +131,21 @@ impl Tables<'_> {
         }
     }
 
-    /// `fn params(sizes) -> Vec<TensorSpec>`.
-    fn tensors(&self, name: &str, tensors: &[TensorDecl]) -> TokenStream {
+    /// A row for every tensor.
+    fn tensors(&self, tensors: &[TensorDecl]) -> Vec<TokenStream> {
         let rt = self.emission.rt;
-        let names = self.size_names(None);
-        let mut spelling = Spelling::new(&names);
-        let specs: Vec<TokenStream> = tensors
-            .iter()
-            .map(|tensor| {
-                let (path, shape) = (&tensor.path, spelling.dims(&tensor.shape));
-                if let InitSpec::LinearBias { fan_in } = &tensor.init {
-                    spelling.dim(fan_in);
+        let entry = |tensor: &TensorDecl| {
+            let [repeats, shape] = [&tensor.repeats, &tensor.shape].map(|dims| self.formulas.dims(dims));
+            let path = &tensor.path;
+            match tensor.init.to_tokens(&quote!(#rt::init)) {
+                Ok(init) => quote!(#rt::TensorEntry::new(#path, #repeats, #shape, #init)),
+                Err(fan_in) => {
+                    let fan_in = self.formulas.dim(fan_in);
+                    quote!(#rt::TensorEntry::bias(#path, #repeats, #shape, #fan_in))
                 }
-                let init = tensor.init.to_tokens(&quote!(#rt::init));
-                if tensor.repeats.is_empty() {
-                    return quote!(#rt::TensorSpec::new(#path, &#shape, #init));
-                }
-                let repeats = spelling.dims(&tensor.repeats);
-                quote!(#rt::TensorSpec::repeated(#path, &#repeats, &#shape, #init))
-            })
-            .collect();
-        self.sizes_fn(
-            &format_ident!("{name}"),
-            &spelling,
-            quote!(Vec<#rt::TensorSpec>),
-            quote!(vec![#(#specs),*]),
-        )
-    }
-
-    /// `fn name(sizes: &rt::Sizes<'_>) -> ty { let B = sizes.dims[0]; body }`.
-    fn sizes_fn(
-        &self,
-        name: &Ident,
-        spelling: &Spelling<'_>,
-        ty: TokenStream,
-        body: TokenStream,
-    ) -> TokenStream {
-        let rt = self.emission.rt;
-        let lets = spelling.bindings(Source::Sizes);
-        let arg = if lets.is_empty() {
-            format_ident!("_sizes")
-        } else {
-            format_ident!("sizes")
+            }
         };
-        quote!(fn #name(#arg: &#rt::Sizes<'_>) -> #ty { #lets #body })
+        tensors.iter().map(entry).collect()
     }
 
     /// Rows of the summary.

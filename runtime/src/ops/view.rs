@@ -23,6 +23,7 @@ pub struct View<const R: usize> {
 
 impl<const R: usize> View<R> {
     /// A whole buffer, row-major.
+    #[inline(never)]
     pub fn contiguous(buf: Buf, shape: [usize; R]) -> Self {
         let mut strides = [0; R];
         let mut step = 1;
@@ -42,6 +43,7 @@ impl<const R: usize> View<R> {
     ///
     /// # Panics
     /// With fewer than two axes: a mistake of the compiler.
+    #[inline(never)]
     pub fn t(mut self) -> Self {
         self.shape.swap(R - 1, R - 2);
         self.strides.swap(R - 1, R - 2);
@@ -52,6 +54,7 @@ impl<const R: usize> View<R> {
     ///
     /// Kernels that take views of any rank are compiled for this one, in this crate; for each rank that they are called with,
     /// a user's crate then holds the padding alone.
+    #[inline(never)]
     pub(crate) fn padded(&self) -> View<MAX_RANK> {
         const { assert!(R <= MAX_RANK, "too many axes") };
         let (mut shape, mut strides) = ([1; MAX_RANK], [0; MAX_RANK]);

@@ -1,7 +1,7 @@
 //! What stands in for the parts of a model that its compilation has not made: they have to exist for a model with an
 //! error, so that rustc reports that error and no others.
 
-use crate::program::{Program, Sizes, TensorSpec};
+use crate::program::Program;
 
 /// A field of a model's struct: nothing, under the user's name.
 ///
@@ -26,8 +26,8 @@ pub trait Fallback {
         static NOTHING: Program = Program {
             name: "a model with errors",
             key: 0,
-            params: no_tensors,
-            states: no_tensors,
+            params: &[],
+            states: &[],
             layers: &[],
             functions: &[],
             names: &[],
@@ -37,7 +37,3 @@ pub trait Fallback {
 }
 
 impl<T: ?Sized> Fallback for T {}
-
-fn no_tensors(_: &Sizes<'_>) -> Vec<TensorSpec> {
-    Vec::new()
-}

@@ -103,8 +103,15 @@ impl Tiny {
 pub static PROGRAM: Program = Program {
     name: "Tiny",
     key: 0x7e57,
-    params,
-    states,
+    params: &[
+        TensorEntry::new("fc.weight", "", "OUT, 3", Init::LINEAR_WEIGHT),
+        TensorEntry::new("fc.bias", "", "OUT", Init::Zeros),
+        TensorEntry::new("offset", "", "OUT", Init::Constant(0.25)),
+    ],
+    states: &[
+        TensorEntry::new("mean", "", "3", Init::Zeros),
+        TensorEntry::new("untouched", "", "1", Init::Constant(7.0)),
+    ],
     layers: &[LayerEntry::new(
         "fc",
         "Linear",
@@ -115,22 +122,6 @@ pub static PROGRAM: Program = Program {
     functions: &[FORWARD, LOSS, ACCURACY, ERROR],
     names: &["OUT"],
 };
-
-fn params(sizes: &Sizes<'_>) -> Vec<TensorSpec> {
-    let out = sizes.generics[0];
-    vec![
-        TensorSpec::new("fc.weight", &[out, IN], Init::LINEAR_WEIGHT),
-        TensorSpec::new("fc.bias", &[out], Init::Zeros),
-        TensorSpec::new("offset", &[out], Init::Constant(0.25)),
-    ]
-}
-
-fn states(_: &Sizes<'_>) -> Vec<TensorSpec> {
-    vec![
-        TensorSpec::new("mean", &[IN], Init::Zeros),
-        TensorSpec::new("untouched", &[1], Init::Constant(7.0)),
-    ]
-}
 
 const fn b(bare: (usize, usize)) -> DimSpec {
     DimSpec {
