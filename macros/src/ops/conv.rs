@@ -75,6 +75,9 @@ impl Conv2d {
     }
 }
 
+/// Parts of a weight's gradient that the kernel computes apart: `tapeless_runtime::ops::conv::SHARDS`.
+const SHARDS: i64 = 4;
+
 /// A multiply-add for every element of the result and of the patch that it sees.
 fn work(w: &[Dim], y: &[Dim]) -> Dim {
     shape::numel(y) * shape::numel(&w[1..]) * 2
@@ -112,13 +115,14 @@ impl Rule for Conv2d {
             CallArg::In(0),
             CallArg::In(1),
             CallArg::Out(0),
+            CallArg::Scratch(0),
             self.spec(&inputs[0].shape, &inputs[1].shape, &outputs[0].shape),
             CallArg::Epilogue { channel_axis: 1 },
         ];
         Kernel::Call(Call {
             function: "conv2d",
             args,
-            scratch: Vec::new(),
+            scratch: vec![(DType::Float, inputs[1].numel())],
         })
     }
 
@@ -290,12 +294,13 @@ impl Rule for Conv2dWeightGrad {
             CallArg::In(0),
             CallArg::In(1),
             CallArg::Out(0),
+            CallArg::Scratch(0),
             self.conv.spec(&inputs[0].shape, &self.weight, &inputs[1].shape),
         ];
         Kernel::Call(Call {
             function: "conv2d_weight_grad",
             args,
-            scratch: Vec::new(),
+            scratch: vec![(DType::Float, shape::numel(&self.weight) * SHARDS)],
         })
     }
 

@@ -16,7 +16,9 @@
 //! `unsafe` in `gemm/` is of three kinds: vector instructions, whose proof is the [`Isa`] (`lanes.rs`); the blocks of the
 //! result that tasks write (`block.rs`); and packed memory known to be filled (`pack.rs`).
 
+mod band;
 mod block;
+mod correlate;
 mod lanes;
 mod matrix;
 mod pack;
@@ -25,7 +27,9 @@ mod patches;
 mod tests;
 mod tile;
 
+pub use band::Band;
 pub use block::{At, Block, Blocks};
+pub use correlate::{Correlate, Correlation, Dots, LANES, Lines, Tap};
 pub use matrix::{Factor, Matrix};
 pub use patches::{Patches, Slide};
 pub use tile::{Product, Start};

@@ -34,8 +34,8 @@ fn conv_spec(a: &mut Arguments) -> rt::Conv2d {
 }
 
 pub(super) fn conv2d(cx: &mut Cx<'_>, a: &mut Arguments) {
-    let (x, w, y, spec) = (a.buf(), a.buf(), a.buf(), conv_spec(a));
-    rt::conv2d(cx, x, w, y, spec, a.epilogue());
+    let (x, w, y, scratch, spec) = (a.buf(), a.buf(), a.buf(), a.buf(), conv_spec(a));
+    rt::conv2d(cx, x, w, y, scratch, spec, a.epilogue());
 }
 
 pub(super) fn conv2d_input_grad(cx: &mut Cx<'_>, a: &mut Arguments) {
@@ -43,7 +43,7 @@ pub(super) fn conv2d_input_grad(cx: &mut Cx<'_>, a: &mut Arguments) {
 }
 
 pub(super) fn conv2d_weight_grad(cx: &mut Cx<'_>, a: &mut Arguments) {
-    rt::conv2d_weight_grad(cx, a.buf(), a.buf(), a.buf(), conv_spec(a));
+    rt::conv2d_weight_grad(cx, a.buf(), a.buf(), a.buf(), a.buf(), conv_spec(a));
 }
 
 fn pool_spec(a: &mut Arguments) -> rt::Pool2d {

@@ -1,0 +1,291 @@
+//! Results of convolutions: for every place the sum over the window and its channels.
+
+use std::ops::Range;
+
+use super::window::{Axis, BAND, Cut, Layout, PLACES, TAPS};
+use crate::cpu::gemm::{At, Band, Block, Blocks, Correlate, Correlation, LANES, Lines, Slide, Start, Tap};
+use crate::cx::Env;
+
+/// `out[b, g, r, place] = sum over c, e of weights[g, r, c, e] image[b, g, c, position(place, e)]` for all images and groups.
+#[derive(Copy, Clone, Debug)]
+pub(super) struct Places {
+    /// Number of images.
+    pub batch: usize,
+    /// Groups of channels.
+    pub groups: usize,
+    /// Channels of a group of an image.
+    pub channels: usize,
+    /// Channels of a group of a result.
+    pub rows: usize,
+    /// How the window moves.
+    pub slides: [Slide; 2],
+}
+
+/// Rows of a tile's sums.
+const MAX_STRIP: usize = 12;
+/// Tasks that a convolution is cut into, at least, where it is large enough.
+const TASKS: usize = 16;
+/// Multiply-adds that are worth a task of their own.
+const TASK: usize = 1 << 20;
+/// Multiply-adds in all below which other threads are not asked for help.
+const SMALL: usize = 1 << 17;
+
+impl Places {
+    fn window(&self) -> usize {
+        self.slides[0].window * self.slides[1].window
+    }
+
+    /// Weights of a row.
+    fn depth(&self) -> usize {
+        self.channels * self.window()
+    }
+
+    fn area(&self) -> usize {
+        self.slides[0].places * self.slides[1].places
+    }
+
+    fn work(&self) -> usize {
+        [self.batch, self.groups, self.rows, self.depth(), self.area()]
+            .into_iter()
+            .fold(1, usize::saturating_mul)
+    }
+
+    /// Rows and places of the blocks that tasks compute.
+    fn task(&self, cut: &Cut) -> [usize; 2] {
+        let [y, x] = self.slides;
+        let places = match y.places {
+            1 => cut.places * x.divisor,
+            _ => cut.lines * y.divisor * x.places,
+        };
+        let tasks = self.batch * self.groups * self.area().div_ceil(places);
+        let worth = (self.work() / TASK).min(TASKS);
+        let parts = worth
+            .div_ceil(tasks.max(1))
+            .clamp(1, self.rows.div_ceil(2 * MAX_STRIP));
+        let rows = self.rows.div_ceil(parts).next_multiple_of(MAX_STRIP);
+        [rows.min(self.rows), places]
+    }
+
+    /// Computes all results. `weight(group, row, k)` is a weight, `k` counting channels and elements of the window; `packed` has
+    /// room for all of them. Every finished block is handed to `finish`.
+    pub fn run<T: Correlate>(
+        &self,
+        env: Env<'_>,
+        cut: Cut,
+        images: &[T],
+        (weights, packed): (Weights<'_, T>, &mut [T]),
+        out: &mut [T],
+        finish: impl Fn(At, &mut Block<'_, T>) + Sync,
+    ) {
+        if out.is_empty() {
+            return;
+        }
+        let [rows, places] = self.task(&cut);
+        let depth = self.depth();
+        weights.pack(env, self, rows, packed);
+        let packed: &[T] = packed;
+        let team = (self.work() >= SMALL).then_some(env.team);
+        let count = self.batch * self.groups;
+        let image = self.channels * self.slides[0].image * self.slides[1].image;
+        let blocks = Blocks::new(out, [count * self.rows, self.area()], self.rows, [rows, places]);
+        blocks.run(team, |at, mut block| {
+            let first = at.matrix % self.groups * self.rows + at.row;
+            let task = Task {
+                places: self,
+                env,
+                cut,
+                image: &images[at.matrix * image..][..image],
+                weights: &packed[first * depth..][..block.rows() * depth],
+            };
+            task.run(at.col, &mut block);
+            finish(at, &mut block);
+        });
+    }
+}
+
+/// The weights of a convolution as they lie in memory: element `k` of row `r` of group `g` is at
+/// `g * group + r * row + k / window * channel + k % window`.
+#[derive(Copy, Clone, Debug)]
+pub(super) struct Weights<'a, T> {
+    /// All weights.
+    pub data: &'a [T],
+    /// From a row to the next.
+    pub row: usize,
+    /// From a channel to the next.
+    pub channel: usize,
+}
+
+impl<T: Correlate> Weights<'_, T> {
+    /// Lays out the weights strip by strip as [`Correlation`] reads them, where tasks have `part` rows.
+    fn pack(&self, env: Env<'_>, places: &Places, part: usize, packed: &mut [T]) {
+        let (depth, window) = (places.depth(), places.window());
+        let group = places.rows * depth;
+        let chunk = if places.groups == 1 { part * depth } else { group };
+        env.team.chunks_mut(packed, chunk, |n, packed| {
+            let mut first = n * chunk / depth;
+            for packed in packed.chunks_mut(part * depth) {
+                let mut rest = packed;
+                while !rest.is_empty() {
+                    let rows = T::strip(env.isa, rest.len() / depth);
+                    let (strip, after) = rest.split_at_mut(rows * depth);
+                    for r in 0..rows {
+                        let (g, row) = ((first + r) / places.rows, (first + r) % places.rows);
+                        let from = &self.data[g * group + row * self.row..];
+                        for c in 0..places.channels {
+                            let from = &from[c * self.channel..][..window];
+                            let to = &mut strip[c * window * rows..][..window * rows];
+                            for (to, from) in to.chunks_exact_mut(rows).zip(from) {
+                                to[r] = *from;
+                            }
+                        }
+                    }
+                    (rest, first) = (after, first + rows);
+                }
+            }
+        });
+    }
+}
+
+/// What computes a block of the results of one group of one image.
+struct Task<'a, T> {
+    places: &'a Places,
+    env: Env<'a>,
+    cut: Cut,
+    image: &'a [T],
+    /// The packed weights of the block's rows.
+    weights: &'a [T],
+}
+
+/// Where the results of a layout go: lines and places within a block, and how far apart they are.
+struct Target {
+    width: usize,
+    first: [usize; 2],
+    step: [usize; 2],
+}
+
+impl<T: Correlate> Task<'_, T> {
+    /// Computes the block whose first place is number `col`.
+    #[inline(never)]
+    fn run(&self, col: usize, block: &mut Block<'_, T>) {
+        let [y, x] = self.places.slides;
+        let (lines, columns) = match y.places {
+            1 => (0..1, col..col + block.cols()),
+            _ => (col / x.places..(col + block.cols()) / x.places, 0..x.places),
+        };
+        let mut band = Band::<T, BAND>::new();
+        let mut sums = [T::ZERO; MAX_STRIP * PLACES];
+        let step = self.cut.places * x.divisor;
+        for from in columns.clone().step_by(step) {
+            let part = from..(from + step).min(columns.end);
+            for residue_y in 0..y.divisor.min(lines.len()) {
+                for residue_x in 0..x.divisor.min(part.len()) {
+                    let first = [lines.start + residue_y, part.start + residue_x];
+                    let target = Target {
+                        width: columns.len(),
+                        first: [residue_y, first[1] - columns.start],
+                        step: [y.divisor, x.divisor],
+                    };
+                    let axes = (
+                        Axis::new(y, first[0], lines.end),
+                        Axis::new(x, first[1], part.end),
+                    );
+                    match axes {
+                        (Some(y), Some(x)) => {
+                            self.layout(Layout::new([y, x]), &mut band, &mut sums, block, &target);
+                        }
+                        _ => clear(block, &target, [&lines, &part], first),
+                    }
+                }
+            }
+        }
+    }
+
+    /// Computes the places of a layout.
+    fn layout(
+        &self,
+        layout: Layout,
+        band: &mut Band<T, BAND>,
+        sums: &mut [T],
+        block: &mut Block<'_, T>,
+        target: &Target,
+    ) {
+        let Places { channels, .. } = *self.places;
+        let area = self.image.len() / channels.max(1);
+        let (depth, window) = (self.places.depth(), self.places.window());
+        let mut taps = [Tap::default(); TAPS];
+        let taps = layout.taps(&mut taps);
+        let row = layout.places().next_multiple_of(LANES);
+        let mut rest = self.weights;
+        let mut first = 0;
+        let mut laid = 0..0;
+        while first < block.rows() {
+            let rows = T::strip(self.env.isa, block.rows() - first);
+            let (strip, after) = rest.split_at(rows * depth);
+            for from in (0..channels).step_by(self.cut.channels) {
+                let some = from..(from + self.cut.channels).min(channels);
+                if laid != some {
+                    layout.lay(&self.image[from * area..], some.len(), band);
+                    laid = some.clone();
+                }
+                let correlation = Correlation {
+                    lines: Lines {
+                        data: band.filled(),
+                        step: layout.channel,
+                        channels: some.len(),
+                        taps,
+                    },
+                    weights: &strip[from * window * rows..],
+                    window,
+                    rows,
+                    sums,
+                    row,
+                    places: layout.places(),
+                    start: match from {
+                        0 => Start::Overwrite,
+                        _ => Start::Accumulate,
+                    },
+                };
+                T::correlate(self.env.isa, correlation);
+            }
+            for (sums, r) in sums.chunks_exact(row).zip(first..first + rows) {
+                put(sums, &layout, block.row_mut(r), target);
+            }
+            (rest, first) = (after, first + rows);
+        }
+    }
+}
+
+/// Writes the sums of one row to where its places are.
+fn put<T: Copy>(sums: &[T], layout: &Layout, to: &mut [T], target: &Target) {
+    let [lines, places] = layout.size();
+    for line in 0..lines {
+        let from = &sums[line * layout.pitch..][..places];
+        let to = &mut to[(target.first[0] + line * target.step[0]) * target.width + target.first[1]..];
+        match target.step[1] {
+            1 => to[..places].copy_from_slice(from),
+            step => {
+                for (u, from) in from.iter().enumerate() {
+                    to[u * step] = *from;
+                }
+            }
+        }
+    }
+}
+
+/// Writes zeros to the places of one residue.
+fn clear<T: Correlate>(
+    block: &mut Block<'_, T>,
+    target: &Target,
+    [lines, part]: [&Range<usize>; 2],
+    first: [usize; 2],
+) {
+    for r in 0..block.rows() {
+        let row = block.row_mut(r);
+        for line in 0..(lines.end - first[0]).div_ceil(target.step[0]) {
+            let at = (target.first[0] + line * target.step[0]) * target.width + target.first[1];
+            for u in 0..(part.end - first[1]).div_ceil(target.step[1]) {
+                row[at + u * target.step[1]] = T::ZERO;
+            }
+        }
+    }
+}

@@ -1,0 +1,170 @@
+//! Convolutions against their definition.
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::cpu::isa::Isa;
+use crate::dtype::Precision;
+use crate::ops::epilogue::Activation;
+use crate::ops::testbed::{assert_close, numbers};
+use crate::ops::testkit::Desk;
+
+/// Calls `f` with the places in image, weight and result of every product that a convolution sums.
+fn for_each_term(conv: &Conv2d, mut f: impl FnMut(usize, usize, usize)) {
+    let (ins, outs) = conv.group();
+    let [h, w] = conv.size;
+    let ([oh, ow], [kh, kw]) = (conv.out, conv.kernel);
+    for at in 0..conv.batch * conv.out_channels * oh * ow {
+        let (u, v, o, b) = (
+            at % ow,
+            at / ow % oh,
+            at / ow / oh % conv.out_channels,
+            at / ow / oh / conv.out_channels,
+        );
+        for tap in 0..ins * kh * kw {
+            let (j, i, c) = (tap % kw, tap / kw % kh, tap / kw / kh);
+            let y = (v * conv.stride[0] + i * conv.dilation[0]).checked_sub(conv.padding[0]);
+            let x = (u * conv.stride[1] + j * conv.dilation[1]).checked_sub(conv.padding[1]);
+            if let (Some(y), Some(x)) = (y.filter(|y| *y < h), x.filter(|x| *x < w)) {
+                let channel = o / outs * ins + c;
+                f(
+                    ((b * conv.in_channels + channel) * h + y) * w + x,
+                    o * ins * kh * kw + tap,
+                    at,
+                );
+            }
+        }
+    }
+}
+
+struct Lengths {
+    x: usize,
+    w: usize,
+    y: usize,
+}
+
+fn lengths(conv: &Conv2d) -> Lengths {
+    Lengths {
+        x: conv.batch * conv.in_channels * Conv2d::area(conv.size),
+        w: conv.out_channels * conv.group().0 * Conv2d::area(conv.kernel),
+        y: conv.batch * conv.out_channels * Conv2d::area(conv.out),
+    }
+}
+
+/// Forward and both gradients against the definition, in one precision.
+fn check(conv: &Conv2d, precision: Precision) {
+    let len = lengths(conv);
+    let (x, w, dy) = (numbers(len.x, 1), numbers(len.w, 2), numbers(len.y, 3));
+    let bias = numbers(conv.out_channels, 4);
+    let (mut y, mut dx, mut dw) = (vec![0.0; len.y], vec![0.0; len.x], vec![0.0; len.w]);
+    for_each_term(conv, |at_x, at_w, at_y| {
+        y[at_y] += x[at_x] * w[at_w];
+        dx[at_x] += w[at_w] * dy[at_y];
+        dw[at_w] += x[at_x] * dy[at_y];
+    });
+    let area = Conv2d::area(conv.out);
+    let finished = y.iter().enumerate();
+    let y: Vec<f64> = finished
+        .map(|(at, y)| (y + bias[at / area % conv.out_channels]).max(0.0))
+        .collect();
+    let mut desk = Desk::new(precision);
+    let (x, w, dy) = (desk.floats(&x), desk.floats(&w), desk.floats(&dy));
+    let epilogue = Epilogue {
+        bias: Some(desk.floats(&bias)),
+        activation: Activation::Relu,
+    };
+    let outputs = (desk.blank(len.y), desk.blank(len.x), desk.blank(len.w));
+    let (scratch, shards) = (desk.blank(len.w), desk.blank(len.w * SHARDS));
+    desk.run(|cx| {
+        conv2d(cx, x, w, outputs.0, scratch, *conv, epilogue);
+        conv2d_input_grad(cx, w, dy, outputs.1, scratch, *conv);
+        conv2d_weight_grad(cx, x, dy, outputs.2, shards, *conv);
+    });
+    let tolerance = if precision == Precision::F32 { 1e-4 } else { 1e-12 };
+    assert_close(&desk.read(outputs.0), &y, tolerance);
+    assert_close(&desk.read(outputs.1), &dx, tolerance);
+    assert_close(&desk.read(outputs.2), &dw, tolerance);
+}
+
+fn out(size: usize, kernel: usize, stride: usize, padding: usize, dilation: usize) -> Option<usize> {
+    let room = (size + 2 * padding).checked_sub(dilation * (kernel - 1) + 1)?;
+    Some(room / stride + 1)
+}
+
+fn plain(batch: usize, channels: [usize; 2], size: [usize; 2], kernel: usize, padding: usize) -> Conv2d {
+    Conv2d {
+        batch,
+        in_channels: channels[0],
+        out_channels: channels[1],
+        groups: 1,
+        size,
+        out: size.map(|n| out(n, kernel, 1, padding, 1).unwrap()),
+        kernel: [kernel; 2],
+        stride: [1; 2],
+        padding: [padding; 2],
+        dilation: [1; 2],
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(96))]
+
+    #[test]
+    fn convolutions_are_those_of_the_definition(
+        (batch, ins, outs, groups) in (0usize..3, 1usize..4, 1usize..4, 1usize..4),
+        size in prop::array::uniform2(1usize..10),
+        kernel in prop::array::uniform2(1usize..4),
+        stride in prop::array::uniform2(1usize..5),
+        padding in prop::array::uniform2(0usize..3),
+        dilation in prop::array::uniform2(1usize..3),
+    ) {
+        let places = |k: usize| out(size[k], kernel[k], stride[k], padding[k], dilation[k]);
+        let (Some(height), Some(width)) = (places(0), places(1)) else { return Ok(()) };
+        let conv = Conv2d {
+            batch,
+            in_channels: groups * ins,
+            out_channels: groups * outs,
+            groups,
+            size,
+            out: [height, width],
+            kernel,
+            stride,
+            padding,
+            dilation,
+        };
+        check(&conv, Precision::F32);
+        check(&conv, Precision::F64);
+    }
+}
+
+#[test]
+fn larger_convolutions_are_right() {
+    check(&plain(5, [3, 33], [28, 28], 3, 0), Precision::F32);
+    check(&plain(2, [40, 17], [13, 9], 5, 2), Precision::F32);
+    check(&plain(3, [20, 30], [7, 7], 1, 0), Precision::F32);
+}
+
+#[test]
+fn the_number_of_threads_changes_no_bit() {
+    let conv = plain(7, [5, 24], [20, 20], 3, 1);
+    let len = lengths(&conv);
+    for &isa in Isa::available() {
+        let run = |threads| {
+            let mut desk = Desk::with(Precision::F32, threads, isa);
+            let x = desk.floats(&numbers(len.x, 1));
+            let w = desk.floats(&numbers(len.w, 2));
+            let dy = desk.floats(&numbers(len.y, 3));
+            let outputs = (desk.blank(len.y), desk.blank(len.x), desk.blank(len.w));
+            let (scratch, shards) = (desk.blank(len.w), desk.blank(len.w * SHARDS));
+            desk.run(|cx| {
+                conv2d(cx, x, w, outputs.0, scratch, conv, Epilogue::NONE);
+                conv2d_input_grad(cx, w, dy, outputs.1, scratch, conv);
+                conv2d_weight_grad(cx, x, dy, outputs.2, shards, conv);
+            });
+            [desk.read(outputs.0), desk.read(outputs.1), desk.read(outputs.2)]
+        };
+        let alone = run(1);
+        assert_eq!(alone, run(2), "{isa}");
+        assert_eq!(alone, run(8), "{isa}");
+    }
+}
