@@ -210,13 +210,16 @@ fn forward<T: Real + Element>(
     let (n, rows) = (spec.samples_per_task(), FORWARD_ROWS * spec.states());
     env.team
         .chunks_mut2(losses, n, scratch, n * rows, |task, losses, scratch| {
-            env.isa.run(Forward {
-                x,
-                targets,
-                first: task * n,
-                losses,
-                scratch,
-            });
+            T::run(
+                env.isa,
+                Forward {
+                    x,
+                    targets,
+                    first: task * n,
+                    losses,
+                    scratch,
+                },
+            );
         });
     if let Some(loss) = loss {
         let share = |(sample, loss): (usize, &T)| loss.to_f64() / targets.divisor(sample);
@@ -319,14 +322,17 @@ fn backward<T: Real + Element>(
     }
     env.team
         .chunks_mut2(dx, n * sample_len, scratch, n * rows, |task, dx, scratch| {
-            env.isa.run(Backward {
-                x,
-                targets,
-                g,
-                first: task * n,
-                dx,
-                scratch,
-            });
+            T::run(
+                env.isa,
+                Backward {
+                    x,
+                    targets,
+                    g,
+                    first: task * n,
+                    dx,
+                    scratch,
+                },
+            );
         });
 }
 

@@ -112,12 +112,15 @@ fn run<T: Real + Element>(cx: &mut Cx<'_>, x: Buf, y: Buf, mask: Mask, inner: us
         let n = lanes::GRAIN;
         env.team.chunks_mut(y, n, |task, y| {
             let x = &x[task * n..][..y.len()];
-            env.isa.run(Elements {
-                x,
-                y,
-                mask,
-                first_block: (task * n / BLOCK) as u64,
-            });
+            T::run(
+                env.isa,
+                Elements {
+                    x,
+                    y,
+                    mask,
+                    first_block: (task * n / BLOCK) as u64,
+                },
+            );
         });
     } else if inner > 1 {
         let n = lanes::rows_per_task(inner);

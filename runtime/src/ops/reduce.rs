@@ -249,15 +249,18 @@ fn fold<T: Real + Element, F: Fold>(cx: &mut Cx<'_>, x: Buf, y: Buf, split: &Spl
         return;
     }
     let part = |first: usize, from: usize, to: usize, totals: &mut [f64]| {
-        env.isa.run(Part::<T, F> {
-            split,
-            x,
-            first,
-            from,
-            to,
-            totals,
-            fold: PhantomData,
-        });
+        T::run(
+            env.isa,
+            Part::<T, F> {
+                split,
+                x,
+                first,
+                from,
+                to,
+                totals,
+                fold: PhantomData,
+            },
+        );
     };
     let shards = (depth * results / TASK).min(MAX_PARTIALS / results).min(64);
     if shards > 1 && results < 64 {

@@ -56,14 +56,15 @@ impl<T: Real> Pass<'_, T> {
                 let (from, to) = (run.start.max(start), run.end.min(start + len));
                 if from < to {
                     let here = from - start..to - start;
-                    isa.run(Span {
+                    let span = Span {
                         update: &update,
                         params: &mut params[here.clone()],
                         grads: &grads[from..to],
                         moments: rows.each_mut().map(|row| &mut row[here.clone()]),
                         scale,
                         limit,
-                    });
+                    };
+                    T::run(isa, span);
                 }
             }
         });

@@ -64,15 +64,18 @@ fn products<T: Real + Element>(cx: &mut Cx<'_>, operands: [Buf; 6], dx: Buf, scr
     }
     env.team
         .chunks_mut2(dx, n * sample_len, scratch, n * rows, |task, dx, scratch| {
-            env.isa.run(Products {
-                x,
-                targets,
-                g,
-                direction,
-                first: task * n,
-                dx,
-                scratch,
-            });
+            T::run(
+                env.isa,
+                Products {
+                    x,
+                    targets,
+                    g,
+                    direction,
+                    first: task * n,
+                    dx,
+                    scratch,
+                },
+            );
         });
 }
 
