@@ -19,7 +19,7 @@
 use std::fmt::{Debug, Display};
 use std::ops::{Add, AddAssign, Div, DivAssign, Mul, MulAssign, Neg, Sub, SubAssign};
 
-use crate::cpu::isa::{Isa, Kernel};
+use crate::cpu::isa::{self, Isa, Kernel};
 use crate::cpu::vecmath;
 
 mod sealed {
@@ -341,7 +341,7 @@ impl Real for f64 {
 
     #[inline(always)]
     fn run<K: Kernel>(_: Isa, kernel: K) -> K::Output {
-        kernel.run()
+        isa::run_portable(kernel)
     }
 
     #[inline(always)]

@@ -52,6 +52,19 @@ impl<T: Product, const N: usize> Packed<T, N> {
         unsafe { std::slice::from_raw_parts(out.as_ptr().cast::<T>(), out.len()) }
     }
 
+    /// [`pack`](Self::pack) for widths that are no constants, which inlining would not make faster.
+    #[inline(never)]
+    pub(super) fn pack_any(
+        &mut self,
+        first: usize,
+        x: &Factor<'_, T>,
+        rows: Range<usize>,
+        cols: Range<usize>,
+        width: usize,
+    ) -> &[T] {
+        self.pack(first, x, rows, cols, width)
+    }
+
     /// The first `len` elements.
     ///
     /// # Safety

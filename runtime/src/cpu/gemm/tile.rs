@@ -3,7 +3,7 @@
 use super::lanes::{self, Lanes, Portable, SQUARE};
 use super::pack::Packed;
 use super::{Block, Factor};
-use crate::cpu::isa::{Isa, Kernel};
+use crate::cpu::isa::{self, Isa, Kernel};
 use crate::dtype::Element;
 use crate::ops::epilogue::Finish;
 use crate::real::Real;
@@ -58,19 +58,15 @@ macro_rules! products {
     ($($t:ident $transpose:path, $($set:pat => $lanes:expr),*;)*) => {$(
         impl Product for $t {
             fn product(isa: Isa, a: Factor<'_, $t>, b: Factor<'_, $t>, c: &mut Block<'_, $t>, start: Start) {
-                // A call of its own: inlined, its packed blocks would lie on the stack beside those of the other paths, which
-                // together are more than a thread has.
-                #[inline(never)]
-                fn portable(a: Factor<'_, $t>, b: Factor<'_, $t>, c: &mut Block<'_, $t>, start: Start) {
-                    BlockProduct { lanes: Portable, a, b, c, start }.run();
-                }
                 match isa {
                     $(#[cfg(target_arch = "x86_64")]
                     $set => {
                         let lanes = $lanes;
                         lanes.run(BlockProduct { lanes, a, b, c, start })
                     })*
-                    _ => portable(a, b, c, start),
+                    // A call of its own, as the others are: inlined, its packed blocks would lie on the stack beside theirs,
+                    // which together are more than a thread has.
+                    _ => isa::run_portable(BlockProduct { lanes: Portable, a, b, c, start }),
                 }
             }
 
@@ -181,10 +177,10 @@ impl<T: Product, L: Lanes<T>> BlockProduct<'_, '_, '_, L, T> {
         while row < rows.end {
             let height = tile_rows(rows.end - row, L::ROWS);
             let last = (row + height).min(rows.end);
-            // As for columns below: a constant in the arm of full tiles.
+            // As for columns below: a constant in the arm of full tiles. The last rows have a function of their own.
             packed += match height == L::ROWS {
                 true => a.pack(packed, &self.a, row..last, k.clone(), L::ROWS).len(),
-                false => a.pack(packed, &self.a, row..last, k.clone(), height).len(),
+                false => a.pack_any(packed, &self.a, row..last, k.clone(), height).len(),
             };
             row += height;
         }
@@ -262,9 +258,8 @@ impl<T: Product, L: Lanes<T>> BlockProduct<'_, '_, '_, L, T> {
             } else {
                 // A padded tile: its row goes through memory that has room for the padding.
                 let mut row = [T::ZERO; MAX_COLS];
-                row[..width].copy_from_slice(to);
-                write_row(self.lanes, sums, &mut row, place.start);
-                to.copy_from_slice(&row[..width]);
+                write_row(self.lanes, sums, &mut row, Start::Overwrite);
+                write_part(&row[..width], to, place.start);
             }
         }
     }
@@ -293,6 +288,18 @@ fn write_row<T: Product, L: Lanes<T>, const VECTORS: usize>(
             Start::Accumulate => lanes.mul_add(lanes.splat(T::ONE), sums[v], lanes.load(to)),
         };
         lanes.store(value, to);
+    }
+}
+
+/// The part of a row that lies inside the block.
+#[inline(never)]
+fn write_part<T: Product>(sums: &[T], to: &mut [T], start: Start) {
+    let sums = &sums[..to.len()];
+    for (i, to) in to.iter_mut().enumerate() {
+        *to = match start {
+            Start::Overwrite => sums[i],
+            Start::Accumulate => sums[i] + *to,
+        };
     }
 }
 

@@ -246,6 +246,7 @@ impl<'c, E: Number> Lanes<'c, E> {
     }
 
     /// The elements of a span: read in place, or copied to a buffer where they do not lie in order.
+    #[inline(never)]
     fn stage<'t>(
         &'t self,
         axes: &Axes,
@@ -278,6 +279,7 @@ impl<'c, E: Number> Lanes<'c, E> {
     }
 
     /// Copies the elements of a span shorter than a block.
+    #[inline(never)]
     fn copy(&self, axes: &Axes, span: Span, outs: &[&mut [E]], buffers: &mut [[E; LANES]]) {
         for (buffer, lane) in buffers.iter_mut().zip(self.used()) {
             lane.copy(axes, span, outs, &mut buffer[..span.len]);
