@@ -11,11 +11,15 @@
 //! depends on the operand. The transcendental functions of `f64` are the standard library's (the platform's
 //! libm), which is accurate to about 1 ULP and may differ in the last bit between platforms.
 //!
+//! Kernels that are generic over `T: Real` start by [`Real::run`], which knows for which instruction sets a precision is
+//! compiled.
+//!
 //! Not here: conversions between tensors, reductions, anything that knows of more than one element.
 
 use std::fmt::{Debug, Display};
 use std::ops::{Add, AddAssign, Div, DivAssign, Mul, MulAssign, Neg, Sub, SubAssign};
 
+use crate::cpu::isa::{self, Isa, Kernel};
 use crate::cpu::vecmath;
 
 mod sealed {
@@ -72,6 +76,10 @@ pub trait Real:
     const INFINITY: Self;
     /// A quiet NaN.
     const NAN: Self;
+
+    /// Runs a kernel of this precision: in `f32` with the instructions of `isa`, in `f64` with those that every CPU of the
+    /// target has. `f64` exists for checks: it need not be fast, and every instruction set more has to be compiled.
+    fn run<K: Kernel>(isa: Isa, kernel: K) -> K::Output;
 
     /// The number nearest to `x`.
     fn from_f64(x: f64) -> Self;
@@ -208,6 +216,11 @@ impl Real for f32 {
     const NAN: Self = f32::NAN;
 
     #[inline(always)]
+    fn run<K: Kernel>(isa: Isa, kernel: K) -> K::Output {
+        isa.run(kernel)
+    }
+
+    #[inline(always)]
     fn from_f64(x: f64) -> Self {
         x as f32
     }
@@ -325,6 +338,11 @@ impl Real for f64 {
     const MAX: Self = f64::MAX;
     const INFINITY: Self = f64::INFINITY;
     const NAN: Self = f64::NAN;
+
+    #[inline(always)]
+    fn run<K: Kernel>(_: Isa, kernel: K) -> K::Output {
+        isa::run_portable(kernel)
+    }
 
     #[inline(always)]
     fn from_f64(x: f64) -> Self {

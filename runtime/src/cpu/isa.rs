@@ -194,7 +194,7 @@ impl Isa {
             // SAFETY: as above.
             Isa::Neon(Neon(())) => unsafe { run_neon(kernel) },
             // A proof of another architecture's instructions does not exist; nothing would be wrong.
-            _ => kernel.run(),
+            _ => run_portable(kernel),
         }
     }
 }
@@ -231,6 +231,14 @@ pub trait Kernel {
 
     /// The work, with everything it needs in `self`.
     fn run(self) -> Self::Output;
+}
+
+/// Runs a kernel with the instructions that every CPU of the target has: what [`Isa::Portable`] does.
+///
+/// A call of its own, as those of the other sets are: a kernel is compiled here, once, not wherever it is started.
+#[inline(never)]
+pub fn run_portable<K: Kernel>(kernel: K) -> K::Output {
+    kernel.run()
 }
 
 #[cfg(target_arch = "x86_64")]

@@ -357,26 +357,32 @@ fn attend<const R: usize, T: Product>(
         } else {
             Start::Accumulate
         };
-        isa.run(Absorb {
-            head,
-            tile,
-            scores,
-            largest: &mut largest,
-            sums: &mut sums,
-            y,
-            start,
-        });
+        T::run(
+            isa,
+            Absorb {
+                head,
+                tile,
+                scores,
+                largest: &mut largest,
+                sums: &mut sums,
+                y,
+                start,
+            },
+        );
         let weights = Matrix::row_major(scores, n, keys.len());
         let values = head.v.part(keys, 0..width);
         gemm::product(isa, weights, values, &mut Block::whole(y, n, width), start);
     }
-    isa.run(Finish {
-        largest: &largest[..n],
-        sums: &sums[..n],
-        y,
-        lse,
-        width,
-    });
+    T::run(
+        isa,
+        Finish {
+            largest: &largest[..n],
+            sums: &sums[..n],
+            y,
+            lse,
+            width,
+        },
+    );
 }
 
 /// Turns a tile of products into exponentials of scores, less the largest so far, and scales down what was added up below

@@ -124,15 +124,18 @@ fn forward<T: Real + Element>(
     let k = shape.per_task();
     env.team
         .chunks_mut3((mean, k), (var, k), (rstd, k), |task, mean, var, rstd| {
-            env.isa.run(Statistics {
-                x,
-                shape,
-                first: task * k,
-                mean,
-                var,
-                rstd,
-                eps,
-            });
+            T::run(
+                env.isa,
+                Statistics {
+                    x,
+                    shape,
+                    first: task * k,
+                    mean,
+                    var,
+                    rstd,
+                    eps,
+                },
+            );
         });
     let (scale, shift) = bind.write::<T>(factors).split_at_mut(shape.count);
     for c in 0..shape.count {
@@ -299,13 +302,16 @@ fn each_row<T: Real>(team: &Team, isa: Isa, out: &mut [T], shape: Channels, body
     };
     let n = lanes::rows_per_task(row_len);
     team.chunks_mut(out, n * row_len, |task, out| {
-        isa.run(EachRow {
-            out,
-            first: task * n,
-            row_len,
-            shape,
-            body,
-        });
+        T::run(
+            isa,
+            EachRow {
+                out,
+                first: task * n,
+                row_len,
+                shape,
+                body,
+            },
+        );
     });
 }
 
@@ -413,16 +419,19 @@ fn backward<T: Real + Element>(
     let k = shape.per_task();
     env.team
         .chunks_mut2(dweight, k, dbias, k, |task, dweight, dbias| {
-            env.isa.run(Sums {
-                x,
-                g,
-                mean,
-                rstd,
-                shape,
-                first: task * k,
-                dweight,
-                dbias,
-            });
+            T::run(
+                env.isa,
+                Sums {
+                    x,
+                    g,
+                    mean,
+                    rstd,
+                    shape,
+                    first: task * k,
+                    dweight,
+                    dbias,
+                },
+            );
         });
     let (scale, rest) = bind.write::<T>(factors).split_at_mut(shape.count);
     let (level, slope) = rest.split_at_mut(shape.count);

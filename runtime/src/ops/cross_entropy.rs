@@ -159,13 +159,16 @@ fn forward<T: Real + Element>(
     };
     let n = lanes::rows_per_task(spec.classes);
     env.team.chunks_mut2(losses, n, lse, n, |task, losses, lse| {
-        env.isa.run(Forward {
-            scores,
-            target,
-            first: task * n,
-            losses,
-            lse,
-        });
+        T::run(
+            env.isa,
+            Forward {
+                scores,
+                target,
+                first: task * n,
+                losses,
+                lse,
+            },
+        );
     });
     let total = match spec.reduction {
         LossReduction::Mean => target.sum_of_weights(),
@@ -417,16 +420,19 @@ fn backward<T: Real + Element>(
     let n = lanes::rows_per_task(row_len);
     env.team.chunks_mut(dx, n * row_len, |task, dx| {
         let divisor = divisor[0].to_f64();
-        env.isa.run(Backward {
-            scores,
-            target,
-            lse,
-            divisor,
-            g,
-            first: task * n,
-            row_len,
-            dx,
-        });
+        T::run(
+            env.isa,
+            Backward {
+                scores,
+                target,
+                lse,
+                divisor,
+                g,
+                first: task * n,
+                row_len,
+                dx,
+            },
+        );
     });
 }
 

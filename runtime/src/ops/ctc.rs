@@ -26,7 +26,7 @@ mod walk;
 pub use curvature::ctc_curvature;
 
 use crate::arena::Buf;
-use crate::cpu::isa::Kernel;
+use crate::cpu::isa::Isa;
 use crate::cx::Cx;
 use crate::dtype::Element;
 use crate::error::{Error, ErrorKind};
@@ -210,13 +210,15 @@ fn forward<T: Real + Element>(
     let (n, rows) = (spec.samples_per_task(), FORWARD_ROWS * spec.states());
     env.team
         .chunks_mut2(losses, n, scratch, n * rows, |task, losses, scratch| {
-            env.isa.run(Forward {
+            Forward {
+                isa: env.isa,
                 x,
                 targets,
                 first: task * n,
                 losses,
                 scratch,
-            });
+            }
+            .run();
         });
     if let Some(loss) = loss {
         let share = |(sample, loss): (usize, &T)| loss.to_f64() / targets.divisor(sample);
@@ -230,6 +232,7 @@ fn forward<T: Real + Element>(
 
 /// Losses of the samples from `first` on.
 struct Forward<'a, T> {
+    isa: Isa,
     x: &'a [T],
     targets: Targets<'a>,
     first: usize,
@@ -237,10 +240,7 @@ struct Forward<'a, T> {
     scratch: &'a mut [T],
 }
 
-impl<T: Real> Kernel for Forward<'_, T> {
-    type Output = ();
-
-    #[inline(always)]
+impl<T: Real> Forward<'_, T> {
     fn run(self) {
         let spec = self.targets.spec;
         let rows = self.scratch.chunks_exact_mut(FORWARD_ROWS * spec.states());
@@ -252,7 +252,7 @@ impl<T: Real> Kernel for Forward<'_, T> {
             };
             let x = &self.x[sample * spec.frames * spec.classes..][..frames * spec.classes];
             let (rows, rest) = scratch.split_at_mut(2 * spec.states());
-            let mut walk = Walk::new(labels, spec.blank, rest);
+            let mut walk = Walk::new(self.isa, labels, spec.blank, rest);
             let (before, after) = rows.split_at_mut(spec.states());
             let (mut before, mut after) = (walk.row(before), walk.row(after));
             walk.begin(before);
@@ -319,19 +319,22 @@ fn backward<T: Real + Element>(
     }
     env.team
         .chunks_mut2(dx, n * sample_len, scratch, n * rows, |task, dx, scratch| {
-            env.isa.run(Backward {
+            Backward {
+                isa: env.isa,
                 x,
                 targets,
                 g,
                 first: task * n,
                 dx,
                 scratch,
-            });
+            }
+            .run();
         });
 }
 
 /// Cotangents of the log-probabilities of the samples from `first` on.
 struct Backward<'a, T> {
+    isa: Isa,
     x: &'a [T],
     targets: Targets<'a>,
     g: &'a [T],
@@ -340,12 +343,11 @@ struct Backward<'a, T> {
     scratch: &'a mut [T],
 }
 
-impl<T: Real> Kernel for Backward<'_, T> {
-    type Output = ();
-
-    #[inline(always)]
+impl<T: Real> Backward<'_, T> {
     fn run(self) {
-        let Self { x, targets, g, .. } = self;
+        let Self {
+            isa, x, targets, g, ..
+        } = self;
         let spec = targets.spec;
         let sample_len = spec.frames * spec.classes;
         let rows = self
@@ -360,16 +362,22 @@ impl<T: Real> Kernel for Backward<'_, T> {
             let scale = targets.scale(g, sample);
             let used = frames * spec.classes;
             let x = &x[sample * sample_len..][..used];
-            sample_grad(spec, labels, x, scale, &mut dx[..used], scratch);
+            sample_grad((isa, spec), labels, x, scale, &mut dx[..used], scratch);
         }
     }
 }
 
 /// The derivatives of `scale * loss` of one sample.
-#[inline(always)]
-fn sample_grad<T: Real>(spec: Ctc, labels: &[i64], x: &[T], scale: f64, dx: &mut [T], scratch: &mut [T]) {
+fn sample_grad<T: Real>(
+    (isa, spec): (Isa, Ctc),
+    labels: &[i64],
+    x: &[T],
+    scale: f64,
+    dx: &mut [T],
+    scratch: &mut [T],
+) {
     let (rows, rest) = scratch.split_at_mut((spec.frames + BACKWARD_ROWS - 1) * spec.states());
-    let mut walk = Walk::new(labels, spec.blank, rest);
+    let mut walk = Walk::new(isa, labels, spec.blank, rest);
     let (width, classes) = (2 * labels.len() + 1, spec.classes);
     let frames = x.len() / classes;
     let (forward, rows) = rows.split_at_mut((frames + 1) * width);

@@ -112,12 +112,15 @@ fn run<T: Real + Element>(cx: &mut Cx<'_>, x: Buf, y: Buf, mask: Mask, inner: us
         let n = lanes::GRAIN;
         env.team.chunks_mut(y, n, |task, y| {
             let x = &x[task * n..][..y.len()];
-            env.isa.run(Elements {
-                x,
-                y,
-                mask,
-                first_block: (task * n / BLOCK) as u64,
-            });
+            T::run(
+                env.isa,
+                Elements {
+                    x,
+                    y,
+                    mask,
+                    first_block: (task * n / BLOCK) as u64,
+                },
+            );
         });
     } else if inner > 1 {
         let n = lanes::rows_per_task(inner);
@@ -155,8 +158,8 @@ impl<T: Real> Kernel for Elements<'_, T> {
     #[inline(always)]
     fn run(self) {
         let scale = T::from_f64(self.mask.scale);
-        let pairs = self.y.chunks_mut(SIDE * BLOCK).zip(self.x.chunks(SIDE * BLOCK));
-        for (k, (y, x)) in pairs.enumerate() {
+        for (k, y) in self.y.chunks_mut(SIDE * BLOCK).enumerate() {
+            let x = &self.x[k * SIDE * BLOCK..][..y.len()];
             let first = self.first_block + (k * SIDE) as u64;
             let mut words = [[0u32; BLOCK]; SIDE];
             for (i, block) in words.iter_mut().enumerate() {

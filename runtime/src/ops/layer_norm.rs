@@ -72,17 +72,20 @@ fn forward<T: Real + Element>(
     env.team
         .chunks_mut3((y, n * len), (mean, n), (rstd, n), |task, y, mean, rstd| {
             let x = &x[task * n * len..][..y.len()];
-            env.isa.run(Forward {
-                x,
-                weight,
-                bias,
-                y,
-                mean,
-                rstd,
-                center,
-                len,
-                eps,
-            });
+            T::run(
+                env.isa,
+                Forward {
+                    x,
+                    weight,
+                    bias,
+                    y,
+                    mean,
+                    rstd,
+                    center,
+                    len,
+                    eps,
+                },
+            );
         });
 }
 
@@ -196,12 +199,15 @@ fn backward<T: Real + Element>(
     let Some(partials) = partials else {
         let n = lanes::rows_per_task(len);
         env.team.chunks_mut(dx, n * len, |task, dx| {
-            env.isa.run(Backward {
-                saved,
-                first: task * n,
-                dx,
-                partial: None,
-            });
+            T::run(
+                env.isa,
+                Backward {
+                    saved,
+                    first: task * n,
+                    dx,
+                    partial: None,
+                },
+            );
         });
         return;
     };
@@ -211,12 +217,15 @@ fn backward<T: Real + Element>(
     env.team
         .chunks_mut2(dx, n * len, partials, 2 * len, |task, dx, partial| {
             partial.fill(T::ZERO);
-            env.isa.run(Backward {
-                saved,
-                first: task * n,
-                dx,
-                partial: Some(partial.split_at_mut(len)),
-            });
+            T::run(
+                env.isa,
+                Backward {
+                    saved,
+                    first: task * n,
+                    dx,
+                    partial: Some(partial.split_at_mut(len)),
+                },
+            );
         });
     for (half, out) in [dweight, dbias].into_iter().enumerate() {
         let Some(out) = out.map(|out| bind.write::<T>(out)) else {

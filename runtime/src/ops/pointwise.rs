@@ -76,7 +76,7 @@ use crate::dtype::Element;
 use crate::program::MAX_RANK;
 use crate::real::Real;
 
-use drive::{Problem, Tile};
+use drive::{Bodies, Problem, Tile};
 pub use int::Int;
 pub use row::{Row, row};
 
@@ -227,8 +227,10 @@ pub fn pointwise<
         out_ints: &outs.ints,
         out_bools: &outs.bools,
         scalars: &scalars,
-        body_f32: single::<P, F, I, B, FO, IO, BO, S>,
-        body_f64: double::<P, F, I, B, FO, IO, BO, S>,
+        bodies: Bodies::Each {
+            f32: single::<P, F, I, B, FO, IO, BO, S>,
+            f64: portable::<P, f64, F, I, B, FO, IO, BO, S>,
+        },
     };
     drive::run(cx, &problem);
 }
@@ -252,9 +254,10 @@ fn single<
     isa.run(Group::<'_, P, f32, F, I, B, FO, IO, BO, S>::new(tile));
 }
 
-/// The loop over a tile in f64, which exists for checks and is compiled once.
-fn double<
+/// The loop over a tile, compiled once: for f64, which exists for checks, and for what needs no vectors of floats.
+fn portable<
     P,
+    T,
     const F: usize,
     const I: usize,
     const B: usize,
@@ -264,11 +267,12 @@ fn double<
     const S: usize,
 >(
     _: Isa,
-    tile: Tile<'_, f64>,
+    tile: Tile<'_, T>,
 ) where
     P: Pointwise<F, I, B, FO, IO, BO, S>,
+    T: Real + Element,
 {
-    Group::<'_, P, f64, F, I, B, FO, IO, BO, S>::new(tile).run();
+    Group::<'_, P, T, F, I, B, FO, IO, BO, S>::new(tile).run();
 }
 
 /// A tile whose numbers of inputs and outputs are known.

@@ -108,7 +108,7 @@ fn forward<T: Real + Element>(cx: &mut Cx<'_>, x: Buf, y: Buf, pool: Pool2d) {
         let x = &x[first..][..y.len() / out_area * area];
         match pool.kind {
             Pool::Adaptive => adaptive(&pool, x, y),
-            _ => env.isa.run(rows::Forward { pool: &pool, x, y }),
+            _ => T::run(env.isa, rows::Forward { pool: &pool, x, y }),
         }
     });
 }
@@ -156,12 +156,15 @@ fn max_grad<T: Real + Element>(cx: &mut Cx<'_>, x: Buf, dy: Buf, dx: Buf, pool: 
             &x[first * area..][..n * area],
             &dy[first * out_area..][..n * out_area],
         );
-        env.isa.run(rows::MaxGrad {
-            pool: &pool,
-            x,
-            dy,
-            dx,
-        });
+        T::run(
+            env.isa,
+            rows::MaxGrad {
+                pool: &pool,
+                x,
+                dy,
+                dx,
+            },
+        );
     });
 }
 
@@ -188,7 +191,7 @@ fn avg_grad<T: Real + Element>(cx: &mut Cx<'_>, dy: Buf, dx: Buf, pool: Pool2d) 
         let dy = &dy[task * planes * out_area..][..dx.len() / area * out_area];
         match pool.kind {
             Pool::Adaptive => adaptive_grad(&pool, dy, dx),
-            _ => env.isa.run(rows::AvgGrad { pool: &pool, dy, dx }),
+            _ => T::run(env.isa, rows::AvgGrad { pool: &pool, dy, dx }),
         }
     });
 }

@@ -106,11 +106,14 @@ fn rotate<T: Product>(cx: &mut Cx<'_>, x: &View<MAX_RANK>, y: Buf, table: Buf, b
             let len = (steps - first).min(y.len() / width);
             let (part, rest) = y.split_at_mut(len * width);
             let x = matrix(data, x, number).part(first..first + len, 0..width);
-            env.isa.run(Rows {
-                x,
-                table: &table[first * width..][..len * width],
-                y: part,
-            });
+            T::run(
+                env.isa,
+                Rows {
+                    x,
+                    table: &table[first * width..][..len * width],
+                    y: part,
+                },
+            );
             (row, y) = (row + len, rest);
         }
     });

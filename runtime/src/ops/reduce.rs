@@ -13,7 +13,7 @@
 use std::marker::PhantomData;
 
 use crate::arena::Buf;
-use crate::cpu::isa::Kernel;
+use crate::cpu::isa::{Isa, Kernel};
 use crate::cx::Cx;
 use crate::dtype::Element;
 use crate::float;
@@ -51,10 +51,10 @@ pub fn reduce<const R: usize, const A: usize>(
 
 fn run(cx: &mut Cx<'_>, kind: Reduction, x: Buf, y: Buf, split: &Split) {
     float!(cx, T => match kind {
-        Reduction::Sum => fold::<T, Sum>(cx, x, y, split),
-        Reduction::Max => fold::<T, Max>(cx, x, y, split),
-        Reduction::Min => fold::<T, Min>(cx, x, y, split),
-        Reduction::Prod => fold::<T, Prod>(cx, x, y, split),
+        Reduction::Sum => fold::<T>(cx, x, y, split, Steps::of::<Sum>()),
+        Reduction::Max => fold::<T>(cx, x, y, split, Steps::of::<Max>()),
+        Reduction::Min => fold::<T>(cx, x, y, split, Steps::of::<Min>()),
+        Reduction::Prod => fold::<T>(cx, x, y, split, Steps::of::<Prod>()),
     })
 }
 
@@ -119,8 +119,8 @@ pub(super) fn fold_run<T: Real, F: Fold>(x: &[T]) -> f64 {
                 lanes[k] = F::fold(lanes[k], part[k]);
             }
         }
-        for (lane, x) in lanes.iter_mut().zip(rest) {
-            *lane = F::fold(*lane, *x);
+        for (k, x) in rest.iter().enumerate() {
+            lanes[k] = F::fold(lanes[k], *x);
         }
         let mut half = LANES / 2;
         while half > 0 {
@@ -234,7 +234,32 @@ impl Split {
     }
 }
 
-fn fold<T: Real + Element, F: Fold>(cx: &mut Cx<'_>, x: Buf, y: Buf, split: &Split) {
+/// What depends on the kind of a reduction, so that all that goes around it is compiled once for all kinds.
+struct Steps<T> {
+    part: fn(Isa, Part<'_, T>),
+    neutral: f64,
+    fold: fn(f64, f64) -> f64,
+}
+
+impl<T: Real> Steps<T> {
+    fn of<F: Fold>() -> Self {
+        Self {
+            part: |isa, part| {
+                T::run(
+                    isa,
+                    Folding {
+                        part,
+                        fold: PhantomData::<F>,
+                    },
+                );
+            },
+            neutral: F::neutral(),
+            fold: F::fold,
+        }
+    }
+}
+
+fn fold<T: Real + Element>(cx: &mut Cx<'_>, x: Buf, y: Buf, split: &Split, steps: Steps<T>) {
     let env = cx.env;
     let (results, depth) = (split.results(), split.depth());
     assert_eq!(
@@ -249,15 +274,15 @@ fn fold<T: Real + Element, F: Fold>(cx: &mut Cx<'_>, x: Buf, y: Buf, split: &Spl
         return;
     }
     let part = |first: usize, from: usize, to: usize, totals: &mut [f64]| {
-        env.isa.run(Part::<T, F> {
+        let part = Part {
             split,
             x,
             first,
             from,
             to,
             totals,
-            fold: PhantomData,
-        });
+        };
+        (steps.part)(env.isa, part);
     };
     let shards = (depth * results / TASK).min(MAX_PARTIALS / results).min(64);
     if shards > 1 && results < 64 {
@@ -275,8 +300,8 @@ fn fold<T: Real + Element, F: Fold>(cx: &mut Cx<'_>, x: Buf, y: Buf, split: &Spl
             }
         });
         for (k, y) in y.iter_mut().enumerate() {
-            let mut all = F::neutral::<f64>();
-            (0..shards).for_each(|shard| all = F::fold(all, partials[shard * results + k]));
+            let mut all = steps.neutral;
+            (0..shards).for_each(|shard| all = (steps.fold)(all, partials[shard * results + k]));
             *y = T::from_f64(all);
         }
         return;
@@ -299,31 +324,36 @@ fn fold<T: Real + Element, F: Fold>(cx: &mut Cx<'_>, x: Buf, y: Buf, split: &Spl
 }
 
 /// Some results (at most [`WIDTH`]), folded over elements `from..to` of each.
-struct Part<'a, T, F> {
+struct Part<'a, T> {
     split: &'a Split,
     x: &'a [T],
     first: usize,
     from: usize,
     to: usize,
     totals: &'a mut [f64],
+}
+
+/// The kernel of one kind.
+struct Folding<'a, T, F> {
+    part: Part<'a, T>,
     fold: PhantomData<F>,
 }
 
-impl<T: Real, F: Fold> Kernel for Part<'_, T, F> {
+impl<T: Real, F: Fold> Kernel for Folding<'_, T, F> {
     type Output = ();
 
     #[inline(always)]
     fn run(self) {
-        match self.split.last {
-            Last::Reduced => self.fold_runs(),
-            Last::Kept => self.fold_rows(),
+        match self.part.split.last {
+            Last::Reduced => self.part.fold_runs::<F>(),
+            Last::Kept => self.part.fold_rows::<F>(),
         }
     }
 }
 
-impl<T: Real, F: Fold> Part<'_, T, F> {
+impl<T: Real> Part<'_, T> {
     #[inline(always)]
-    fn fold_runs(self) {
+    fn fold_runs<F: Fold>(self) {
         let Split {
             kept, reduced, inner, ..
         } = self.split;
@@ -342,7 +372,7 @@ impl<T: Real, F: Fold> Part<'_, T, F> {
     }
 
     #[inline(always)]
-    fn fold_rows(self) {
+    fn fold_rows<F: Fold>(self) {
         let Split {
             kept, reduced, inner, ..
         } = self.split;
@@ -359,14 +389,14 @@ impl<T: Real, F: Fold> Part<'_, T, F> {
                 for row in block..(block + BLOCK / 4).min(self.to) {
                     let start = base + reduced.at(row);
                     let row = &self.x[start..start + len];
-                    lanes
-                        .iter_mut()
-                        .zip(row)
-                        .for_each(|(lane, x)| *lane = F::fold(*lane, *x));
+                    // By index, not by `zip`, whose making is a call for every row in some profiles of builds.
+                    for j in 0..len {
+                        lanes[j] = F::fold(lanes[j], row[j]);
+                    }
                 }
-                part.iter_mut()
-                    .zip(lanes)
-                    .for_each(|(total, lane)| *total = F::fold(*total, lane.to_f64()));
+                for (j, total) in part.iter_mut().enumerate() {
+                    *total = F::fold(*total, lanes[j].to_f64());
+                }
             }
             first += len;
             totals = rest;

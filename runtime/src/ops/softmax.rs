@@ -35,7 +35,7 @@ pub fn softmax(cx: &mut Cx<'_>, kind: Softmax, x: Buf, y: Buf, outer: usize, len
         shape.check(&[x.len(), y.len()]);
         let chunk = shape.chunk();
         env.team.chunks_mut(y, chunk, |k, y| {
-            env.isa.run(Forward { kind, shape, x: &x[k * chunk..k * chunk + y.len()], y });
+            T::run(env.isa, Forward { kind, shape, x: &x[k * chunk..k * chunk + y.len()], y });
         });
     })
 }
@@ -69,7 +69,7 @@ pub fn softmax_grad(
         let chunk = shape.chunk();
         env.team.chunks_mut(bar, chunk, |k, bar| {
             let part = k * chunk..k * chunk + bar.len();
-            env.isa.run(Backward { kind, shape, y: &y[part.clone()], g: &g[part], bar });
+            T::run(env.isa, Backward { kind, shape, y: &y[part.clone()], g: &g[part], bar });
         });
     })
 }

@@ -56,14 +56,15 @@ impl<T: Real> Pass<'_, T> {
                 let (from, to) = (run.start.max(start), run.end.min(start + len));
                 if from < to {
                     let here = from - start..to - start;
-                    isa.run(Span {
+                    let span = Span {
                         update: &update,
                         params: &mut params[here.clone()],
                         grads: &grads[from..to],
                         moments: rows.each_mut().map(|row| &mut row[here.clone()]),
                         scale,
                         limit,
-                    });
+                    };
+                    T::run(isa, span);
                 }
             }
         });
@@ -110,7 +111,10 @@ impl<U: Update<T, N>, T: Real, const N: usize> Kernel for Span<'_, U, T, N> {
         }
         for i in 0..len {
             let grad = (grads[i] * scale).min(limit).max(-limit);
-            let before: [T; N] = std::array::from_fn(|k| moments[k][i]);
+            let mut before = [T::ZERO; N];
+            for k in 0..N {
+                before[k] = moments[k][i];
+            }
             let (param, after) = update.update(params[i], grad, before);
             params[i] = param;
             for k in 0..N {

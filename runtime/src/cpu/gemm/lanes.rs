@@ -149,9 +149,9 @@ pub(super) fn transpose(rows: [&[f32; SQUARE]; SQUARE]) -> [[f32; SQUARE]; SQUAR
 #[inline(always)]
 pub(super) fn transpose_any<T: Real>(rows: [&[T; SQUARE]; SQUARE]) -> [[T; SQUARE]; SQUARE] {
     let mut columns = [[T::ZERO; SQUARE]; SQUARE];
-    for (i, row) in rows.iter().enumerate() {
-        for (column, x) in columns.iter_mut().zip(*row) {
-            column[i] = *x;
+    for i in 0..SQUARE {
+        for j in 0..SQUARE {
+            columns[j][i] = rows[i][j];
         }
     }
     columns

@@ -52,6 +52,19 @@ impl<T: Product, const N: usize> Packed<T, N> {
         unsafe { std::slice::from_raw_parts(out.as_ptr().cast::<T>(), out.len()) }
     }
 
+    /// [`pack`](Self::pack) for widths that are no constants, which inlining would not make faster.
+    #[inline(never)]
+    pub(super) fn pack_any(
+        &mut self,
+        first: usize,
+        x: &Factor<'_, T>,
+        rows: Range<usize>,
+        cols: Range<usize>,
+        width: usize,
+    ) -> &[T] {
+        self.pack(first, x, rows, cols, width)
+    }
+
     /// The first `len` elements.
     ///
     /// # Safety
@@ -64,11 +77,17 @@ impl<T: Product, const N: usize> Packed<T, N> {
     }
 }
 
-/// Initialised elements, as a source for memory that may not be.
+/// Copies elements to memory that may hold nothing yet. Where the length is a constant this is a few instructions, which
+/// `copy_from_slice` is only in builds that inline its helper.
+///
+/// # Panics
+/// Where the lengths differ.
 #[inline(always)]
-fn as_uninit<T: Copy>(from: &[T]) -> &[MaybeUninit<T>] {
-    // SAFETY: `MaybeUninit<T>` has the layout of `T`, and every `T` is one; the result can only be read.
-    unsafe { std::slice::from_raw_parts(from.as_ptr().cast(), from.len()) }
+pub(super) fn copy<T: Copy>(from: &[T], to: &mut [MaybeUninit<T>]) {
+    assert_eq!(from.len(), to.len(), "a copy has the length of its source");
+    // SAFETY: both have `to.len()` elements, `MaybeUninit<T>` has the layout of `T`, and what is borrowed mutably overlaps
+    // nothing.
+    unsafe { std::ptr::copy_nonoverlapping(from.as_ptr(), to.as_mut_ptr().cast::<T>(), to.len()) }
 }
 
 /// Rows follow each other in memory: a column is copied as it lies.
@@ -76,13 +95,13 @@ fn as_uninit<T: Copy>(from: &[T]) -> &[MaybeUninit<T>] {
 fn along_rows<T: Product>(x: &Matrix<'_, T>, width: usize, out: &mut [MaybeUninit<T>]) {
     if x.rows() == width {
         for (j, column) in out.chunks_exact_mut(width).enumerate() {
-            column.copy_from_slice(as_uninit(x.run(0, j, width)));
+            copy(x.run(0, j, width), column);
         }
         return;
     }
     for (j, column) in out.chunks_exact_mut(width).enumerate() {
         let (copied, padding) = column.split_at_mut(x.rows());
-        copied.copy_from_slice(as_uninit(x.run(0, j, x.rows())));
+        copy(x.run(0, j, x.rows()), copied);
         for to in padding {
             to.write(T::ZERO);
         }
@@ -108,8 +127,9 @@ fn across_rows<T: Product>(x: &Matrix<'_, T>, width: usize, out: &mut [MaybeUnin
         }
     }
     for i in even_rows..rows {
-        for (column, from) in out.chunks_exact_mut(width).zip(x.run(i, 0, cols)) {
-            column[i].write(*from);
+        let line = x.run(i, 0, cols);
+        for (j, column) in out.chunks_exact_mut(width).enumerate() {
+            column[i].write(line[j]);
         }
     }
     if rows < width {
@@ -133,13 +153,14 @@ fn transpose_square<T: Product>(
     if columns.len() == SQUARE * width {
         let [a, b, c, d] = lines;
         let square = T::transpose([square(a, from), square(b, from), square(c, from), square(d, from)]);
-        for (column, transposed) in columns.chunks_exact_mut(width).zip(&square) {
-            column[i..i + SQUARE].copy_from_slice(as_uninit(transposed));
+        for j in 0..SQUARE {
+            copy(&square[j], &mut columns[j * width + i..][..SQUARE]);
         }
     } else {
         for (j, column) in columns.chunks_exact_mut(width).enumerate() {
-            for (to, line) in column[i..i + SQUARE].iter_mut().zip(&lines) {
-                to.write(line[from + j]);
+            let column = &mut column[i..i + SQUARE];
+            for k in 0..SQUARE {
+                column[k].write(lines[k][from + j]);
             }
         }
     }

@@ -8,6 +8,7 @@
 use std::mem::MaybeUninit;
 use std::ops::Range;
 
+use super::pack::copy;
 use super::tile::Product;
 
 /// How a window moves along one axis.
@@ -129,9 +130,9 @@ impl<'a, T: Product> Patches<'a, T> {
     pub(super) fn pack(&self, width: usize, out: &mut [MaybeUninit<T>]) {
         match self.rows {
             Rows::Places => {
-                for (column, element) in out.chunks_exact_mut(width).zip(self.first[1]..) {
+                for (j, column) in out.chunks_exact_mut(width).enumerate() {
                     let (places, padding) = column.split_at_mut(self.size[0]);
-                    self.places(element, self.first[0], places);
+                    self.places(self.first[1] + j, self.first[0], places);
                     padding.fill(MaybeUninit::new(T::ZERO));
                 }
             }
@@ -147,8 +148,8 @@ impl<'a, T: Product> Patches<'a, T> {
             let run = &mut run[..columns.len() / width];
             for i in 0..self.size[1] {
                 self.places(self.first[1] + i, self.first[0] + n * RUN, run);
-                for (column, from) in columns.chunks_exact_mut(width).zip(run.iter()) {
-                    column[i] = *from;
+                for (j, column) in columns.chunks_exact_mut(width).enumerate() {
+                    column[i] = run[j];
                 }
             }
             for column in columns.chunks_exact_mut(width) {
@@ -190,9 +191,7 @@ fn along<T: Product>(line: &[T], slide: &Slide, j: usize, x: usize, out: &mut [M
         let (left, rest) = out.split_at_mut(before);
         let (middle, right) = rest.split_at_mut(inside);
         left.fill(MaybeUninit::new(T::ZERO));
-        for (to, from) in middle.iter_mut().zip(&line[from..]) {
-            to.write(*from);
-        }
+        copy(&line[from..from + inside], middle);
         right.fill(MaybeUninit::new(T::ZERO));
     } else {
         for (to, place) in out.iter_mut().zip(x..) {

@@ -3,7 +3,7 @@
 use super::lanes::{self, Lanes, Portable, SQUARE};
 use super::pack::Packed;
 use super::{Block, Factor};
-use crate::cpu::isa::{Isa, Kernel};
+use crate::cpu::isa::{self, Isa, Kernel};
 use crate::dtype::Element;
 use crate::ops::epilogue::Finish;
 use crate::real::Real;
@@ -28,42 +28,45 @@ pub trait Product: Real + Element {
     /// Applies an epilogue to a block whose columns are channels from `first` on.
     fn finish_columns(isa: Isa, c: &mut Block<'_, Self>, finish: Finish<'_, Self>, first: usize) {
         let channels = Channels::Columns;
-        isa.run(FinishBlock {
-            c,
-            finish,
-            first,
-            channels,
-        });
+        Self::run(
+            isa,
+            FinishBlock {
+                c,
+                finish,
+                first,
+                channels,
+            },
+        );
     }
 
     /// Applies an epilogue to a block whose rows are channels from `first` on.
     fn finish_rows(isa: Isa, c: &mut Block<'_, Self>, finish: Finish<'_, Self>, first: usize) {
         let channels = Channels::Rows;
-        isa.run(FinishBlock {
-            c,
-            finish,
-            first,
-            channels,
-        });
+        Self::run(
+            isa,
+            FinishBlock {
+                c,
+                finish,
+                first,
+                channels,
+            },
+        );
     }
 }
 
 macro_rules! products {
-    ($($t:ident $transpose:path;)*) => {$(
+    ($($t:ident $transpose:path, $($set:pat => $lanes:expr),*;)*) => {$(
         impl Product for $t {
             fn product(isa: Isa, a: Factor<'_, $t>, b: Factor<'_, $t>, c: &mut Block<'_, $t>, start: Start) {
-                // A call of its own: inlined, its packed blocks would lie on the stack beside those of the other paths, which
-                // together are more than a thread has.
-                #[inline(never)]
-                fn portable(a: Factor<'_, $t>, b: Factor<'_, $t>, c: &mut Block<'_, $t>, start: Start) {
-                    BlockProduct { lanes: Portable, a, b, c, start }.run();
-                }
                 match isa {
-                    #[cfg(target_arch = "x86_64")]
-                    Isa::Avx512(lanes) => lanes.run(BlockProduct { lanes, a, b, c, start }),
-                    #[cfg(target_arch = "x86_64")]
-                    Isa::Avx2(lanes) => lanes.run(BlockProduct { lanes, a, b, c, start }),
-                    _ => portable(a, b, c, start),
+                    $(#[cfg(target_arch = "x86_64")]
+                    $set => {
+                        let lanes = $lanes;
+                        lanes.run(BlockProduct { lanes, a, b, c, start })
+                    })*
+                    // A call of its own, as the others are: inlined, its packed blocks would lie on the stack beside theirs,
+                    // which together are more than a thread has.
+                    _ => isa::run_portable(BlockProduct { lanes: Portable, a, b, c, start }),
                 }
             }
 
@@ -74,9 +77,10 @@ macro_rules! products {
         }
     )*};
 }
+// Products are the part of a gradient check that takes long, so that f64 has one instruction set of vectors.
 products! {
-    f32 lanes::transpose;
-    f64 lanes::transpose_any;
+    f32 lanes::transpose, Isa::Avx512(lanes) => lanes, Isa::Avx2(lanes) => lanes;
+    f64 lanes::transpose_any, Isa::Avx512(lanes) => lanes.avx2(), Isa::Avx2(lanes) => lanes;
 }
 
 struct FinishBlock<'c, 'a, 'f, T> {
@@ -173,10 +177,10 @@ impl<T: Product, L: Lanes<T>> BlockProduct<'_, '_, '_, L, T> {
         while row < rows.end {
             let height = tile_rows(rows.end - row, L::ROWS);
             let last = (row + height).min(rows.end);
-            // As for columns below: a constant in the arm of full tiles.
+            // As for columns below: a constant in the arm of full tiles. The last rows have a function of their own.
             packed += match height == L::ROWS {
                 true => a.pack(packed, &self.a, row..last, k.clone(), L::ROWS).len(),
-                false => a.pack(packed, &self.a, row..last, k.clone(), height).len(),
+                false => a.pack_any(packed, &self.a, row..last, k.clone(), height).len(),
             };
             row += height;
         }
@@ -244,16 +248,18 @@ impl<T: Product, L: Lanes<T>> BlockProduct<'_, '_, '_, L, T> {
     fn tile<const ROWS: usize, const VECTORS: usize>(&mut self, a: &[T], b: &[T], place: Place) {
         let sums = micro::<T, L, ROWS, VECTORS>(self.lanes, a, b);
         let width = (self.c.cols() - place.col).min(VECTORS * L::LANES);
-        for (sums, i) in sums.iter().zip(place.rows) {
-            let to = &mut self.c.row_mut(i)[place.col..place.col + width];
+        for (i, sums) in sums.iter().enumerate() {
+            if i == place.rows.len() {
+                break;
+            }
+            let to = &mut self.c.row_mut(place.rows.start + i)[place.col..place.col + width];
             if width == VECTORS * L::LANES {
                 write_row(self.lanes, sums, to, place.start);
             } else {
                 // A padded tile: its row goes through memory that has room for the padding.
                 let mut row = [T::ZERO; MAX_COLS];
-                row[..width].copy_from_slice(to);
-                write_row(self.lanes, sums, &mut row, place.start);
-                to.copy_from_slice(&row[..width]);
+                write_row(self.lanes, sums, &mut row, Start::Overwrite);
+                write_part(&row[..width], to, place.start);
             }
         }
     }
@@ -267,14 +273,33 @@ struct Place {
 }
 
 #[inline(always)]
-fn write_row<T: Product, L: Lanes<T>>(lanes: L, sums: &[L::Vector], to: &mut [T], start: Start) {
-    for (sum, to) in sums.iter().zip(to.chunks_exact_mut(L::LANES)) {
+fn write_row<T: Product, L: Lanes<T>, const VECTORS: usize>(
+    lanes: L,
+    sums: &[L::Vector; VECTORS],
+    to: &mut [T],
+    start: Start,
+) {
+    let to = &mut to[..VECTORS * L::LANES];
+    for v in 0..VECTORS {
+        let to = &mut to[v * L::LANES..];
         let value = match start {
-            Start::Overwrite => *sum,
+            Start::Overwrite => sums[v],
             // 1 * sum + c is rounded once in either form of the instruction: it is the plain sum.
-            Start::Accumulate => lanes.mul_add(lanes.splat(T::ONE), *sum, lanes.load(to)),
+            Start::Accumulate => lanes.mul_add(lanes.splat(T::ONE), sums[v], lanes.load(to)),
         };
         lanes.store(value, to);
+    }
+}
+
+/// The part of a row that lies inside the block.
+#[inline(never)]
+fn write_part<T: Product>(sums: &[T], to: &mut [T], start: Start) {
+    let sums = &sums[..to.len()];
+    for (i, to) in to.iter_mut().enumerate() {
+        *to = match start {
+            Start::Overwrite => sums[i],
+            Start::Accumulate => sums[i] + *to,
+        };
     }
 }
 
@@ -290,7 +315,12 @@ fn micro<T: Product, L: Lanes<T>, const ROWS: usize, const VECTORS: usize>(
 ) -> [[L::Vector; VECTORS]; ROWS] {
     let mut sums = [[lanes.splat(T::ZERO); VECTORS]; ROWS];
     let (columns, _) = a.as_chunks::<ROWS>();
-    for (column, row) in columns.iter().zip(b.chunks_exact(VECTORS * L::LANES)) {
+    let mut rest = b;
+    for column in columns {
+        let Some((row, after)) = rest.split_at_checked(VECTORS * L::LANES) else {
+            break;
+        };
+        rest = after;
         let mut vectors = [lanes.splat(T::ZERO); VECTORS];
         for v in 0..VECTORS {
             vectors[v] = lanes.load(&row[v * L::LANES..]);

@@ -132,11 +132,14 @@ fn backward<const R: usize, T: Product>(
         for (head, rows, local) in tiles(task * n, sums.len(), sizes.queries, QUERIES) {
             let g = matrix(g, &saved.g, head).part(rows, 0..value_width);
             let y = &y[(task * n + local.start) * value_width..][..local.len() * value_width];
-            env.isa.run(RowSums {
-                g,
-                y,
-                sums: &mut sums[local],
-            });
+            T::run(
+                env.isa,
+                RowSums {
+                    g,
+                    y,
+                    sums: &mut sums[local],
+                },
+            );
         }
     });
     let gradient = Gradient {
@@ -305,12 +308,15 @@ impl<T: Product> GradientHead<'_, T> {
             &mut Block::whole(ds, m, n),
             Start::Overwrite,
         );
-        self.isa.run(Cotangents {
-            of: self,
-            tile,
-            weights,
-            ds,
-        });
+        T::run(
+            self.isa,
+            Cotangents {
+                of: self,
+                tile,
+                weights,
+                ds,
+            },
+        );
         then(weights, ds);
     }
 

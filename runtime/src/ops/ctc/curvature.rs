@@ -13,7 +13,7 @@
 use super::walk::{Walk, normalise};
 use super::{Ctc, Impossible, Targets};
 use crate::arena::Buf;
-use crate::cpu::isa::Kernel;
+use crate::cpu::isa::Isa;
 use crate::cx::Cx;
 use crate::dtype::Element;
 use crate::float;
@@ -64,7 +64,8 @@ fn products<T: Real + Element>(cx: &mut Cx<'_>, operands: [Buf; 6], dx: Buf, scr
     }
     env.team
         .chunks_mut2(dx, n * sample_len, scratch, n * rows, |task, dx, scratch| {
-            env.isa.run(Products {
+            Products {
+                isa: env.isa,
                 x,
                 targets,
                 g,
@@ -72,12 +73,14 @@ fn products<T: Real + Element>(cx: &mut Cx<'_>, operands: [Buf; 6], dx: Buf, scr
                 first: task * n,
                 dx,
                 scratch,
-            });
+            }
+            .run();
         });
 }
 
 /// Products of the samples from `first` on.
 struct Products<'a, T> {
+    isa: Isa,
     x: &'a [T],
     targets: Targets<'a>,
     g: &'a [T],
@@ -87,10 +90,7 @@ struct Products<'a, T> {
     scratch: &'a mut [T],
 }
 
-impl<T: Real> Kernel for Products<'_, T> {
-    type Output = ();
-
-    #[inline(always)]
+impl<T: Real> Products<'_, T> {
     fn run(self) {
         let spec = self.targets.spec;
         let sample_len = spec.frames * spec.classes;
@@ -106,6 +106,7 @@ impl<T: Real> Kernel for Products<'_, T> {
             let used = frames * spec.classes;
             let own = sample * sample_len..sample * sample_len + used;
             let product = Product {
+                isa: self.isa,
                 spec,
                 labels,
                 x: &self.x[own.clone()],
@@ -119,6 +120,7 @@ impl<T: Real> Kernel for Products<'_, T> {
 
 /// One sample.
 struct Product<'a, T> {
+    isa: Isa,
     spec: Ctc,
     labels: &'a [i64],
     x: &'a [T],
@@ -127,7 +129,6 @@ struct Product<'a, T> {
 }
 
 impl<T: Real> Product<'_, T> {
-    #[inline(always)]
     fn run(&self, dx: &mut [T], scratch: &mut [T]) {
         let (states, classes) = (self.spec.states(), self.spec.classes);
         let frames = self.x.len() / classes;
@@ -135,7 +136,7 @@ impl<T: Real> Product<'_, T> {
         let (forward, scratch) = scratch.split_at_mut((self.spec.frames + 1) * states);
         let (means, scratch) = scratch.split_at_mut((self.spec.frames + 1) * states);
         let (rows, rest) = scratch.split_at_mut(4 * states);
-        let mut walk = Walk::new(self.labels, self.spec.blank, rest);
+        let mut walk = Walk::new(self.isa, self.labels, self.spec.blank, rest);
         walk.begin(&mut forward[..width]);
         means[..width].fill(T::ZERO);
         for t in 0..frames {
@@ -177,13 +178,11 @@ impl<T: Real> Product<'_, T> {
         }
     }
 
-    #[inline(always)]
     fn frame<'x>(&self, x: &'x [T], t: usize) -> &'x [T] {
         &x[t * self.spec.classes..][..self.spec.classes]
     }
 
     /// Adds what the direction has for the states of a frame.
-    #[inline(always)]
     fn collect(&self, t: usize, means: &mut [T]) {
         let direction = self.frame(self.direction, t);
         let (blanks, labels) = means.split_at_mut(self.labels.len() + 1);
@@ -194,7 +193,6 @@ impl<T: Real> Product<'_, T> {
     }
 
     /// The means of the states of a frame, by the states that they are come to from.
-    #[inline(always)]
     fn carry_on(&self, walk: &Walk<'_, T>, row: &[T], means: &[T], next: &mut [T]) {
         let n = self.labels.len();
         let at = |k: usize| (row[k], means[k]);
@@ -214,7 +212,6 @@ impl<T: Real> Product<'_, T> {
     }
 
     /// The means of the states of a frame, by the states that follow.
-    #[inline(always)]
     fn carry_back(&self, walk: &Walk<'_, T>, row: &[T], means: &[T], before: &mut [T]) {
         let n = self.labels.len();
         let at = |k: usize| (row[k], means[k]);
@@ -234,7 +231,6 @@ impl<T: Real> Product<'_, T> {
     }
 
     /// Writes the product for one frame; `forward` is used up.
-    #[inline(always)]
     fn covariance(&self, forward: &mut [T], backward: &[T], means: (&[T], &[T]), dx: &mut [T]) {
         forward.iter_mut().zip(backward).for_each(|(f, &b)| *f += b);
         normalise(forward);
@@ -274,7 +270,7 @@ fn opened<T: Real>((log, mean): (T, T), open: T) -> (T, T) {
 }
 
 /// The mean of numbers whose weights are given by their logarithms; 0 where there is no weight.
-#[inline(always)]
+#[inline(never)]
 fn mean<T: Real>(terms: [(T, T); 3]) -> T {
     let top = terms.iter().fold(-T::INFINITY, |top, &(log, _)| top.max(log));
     if top == -T::INFINITY {

@@ -32,8 +32,15 @@ pub(super) struct Problem<'p> {
     pub(super) out_ints: &'p [Buf],
     pub(super) out_bools: &'p [Buf],
     pub(super) scalars: &'p [f64],
-    pub(super) body_f32: Body<f32>,
-    pub(super) body_f64: Body<f64>,
+    pub(super) bodies: Bodies,
+}
+
+/// The loops of a group.
+pub(super) enum Bodies {
+    /// One for each precision.
+    Each { f32: Body<f32>, f64: Body<f64> },
+    /// One for both: the group neither takes nor gives floats.
+    Exact(Body<f32>),
 }
 
 /// The group's loop over one tile.
@@ -53,9 +60,9 @@ pub(super) struct Tile<'t, T> {
 
 /// Runs a call in the precision of the context.
 pub(super) fn run(cx: &mut Cx<'_>, problem: &Problem<'_>) {
-    match cx.env.precision {
-        Precision::F32 => evaluate(cx, problem, problem.body_f32),
-        Precision::F64 => evaluate(cx, problem, problem.body_f64),
+    match (&problem.bodies, cx.env.precision) {
+        (Bodies::Each { f64, .. }, Precision::F64) => evaluate(cx, problem, *f64),
+        (Bodies::Each { f32, .. }, Precision::F32) | (Bodies::Exact(f32), _) => evaluate(cx, problem, *f32),
     }
 }
 
@@ -239,6 +246,7 @@ impl<'c, E: Number> Lanes<'c, E> {
     }
 
     /// The elements of a span: read in place, or copied to a buffer where they do not lie in order.
+    #[inline(never)]
     fn stage<'t>(
         &'t self,
         axes: &Axes,
@@ -271,6 +279,7 @@ impl<'c, E: Number> Lanes<'c, E> {
     }
 
     /// Copies the elements of a span shorter than a block.
+    #[inline(never)]
     fn copy(&self, axes: &Axes, span: Span, outs: &[&mut [E]], buffers: &mut [[E; LANES]]) {
         for (buffer, lane) in buffers.iter_mut().zip(self.used()) {
             lane.copy(axes, span, outs, &mut buffer[..span.len]);
@@ -354,9 +363,9 @@ impl<T: Real + Element> Call<'_, T> {
             floats: one_block(&floats),
             ints: one_block(&ints),
             bools: one_block(&bools),
-            out_floats: ys.each_mut().map(std::slice::from_mut),
-            out_ints: ns.each_mut().map(std::slice::from_mut),
-            out_bools: bs.each_mut().map(std::slice::from_mut),
+            out_floats: each_block(&mut ys),
+            out_ints: each_block(&mut ns),
+            out_bools: each_block(&mut bs),
             scalars: self.scalars,
         };
         (self.body)(self.isa, tile);
@@ -370,10 +379,25 @@ fn blocks_mut<'t, E>(
     outs: &'t mut [&mut [E]; MAX_OUTPUTS],
     span: Span,
 ) -> [&'t mut [[E; LANES]]; MAX_OUTPUTS] {
-    outs.each_mut().map(|out| {
-        let elements = out.get_mut(span.part..span.part + span.len).unwrap_or_default();
-        elements.as_chunks_mut().0
-    })
+    let mut blocks = no_blocks();
+    for (j, out) in outs.iter_mut().enumerate() {
+        if let Some(elements) = out.get_mut(span.part..span.part + span.len) {
+            blocks[j] = elements.as_chunks_mut().0;
+        }
+    }
+    blocks
+}
+
+fn no_blocks<'t, E>() -> [&'t mut [[E; LANES]]; MAX_OUTPUTS] {
+    Default::default()
+}
+
+fn each_block<E>(blocks: &mut [[E; LANES]; MAX_OUTPUTS]) -> [&mut [[E; LANES]]; MAX_OUTPUTS] {
+    let mut slices = no_blocks();
+    for (j, block) in blocks.iter_mut().enumerate() {
+        slices[j] = std::slice::from_mut(block);
+    }
+    slices
 }
 
 fn one_block<E, const N: usize>(buffers: &[[E; LANES]; N]) -> [&[[E; LANES]]; MAX_INPUTS] {

@@ -6,8 +6,8 @@
 //!
 //! Not here: groups of several operations, which are compiled where the model is.
 
-use super::drive::{self, Body, Problem};
-use super::{In, Int, Pointwise, double, single};
+use super::drive::{self, Bodies, Problem};
+use super::{In, Int, Pointwise, portable, single};
 use crate::arena::Buf;
 use crate::cx::Cx;
 use crate::dtype::Dtype;
@@ -15,15 +15,14 @@ use crate::real::Real;
 
 /// The loops of a row, and what it takes and gives.
 struct Entry {
-    body_f32: Body<f32>,
-    body_f64: Body<f64>,
+    bodies: Bodies,
     /// Numbers of float, integer and bool operands.
     operands: [usize; 3],
     result: Dtype,
 }
 
 macro_rules! rows {
-    ($($(#[$doc:meta])* $name:ident: [$f:literal, $i:literal, $b:literal] -> $kind:ident,
+    ($($(#[$doc:meta])* $name:ident: [$f:tt, $i:tt, $b:tt] -> $kind:ident,
         |$fs:pat_param, $is:pat_param, $bs:pat_param| $y:expr;)*
     ) => {
         /// A pointwise operation of the compiler's table, at one kind of operands: floats where the name says nothing else.
@@ -47,7 +46,11 @@ macro_rules! rows {
 
             fn entry(self) -> Entry {
                 match self {
-                    $(Row::$name => rows!(@entry $name [$f, $i, $b] $kind),)*
+                    $(Row::$name => Entry {
+                        bodies: rows!(@bodies $name [$f, $i, $b] $kind),
+                        operands: [$f, $i, $b],
+                        result: Dtype::$kind,
+                    },)*
                 }
             }
         }
@@ -57,7 +60,7 @@ macro_rules! rows {
             rows!(@group $name [$f, $i, $b] $kind, |$fs, $is, $bs| $y);
         )*
     };
-    (@group $name:ident [$f:literal, $i:literal, $b:literal] Float, |$fs:pat_param, $is:pat_param, $bs:pat_param| $y:expr) => {
+    (@group $name:ident [$f:tt, $i:tt, $b:tt] Float, |$fs:pat_param, $is:pat_param, $bs:pat_param| $y:expr) => {
         impl Pointwise<$f, $i, $b, 1, 0, 0, 0> for $name {
             #[inline(always)]
             fn eval<T: Real>(
@@ -67,7 +70,7 @@ macro_rules! rows {
             }
         }
     };
-    (@group $name:ident [$f:literal, $i:literal, $b:literal] Int, |$fs:pat_param, $is:pat_param, $bs:pat_param| $y:expr) => {
+    (@group $name:ident [$f:tt, $i:tt, $b:tt] Int, |$fs:pat_param, $is:pat_param, $bs:pat_param| $y:expr) => {
         impl Pointwise<$f, $i, $b, 0, 1, 0, 0> for $name {
             #[inline(always)]
             fn eval<T: Real>(
@@ -77,7 +80,7 @@ macro_rules! rows {
             }
         }
     };
-    (@group $name:ident [$f:literal, $i:literal, $b:literal] Bool, |$fs:pat_param, $is:pat_param, $bs:pat_param| $y:expr) => {
+    (@group $name:ident [$f:tt, $i:tt, $b:tt] Bool, |$fs:pat_param, $is:pat_param, $bs:pat_param| $y:expr) => {
         impl Pointwise<$f, $i, $b, 0, 0, 1, 0> for $name {
             #[inline(always)]
             fn eval<T: Real>(
@@ -87,28 +90,36 @@ macro_rules! rows {
             }
         }
     };
-    (@entry $name:ident [$f:literal, $i:literal, $b:literal] Float) => {
-        Entry {
-            body_f32: single::<$name, $f, $i, $b, 1, 0, 0, 0>,
-            body_f64: double::<$name, $f, $i, $b, 1, 0, 0, 0>,
-            operands: [$f, $i, $b],
-            result: Dtype::Float,
+    // Without floats on one side there is nothing to gain from longer vectors: such a row is compiled for the baseline
+    // alone, and without floats on either side once for both precisions.
+    (@bodies $name:ident [0, $i:tt, $b:tt] Int) => {
+        Bodies::Exact(portable::<$name, f32, 0, $i, $b, 0, 1, 0, 0>)
+    };
+    (@bodies $name:ident [0, $i:tt, $b:tt] Bool) => {
+        Bodies::Exact(portable::<$name, f32, 0, $i, $b, 0, 0, 1, 0>)
+    };
+    (@bodies $name:ident [0, $i:tt, $b:tt] Float) => {
+        Bodies::Each {
+            f32: portable::<$name, f32, 0, $i, $b, 1, 0, 0, 0>,
+            f64: portable::<$name, f64, 0, $i, $b, 1, 0, 0, 0>,
         }
     };
-    (@entry $name:ident [$f:literal, $i:literal, $b:literal] Int) => {
-        Entry {
-            body_f32: single::<$name, $f, $i, $b, 0, 1, 0, 0>,
-            body_f64: double::<$name, $f, $i, $b, 0, 1, 0, 0>,
-            operands: [$f, $i, $b],
-            result: Dtype::Int,
+    (@bodies $name:ident [$f:tt, $i:tt, $b:tt] Int) => {
+        Bodies::Each {
+            f32: portable::<$name, f32, $f, $i, $b, 0, 1, 0, 0>,
+            f64: portable::<$name, f64, $f, $i, $b, 0, 1, 0, 0>,
         }
     };
-    (@entry $name:ident [$f:literal, $i:literal, $b:literal] Bool) => {
-        Entry {
-            body_f32: single::<$name, $f, $i, $b, 0, 0, 1, 0>,
-            body_f64: double::<$name, $f, $i, $b, 0, 0, 1, 0>,
-            operands: [$f, $i, $b],
-            result: Dtype::Bool,
+    (@bodies $name:ident [$f:tt, $i:tt, $b:tt] Bool) => {
+        Bodies::Each {
+            f32: portable::<$name, f32, $f, $i, $b, 0, 0, 1, 0>,
+            f64: portable::<$name, f64, $f, $i, $b, 0, 0, 1, 0>,
+        }
+    };
+    (@bodies $name:ident [$f:tt, $i:tt, $b:tt] Float) => {
+        Bodies::Each {
+            f32: single::<$name, $f, $i, $b, 1, 0, 0, 0>,
+            f64: portable::<$name, f64, $f, $i, $b, 1, 0, 0, 0>,
         }
     };
 }
@@ -276,8 +287,7 @@ pub fn row(cx: &mut Cx<'_>, row: Row, shape: &[usize], operands: [&[In]; 3], out
         out_ints: of_kind(Dtype::Int),
         out_bools: of_kind(Dtype::Bool),
         scalars: &[],
-        body_f32: entry.body_f32,
-        body_f64: entry.body_f64,
+        bodies: entry.bodies,
     };
     drive::run(cx, &problem);
 }
