@@ -122,10 +122,14 @@ impl Conv2d {
 
     /// The blocks of a convolution without patches; nothing where another way is better.
     fn cut(&self, places: &Places) -> Option<Cut> {
-        if self.is_pointwise() {
-            return None;
-        }
-        Cut::new(places.channels, places.slides)
+        let cut = || Cut::new(places.channels, places.slides);
+        (!self.is_pointwise()).then(cut).flatten()
+    }
+
+    /// The blocks of the sums over places.
+    fn sums(&self) -> Option<Cut> {
+        let cut = || Cut::sums(self.group().0, self.forward());
+        (!self.is_pointwise()).then(cut).flatten()
     }
 
     /// The patches of group number `part` of all groups of all images: `[places, channels * kernel]`.
@@ -227,7 +231,7 @@ fn weight_grad<T: Correlate>(cx: &mut Cx<'_>, [x, dy, dw, scratch]: [Buf; 4], co
     if conv.batch == 0 || dw.is_empty() {
         return dw.fill(T::ZERO);
     }
-    match conv.cut(&conv.places()) {
+    match conv.sums() {
         Some(cut) => weight::run(env, cut, (x, dy), (dw, scratch), conv),
         None => patches::weight_grad(env, (x, dy), dw, conv),
     }

@@ -9,7 +9,7 @@
 use super::Block;
 use super::lanes::{Lanes, Portable};
 use super::tile::{Product, Start};
-use crate::cpu::isa::{Isa, Kernel};
+use crate::cpu::isa::{self, Isa, Kernel};
 
 /// An element of a window.
 #[derive(Copy, Clone, Debug, Default)]
@@ -67,6 +67,32 @@ pub struct Dots<'a, 'b, T> {
     pub first: usize,
 }
 
+impl<T> Lines<'_, T> {
+    /// Whether every element of the window lies in the data for each of these places.
+    fn hold(&self, places: usize) -> bool {
+        let offset = self.taps.iter().map(|tap| tap.offset as usize).max();
+        let last = self.channels.saturating_sub(1) * self.step + offset.unwrap_or(0) + places;
+        self.channels * self.taps.len() == 0 || last <= self.data.len()
+    }
+}
+
+impl<T> Correlation<'_, T> {
+    fn check(&self) {
+        let weight = self.lines.taps.iter().map(|tap| tap.weight as usize).max();
+        let fits = self.lines.hold(self.places.next_multiple_of(LANES))
+            && weight.is_none_or(|weight| weight < self.window)
+            && self.lines.channels * self.window * self.rows <= self.weights.len();
+        assert!(fits, "the sizes of a correlation do not fit");
+    }
+}
+
+impl<T> Dots<'_, '_, T> {
+    fn check(&self) {
+        let fits = self.row > 0 && self.row.is_multiple_of(LANES) && self.lines.hold(self.row);
+        assert!(fits, "the sizes of dot products do not fit");
+    }
+}
+
 /// Pixels that a tile may take at a time; rows of pixels are rounded up to it.
 pub const LANES: usize = 32;
 
@@ -100,24 +126,26 @@ macro_rules! correlates {
             }
 
             fn correlate(isa: Isa, work: Correlation<'_, $t>) {
+                work.check();
                 match isa {
                     $(#[cfg(target_arch = "x86_64")]
                     $set => {
                         let lanes = $lanes;
                         lanes.run(Tiles { lanes, work })
                     })*
-                    _ => Tiles { lanes: Portable, work }.run(),
+                    _ => isa::run_portable(Tiles { lanes: Portable, work }),
                 }
             }
 
             fn dots(isa: Isa, work: Dots<'_, '_, $t>) {
+                work.check();
                 match isa {
                     $(#[cfg(target_arch = "x86_64")]
                     $set => {
                         let lanes = $lanes;
                         lanes.run(DotTiles { lanes, work })
                     })*
-                    _ => DotTiles { lanes: Portable, work }.run(),
+                    _ => isa::run_portable(DotTiles { lanes: Portable, work }),
                 }
             }
         }
@@ -176,25 +204,7 @@ impl<T: Product, L: Lanes<T>> Tiles<'_, L, T> {
     #[inline(always)]
     fn tile<const ROWS: usize, const VECTORS: usize>(&mut self, place: usize) {
         let (lanes, work) = (self.lanes, &mut self.work);
-        let mut sums = [[lanes.splat(T::ZERO); VECTORS]; ROWS];
-        for c in 0..work.lines.channels {
-            let line = &work.lines.data[c * work.lines.step + place..];
-            let weights = &work.weights[c * work.window * ROWS..];
-            for tap in work.lines.taps {
-                let pixels = &line[tap.offset as usize..][..VECTORS * L::LANES];
-                let column = &weights[tap.weight as usize * ROWS..][..ROWS];
-                let mut vectors = [lanes.splat(T::ZERO); VECTORS];
-                for v in 0..VECTORS {
-                    vectors[v] = lanes.load(&pixels[v * L::LANES..]);
-                }
-                for i in 0..ROWS {
-                    let weight = lanes.splat(column[i]);
-                    for v in 0..VECTORS {
-                        sums[i][v] = lanes.mul_add(weight, vectors[v], sums[i][v]);
-                    }
-                }
-            }
-        }
+        let sums = sums::<T, L, ROWS, VECTORS>(lanes, work.lines, work.weights, work.window, place);
         for i in 0..ROWS {
             let to = &mut work.sums[i * work.row + place..][..VECTORS * L::LANES];
             for v in 0..VECTORS {
@@ -208,6 +218,52 @@ impl<T: Product, L: Lanes<T>> Tiles<'_, L, T> {
             }
         }
     }
+}
+
+/// The sums of `ROWS` rows over all channels and elements of the window, in registers.
+///
+/// One loop for both and no panic in it: otherwise the optimiser keeps some of the sums in memory. [`Correlate::correlate`] has
+/// checked the sizes, so that no loop ends early.
+#[inline(always)]
+fn sums<T: Product, L: Lanes<T>, const ROWS: usize, const VECTORS: usize>(
+    lanes: L,
+    lines: Lines<'_, T>,
+    weights: &[T],
+    window: usize,
+    place: usize,
+) -> [[L::Vector; VECTORS]; ROWS] {
+    let mut sums = [[lanes.splat(T::ZERO); VECTORS]; ROWS];
+    let (mut next, mut line, mut weight) = (0, place, 0);
+    for _ in 0..lines.channels * lines.taps.len() {
+        let Some(tap) = lines.taps.get(next) else { break };
+        let Some((_, pixels)) = lines.data.split_at_checked(line + tap.offset as usize) else {
+            break;
+        };
+        let Some((pixels, _)) = pixels.split_at_checked(VECTORS * L::LANES) else {
+            break;
+        };
+        let Some((_, column)) = weights.split_at_checked(weight + tap.weight as usize * ROWS) else {
+            break;
+        };
+        let Some(column) = column.first_chunk::<ROWS>() else {
+            break;
+        };
+        next += 1;
+        if next == lines.taps.len() {
+            (next, line, weight) = (0, line + lines.step, weight + window * ROWS);
+        }
+        let mut vectors = [lanes.splat(T::ZERO); VECTORS];
+        for v in 0..VECTORS {
+            vectors[v] = lanes.load(&pixels[v * L::LANES..]);
+        }
+        for i in 0..ROWS {
+            let x = lanes.splat(column[i]);
+            for v in 0..VECTORS {
+                sums[i][v] = lanes.mul_add(x, vectors[v], sums[i][v]);
+            }
+        }
+    }
+    sums
 }
 
 struct DotTiles<'a, 'b, L, T> {
@@ -268,41 +324,51 @@ impl<T: Product, L: Lanes<T>> DotTiles<'_, '_, L, T> {
         for i in 0..ROWS {
             rows[i] = &work.rows[(row + i) * n..][..n];
         }
-        let mut sums = [[lanes.splat(T::ZERO); COLS]; ROWS];
-        let mut p = 0;
-        while p < n {
-            let mut vectors = [lanes.splat(T::ZERO); COLS];
-            for j in 0..COLS {
-                vectors[j] = lanes.load(&columns[j][p..]);
-            }
-            for i in 0..ROWS {
-                let x = lanes.load(&rows[i][p..]);
-                for j in 0..COLS {
-                    sums[i][j] = lanes.mul_add(x, vectors[j], sums[i][j]);
-                }
-            }
-            p += L::LANES;
-        }
+        let sums = dots::<T, L, ROWS, COLS>(lanes, rows, columns, n);
         for i in 0..ROWS {
             let to = &mut work.sums.row_mut(row + i)[work.first + k..][..COLS];
             for j in 0..COLS {
-                to[j] += total(lanes, sums[i][j]);
+                to[j] += lanes.sum(sums[i][j]);
             }
         }
     }
 }
 
-/// The sum of the elements of a vector: halves are added until one number is left.
+/// The products of rows and columns of `n` numbers, a multiple of the lanes, still to be summed over the lanes. As for [`sums`],
+/// no loop ends early.
 #[inline(always)]
-fn total<T: Product, L: Lanes<T>>(lanes: L, x: L::Vector) -> T {
-    let mut parts = [T::ZERO; 16];
-    lanes.store(x, &mut parts);
-    let mut half = L::LANES / 2;
-    while half > 0 {
-        for i in 0..half {
-            parts[i] += parts[i + half];
+fn dots<T: Product, L: Lanes<T>, const ROWS: usize, const COLS: usize>(
+    lanes: L,
+    rows: [&[T]; ROWS],
+    columns: [&[T]; COLS],
+    n: usize,
+) -> [[L::Vector; COLS]; ROWS] {
+    let mut sums = [[lanes.splat(T::ZERO); COLS]; ROWS];
+    let mut p = 0;
+    while p < n {
+        let mut vectors = [lanes.splat(T::ZERO); COLS];
+        for j in 0..COLS {
+            let Some((_, x)) = columns[j].split_at_checked(p) else {
+                return sums;
+            };
+            let Some((x, _)) = x.split_at_checked(L::LANES) else {
+                return sums;
+            };
+            vectors[j] = lanes.load(x);
         }
-        half /= 2;
+        for i in 0..ROWS {
+            let Some((_, x)) = rows[i].split_at_checked(p) else {
+                return sums;
+            };
+            let Some((x, _)) = x.split_at_checked(L::LANES) else {
+                return sums;
+            };
+            let x = lanes.load(x);
+            for j in 0..COLS {
+                sums[i][j] = lanes.mul_add(x, vectors[j], sums[i][j]);
+            }
+        }
+        p += L::LANES;
     }
-    parts[0]
+    sums
 }

@@ -30,6 +30,9 @@ pub(super) trait Lanes<T>: Copy {
 
     /// `a * b + c`, fused where the set has that instruction.
     fn mul_add(self, a: Self::Vector, b: Self::Vector, c: Self::Vector) -> Self::Vector;
+
+    /// The sum of the elements: halves are added until one number is left.
+    fn sum(self, x: Self::Vector) -> T;
 }
 
 /// What every CPU can do: four numbers at a time, products rounded before they are added.
@@ -65,10 +68,15 @@ impl<T: Real> Lanes<T> for Portable {
             a[3] * b[3] + c[3],
         ]
     }
+
+    #[inline(always)]
+    fn sum(self, x: [T; 4]) -> T {
+        (x[0] + x[2]) + (x[1] + x[3])
+    }
 }
 
 macro_rules! x86_lanes {
-    ($($proof:ident $t:ident $vector:ident $lanes:literal $rows:literal $splat:ident $load:ident $store:ident $fma:ident;)*) => {$(
+    ($($proof:ident $t:ident $vector:ident $lanes:literal $rows:literal $splat:ident $load:ident $store:ident $fma:ident $sum:path;)*) => {$(
         #[cfg(target_arch = "x86_64")]
         impl Lanes<$t> for $proof {
             type Vector = std::arch::x86_64::$vector;
@@ -101,15 +109,74 @@ macro_rules! x86_lanes {
                 // SAFETY: `self` proves that the CPU has the instruction.
                 unsafe { std::arch::x86_64::$fma(a, b, c) }
             }
+
+            #[inline(always)]
+            fn sum(self, x: Self::Vector) -> $t {
+                // SAFETY: `self` proves that the CPU has the instructions.
+                unsafe { $sum(x) }
+            }
         }
     )*};
 }
 
 x86_lanes! {
-    Avx512 f32 __m512 16 12 _mm512_set1_ps _mm512_loadu_ps _mm512_storeu_ps _mm512_fmadd_ps;
-    Avx512 f64 __m512d 8 12 _mm512_set1_pd _mm512_loadu_pd _mm512_storeu_pd _mm512_fmadd_pd;
-    Avx2 f32 __m256 8 6 _mm256_set1_ps _mm256_loadu_ps _mm256_storeu_ps _mm256_fmadd_ps;
-    Avx2 f64 __m256d 4 6 _mm256_set1_pd _mm256_loadu_pd _mm256_storeu_pd _mm256_fmadd_pd;
+    Avx512 f32 __m512 16 12 _mm512_set1_ps _mm512_loadu_ps _mm512_storeu_ps _mm512_fmadd_ps halves::sum_16;
+    Avx512 f64 __m512d 8 12 _mm512_set1_pd _mm512_loadu_pd _mm512_storeu_pd _mm512_fmadd_pd halves::sum_8d;
+    Avx2 f32 __m256 8 6 _mm256_set1_ps _mm256_loadu_ps _mm256_storeu_ps _mm256_fmadd_ps halves::sum_8;
+    Avx2 f64 __m256d 4 6 _mm256_set1_pd _mm256_loadu_pd _mm256_storeu_pd _mm256_fmadd_pd halves::sum_4d;
+}
+
+/// The sums of the elements of vectors. The order is written down, so that it is the same wherever they are inlined.
+///
+/// Safe where the CPU has AVX2, and AVX-512 for the vectors of that set.
+#[cfg(target_arch = "x86_64")]
+mod halves {
+    use std::arch::x86_64::{
+        __m256, __m256d, __m512, __m512d, _mm_add_pd, _mm_add_ps, _mm_add_sd, _mm_add_ss, _mm_cvtsd_f64,
+        _mm_cvtss_f32, _mm_movehl_ps, _mm_shuffle_ps, _mm_unpackhi_pd, _mm256_add_pd, _mm256_add_ps,
+        _mm256_castpd_ps, _mm256_castpd256_pd128, _mm256_castps256_ps128, _mm256_extractf128_pd,
+        _mm256_extractf128_ps, _mm512_castpd512_pd256, _mm512_castps_pd, _mm512_castps512_ps256,
+        _mm512_extractf64x4_pd,
+    };
+
+    #[inline(always)]
+    pub(super) unsafe fn sum_16(x: __m512) -> f32 {
+        // SAFETY: the caller says that the CPU has the instructions.
+        unsafe {
+            let high = _mm256_castpd_ps(_mm512_extractf64x4_pd::<1>(_mm512_castps_pd(x)));
+            sum_8(_mm256_add_ps(_mm512_castps512_ps256(x), high))
+        }
+    }
+
+    #[inline(always)]
+    pub(super) unsafe fn sum_8(x: __m256) -> f32 {
+        // SAFETY: as above.
+        unsafe {
+            let four = _mm_add_ps(_mm256_castps256_ps128(x), _mm256_extractf128_ps::<1>(x));
+            let two = _mm_add_ps(four, _mm_movehl_ps(four, four));
+            _mm_cvtss_f32(_mm_add_ss(two, _mm_shuffle_ps::<1>(two, two)))
+        }
+    }
+
+    #[inline(always)]
+    pub(super) unsafe fn sum_8d(x: __m512d) -> f64 {
+        // SAFETY: as above.
+        unsafe {
+            sum_4d(_mm256_add_pd(
+                _mm512_castpd512_pd256(x),
+                _mm512_extractf64x4_pd::<1>(x),
+            ))
+        }
+    }
+
+    #[inline(always)]
+    pub(super) unsafe fn sum_4d(x: __m256d) -> f64 {
+        // SAFETY: as above.
+        unsafe {
+            let two = _mm_add_pd(_mm256_castpd256_pd128(x), _mm256_extractf128_pd::<1>(x));
+            _mm_cvtsd_f64(_mm_add_sd(two, _mm_unpackhi_pd(two, two)))
+        }
+    }
 }
 
 /// Rows and columns of the squares that [`transpose`] turns.

@@ -23,6 +23,8 @@ pub(super) struct Places {
 
 /// Rows of a tile's sums.
 const MAX_STRIP: usize = 12;
+/// Room for the sums of a strip.
+const SUMS: usize = MAX_STRIP * PLACES;
 /// Tasks that a convolution is cut into, at least, where it is large enough.
 const TASKS: usize = 16;
 /// Multiply-adds that are worth a task of their own.
@@ -128,12 +130,12 @@ impl<T: Correlate> Weights<'_, T> {
                 while !rest.is_empty() {
                     let rows = T::strip(env.isa, rest.len() / depth);
                     let (strip, after) = rest.split_at_mut(rows * depth);
-                    for r in 0..rows {
-                        let (g, row) = ((first + r) / places.rows, (first + r) % places.rows);
-                        let from = &self.data[g * group + row * self.row..];
-                        for c in 0..places.channels {
-                            let from = &from[c * self.channel..][..window];
-                            let to = &mut strip[c * window * rows..][..window * rows];
+                    let (g, row) = (first / places.rows, first % places.rows);
+                    let from = &self.data[g * group + row * self.row..];
+                    for c in 0..places.channels {
+                        let to = &mut strip[c * window * rows..][..window * rows];
+                        for r in 0..rows {
+                            let from = &from[r * self.row + c * self.channel..][..window];
                             for (to, from) in to.chunks_exact_mut(rows).zip(from) {
                                 to[r] = *from;
                             }
@@ -173,7 +175,7 @@ impl<T: Correlate> Task<'_, T> {
             _ => (col / x.places..(col + block.cols()) / x.places, 0..x.places),
         };
         let mut band = Band::<T, BAND>::new();
-        let mut sums = [T::ZERO; MAX_STRIP * PLACES];
+        let mut sums = Band::<T, SUMS>::new();
         let step = self.cut.places * x.divisor;
         for from in columns.clone().step_by(step) {
             let part = from..(from + step).min(columns.end);
@@ -191,7 +193,7 @@ impl<T: Correlate> Task<'_, T> {
                     );
                     match axes {
                         (Some(y), Some(x)) => {
-                            self.layout(Layout::new([y, x]), &mut band, &mut sums, block, &target);
+                            self.layout(Layout::new([y, x], 1), &mut band, &mut sums, block, &target);
                         }
                         _ => clear(block, &target, [&lines, &part], first),
                     }
@@ -205,7 +207,7 @@ impl<T: Correlate> Task<'_, T> {
         &self,
         layout: Layout,
         band: &mut Band<T, BAND>,
-        sums: &mut [T],
+        sums: &mut Band<T, SUMS>,
         block: &mut Block<'_, T>,
         target: &Target,
     ) {
@@ -215,6 +217,8 @@ impl<T: Correlate> Task<'_, T> {
         let mut taps = [Tap::default(); TAPS];
         let taps = layout.taps(&mut taps);
         let row = layout.places().next_multiple_of(LANES);
+        sums.clear();
+        let sums = sums.zeros(row * block.rows().min(MAX_STRIP));
         let mut rest = self.weights;
         let mut first = 0;
         let mut laid = 0..0;
@@ -224,7 +228,7 @@ impl<T: Correlate> Task<'_, T> {
             for from in (0..channels).step_by(self.cut.channels) {
                 let some = from..(from + self.cut.channels).min(channels);
                 if laid != some {
-                    layout.lay(&self.image[from * area..], some.len(), band);
+                    layout.lay(&self.image[from * area..], 0, some.len(), band);
                     laid = some.clone();
                 }
                 let correlation = Correlation {

@@ -6,14 +6,14 @@
 use std::ops::Range;
 
 use super::Conv2d;
-use super::window::{Axis, BAND, Cut, Layout, PLACES, TAPS};
+use super::window::{Axis, BAND, Cut, Layout, SUMMED, TAPS};
 use crate::cpu::gemm::{At, Band, Block, Blocks, Correlate, Dots, LANES, Lines, Tap};
 use crate::cx::Env;
 
 /// Most shards of the images: the scratch memory is as many times as large as the weight.
 pub const SHARDS: usize = 4;
 /// Rows of a cotangent that find room beside each other.
-const ROWS: usize = BAND / PLACES;
+const ROWS: usize = BAND / SUMMED;
 /// Tasks of the gradient, at least, where it is large enough: every task lays out its images anew.
 const TASKS: usize = 16;
 /// Fewest rows and channels of a task, for the same reason.
@@ -40,7 +40,7 @@ pub(super) fn run<T: Correlate>(
     (dw, scratch): (&mut [T], &mut [T]),
     conv: Conv2d,
 ) {
-    let shards = SHARDS.min(conv.batch).max(1);
+    let shards = SHARDS.min(conv.batch.div_ceil(cut.images)).max(1);
     let sums = Sums {
         env,
         conv,
@@ -107,9 +107,9 @@ impl<T: Correlate> Sums<'_, T> {
         let [y, x] = conv.forward();
         let mut dy = Band::<T, BAND>::new();
         let mut band = Band::<T, BAND>::new();
-        for image in images {
+        for first in images.clone().step_by(cut.images) {
             let part = Part {
-                image,
+                images: first..(first + cut.images).min(images.end),
                 group,
                 rows: at.row..at.row + block.rows(),
                 channel: at.col / Conv2d::area(conv.kernel),
@@ -122,7 +122,7 @@ impl<T: Correlate> Sums<'_, T> {
                         Axis::new(x, place, x.places.min(place + cut.places)),
                     );
                     if let (Some(y), Some(x)) = axes {
-                        let layout = Layout::new([y, x]);
+                        let layout = Layout::new([y, x], part.images.len());
                         self.cotangent(&part, &layout, first, &mut dy);
                         self.places(&part, &layout, cut, dy.filled(), &mut band, block);
                     }
@@ -139,16 +139,15 @@ impl<T: Correlate> Sums<'_, T> {
         let [lines, places] = layout.size();
         let rows = conv.group().1;
         let area = Conv2d::area(conv.out);
-        for (n, r) in part.rows.clone().enumerate() {
-            let plane = &self.dy[((part.image * conv.groups + part.group) * rows + r) * area..][..area];
-            for line in 0..lines {
-                let from = &plane[(first[0] + line) * conv.out[1] + first[1]..][..places];
-                dy.copy(from);
-                if line + 1 < lines {
-                    dy.zeros(layout.pitch - places);
+        for r in part.rows.clone() {
+            let to = dy.zeros(row);
+            for (m, image) in part.images.clone().enumerate() {
+                let plane = &self.dy[((image * conv.groups + part.group) * rows + r) * area..][..area];
+                for line in 0..lines {
+                    let from = &plane[(first[0] + line) * conv.out[1] + first[1]..][..places];
+                    to[m * layout.image + line * layout.pitch..][..places].copy_from_slice(from);
                 }
             }
-            dy.zeros((n + 1) * row - dy.len());
         }
     }
 
@@ -168,10 +167,11 @@ impl<T: Correlate> Sums<'_, T> {
         let taps = layout.taps(&mut taps);
         let row = layout.places().next_multiple_of(LANES);
         let channels = block.cols() / window;
-        let image = (part.image * conv.groups + part.group) * conv.group().0 + part.channel;
+        let step = conv.in_channels * area;
+        let first = (part.images.start * conv.groups + part.group) * conv.group().0 + part.channel;
         for from in (0..channels).step_by(cut.channels) {
             let some = cut.channels.min(channels - from);
-            layout.lay(&self.x[(image + from) * area..], some, band);
+            layout.lay(&self.x[(first + from) * area..], step, some, band);
             let dots = Dots {
                 lines: Lines {
                     data: band.filled(),
@@ -191,7 +191,7 @@ impl<T: Correlate> Sums<'_, T> {
 
 /// What of an image a task looks at.
 struct Part {
-    image: usize,
+    images: Range<usize>,
     group: usize,
     rows: Range<usize>,
     /// The first channel.

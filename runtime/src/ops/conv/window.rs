@@ -16,6 +16,8 @@ use crate::cpu::gemm::{Band, Correlate, LANES, Slide, Tap};
 pub(super) const BAND: usize = 1 << 15;
 /// Places that are computed at a time: twelve rows of sums stay in the first-level cache.
 pub(super) const PLACES: usize = 512;
+/// Places that are summed at a time: eight lines of them stay in the first-level cache.
+pub(super) const SUMMED: usize = 768;
 /// Places below which a block is not cut further only to hold all channels: the halo around it would be most of it.
 const FEW_PLACES: usize = 96;
 /// Elements of the largest window.
@@ -85,7 +87,7 @@ impl Axis {
         (self.origin + (column * self.slide.stride + phase) as isize) as usize
     }
 
-    /// Columns at the end of a line that the zeros at the start of the next can stand for.
+    /// Columns at the end of a line that the zeros at the start of the next can stand for (or lines at the end of an image).
     fn shared(&self) -> usize {
         let zeros = (0..self.phases()).map(|phase| {
             let inside = self.inside(phase);
@@ -110,35 +112,39 @@ fn phases(slide: &Slide, reach: usize) -> usize {
     }
 }
 
-/// How part of an image lies in a band.
+/// How parts of images of one size lie in a band: `[channels, phases, images, lines, places]`.
 #[derive(Copy, Clone, Debug)]
 pub(super) struct Layout {
     axes: [Axis; 2],
-    rows: usize,
+    images: usize,
     /// From a line to the next.
     pub pitch: usize,
+    /// From an image to the next.
+    pub image: usize,
     /// From a channel to the next.
     pub channel: usize,
 }
 
 impl Layout {
-    pub fn new(axes: [Axis; 2]) -> Self {
-        let shared = axes[1].shared();
-        let (rows, pitch) = (axes[0].width(), axes[1].width() - shared);
+    pub fn new(axes: [Axis; 2], images: usize) -> Self {
+        let [lines, columns] = axes.map(|axis| axis.shared());
+        let pitch = axes[1].width() - columns;
+        let image = (axes[0].width() - lines) * pitch;
         let phases = axes[0].phases() * axes[1].phases();
         // An odd number of cache lines: channels that lie a power of two apart would push each other out of the cache.
-        let channel = (phases * rows * pitch + shared + LANES) | 16;
+        let channel = (phases * images * image + lines * pitch + columns + LANES) | 16;
         Self {
             axes,
-            rows,
+            images,
             pitch,
+            image,
             channel,
         }
     }
 
-    /// Places, and what lies between those of different lines.
+    /// Places, and what lies between those of different lines and images.
     pub fn places(&self) -> usize {
-        (self.axes[0].places - 1) * self.pitch + self.axes[1].places
+        (self.images - 1) * self.image + (self.axes[0].places - 1) * self.pitch + self.axes[1].places
     }
 
     /// Number of lines and places of a line.
@@ -159,7 +165,7 @@ impl Layout {
                 let plane = phase_y * x.phases() + phase_x;
                 taps[count] = Tap {
                     weight: (i * x.slide.window + j) as u32,
-                    offset: ((plane * self.rows + line) * self.pitch + column) as u32,
+                    offset: (plane * self.images * self.image + line * self.pitch + column) as u32,
                 };
                 count += 1;
             }
@@ -167,40 +173,58 @@ impl Layout {
         &taps[..count]
     }
 
-    /// Lays out channels of an image in an empty band.
-    pub fn lay<T: Correlate, const N: usize>(&self, planes: &[T], channels: usize, band: &mut Band<T, N>) {
+    /// Lays out channels of images in an empty band; `image` numbers lie between an image and the next.
+    pub fn lay<T: Correlate, const N: usize>(
+        &self,
+        planes: &[T],
+        image: usize,
+        channels: usize,
+        band: &mut Band<T, N>,
+    ) {
         band.clear();
         let [y, x] = self.axes;
-        let (width, area) = (x.slide.image, x.slide.image * y.slide.image);
+        let area = x.slide.image * y.slide.image;
         for c in 0..channels {
-            let plane = &planes[c * area..][..area];
+            let mut rest = band.zeros(self.channel);
             for phase_y in 0..y.phases() {
-                let inside = y.inside(phase_y);
                 for phase_x in 0..x.phases() {
-                    band.zeros(inside.start * self.pitch);
-                    for line in inside.clone() {
-                        let line = &plane[y.image(phase_y, line) * width..][..width];
-                        self.line(line, phase_x, band);
+                    for n in 0..self.images {
+                        let (to, after) = rest.split_at_mut(self.image);
+                        let plane = &planes[n * image + c * area..][..area];
+                        self.plane(plane, [phase_y, phase_x], to);
+                        rest = after;
                     }
-                    band.zeros((self.rows - inside.end) * self.pitch);
                 }
             }
-            band.zeros((c + 1) * self.channel - band.len());
         }
     }
 
-    fn line<T: Correlate, const N: usize>(&self, line: &[T], phase: usize, band: &mut Band<T, N>) {
-        let x = self.axes[1];
-        let inside = x.inside(phase);
-        band.zeros(inside.start);
-        if !inside.is_empty() {
-            let from = &line[x.image(phase, inside.start)..];
+    /// The lines of one phase of a channel of an image, into zeros.
+    fn plane<T: Correlate>(&self, plane: &[T], [phase_y, phase_x]: [usize; 2], to: &mut [T]) {
+        let [y, x] = self.axes;
+        let inside = x.inside(phase_x);
+        if inside.is_empty() {
+            return;
+        }
+        let from = x.image(phase_x, inside.start);
+        for line in y.inside(phase_y) {
+            let from = &plane[y.image(phase_y, line) * x.slide.image..][from..x.slide.image];
+            let to = &mut to[line * self.pitch + inside.start..][..inside.len()];
             match x.slide.stride {
-                1 => band.copy(&from[..inside.len()]),
-                step => band.every(from, step, inside.len()),
+                1 => to.copy_from_slice(&from[..to.len()]),
+                // A constant, with which this is a few shuffles.
+                2 => every(from, 2, to),
+                stride => every(from, stride, to),
             }
         }
-        band.zeros(self.pitch - inside.end);
+    }
+}
+
+/// Takes every `step`th number.
+#[inline(always)]
+fn every<T: Copy>(from: &[T], step: usize, to: &mut [T]) {
+    for (to, from) in to.iter_mut().zip(from.chunks(step)) {
+        *to = from[0];
     }
 }
 
@@ -213,34 +237,83 @@ pub(super) struct Cut {
     pub places: usize,
     /// Channels that find room in a band.
     pub channels: usize,
+    /// Images whose places are computed together, where one alone has few.
+    pub images: usize,
+}
+
+/// Windows of a convolution, and what of them finds room beside each other.
+struct Room {
+    planes: usize,
+    halo: [usize; 2],
+    /// Places of a line.
+    places: usize,
+    most_lines: usize,
+}
+
+impl Room {
+    fn new([y, x]: [Slide; 2], most: usize) -> Self {
+        let reach = [y, x].map(|s| (s.window - 1) * s.step.unsigned_abs() / s.divisor);
+        let halo = [reach[0] / y.stride, reach[1] / x.stride];
+        let places = even(x.places.div_ceil(x.divisor), most);
+        Self {
+            planes: phases(&y, reach[0]) * phases(&x, reach[1]),
+            halo,
+            places,
+            most_lines: (most / (places + halo[1])).max(1),
+        }
+    }
+
+    fn width(&self) -> usize {
+        self.places + self.halo[1]
+    }
+
+    /// What a channel of this many lines of some images takes, at most.
+    fn channel(&self, images: usize, lines: usize) -> usize {
+        self.planes * images * (lines + self.halo[0]) * self.width() + self.halo[1] + LANES + 16
+    }
 }
 
 impl Cut {
-    /// The blocks for windows over `channels` channels; nothing where a window is too large for a band.
+    /// The blocks for windows over `channels` channels, all of which are needed for a sum; nothing where a window is too large.
     pub fn new(channels: usize, slides: [Slide; 2]) -> Option<Self> {
-        let [y, x] = slides;
-        if y.window * x.window > TAPS {
-            return None;
-        }
-        let reach = slides.map(|s| (s.window - 1) * s.step.unsigned_abs() / s.divisor);
-        let halo = [reach[0] / y.stride, reach[1] / x.stride];
-        let planes = phases(&y, reach[0]) * phases(&x, reach[1]);
-        let all = slides.map(|s| s.places.div_ceil(s.divisor));
-        let places = even(all[1], PLACES);
-        let width = places + halo[1];
-        let room = |lines: usize| planes * (lines + halo[0]) * width + halo[1] + LANES + 16;
-        let most = (PLACES / width).max(1);
-        let least = FEW_PLACES.div_ceil(width).min(most);
-        let mut lines = most;
-        while lines > 1 && (room(lines) > BAND || lines > least && channels * room(lines) > BAND) {
+        let room = Room::new(slides, PLACES);
+        let all = slides[0].places.div_ceil(slides[0].divisor);
+        let least = FEW_PLACES.div_ceil(room.width()).min(room.most_lines);
+        let mut lines = room.most_lines.min(all).max(1);
+        while lines > 1
+            && (room.channel(1, lines) > BAND || lines > least && channels * room.channel(1, lines) > BAND)
+        {
             lines -= 1;
         }
-        let lines = even(all[0], lines);
-        let channels = channels.min(BAND / room(lines));
-        (channels > 0).then_some(Self {
+        Self::with(&room, slides, channels, even(all, lines), 1)
+    }
+
+    /// The blocks for sums over places, in which every channel stands for itself.
+    pub fn sums(channels: usize, slides: [Slide; 2]) -> Option<Self> {
+        let room = Room::new(slides, SUMMED);
+        let all = slides[0].places;
+        let mut lines = room.most_lines.min(all).max(1);
+        while lines > 1 && room.channel(1, lines) > BAND {
+            lines -= 1;
+        }
+        let mut images = 1;
+        if lines == all {
+            let image = (all + room.halo[0]) * room.width();
+            images = (SUMMED / image).max(1);
+            while images > 1 && room.channel(images, lines) > BAND {
+                images -= 1;
+            }
+        }
+        Self::with(&room, slides, channels, even(all, lines), images)
+    }
+
+    fn with(room: &Room, [y, x]: [Slide; 2], channels: usize, lines: usize, images: usize) -> Option<Self> {
+        let channels = channels.min(BAND / room.channel(images, lines));
+        (channels > 0 && y.window * x.window <= TAPS).then_some(Self {
             lines,
-            places,
+            places: room.places,
             channels,
+            images,
         })
     }
 }
