@@ -6,6 +6,11 @@
 //!
 //! As in [`tile`](super::tile), loops over registers have constant counts.
 
+#![expect(
+    clippy::needless_range_loop,
+    reason = "an iterator's methods need not be inlined, and then lack the instruction set"
+)]
+
 use super::Block;
 use super::lanes::{Lanes, Portable};
 use super::tile::{Product, Start};

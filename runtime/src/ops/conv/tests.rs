@@ -53,6 +53,11 @@ fn lengths(conv: &Conv2d) -> Lengths {
 
 /// Forward and both gradients against the definition, in one precision.
 fn check(conv: &Conv2d, precision: Precision) {
+    let tolerance = if precision == Precision::F32 { 1e-4 } else { 1e-12 };
+    check_with(conv, Desk::new(precision), tolerance);
+}
+
+fn check_with(conv: &Conv2d, mut desk: Desk, tolerance: f64) {
     let len = lengths(conv);
     let (x, w, dy) = (numbers(len.x, 1), numbers(len.w, 2), numbers(len.y, 3));
     let bias = numbers(conv.out_channels, 4);
@@ -67,7 +72,6 @@ fn check(conv: &Conv2d, precision: Precision) {
     let y: Vec<f64> = finished
         .map(|(at, y)| (y + bias[at / area % conv.out_channels]).max(0.0))
         .collect();
-    let mut desk = Desk::new(precision);
     let (x, w, dy) = (desk.floats(&x), desk.floats(&w), desk.floats(&dy));
     let epilogue = Epilogue {
         bias: Some(desk.floats(&bias)),
@@ -80,7 +84,6 @@ fn check(conv: &Conv2d, precision: Precision) {
         conv2d_input_grad(cx, w, dy, outputs.1, scratch, *conv);
         conv2d_weight_grad(cx, x, dy, outputs.2, shards, *conv);
     });
-    let tolerance = if precision == Precision::F32 { 1e-4 } else { 1e-12 };
     assert_close(&desk.read(outputs.0), &y, tolerance);
     assert_close(&desk.read(outputs.1), &dx, tolerance);
     assert_close(&desk.read(outputs.2), &dw, tolerance);
@@ -144,11 +147,114 @@ fn larger_convolutions_are_right() {
     check(&plain(3, [20, 30], [7, 7], 1, 0), Precision::F32);
 }
 
+/// The sizes with another way to move the window.
+fn moved(conv: Conv2d, stride: [usize; 2], dilation: [usize; 2]) -> Conv2d {
+    let places = |k: usize| {
+        out(
+            conv.size[k],
+            conv.kernel[k],
+            stride[k],
+            conv.padding[k],
+            dilation[k],
+        )
+    };
+    Conv2d {
+        out: [places(0).unwrap(), places(1).unwrap()],
+        stride,
+        dilation,
+        ..conv
+    }
+}
+
+/// Sizes that are cut at every place where there is a cut: lines, long lines, channels, images, shards, strips of rows.
+fn cut_sizes() -> Vec<Conv2d> {
+    let line = |batch, channels, len: usize, kernel: usize| Conv2d {
+        size: [1, len],
+        out: [1, len - kernel + 1],
+        kernel: [1, kernel],
+        ..plain(batch, channels, [len, len], kernel, 0)
+    };
+    let grouped = Conv2d {
+        groups: 3,
+        ..plain(9, [6, 39], [11, 10], 3, 1)
+    };
+    vec![
+        moved(plain(6, [5, 14], [31, 45], 3, 1), [2, 2], [1, 1]),
+        moved(plain(2, [3, 4], [45, 31], 5, 2), [3, 2], [1, 2]),
+        moved(plain(1, [2, 3], [40, 40], 3, 3), [2, 2], [2, 2]),
+        moved(line(2, [3, 13], 1700, 7), [1, 1], [1, 3]),
+        moved(line(1, [2, 3], 2100, 4), [1, 3], [1, 1]),
+        // A line of more than one part in an image of more than one line.
+        plain(1, [1, 2], [3, 600], 3, 1),
+        // More channels than a band holds.
+        plain(2, [300, 5], [14, 14], 3, 1),
+        plain(1, [5, 300], [14, 14], 3, 1),
+        // Small images, many of which are summed together.
+        plain(23, [4, 19], [6, 5], 3, 1),
+        grouped,
+        moved(grouped, [2, 3], [1, 1]),
+        // The window lies in the padding at most places.
+        plain(2, [3, 2], [1, 2], 3, 2),
+        // More elements of a window than there is room for: the patches are gathered.
+        plain(2, [2, 3], [20, 19], 17, 1),
+    ]
+}
+
+#[test]
+fn sizes_that_are_cut_are_right() {
+    for conv in cut_sizes() {
+        check(&conv, Precision::F64);
+    }
+}
+
+#[test]
+fn every_instruction_set_is_right() {
+    let conv = moved(plain(3, [7, 27], [19, 23], 3, 1), [1, 2], [1, 1]);
+    for &isa in Isa::available() {
+        check_with(&conv, Desk::with(Precision::F32, 2, isa), 1e-4);
+        check_with(&conv, Desk::with(Precision::F64, 2, isa), 1e-12);
+    }
+}
+
+#[test]
+fn a_pixel_that_is_no_number_stays_in_its_channel_and_its_places() {
+    let conv = plain(1, [2, 3], [9, 9], 3, 0);
+    let len = lengths(&conv);
+    let mut x = numbers(len.x, 1);
+    x[81] = f64::NAN;
+    let mut desk = Desk::new(Precision::F32);
+    let (x, w, dy) = (
+        desk.floats(&x),
+        desk.floats(&numbers(len.w, 2)),
+        desk.floats(&numbers(len.y, 3)),
+    );
+    let (y, dw) = (desk.blank(len.y), desk.blank(len.w));
+    let (scratch, shards) = (desk.blank(len.w), desk.blank(len.w * SHARDS));
+    desk.run(|cx| {
+        conv2d(cx, x, w, y, scratch, conv, Epilogue::NONE);
+        conv2d_weight_grad(cx, x, dy, dw, shards, conv);
+    });
+    // The first pixel of the second channel is seen by the first place alone.
+    for (at, y) in desk.read(y).iter().enumerate() {
+        assert_eq!(y.is_nan(), at % 49 == 0, "place {at}");
+    }
+    for (at, dw) in desk.read(dw).iter().enumerate() {
+        assert!(dw.is_finite() || at / 9 % 2 == 1, "weight {at}");
+    }
+}
+
 #[test]
 fn the_number_of_threads_changes_no_bit() {
-    let conv = plain(7, [5, 24], [20, 20], 3, 1);
-    let len = lengths(&conv);
-    for &isa in Isa::available() {
+    let sizes = [
+        plain(7, [5, 24], [20, 20], 3, 1),
+        moved(plain(2, [16, 60], [33, 30], 3, 1), [2, 2], [1, 1]),
+        plain(30, [8, 16], [8, 8], 3, 1),
+    ];
+    for (conv, &isa) in sizes
+        .iter()
+        .flat_map(|conv| Isa::available().iter().map(move |isa| (*conv, isa)))
+    {
+        let len = lengths(&conv);
         let run = |threads| {
             let mut desk = Desk::with(Precision::F32, threads, isa);
             let x = desk.floats(&numbers(len.x, 1));
