@@ -14,7 +14,7 @@
 //!   lies inside its slice.
 //!
 //! `unsafe` in `gemm/` is of three kinds: vector instructions, whose proof is the [`Isa`] (`lanes.rs`); the blocks of the
-//! result that tasks write (`block.rs`); and packed memory known to be filled (`pack.rs`).
+//! result that tasks write (`block.rs`); and packed memory known to be filled (`pack.rs`, `band.rs`).
 
 mod band;
 mod block;

@@ -1,8 +1,9 @@
 //! Sums of shifted lines: the inner loops of convolution, whose operands are read where they lie.
 //!
-//! The pixels of a channel lie in a line, and the element of a window that belongs to pixel `p` lies at `p + offset` in it. So a
-//! vector of pixels meets an element of the window in one unaligned load, and no patch is ever gathered. Which offsets belong to a
-//! window, and how a channel with padding, stride and dilation becomes such a line, is the business of [`ops::conv`](crate::ops::conv).
+//! The pixels of a channel lie in a line, and the element of a window that belongs to pixel `p` lies at `p + offset` in it. So
+//! a vector of pixels meets an element of the window in one unaligned load, and no patch is ever gathered. Which offsets belong
+//! to a window, and how a channel with padding, stride and dilation becomes such a line, is the business of
+//! [`ops::conv`](crate::ops::conv).
 //!
 //! As in [`tile`](super::tile), loops over registers have constant counts.
 
@@ -58,7 +59,8 @@ pub struct Correlation<'a, T> {
     pub start: Start,
 }
 
-/// `sums[r, first + k] += sum over p of rows[r, p] lines[k / taps, p + taps[k % taps].offset]`, for `k` over all taps of all channels.
+/// `sums[r, first + k] += sum over p of rows[r, p] lines[k / taps, p + taps[k % taps].offset]`, for `k` over all taps of all
+/// channels.
 pub struct Dots<'a, 'b, T> {
     /// The image.
     pub lines: Lines<'a, T>,

@@ -68,8 +68,7 @@ impl Places {
         [rows.min(self.rows), places]
     }
 
-    /// Computes all results. `weight(group, row, k)` is a weight, `k` counting channels and elements of the window; `packed` has
-    /// room for all of them. Every finished block is handed to `finish`.
+    /// Computes all results; `packed` has room for the weights. Every finished block is handed to `finish`.
     pub fn run<T: Correlate>(
         &self,
         env: Env<'_>,

@@ -231,9 +231,9 @@ fn every<T: Copy>(from: &[T], step: usize, to: &mut [T]) {
 /// How places are cut into blocks, by sizes alone.
 #[derive(Copy, Clone, Debug)]
 pub(super) struct Cut {
-    /// Lines of a block, where every line is a place of the slide's divisor.
+    /// Lines of a block. In an image's gradient these are lines of one residue of the stride: as many times more in all.
     pub lines: usize,
-    /// Places of a line in a block.
+    /// Places of a line in a block, likewise.
     pub places: usize,
     /// Channels that find room in a band.
     pub channels: usize,
@@ -252,7 +252,7 @@ struct Room {
 
 impl Room {
     fn new([y, x]: [Slide; 2], most: usize) -> Self {
-        let reach = [y, x].map(|s| (s.window - 1) * s.step.unsigned_abs() / s.divisor);
+        let reach = [y, x].map(|s| s.window.saturating_sub(1) * s.step.unsigned_abs() / s.divisor);
         let halo = [reach[0] / y.stride, reach[1] / x.stride];
         let places = even(x.places.div_ceil(x.divisor), most);
         Self {
