@@ -18,7 +18,7 @@
 # again. It takes the first line of the form `self.layer(…)`, as a value or bound to a name, with or without an activation.
 set -euo pipefail
 root=$(cd "$(dirname "$0")/.." && pwd)
-profile='incremental = true'
+profile=$'incremental = true\nlto = "off"'
 scratch=
 while getopts d:p: option; do
     case $option in
@@ -71,14 +71,17 @@ TOML
     if grep -q "\btapeless_models::" -r src; then
         echo "tapeless_models = { path = \"$root/models\" }" >>Cargo.toml
     fi
-    # A crate of a registry is never compiled incrementally; here the runtime is a path and has to be excepted.
+    # Crates of a registry are never compiled incrementally; here they are paths and have to be excepted.
     cat >>Cargo.toml <<TOML
+[workspace]
 [profile.release]
 $profile
-[profile.release.package.tapeless_runtime]
-incremental = false
-[workspace]
 TOML
+    local parts=(tapeless tapeless_macros tapeless_runtime)
+    if grep -q '^tapeless_models' Cargo.toml; then
+        parts+=(tapeless_models)
+    fi
+    printf '[profile.release.package.%s]\nincremental = false\n' "${parts[@]}" >>Cargo.toml
 }
 
 dependency() {

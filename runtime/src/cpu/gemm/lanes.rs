@@ -18,6 +18,9 @@ pub(super) trait Lanes<T>: Copy {
     const LANES: usize;
     /// Rows of the largest tile: with two vectors a row, the tile and its operands fill the registers.
     const ROWS: usize;
+    /// Rows of the tiles that are compiled, ascending, [`ROWS`](Self::ROWS) the last: the more there are, the less is computed for
+    /// nothing at the lower edge of a result, and the longer it takes to compile.
+    const HEIGHTS: &'static [usize];
 
     /// `x` everywhere.
     fn splat(self, x: T) -> Self::Vector;
@@ -40,6 +43,7 @@ impl<T: Real> Lanes<T> for Portable {
     type Vector = [T; 4];
     const LANES: usize = 4;
     const ROWS: usize = 4;
+    const HEIGHTS: &'static [usize] = &[1, 4];
 
     #[inline(always)]
     fn splat(self, x: T) -> [T; 4] {
@@ -68,12 +72,13 @@ impl<T: Real> Lanes<T> for Portable {
 }
 
 macro_rules! x86_lanes {
-    ($($proof:ident $t:ident $vector:ident $lanes:literal $rows:literal $splat:ident $load:ident $store:ident $fma:ident;)*) => {$(
+    ($($proof:ident $t:ident $vector:ident $lanes:literal [$($height:literal)* | $rows:literal] $splat:ident $load:ident $store:ident $fma:ident;)*) => {$(
         #[cfg(target_arch = "x86_64")]
         impl Lanes<$t> for $proof {
             type Vector = std::arch::x86_64::$vector;
             const LANES: usize = $lanes;
             const ROWS: usize = $rows;
+            const HEIGHTS: &'static [usize] = &[$($height,)* $rows];
 
             #[inline(always)]
             fn splat(self, x: $t) -> Self::Vector {
@@ -106,10 +111,9 @@ macro_rules! x86_lanes {
 }
 
 x86_lanes! {
-    Avx512 f32 __m512 16 12 _mm512_set1_ps _mm512_loadu_ps _mm512_storeu_ps _mm512_fmadd_ps;
-    Avx512 f64 __m512d 8 12 _mm512_set1_pd _mm512_loadu_pd _mm512_storeu_pd _mm512_fmadd_pd;
-    Avx2 f32 __m256 8 6 _mm256_set1_ps _mm256_loadu_ps _mm256_storeu_ps _mm256_fmadd_ps;
-    Avx2 f64 __m256d 4 6 _mm256_set1_pd _mm256_loadu_pd _mm256_storeu_pd _mm256_fmadd_pd;
+    Avx512 f32 __m512 16 [1 2 4 6 8 | 12] _mm512_set1_ps _mm512_loadu_ps _mm512_storeu_ps _mm512_fmadd_ps;
+    Avx2 f32 __m256 8 [1 2 4 | 6] _mm256_set1_ps _mm256_loadu_ps _mm256_storeu_ps _mm256_fmadd_ps;
+    Avx2 f64 __m256d 4 [1 | 6] _mm256_set1_pd _mm256_loadu_pd _mm256_storeu_pd _mm256_fmadd_pd;
 }
 
 /// Rows and columns of the squares that [`transpose`] turns.
