@@ -3,7 +3,7 @@
 # what the example uses. Prints a table in Markdown:
 #
 #   lines      lines of code that the macros emit, as `rustc -Zunpretty=expanded` prints them, less those of the source
-#   expansion  time in the crate's macros, clap's included; the macro unoptimised, as cargo builds it by default (fastest of five)
+#   expansion  time in the crate's macros; the macro unoptimised, as cargo builds it by default (fastest of five)
 #   clean      `cargo build --release` into an empty folder, dependencies included
 #   crate      a build of the crate alone, its dependencies being there (fastest of three)
 #   edit       a build after one line of the model has changed (fastest of five)
@@ -63,7 +63,7 @@ tapeless = { path = "$root" }
 TOML
     # A dependency is a crate that the source names; versions and features are those of the workspace.
     local name
-    for name in ndarray clap image serde_json safetensors flate2 indicatif; do
+    for name in ndarray lexopt image serde_json safetensors flate2 indicatif; do
         if grep -qE "\b$name::" -r src; then
             dependency "$name" >>Cargo.toml
         fi
