@@ -3,7 +3,7 @@
 # what the example uses. Prints a table in Markdown:
 #
 #   lines      lines of code that the macros emit, as `rustc -Zunpretty=expanded` prints them, less those of the source
-#   expansion  time in the crate's macros, clap's included; the macro unoptimised, as cargo builds it by default (fastest of five)
+#   expansion  time in the crate's macros; the macro unoptimised, as cargo builds it by default (fastest of five)
 #   clean      `cargo build --release` into an empty folder, dependencies included
 #   crate      a build of the crate alone, its dependencies being there (fastest of three)
 #   edit       a build after one line of the model has changed (fastest of five)
@@ -18,7 +18,7 @@
 # again. It takes the first line of the form `self.layer(…)`, as a value or bound to a name, with or without an activation.
 set -euo pipefail
 root=$(cd "$(dirname "$0")/.." && pwd)
-profile='incremental = true'
+profile=$'incremental = true\nlto = "off"'
 scratch=
 while getopts d:p: option; do
     case $option in
@@ -63,7 +63,7 @@ tapeless = { path = "$root" }
 TOML
     # A dependency is a crate that the source names; versions and features are those of the workspace.
     local name
-    for name in ndarray clap image serde_json safetensors flate2 indicatif; do
+    for name in ndarray lexopt image serde_json safetensors flate2 indicatif; do
         if grep -qE "\b$name::" -r src; then
             dependency "$name" >>Cargo.toml
         fi
@@ -71,14 +71,17 @@ TOML
     if grep -q "\btapeless_models::" -r src; then
         echo "tapeless_models = { path = \"$root/models\" }" >>Cargo.toml
     fi
-    # A crate of a registry is never compiled incrementally; here the runtime is a path and has to be excepted.
+    # Crates of a registry are never compiled incrementally; here they are paths and have to be excepted.
     cat >>Cargo.toml <<TOML
+[workspace]
 [profile.release]
 $profile
-[profile.release.package.tapeless_runtime]
-incremental = false
-[workspace]
 TOML
+    local parts=(tapeless tapeless_macros tapeless_runtime)
+    if grep -q '^tapeless_models' Cargo.toml; then
+        parts+=(tapeless_models)
+    fi
+    printf '[profile.release.package.%s]\nincremental = false\n' "${parts[@]}" >>Cargo.toml
 }
 
 dependency() {

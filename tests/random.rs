@@ -14,7 +14,7 @@ use ndarray::{ArrayD, IxDyn};
 use tapeless::call::HostArg;
 use tapeless::model::Core;
 use tapeless::prelude::*;
-use tapeless::rt::{Dtype, Function, InputKind, Program};
+use tapeless::rt::{Dtype, Function, InputKind, Program, Sizes};
 
 #[path = "random/models.rs"]
 mod models;
@@ -91,8 +91,7 @@ enum Value {
     U8(ArrayD<u8>),
 }
 
-fn arguments(function: &Function, dims: &[usize]) -> Vec<Value> {
-    let sizes = function.sizes(dims, &[]);
+fn arguments(function: &Function, sizes: &Sizes<'_>) -> Vec<Value> {
     let value = |(k, input): (u64, &tapeless::rt::InputSpec)| {
         let (shape, rank) = sizes.shape(input.shape);
         let shape = &shape[..rank];
@@ -145,10 +144,13 @@ fn listing(tensors: Vec<(&str, Vec<usize>)>) -> Vec<(String, Vec<usize>)> {
     owned.collect()
 }
 
+/// A program, and the constants that its sizes mention.
+type Compiled = (&'static Program, Vec<usize>);
+
 /// A model whose numbers are those of the formula.
-fn filled(program: &'static Program, precision: Precision, threads: usize) -> Result<AnyModel> {
+fn filled((program, sizes): &Compiled, precision: Precision, threads: usize) -> Result<AnyModel> {
     let device = Device::cpu().threads(threads);
-    let core = Core::new(&device, program, Vec::new(), precision, STREAMS)?;
+    let core = Core::new(&device, program, sizes.clone(), precision, STREAMS)?;
     let mut model = AnyModel::from_core(core);
     for (k, (path, shape)) in (0..).zip(listing(model.params())) {
         model.set_param(&path, &fill(&shape, |i| 0.5 * unit(k, i)))?;
@@ -165,13 +167,14 @@ fn layers(layout: &tapeless::flat::Layout, declarations: &[usize]) -> Vec<usize>
 }
 
 /// Everything that a model computes, by the names of the expected numbers.
-fn computed(program: &'static Program, precision: Precision, threads: usize) -> Result<Answers> {
+fn computed(compiled: &Compiled, precision: Precision, threads: usize) -> Result<Answers> {
     let mut answers = Answers::new();
-    for (index, function) in program.functions.iter().enumerate() {
+    for (index, function) in compiled.0.functions.iter().enumerate() {
         let size = |name: &str| DIMS.iter().find(|(dim, _)| *dim == name).expect("a known size").1;
         let dims: Vec<usize> = function.dims.iter().map(|dim| size(dim.name)).collect();
-        let (values, scalars) = (arguments(function, &dims), vec![HOST; function.scalars.len()]);
-        let mut model = filled(program, precision, threads)?;
+        let sizes = function.sizes(&dims, &compiled.1);
+        let (values, scalars) = (arguments(function, &sizes), vec![HOST; function.scalars.len()]);
+        let mut model = filled(compiled, precision, threads)?;
         let outputs = model.core().call(index, &host(&values), &scalars)?;
         for (k, result) in function.results.iter().enumerate() {
             let array = match result.dtype {
@@ -212,11 +215,11 @@ fn norm(x: &ArrayD<f64>) -> f64 {
 }
 
 /// Holds a model against its numbers in f64 and f32, and one thread against two.
-fn check(seed: &str, program: &'static Program) {
+fn check(seed: &str, compiled: &Compiled) {
     let expected = expected(seed);
     // Gradients that cancel are as wrong as their terms, which are around 1.
     for (precision, tolerance, floor) in [(Precision::F64, 1e-9, 1e-4), (Precision::F32, 1e-3, 1e-1)] {
-        let found = computed(program, precision, 1).unwrap_or_else(|error| panic!("{seed}: {error}"));
+        let found = computed(compiled, precision, 1).unwrap_or_else(|error| panic!("{seed}: {error}"));
         let names = |answers: &Answers| answers.keys().cloned().collect::<Vec<_>>();
         assert_eq!(names(&found), names(&expected), "{seed}");
         for (name, expected) in &expected {
@@ -228,7 +231,7 @@ fn check(seed: &str, program: &'static Program) {
                 "{seed} in {precision}: {name} is off by {error:.1e}: {found} instead of {expected}"
             );
         }
-        let again = computed(program, precision, 2).unwrap_or_else(|error| panic!("{seed}: {error}"));
+        let again = computed(compiled, precision, 2).unwrap_or_else(|error| panic!("{seed}: {error}"));
         for (name, found) in &found {
             let is_same = found
                 .iter()
@@ -246,7 +249,7 @@ macro_rules! seeds {
     ($($seed:ident)*) => {
         $(#[test]
         fn $seed() {
-            check(stringify!($seed), models::$seed::Net::program().0);
+            check(stringify!($seed), &models::$seed::Net::program());
         })*
     };
 }

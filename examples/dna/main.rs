@@ -9,9 +9,11 @@
 
 mod model;
 
+use std::fmt::Display;
+use std::str::FromStr;
 use std::time::Instant;
 
-use clap::Parser;
+use lexopt::prelude::*;
 use model::Motifs;
 use ndarray::{Array1, Array2};
 use tapeless::data::Arrays;
@@ -30,25 +32,8 @@ const SLIP: f64 = 0.05;
 /// 32 filters of 16 bases.
 type Detector = Motifs<32, 16>;
 
-/// Trains on generated sequences.
-#[derive(Parser)]
-struct Options {
-    /// Sequences to train on.
-    #[arg(long, default_value_t = 8000)]
-    sequences: usize,
-    /// Passes over them.
-    #[arg(long, default_value_t = 8)]
-    epochs: usize,
-    /// Learning rate of Adam.
-    #[arg(long, default_value_t = 5e-3)]
-    lr: f64,
-    /// Seed of sequences, weights and order.
-    #[arg(long, default_value_t = 1)]
-    seed: u64,
-}
-
 fn main() -> Result<()> {
-    let options = Options::parse();
+    let options = Options::parse().map_err(|error| Error::config(error.to_string()).hint("see --help"))?;
     let mut genome = Genome {
         stream: Key::for_path(options.seed, "dna").stream(0),
         drawn: 0,
@@ -181,4 +166,70 @@ impl Genome {
         }
         Arrays::new((bases, labels))
     }
+}
+
+/// What can be chosen on the command line.
+struct Options {
+    /// Sequences to train on.
+    sequences: usize,
+    /// Passes over them.
+    epochs: usize,
+    /// Learning rate of Adam.
+    lr: f64,
+    /// Seed of sequences, weights and order.
+    seed: u64,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            sequences: 8000,
+            epochs: 8,
+            lr: 5e-3,
+            seed: 1,
+        }
+    }
+}
+
+/// What `--help` prints.
+const HELP: &str = "\
+Learns to find binding sites in stretches of DNA, and shows what its filters look for.
+
+Usage: dna [OPTIONS]
+
+Options:
+      --sequences <N>  Sequences to train on [default: 8000]
+      --epochs <N>     Passes over them [default: 8]
+      --lr <X>         Learning rate of Adam [default: 0.005]
+      --seed <N>       Seed of sequences, weights and order [default: 1]
+  -h, --help           Print this text
+";
+
+impl Options {
+    /// Reads the command line.
+    fn parse() -> Result<Self, lexopt::Error> {
+        let mut options = Self::default();
+        let mut arguments = lexopt::Parser::from_env();
+        while let Some(argument) = arguments.next()? {
+            match argument {
+                Long("sequences") => options.sequences = value(&mut arguments, "--sequences")?,
+                Long("epochs") => options.epochs = value(&mut arguments, "--epochs")?,
+                Long("lr") => options.lr = value(&mut arguments, "--lr")?,
+                Long("seed") => options.seed = value(&mut arguments, "--seed")?,
+                Short('h') | Long("help") => {
+                    print!("{HELP}");
+                    std::process::exit(0);
+                }
+                _ => return Err(argument.unexpected()),
+            }
+        }
+        Ok(options)
+    }
+}
+
+/// The value of an option as a number. An error names the option.
+fn value<T: FromStr<Err: Display>>(arguments: &mut lexopt::Parser, option: &str) -> Result<T, lexopt::Error> {
+    let text = arguments.value()?.string()?;
+    text.parse()
+        .map_err(|error| format!("cannot parse {text:?} for option '{option}': {error}").into())
 }

@@ -2,7 +2,6 @@
 
 use std::io::Write;
 
-use clap::Args;
 use ndarray::{Array1, Array4, ArrayView1, Axis, concatenate, s};
 use tapeless::prelude::*;
 
@@ -10,23 +9,17 @@ use crate::text::{Dice, Text};
 use crate::{CONTEXT, CharGpt, LAYERS, WIDTH};
 
 /// How to write.
-#[derive(Args, Clone)]
 pub struct Style {
     /// How the text begins.
-    #[arg(long, default_value = "And ")]
-    prompt: String,
+    pub prompt: String,
     /// How many characters to write.
-    #[arg(long, default_value_t = 600)]
-    length: usize,
+    pub length: usize,
     /// Below 1, likely characters become likelier; 0 always takes the likeliest.
-    #[arg(long, default_value_t = 0.8)]
-    temperature: f64,
+    pub temperature: f64,
     /// Draw from so many of the likeliest characters.
-    #[arg(long, default_value_t = 16)]
-    top_k: usize,
+    pub top_k: usize,
     /// Seed of the draws.
-    #[arg(long, default_value_t = 1)]
-    draw: u64,
+    pub draw: u64,
 }
 
 impl Default for Style {

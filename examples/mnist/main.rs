@@ -9,10 +9,12 @@
 
 mod digit;
 
+use std::fmt::Display;
 use std::path::{Path, PathBuf};
+use std::str::FromStr;
 use std::time::Instant;
 
-use clap::{Args, Parser, Subcommand};
+use lexopt::prelude::*;
 use tapeless::data;
 use tapeless::prelude::*;
 
@@ -50,64 +52,15 @@ impl Mnist {
     }
 }
 
-/// Trains a small network on handwritten digits, or asks it.
-#[derive(Parser)]
-struct Cli {
-    #[command(subcommand)]
-    command: Option<Command>,
-    #[command(flatten)]
-    options: Options,
-}
-
-#[derive(Subcommand)]
-enum Command {
-    /// Show what a trained model says to ten test digits, or to an image file.
-    Predict {
-        /// An image of one digit (PNG, JPEG, BMP or PNM).
-        image: Option<PathBuf>,
-    },
-}
-
-#[derive(Args)]
-struct Options {
-    /// Passes over the training images.
-    #[arg(long, default_value_t = 5)]
-    epochs: usize,
-    /// Images a step.
-    #[arg(long, default_value_t = 64)]
-    batch_size: usize,
-    /// Learning rate of Adam.
-    #[arg(long, default_value_t = 1e-3)]
-    lr: f64,
-    /// Share of hidden units that are dropped in training.
-    #[arg(long, default_value_t = 0.2)]
-    dropout: f64,
-    /// Seed of initial weights, order of the images, and dropout.
-    #[arg(long, default_value_t = 42)]
-    seed: u64,
-    /// Threads; all cores where it is not given.
-    #[arg(long)]
-    threads: Option<usize>,
-    /// Folder with the four files of MNIST.
-    #[arg(long, default_value = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/data/mnist"))]
-    data: PathBuf,
-    /// Folder for the checkpoint and the history.
-    #[arg(long, default_value = "target/mnist")]
-    out: PathBuf,
-    /// Go on with the checkpoint in that folder.
-    #[arg(long)]
-    resume: bool,
-}
-
 fn main() -> Result<()> {
-    let cli = Cli::parse();
-    let device = match cli.options.threads {
+    let options = Options::parse().map_err(|error| Error::config(error.to_string()).hint("see --help"))?;
+    let device = match options.threads {
         Some(n) => Device::cpu().threads(n),
         None => Device::cpu(),
     };
-    match cli.command {
-        None => train(&device, &cli.options),
-        Some(Command::Predict { image }) => predict(&device, &cli.options, image.as_deref()),
+    match &options.command {
+        Command::Train => train(&device, &options),
+        Command::Predict { image } => predict(&device, &options, image.as_deref()),
     }
 }
 
@@ -173,4 +126,118 @@ fn show(model: &Mnist, pixels: &ndarray::Array2<u8>, label: Option<u8>) -> Resul
         .collect();
     println!("answer {}{truth}\n", answers.join(", "));
     Ok(())
+}
+
+/// What can be chosen on the command line.
+struct Options {
+    /// Train, or predict.
+    command: Command,
+    /// Passes over the training images.
+    epochs: usize,
+    /// Images a step.
+    batch_size: usize,
+    /// Learning rate of Adam.
+    lr: f64,
+    /// Share of hidden units that are dropped in training.
+    dropout: f64,
+    /// Seed of initial weights, order of the images, and dropout.
+    seed: u64,
+    /// Threads; all cores where it is not given.
+    threads: Option<usize>,
+    /// Folder with the four files of MNIST.
+    data: PathBuf,
+    /// Folder for the checkpoint and the history.
+    out: PathBuf,
+    /// Go on with the checkpoint in that folder.
+    resume: bool,
+}
+
+/// What this program can do.
+enum Command {
+    /// Train a model, and save it.
+    Train,
+    /// Show what the saved model says to ten test digits, or to an image of one digit (PNG, JPEG, BMP or PNM).
+    Predict { image: Option<PathBuf> },
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            command: Command::Train,
+            epochs: 5,
+            batch_size: 64,
+            lr: 1e-3,
+            dropout: 0.2,
+            seed: 42,
+            threads: None,
+            data: concat!(env!("CARGO_MANIFEST_DIR"), "/examples/data/mnist").into(),
+            out: "target/mnist".into(),
+            resume: false,
+        }
+    }
+}
+
+/// What `--help` prints.
+const HELP: &str = "\
+Trains a small network on handwritten digits, or asks it.
+
+Usage: mnist [OPTIONS]                  train a model, and save it
+       mnist predict [IMAGE] [OPTIONS]  show what the saved model says to ten test digits, or to an
+                                        image of one digit (PNG, JPEG, BMP or PNM)
+
+Options:
+      --epochs <N>      Passes over the training images [default: 5]
+      --batch-size <N>  Images a step [default: 64]
+      --lr <X>          Learning rate of Adam [default: 0.001]
+      --dropout <X>     Share of hidden units that are dropped in training [default: 0.2]
+      --seed <N>        Seed of initial weights, order of the images, and dropout [default: 42]
+      --threads <N>     Threads; all cores where it is not given
+      --data <FOLDER>   Folder with the four files of MNIST
+                        [default: examples/data/mnist of the repository]
+      --out <FOLDER>    Folder for the checkpoint and the history [default: target/mnist]
+      --resume          Go on with the checkpoint in that folder
+  -h, --help            Print this text
+";
+
+impl Options {
+    /// Reads the command line.
+    fn parse() -> Result<Self, lexopt::Error> {
+        let mut options = Self::default();
+        let mut arguments = lexopt::Parser::from_env();
+        while let Some(argument) = arguments.next()? {
+            match argument {
+                Value(word) => {
+                    options.command = match options.command {
+                        Command::Train if word == "predict" => Command::Predict { image: None },
+                        Command::Predict { image: None } => Command::Predict {
+                            image: Some(word.into()),
+                        },
+                        _ => return Err(Value(word).unexpected()),
+                    }
+                }
+                Long("epochs") => options.epochs = value(&mut arguments, "--epochs")?,
+                Long("batch-size") => options.batch_size = value(&mut arguments, "--batch-size")?,
+                Long("lr") => options.lr = value(&mut arguments, "--lr")?,
+                Long("dropout") => options.dropout = value(&mut arguments, "--dropout")?,
+                Long("seed") => options.seed = value(&mut arguments, "--seed")?,
+                Long("threads") => options.threads = Some(value(&mut arguments, "--threads")?),
+                Long("data") => options.data = arguments.value()?.into(),
+                Long("out") => options.out = arguments.value()?.into(),
+                Long("resume") => options.resume = true,
+                Short('h') | Long("help") => {
+                    print!("{HELP}");
+                    std::process::exit(0);
+                }
+                _ => return Err(argument.unexpected()),
+            }
+        }
+        Ok(options)
+    }
+}
+
+/// The value of an option as a number. An error names the option.
+fn value<T: FromStr<Err: Display>>(arguments: &mut lexopt::Parser, option: &str) -> Result<T, lexopt::Error> {
+    let text = arguments.value()?.string()?;
+    text.parse()
+        .map_err(|error| format!("cannot parse {text:?} for option '{option}': {error}").into())
 }

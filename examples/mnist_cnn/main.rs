@@ -4,10 +4,12 @@
 //! cargo run --release --example mnist_cnn
 //! ```
 
+use std::fmt::Display;
 use std::path::PathBuf;
+use std::str::FromStr;
 use std::time::Instant;
 
-use clap::Parser;
+use lexopt::prelude::*;
 use tapeless::data;
 use tapeless::prelude::*;
 
@@ -41,34 +43,8 @@ impl MnistCnn {
     }
 }
 
-/// Trains a convolutional network on handwritten digits.
-#[derive(Parser)]
-struct Options {
-    /// Passes over the training images.
-    #[arg(long, default_value_t = 3)]
-    epochs: usize,
-    /// Images a step.
-    #[arg(long, default_value_t = 64)]
-    batch_size: usize,
-    /// Learning rate of Adam.
-    #[arg(long, default_value_t = 1e-3)]
-    lr: f64,
-    /// Seed of initial weights, order of the images, and dropout.
-    #[arg(long, default_value_t = 42)]
-    seed: u64,
-    /// Threads; all cores where it is not given.
-    #[arg(long)]
-    threads: Option<usize>,
-    /// Folder with the four files of MNIST.
-    #[arg(long, default_value = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/data/mnist"))]
-    data: PathBuf,
-    /// Where the trained model is saved.
-    #[arg(long, default_value = "target/mnist_cnn.safetensors")]
-    out: PathBuf,
-}
-
 fn main() -> Result<()> {
-    let options = Options::parse();
+    let options = Options::parse().map_err(|error| Error::config(error.to_string()).hint("see --help"))?;
     let device = match options.threads {
         Some(n) => Device::cpu().threads(n),
         None => Device::cpu(),
@@ -92,4 +68,86 @@ fn main() -> Result<()> {
     let accuracy = history.last_metric("accuracy").unwrap_or(f64::NAN);
     println!("test accuracy: {:.2} %", 100.0 * accuracy);
     Ok(())
+}
+
+/// What can be chosen on the command line.
+struct Options {
+    /// Passes over the training images.
+    epochs: usize,
+    /// Images a step.
+    batch_size: usize,
+    /// Learning rate of Adam.
+    lr: f64,
+    /// Seed of initial weights, order of the images, and dropout.
+    seed: u64,
+    /// Threads; all cores where it is not given.
+    threads: Option<usize>,
+    /// Folder with the four files of MNIST.
+    data: PathBuf,
+    /// Where the trained model is saved.
+    out: PathBuf,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            epochs: 3,
+            batch_size: 64,
+            lr: 1e-3,
+            seed: 42,
+            threads: None,
+            data: concat!(env!("CARGO_MANIFEST_DIR"), "/examples/data/mnist").into(),
+            out: "target/mnist_cnn.safetensors".into(),
+        }
+    }
+}
+
+/// What `--help` prints.
+const HELP: &str = "\
+Trains a convolutional network on handwritten digits.
+
+Usage: mnist_cnn [OPTIONS]
+
+Options:
+      --epochs <N>      Passes over the training images [default: 3]
+      --batch-size <N>  Images a step [default: 64]
+      --lr <X>          Learning rate of Adam [default: 0.001]
+      --seed <N>        Seed of initial weights, order of the images, and dropout [default: 42]
+      --threads <N>     Threads; all cores where it is not given
+      --data <FOLDER>   Folder with the four files of MNIST
+                        [default: examples/data/mnist of the repository]
+      --out <FILE>      Where the trained model is saved [default: target/mnist_cnn.safetensors]
+  -h, --help            Print this text
+";
+
+impl Options {
+    /// Reads the command line.
+    fn parse() -> Result<Self, lexopt::Error> {
+        let mut options = Self::default();
+        let mut arguments = lexopt::Parser::from_env();
+        while let Some(argument) = arguments.next()? {
+            match argument {
+                Long("epochs") => options.epochs = value(&mut arguments, "--epochs")?,
+                Long("batch-size") => options.batch_size = value(&mut arguments, "--batch-size")?,
+                Long("lr") => options.lr = value(&mut arguments, "--lr")?,
+                Long("seed") => options.seed = value(&mut arguments, "--seed")?,
+                Long("threads") => options.threads = Some(value(&mut arguments, "--threads")?),
+                Long("data") => options.data = arguments.value()?.into(),
+                Long("out") => options.out = arguments.value()?.into(),
+                Short('h') | Long("help") => {
+                    print!("{HELP}");
+                    std::process::exit(0);
+                }
+                _ => return Err(argument.unexpected()),
+            }
+        }
+        Ok(options)
+    }
+}
+
+/// The value of an option as a number. An error names the option.
+fn value<T: FromStr<Err: Display>>(arguments: &mut lexopt::Parser, option: &str) -> Result<T, lexopt::Error> {
+    let text = arguments.value()?.string()?;
+    text.parse()
+        .map_err(|error| format!("cannot parse {text:?} for option '{option}': {error}").into())
 }

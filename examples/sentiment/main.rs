@@ -11,9 +11,11 @@
 mod model;
 
 use std::collections::HashSet;
+use std::fmt::Display;
+use std::str::FromStr;
 use std::time::Instant;
 
-use clap::Parser;
+use lexopt::prelude::*;
 use model::Sentiment;
 use ndarray::{Array1, Array2};
 use tapeless::data::Arrays;
@@ -65,28 +67,8 @@ const LENGTH: usize = 23;
 /// Vectors of 16 numbers, states of 32.
 type Judge = Sentiment<VOCAB, 16, 32>;
 
-/// Trains on generated sentences.
-#[derive(Parser)]
-struct Options {
-    /// Sentences to train on.
-    #[arg(long, default_value_t = 8000)]
-    sentences: usize,
-    /// Passes over them.
-    #[arg(long, default_value_t = 4)]
-    epochs: usize,
-    /// Learning rate of Adam.
-    #[arg(long, default_value_t = 3e-3)]
-    lr: f64,
-    /// Seed of sentences, weights and order.
-    #[arg(long, default_value_t = 1)]
-    seed: u64,
-    /// A sentence to judge after training, of the words that the grammar knows.
-    #[arg(long, default_value = "i think that the film was boring not at all")]
-    ask: String,
-}
-
 fn main() -> Result<()> {
-    let options = Options::parse();
+    let options = Options::parse().map_err(|error| Error::config(error.to_string()).hint("see --help"))?;
     let mut grammar = Grammar {
         stream: Key::for_path(options.seed, "sentiment").stream(0),
         drawn: 0,
@@ -216,4 +198,76 @@ impl Grammar {
         }
         Arrays::new((tokens, lengths, labels))
     }
+}
+
+/// What can be chosen on the command line.
+struct Options {
+    /// Sentences to train on.
+    sentences: usize,
+    /// Passes over them.
+    epochs: usize,
+    /// Learning rate of Adam.
+    lr: f64,
+    /// Seed of sentences, weights and order.
+    seed: u64,
+    /// A sentence to judge after training, of the words that the grammar knows.
+    ask: String,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            sentences: 8000,
+            epochs: 4,
+            lr: 3e-3,
+            seed: 1,
+            ask: "i think that the film was boring not at all".into(),
+        }
+    }
+}
+
+/// What `--help` prints.
+const HELP: &str = "\
+Learns to tell kind sentences from unkind ones, and judges one.
+
+Usage: sentiment [OPTIONS]
+
+Options:
+      --sentences <N>  Sentences to train on [default: 8000]
+      --epochs <N>     Passes over them [default: 4]
+      --lr <X>         Learning rate of Adam [default: 0.003]
+      --seed <N>       Seed of sentences, weights and order [default: 1]
+      --ask <TEXT>     A sentence to judge after training, of the words that the grammar knows
+                       [default: i think that the film was boring not at all]
+  -h, --help           Print this text
+";
+
+impl Options {
+    /// Reads the command line.
+    fn parse() -> Result<Self, lexopt::Error> {
+        let mut options = Self::default();
+        let mut arguments = lexopt::Parser::from_env();
+        while let Some(argument) = arguments.next()? {
+            match argument {
+                Long("sentences") => options.sentences = value(&mut arguments, "--sentences")?,
+                Long("epochs") => options.epochs = value(&mut arguments, "--epochs")?,
+                Long("lr") => options.lr = value(&mut arguments, "--lr")?,
+                Long("seed") => options.seed = value(&mut arguments, "--seed")?,
+                Long("ask") => options.ask = arguments.value()?.string()?,
+                Short('h') | Long("help") => {
+                    print!("{HELP}");
+                    std::process::exit(0);
+                }
+                _ => return Err(argument.unexpected()),
+            }
+        }
+        Ok(options)
+    }
+}
+
+/// The value of an option as a number. An error names the option.
+fn value<T: FromStr<Err: Display>>(arguments: &mut lexopt::Parser, option: &str) -> Result<T, lexopt::Error> {
+    let text = arguments.value()?.string()?;
+    text.parse()
+        .map_err(|error| format!("cannot parse {text:?} for option '{option}': {error}").into())
 }

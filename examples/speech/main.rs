@@ -12,9 +12,11 @@
 mod model;
 mod sound;
 
+use std::fmt::Display;
+use std::str::FromStr;
 use std::time::Instant;
 
-use clap::Parser;
+use lexopt::prelude::*;
 use model::{Recogniser, RecogniserLossDims};
 use sound::{BANDS, Batch, FRAMES, SENTENCE, Speaker, WORDS};
 use tapeless::prelude::*;
@@ -22,28 +24,8 @@ use tapeless::prelude::*;
 /// The digits, and the blank.
 type Digits = Recogniser<BANDS, 48, { WORDS + 1 }>;
 
-/// Trains on generated sentences.
-#[derive(Parser)]
-struct Options {
-    /// Training steps.
-    #[arg(long, default_value_t = 600)]
-    steps: usize,
-    /// Sentences a step.
-    #[arg(long, default_value_t = 32)]
-    batch_size: usize,
-    /// The highest learning rate of Adam.
-    #[arg(long, default_value_t = 5e-3)]
-    lr: f64,
-    /// Deviation of the noise, where a tone has an amplitude of about 1.
-    #[arg(long, default_value_t = 1.0)]
-    noise: f64,
-    /// Seed of sentences and weights.
-    #[arg(long, default_value_t = 1)]
-    seed: u64,
-}
-
 fn main() -> Result<()> {
-    let options = Options::parse();
+    let options = Options::parse().map_err(|error| Error::config(error.to_string()).hint("see --help"))?;
     let mut teacher = Speaker::new(options.seed, "train", options.noise);
     let mut examiner = Speaker::new(options.seed, "test", options.noise);
     let mut model = Digits::new(&Device::cpu(), options.seed)?;
@@ -137,4 +119,76 @@ fn edits(a: &[u8], b: &[u8]) -> usize {
 
 fn text(words: &[u8]) -> String {
     words.iter().map(|word| char::from(b'0' + word - 1)).collect()
+}
+
+/// What can be chosen on the command line.
+struct Options {
+    /// Training steps.
+    steps: usize,
+    /// Sentences a step.
+    batch_size: usize,
+    /// The highest learning rate of Adam.
+    lr: f64,
+    /// Deviation of the noise, where a tone has an amplitude of about 1.
+    noise: f64,
+    /// Seed of sentences and weights.
+    seed: u64,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            steps: 600,
+            batch_size: 32,
+            lr: 5e-3,
+            noise: 1.0,
+            seed: 1,
+        }
+    }
+}
+
+/// What `--help` prints.
+const HELP: &str = "\
+Learns to hear dialled digits in noise, and is examined on new sentences.
+
+Usage: speech [OPTIONS]
+
+Options:
+      --steps <N>       Training steps [default: 600]
+      --batch-size <N>  Sentences a step [default: 32]
+      --lr <X>          The highest learning rate of Adam [default: 0.005]
+      --noise <X>       Deviation of the noise, where a tone has an amplitude of about 1
+                        [default: 1]
+      --seed <N>        Seed of sentences and weights [default: 1]
+  -h, --help            Print this text
+";
+
+impl Options {
+    /// Reads the command line.
+    fn parse() -> Result<Self, lexopt::Error> {
+        let mut options = Self::default();
+        let mut arguments = lexopt::Parser::from_env();
+        while let Some(argument) = arguments.next()? {
+            match argument {
+                Long("steps") => options.steps = value(&mut arguments, "--steps")?,
+                Long("batch-size") => options.batch_size = value(&mut arguments, "--batch-size")?,
+                Long("lr") => options.lr = value(&mut arguments, "--lr")?,
+                Long("noise") => options.noise = value(&mut arguments, "--noise")?,
+                Long("seed") => options.seed = value(&mut arguments, "--seed")?,
+                Short('h') | Long("help") => {
+                    print!("{HELP}");
+                    std::process::exit(0);
+                }
+                _ => return Err(argument.unexpected()),
+            }
+        }
+        Ok(options)
+    }
+}
+
+/// The value of an option as a number. An error names the option.
+fn value<T: FromStr<Err: Display>>(arguments: &mut lexopt::Parser, option: &str) -> Result<T, lexopt::Error> {
+    let text = arguments.value()?.string()?;
+    text.parse()
+        .map_err(|error| format!("cannot parse {text:?} for option '{option}': {error}").into())
 }

@@ -10,9 +10,11 @@
 mod model;
 
 use std::collections::HashSet;
+use std::fmt::Display;
+use std::str::FromStr;
 use std::time::Instant;
 
-use clap::Parser;
+use lexopt::prelude::*;
 use model::{Translator, TranslatorLossDims};
 use ndarray::{Array2, Array4, Axis};
 use tapeless::prelude::*;
@@ -27,28 +29,8 @@ const TARGET: usize = 10;
 /// Two layers that read, two that write.
 type Scribe = Translator<VOCAB, 64, 4, 128, 2>;
 
-/// Trains on generated dates.
-#[derive(Parser)]
-struct Options {
-    /// Training steps.
-    #[arg(long, default_value_t = 1500)]
-    steps: usize,
-    /// Dates a step.
-    #[arg(long, default_value_t = 64)]
-    batch_size: usize,
-    /// The highest learning rate of Adam.
-    #[arg(long, default_value_t = 2e-3)]
-    lr: f64,
-    /// Seed of dates and weights.
-    #[arg(long, default_value_t = 1)]
-    seed: u64,
-    /// A date to translate after training.
-    #[arg(long, default_value = "tuesday, the 3rd of march 1987")]
-    ask: String,
-}
-
 fn main() -> Result<()> {
-    let options = Options::parse();
+    let options = Options::parse().map_err(|error| Error::config(error.to_string()).hint("see --help"))?;
     let mut dates = Dates {
         stream: Key::for_path(options.seed, "translate").stream(0),
         drawn: 0,
@@ -253,4 +235,75 @@ impl Dates {
         }
         letters.into_iter().take(SOURCE).collect()
     }
+}
+
+/// What can be chosen on the command line.
+struct Options {
+    /// Training steps.
+    steps: usize,
+    /// Dates a step.
+    batch_size: usize,
+    /// The highest learning rate of Adam.
+    lr: f64,
+    /// Seed of dates and weights.
+    seed: u64,
+    /// A date to translate after training.
+    ask: String,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            steps: 1500,
+            batch_size: 64,
+            lr: 2e-3,
+            seed: 1,
+            ask: "tuesday, the 3rd of march 1987".into(),
+        }
+    }
+}
+
+/// What `--help` prints.
+const HELP: &str = "\
+Learns to translate dates as people write them into ISO dates, and translates one.
+
+Usage: translate [OPTIONS]
+
+Options:
+      --steps <N>       Training steps [default: 1500]
+      --batch-size <N>  Dates a step [default: 64]
+      --lr <X>          The highest learning rate of Adam [default: 0.002]
+      --seed <N>        Seed of dates and weights [default: 1]
+      --ask <TEXT>      A date to translate after training [default: tuesday, the 3rd of march 1987]
+  -h, --help            Print this text
+";
+
+impl Options {
+    /// Reads the command line.
+    fn parse() -> Result<Self, lexopt::Error> {
+        let mut options = Self::default();
+        let mut arguments = lexopt::Parser::from_env();
+        while let Some(argument) = arguments.next()? {
+            match argument {
+                Long("steps") => options.steps = value(&mut arguments, "--steps")?,
+                Long("batch-size") => options.batch_size = value(&mut arguments, "--batch-size")?,
+                Long("lr") => options.lr = value(&mut arguments, "--lr")?,
+                Long("seed") => options.seed = value(&mut arguments, "--seed")?,
+                Long("ask") => options.ask = arguments.value()?.string()?,
+                Short('h') | Long("help") => {
+                    print!("{HELP}");
+                    std::process::exit(0);
+                }
+                _ => return Err(argument.unexpected()),
+            }
+        }
+        Ok(options)
+    }
+}
+
+/// The value of an option as a number. An error names the option.
+fn value<T: FromStr<Err: Display>>(arguments: &mut lexopt::Parser, option: &str) -> Result<T, lexopt::Error> {
+    let text = arguments.value()?.string()?;
+    text.parse()
+        .map_err(|error| format!("cannot parse {text:?} for option '{option}': {error}").into())
 }

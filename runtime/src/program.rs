@@ -5,14 +5,15 @@
 //! sizes a *row* or *spec* (`SlotSpec`).
 
 mod formula;
-
-use std::borrow::Cow;
-use std::ops::Range;
+mod schedule;
+mod tensor;
 
 use crate::cx::Cx;
 use crate::dtype::Dtype;
 use crate::error::{Error, Result};
-use crate::init::Init;
+
+pub use schedule::{KernelEntry, KernelRow, LoopEntry, LoopRow, run_order};
+pub use tensor::{TensorEntry, TensorSpec};
 
 /// The most axes that an argument or a result of a compiled function may have.
 pub const MAX_RANK: usize = 8;
@@ -82,110 +83,6 @@ impl Program {
             flops: sizes.value(entry.flops) as u64,
         };
         self.layers.iter().map(row).collect()
-    }
-}
-
-/// A trained or carried tensor.
-#[derive(Clone, Debug)]
-pub struct TensorSpec {
-    /// Its identity in every file: `encoder.attn.qkv.weight`. Where it is one for each layer of an array, a `{}` stands for the
-    /// number of the layer: `blocks.{}.attn.qkv.weight`. With `{1}` the layers are counted from 1.
-    pub path: Cow<'static, str>,
-    /// The lengths of the arrays whose layers have one each, outermost first; empty where there is just one.
-    pub repeats: Vec<usize>,
-    /// Sizes of its axes; of one layer's.
-    pub shape: Vec<usize>,
-    /// How it starts.
-    pub init: Init,
-}
-
-impl TensorSpec {
-    /// A tensor from its parts.
-    pub fn new(path: &'static str, shape: &[usize], init: Init) -> Self {
-        Self {
-            path: Cow::Borrowed(path),
-            repeats: Vec::new(),
-            shape: shape.to_vec(),
-            init,
-        }
-    }
-
-    /// One for each layer of an array, or of arrays in arrays.
-    pub fn repeated(path: &'static str, repeats: &[usize], shape: &[usize], init: Init) -> Self {
-        Self {
-            repeats: repeats.to_vec(),
-            ..Self::new(path, shape, init)
-        }
-    }
-
-    /// The tensors that it stands for, the last index fastest; `None` where there are too many to count.
-    pub fn expand(&self) -> Option<Vec<Self>> {
-        let n = self
-            .repeats
-            .iter()
-            .try_fold(1_usize, |n, &count| n.checked_mul(count))
-            .filter(|&n| n <= u32::MAX as usize)?;
-        let layer = |mut k: usize| {
-            let mut path = self.path.to_string();
-            for &count in self.repeats.iter().rev() {
-                if let (Some(open), Some(close)) = (path.rfind('{'), path.rfind('}')) {
-                    let first: usize = path[open + 1..close].parse().unwrap_or(0);
-                    path.replace_range(open..=close, &(first + k % count).to_string());
-                }
-                k /= count;
-            }
-            Self {
-                path: Cow::Owned(path),
-                repeats: Vec::new(),
-                ..self.clone()
-            }
-        };
-        if self.repeats.is_empty() {
-            return Some(vec![self.clone()]);
-        }
-        Some((0..n).map(layer).collect())
-    }
-}
-
-/// A [`TensorSpec`] of any sizes.
-#[derive(Clone, Debug)]
-pub struct TensorEntry {
-    path: &'static str,
-    repeats: Formula,
-    shape: Formula,
-    init: Init,
-    fan_in: Option<Formula>,
-}
-
-impl TensorEntry {
-    /// A tensor from its parts: path, lengths of the arrays around it, sizes of its axes, how it starts.
-    pub const fn new(path: &'static str, repeats: Formula, shape: Formula, init: Init) -> Self {
-        Self {
-            path,
-            repeats,
-            shape,
-            init,
-            fan_in: None,
-        }
-    }
-
-    /// A bias ([`Init::LinearBias`]) beside a weight of that fan in.
-    pub const fn bias(path: &'static str, repeats: Formula, shape: Formula, fan_in: Formula) -> Self {
-        Self {
-            fan_in: Some(fan_in),
-            ..Self::new(path, repeats, shape, Init::Zeros)
-        }
-    }
-
-    fn spec(&self, sizes: &Sizes<'_>) -> TensorSpec {
-        TensorSpec {
-            path: Cow::Borrowed(self.path),
-            repeats: sizes.values(self.repeats).collect(),
-            shape: sizes.values(self.shape).collect(),
-            init: self.fan_in.map_or(self.init, |fan_in| Init::LinearBias {
-                fan_in: sizes.value(fan_in),
-            }),
-        }
     }
 }
 
@@ -446,138 +343,6 @@ impl SlotEntry {
             len: sizes.value(self.len),
             first: self.first,
             last: self.last,
-        }
-    }
-}
-
-/// Kernels that run once a step.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct LoopRow {
-    /// What it goes over: `blocks`.
-    pub name: &'static str,
-    /// The kernels, by position.
-    pub kernels: Range<usize>,
-    /// The number of steps.
-    pub count: usize,
-}
-
-/// A [`LoopRow`] of any sizes.
-#[derive(Clone, Debug)]
-pub struct LoopEntry {
-    name: &'static str,
-    first: usize,
-    end: usize,
-    count: Formula,
-}
-
-impl LoopEntry {
-    /// A loop over the kernels from `first` to before `end`.
-    pub const fn new(name: &'static str, first: usize, end: usize, count: Formula) -> Self {
-        Self {
-            name,
-            first,
-            end,
-            count,
-        }
-    }
-
-    fn row(&self, sizes: &Sizes<'_>) -> LoopRow {
-        LoopRow {
-            name: self.name,
-            kernels: self.first..self.end,
-            count: sizes.value(self.count),
-        }
-    }
-}
-
-/// The positions of kernels in the order in which they run, those of a loop once a step.
-pub fn run_order(n_kernels: usize, loops: &[LoopRow]) -> Vec<usize> {
-    fn run(kernels: Range<usize>, loops: &[LoopRow], order: &mut Vec<usize>) {
-        let mut k = kernels.start;
-        while k < kernels.end {
-            match loops
-                .iter()
-                .position(|l| l.kernels.start == k && l.kernels.end > k)
-            {
-                Some(first) => {
-                    let outer = &loops[first];
-                    for _ in 0..outer.count {
-                        run(outer.kernels.clone(), &loops[first + 1..], order);
-                    }
-                    k = outer.kernels.end;
-                }
-                None => {
-                    order.push(k);
-                    k += 1;
-                }
-            }
-        }
-    }
-    let mut order = Vec::new();
-    run(0..n_kernels, loops, &mut order);
-    order
-}
-
-/// A kernel, as `explain` shows it. In a loop, its work is that of all steps.
-#[derive(Clone, Debug)]
-pub struct KernelRow {
-    /// What it computes: `matmul + bias + relu`.
-    pub name: &'static str,
-    /// The value that it makes: `hidden`.
-    pub value: &'static str,
-    /// Forward or backward.
-    pub phase: &'static str,
-    /// Shapes, as text.
-    pub shapes: &'static str,
-    /// Floating point operations.
-    pub flops: u64,
-    /// Bytes read and written, in units of elements of the model's precision.
-    pub elements: u64,
-    /// Slot of the workspace that it writes first, if any.
-    pub slot: Option<usize>,
-}
-
-/// A [`KernelRow`] of any sizes.
-#[derive(Clone, Debug)]
-pub struct KernelEntry {
-    name: &'static str,
-    value: &'static str,
-    phase: &'static str,
-    shapes: &'static str,
-    work: [Formula; 2],
-    slot: Option<usize>,
-}
-
-impl KernelEntry {
-    /// A row from its parts; `work` is floating point operations and elements moved.
-    pub const fn new(
-        name: &'static str,
-        value: &'static str,
-        phase: &'static str,
-        shapes: &'static str,
-        work: [Formula; 2],
-        slot: Option<usize>,
-    ) -> Self {
-        Self {
-            name,
-            value,
-            phase,
-            shapes,
-            work,
-            slot,
-        }
-    }
-
-    fn row(&self, sizes: &Sizes<'_>) -> KernelRow {
-        let [flops, elements] = self.work.map(|formula| sizes.value(formula) as u64);
-        KernelRow {
-            name: self.name,
-            value: self.value,
-            phase: self.phase,
-            shapes: self.shapes,
-            flops,
-            elements,
-            slot: self.slot,
         }
     }
 }

@@ -140,6 +140,9 @@ fn tensor_type(
     Some(tensor_args(args, span, diagnostics))
 }
 
+/// The most axes of an argument or result: as many as the runtime's tables hold (`MAX_RANK` in `runtime/src/program.rs`).
+const MAX_AXES: usize = 8;
+
 /// Reads what is inside of `Tensor<…>`: first a dtype, if there is one, then the dimensions.
 fn tensor_args(
     args: &AngleBracketedGenericArguments,
@@ -156,6 +159,12 @@ fn tensor_args(
         rest.next();
     }
     let dims = dims::arguments(rest, diagnostics);
+    if dims.len() > MAX_AXES {
+        let error = Diagnostic::error(span, format!("a tensor has at most {MAX_AXES} axes"))
+            .found(format_args!("{} axes", dims.len()))
+            .help("merge some of them: `Tensor<B, { H * W }>`");
+        return Err(diagnostics.push(error));
+    }
     Ok(TensorType {
         dtype: tensor_dtype?,
         dims,

@@ -18,6 +18,9 @@ pub(super) trait Lanes<T>: Copy {
     const LANES: usize;
     /// Rows of the largest tile: with two vectors a row, the tile and its operands fill the registers.
     const ROWS: usize;
+    /// Rows of the tiles that are compiled, ascending, [`ROWS`](Self::ROWS) the last: the more there are, the less is computed for
+    /// nothing at the lower edge of a result, and the longer it takes to compile.
+    const HEIGHTS: &'static [usize];
 
     /// `x` everywhere.
     fn splat(self, x: T) -> Self::Vector;
@@ -43,6 +46,7 @@ impl<T: Real> Lanes<T> for Portable {
     type Vector = [T; 4];
     const LANES: usize = 4;
     const ROWS: usize = 4;
+    const HEIGHTS: &'static [usize] = &[1, 4];
 
     #[inline(always)]
     fn splat(self, x: T) -> [T; 4] {
@@ -76,12 +80,13 @@ impl<T: Real> Lanes<T> for Portable {
 }
 
 macro_rules! x86_lanes {
-    ($($proof:ident $t:ident $vector:ident $lanes:literal $rows:literal $splat:ident $load:ident $store:ident $fma:ident $sum:path;)*) => {$(
+    ($($proof:ident $t:ident $vector:ident $lanes:literal [$($height:literal)* | $rows:literal] $splat:ident $load:ident $store:ident $fma:ident $sum:path;)*) => {$(
         #[cfg(target_arch = "x86_64")]
         impl Lanes<$t> for $proof {
             type Vector = std::arch::x86_64::$vector;
             const LANES: usize = $lanes;
             const ROWS: usize = $rows;
+            const HEIGHTS: &'static [usize] = &[$($height,)* $rows];
 
             #[inline(always)]
             fn splat(self, x: $t) -> Self::Vector {
@@ -120,10 +125,9 @@ macro_rules! x86_lanes {
 }
 
 x86_lanes! {
-    Avx512 f32 __m512 16 12 _mm512_set1_ps _mm512_loadu_ps _mm512_storeu_ps _mm512_fmadd_ps halves::sum_16;
-    Avx512 f64 __m512d 8 12 _mm512_set1_pd _mm512_loadu_pd _mm512_storeu_pd _mm512_fmadd_pd halves::sum_8d;
-    Avx2 f32 __m256 8 6 _mm256_set1_ps _mm256_loadu_ps _mm256_storeu_ps _mm256_fmadd_ps halves::sum_8;
-    Avx2 f64 __m256d 4 6 _mm256_set1_pd _mm256_loadu_pd _mm256_storeu_pd _mm256_fmadd_pd halves::sum_4d;
+    Avx512 f32 __m512 16 [1 2 4 6 8 | 12] _mm512_set1_ps _mm512_loadu_ps _mm512_storeu_ps _mm512_fmadd_ps halves::sum_16;
+    Avx2 f32 __m256 8 [1 2 4 | 6] _mm256_set1_ps _mm256_loadu_ps _mm256_storeu_ps _mm256_fmadd_ps halves::sum_8;
+    Avx2 f64 __m256d 4 [1 | 6] _mm256_set1_pd _mm256_loadu_pd _mm256_storeu_pd _mm256_fmadd_pd halves::sum_4d;
 }
 
 /// The sums of the elements of vectors. The order is written down, so that it is the same wherever they are inlined.
@@ -132,11 +136,10 @@ x86_lanes! {
 #[cfg(target_arch = "x86_64")]
 mod halves {
     use std::arch::x86_64::{
-        __m256, __m256d, __m512, __m512d, _mm_add_pd, _mm_add_ps, _mm_add_sd, _mm_add_ss, _mm_cvtsd_f64,
-        _mm_cvtss_f32, _mm_movehl_ps, _mm_shuffle_ps, _mm_unpackhi_pd, _mm256_add_pd, _mm256_add_ps,
-        _mm256_castpd_ps, _mm256_castpd256_pd128, _mm256_castps256_ps128, _mm256_extractf128_pd,
-        _mm256_extractf128_ps, _mm512_castpd512_pd256, _mm512_castps_pd, _mm512_castps512_ps256,
-        _mm512_extractf64x4_pd,
+        __m256, __m256d, __m512, _mm_add_pd, _mm_add_ps, _mm_add_sd, _mm_add_ss, _mm_cvtsd_f64,
+        _mm_cvtss_f32, _mm_movehl_ps, _mm_shuffle_ps, _mm_unpackhi_pd, _mm256_add_ps, _mm256_castpd_ps,
+        _mm256_castpd256_pd128, _mm256_castps256_ps128, _mm256_extractf128_pd, _mm256_extractf128_ps,
+        _mm512_castps_pd, _mm512_castps512_ps256, _mm512_extractf64x4_pd,
     };
 
     #[inline(always)]
@@ -155,17 +158,6 @@ mod halves {
             let four = _mm_add_ps(_mm256_castps256_ps128(x), _mm256_extractf128_ps::<1>(x));
             let two = _mm_add_ps(four, _mm_movehl_ps(four, four));
             _mm_cvtss_f32(_mm_add_ss(two, _mm_shuffle_ps::<1>(two, two)))
-        }
-    }
-
-    #[inline(always)]
-    pub(super) unsafe fn sum_8d(x: __m512d) -> f64 {
-        // SAFETY: as above.
-        unsafe {
-            sum_4d(_mm256_add_pd(
-                _mm512_castpd512_pd256(x),
-                _mm512_extractf64x4_pd::<1>(x),
-            ))
         }
     }
 

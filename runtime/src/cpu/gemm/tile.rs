@@ -155,15 +155,25 @@ type Range = std::ops::Range<usize>;
 
 /// The rows of a tile for `rest` remaining rows: full tiles first, then the smallest that holds what is left.
 #[inline(always)]
-fn tile_rows(rest: usize, most: usize) -> usize {
-    if rest >= most {
-        return most;
+fn tile_rows<T, L: Lanes<T>>(rest: usize) -> usize {
+    for &rows in L::HEIGHTS {
+        if rest <= rows {
+            return rows;
+        }
     }
-    [1, 2, 4, 6, 8]
-        .into_iter()
-        .find(|rows| rest <= *rows)
-        .unwrap_or(most)
-        .min(most)
+    L::ROWS
+}
+
+/// Whether a set has tiles of `rows` rows.
+const fn has<T, L: Lanes<T>>(rows: usize) -> bool {
+    let mut k = 0;
+    while k < L::HEIGHTS.len() {
+        if L::HEIGHTS[k] == rows {
+            return true;
+        }
+        k += 1;
+    }
+    false
 }
 
 impl<T: Product, L: Lanes<T>> BlockProduct<'_, '_, '_, L, T> {
@@ -175,7 +185,7 @@ impl<T: Product, L: Lanes<T>> BlockProduct<'_, '_, '_, L, T> {
         let mut packed = 0;
         let mut row = rows.start;
         while row < rows.end {
-            let height = tile_rows(rows.end - row, L::ROWS);
+            let height = tile_rows::<T, L>(rows.end - row);
             let last = (row + height).min(rows.end);
             // As for columns below: a constant in the arm of full tiles. The last rows have a function of their own.
             packed += match height == L::ROWS {
@@ -222,7 +232,7 @@ impl<T: Product, L: Lanes<T>> BlockProduct<'_, '_, '_, L, T> {
         let mut rest = a;
         let mut row = rows.start;
         while row < rows.end {
-            let height = tile_rows(rows.end - row, L::ROWS);
+            let height = tile_rows::<T, L>(rows.end - row);
             let (strip, after) = rest.split_at(height * depth);
             let place = Place {
                 rows: row..(row + height).min(rows.end),
@@ -232,11 +242,11 @@ impl<T: Product, L: Lanes<T>> BlockProduct<'_, '_, '_, L, T> {
             // Heights that a set has no registers for are not compiled: they would spill, and take long to compile.
             match height {
                 1 => self.tile::<1, VECTORS>(strip, b, place),
-                2 => self.tile::<2, VECTORS>(strip, b, place),
-                4 => self.tile::<4, VECTORS>(strip, b, place),
-                6 if L::ROWS >= 6 => self.tile::<6, VECTORS>(strip, b, place),
-                8 if L::ROWS >= 8 => self.tile::<8, VECTORS>(strip, b, place),
-                12 if L::ROWS >= 12 => self.tile::<12, VECTORS>(strip, b, place),
+                2 if const { has::<T, L>(2) } => self.tile::<2, VECTORS>(strip, b, place),
+                4 if const { has::<T, L>(4) } => self.tile::<4, VECTORS>(strip, b, place),
+                6 if const { has::<T, L>(6) } => self.tile::<6, VECTORS>(strip, b, place),
+                8 if const { has::<T, L>(8) } => self.tile::<8, VECTORS>(strip, b, place),
+                12 if const { has::<T, L>(12) } => self.tile::<12, VECTORS>(strip, b, place),
                 _ => unreachable!("no tile has {height} rows"),
             }
             (rest, row) = (after, row + height);
