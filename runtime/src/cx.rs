@@ -29,7 +29,7 @@ pub struct Cx<'a> {
     pub env: Env<'a>,
     /// Memory that buffers lie in.
     pub memory: Memory<'a>,
-    /// Dynamic dimensions and const generics of this call.
+    /// What the sizes of this call depend on.
     pub sizes: Sizes<'a>,
     /// Byte offsets of the arena's slots for these sizes.
     pub slots: &'a [usize],

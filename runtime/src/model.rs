@@ -59,8 +59,15 @@ impl Core {
         seed: u64,
     ) -> Result<Self> {
         let name = |error: Error| error.context(program.name);
-        let params_layout = Arc::new(Layout::new(program.param_specs(&generics), precision).map_err(name)?);
-        let states_layout = Arc::new(Layout::new(program.state_specs(&generics), precision).map_err(name)?);
+        if generics.len() != program.names.len() {
+            let (found, expected) = (generics.len(), program.names.len());
+            let message = format!("{found} sizes passed for {expected} const generics and constants");
+            return Err(name(Error::internal(message)));
+        }
+        let params_layout =
+            Arc::new(Layout::new(program.param_specs(&generics).map_err(name)?, precision).map_err(name)?);
+        let states_layout =
+            Arc::new(Layout::new(program.state_specs(&generics).map_err(name)?, precision).map_err(name)?);
         let mut core = Self {
             team: device.team().map_err(name)?,
             device: device.clone(),
@@ -116,7 +123,7 @@ impl Core {
         self.program
     }
 
-    /// Values of the model's const generics.
+    /// Values of the model's const generics, and after them those of the constants that its sizes mention.
     pub fn generics(&self) -> &[usize] {
         &self.generics
     }
@@ -244,7 +251,7 @@ pub trait Model: Sized + Send + Sync {
     #[doc(hidden)]
     fn core_mut(&mut self) -> &mut Core;
 
-    /// The compiled code, and the values of the const generics.
+    /// The compiled code, and the values of the const generics and constants that it is made with.
     #[doc(hidden)]
     fn program() -> (&'static Program, Vec<usize>);
 

@@ -61,13 +61,21 @@ impl Program {
     }
 
     /// The trained tensors.
-    pub(crate) fn param_specs(&self, generics: &[usize]) -> Vec<TensorSpec> {
+    ///
+    /// # Errors
+    ///
+    /// Where one has a negative size.
+    pub(crate) fn param_specs(&self, generics: &[usize]) -> Result<Vec<TensorSpec>> {
         let sizes = self.sizes(generics);
         self.params.iter().map(|entry| entry.spec(&sizes)).collect()
     }
 
     /// The carried tensors.
-    pub(crate) fn state_specs(&self, generics: &[usize]) -> Vec<TensorSpec> {
+    ///
+    /// # Errors
+    ///
+    /// As for the trained ones.
+    pub(crate) fn state_specs(&self, generics: &[usize]) -> Result<Vec<TensorSpec>> {
         let sizes = self.sizes(generics);
         self.states.iter().map(|entry| entry.spec(&sizes)).collect()
     }
@@ -337,13 +345,17 @@ impl SlotEntry {
     }
 
     /// The slot for given sizes.
-    pub(crate) fn spec(&self, sizes: &Sizes<'_>) -> SlotSpec {
-        SlotSpec {
+    ///
+    /// # Errors
+    ///
+    /// Where its size is negative.
+    pub(crate) fn spec(&self, sizes: &Sizes<'_>) -> Result<SlotSpec> {
+        Ok(SlotSpec {
             dtype: self.dtype,
-            len: sizes.value(self.len),
+            len: sizes.size(self.len)?,
             first: self.first,
             last: self.last,
-        }
+        })
     }
 }
 

@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use crate::cpu::isa::Isa;
 use crate::dtype::Precision;
-use crate::program::{Code, Function, LayerRow, Program, Sizes};
+use crate::program::{Code, Function, LayerRow, Program, Sizes, TensorSpec};
 use crate::workspace::plan::Plan;
 
 /// Width of the texts.
@@ -47,16 +47,17 @@ fn rule(text: &mut String, with: char) {
 /// The table of layers.
 pub(crate) fn summary(program: &Program, generics: &[usize]) -> String {
     let layers = program.layer_rows(generics);
-    let count = |specs: Vec<crate::program::TensorSpec>| -> usize {
+    let (params, states) = match (program.param_specs(generics), program.state_specs(generics)) {
+        (Ok(params), Ok(states)) => (params, states),
+        (Err(error), _) | (_, Err(error)) => return format!("{}: {error}\n", program.name),
+    };
+    let count = |specs: Vec<TensorSpec>| -> usize {
         specs
             .iter()
             .map(|spec| spec.repeats.iter().chain(&spec.shape).product::<usize>())
             .sum()
     };
-    let (n_params, n_states) = (
-        count(program.param_specs(generics)),
-        count(program.state_specs(generics)),
-    );
+    let (n_params, n_states) = (count(params), count(states));
     let mut text = format!("{}\n", program.name);
     rule(&mut text, '=');
     push_row(&mut text, ["layer (kind)", "output", "parameters", "FLOPs"]);
@@ -136,8 +137,8 @@ fn workspace_line(function: &Function, generics: &[usize]) -> Option<String> {
 }
 
 fn plan(code: &Code, sizes: &Sizes<'_>) -> Option<Plan> {
-    let slots: Vec<_> = code.slots.iter().map(|slot| slot.spec(sizes)).collect();
-    Plan::new(&slots, Precision::F32).ok()
+    let slots: Result<Vec<_>, _> = code.slots.iter().map(|slot| slot.spec(sizes)).collect();
+    Plan::new(&slots.ok()?, Precision::F32).ok()
 }
 
 /// Sizes by name; those that are not given are the smallest that is allowed, or a power of two above it where a window needs more.

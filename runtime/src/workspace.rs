@@ -190,7 +190,7 @@ impl Workspace {
 
     /// Checks that it belongs to a model.
     pub(crate) fn check_model(&self, core: &Core) -> Result<()> {
-        let same = std::ptr::eq(self.program, core.program()) && self.generics == core.generics();
+        let same = self.program.key == core.program().key && self.generics == core.generics();
         if same && self.precision() == core.precision() {
             Ok(())
         } else {
@@ -264,7 +264,9 @@ impl Workspace {
                 return Err(Error::internal(message));
             }
         };
-        into.extend(slots.iter().map(|slot| slot.spec(sizes)));
+        for slot in slots {
+            into.push(slot.spec(sizes)?);
+        }
         Ok(())
     }
 

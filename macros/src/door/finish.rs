@@ -279,7 +279,7 @@ impl Model<'_> {
                         ::std::vec::Vec<::core::primitive::usize>,
                     ) {
                         #inner
-                        (program(), generics(&[#(#values),*]))
+                        (program(), __generics(&[#(#values),*]))
                     }
                 }
                 #accessors

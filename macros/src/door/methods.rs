@@ -192,7 +192,7 @@ impl Family<'_> {
         let (param, values) = match sizes.as_slice() {
             [] => (None, quote!(&[])),
             [size] => {
-                let size = format_ident!("max_{size}");
+                let size = format_ident!("max_{}", size.unraw());
                 (Some(quote!(#size: ::core::primitive::usize)), quote!(&[#size]))
             }
             sizes => {

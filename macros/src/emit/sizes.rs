@@ -24,7 +24,7 @@ pub(super) struct SizeNames {
 pub(super) enum Source {
     /// A context `cx`.
     Context,
-    /// The const generics, as the slice `values`.
+    /// The const generics, as the slice `__values`.
     Values,
 }
 
@@ -153,7 +153,7 @@ impl<'a> Spelling<'a> {
                 bind(&self.names.generics, &|k| quote!(cx.generic(#k)));
                 bind(&self.names.scalars, &|k| quote!(cx.scalar(#k)));
             }
-            Source::Values => bind(&self.names.generics, &|k| quote!(values[#k])),
+            Source::Values => bind(&self.names.generics, &|k| quote!(__values[#k])),
         }
         lets
     }

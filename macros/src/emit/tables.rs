@@ -5,7 +5,7 @@ use quote::{format_ident, quote};
 
 use super::code::{self, Rows, Surroundings};
 use super::flops::{flops_in, one_sample};
-use super::formulas::Formulas;
+use super::formulas::{Constants, Formulas};
 use super::group::GroupTypes;
 use super::names::snake;
 use super::sizes::SizeNames;
@@ -70,7 +70,7 @@ pub fn program(emission: &Emission<'_>) -> TokenStream {
         emission,
         params: names(&emission.lowered.params),
         states: names(&emission.lowered.states),
-        formulas: Formulas::default(),
+        constants: Constants::default(),
     };
     let mut items = TokenStream::new();
     let functions: Vec<TokenStream> = emission
@@ -81,8 +81,8 @@ pub fn program(emission: &Emission<'_>) -> TokenStream {
     let [params, states] =
         [&emission.lowered.params, &emission.lowered.states].map(|tensors| tables.tensors(tensors));
     let layers = tables.layers();
-    let sizes = tables.size_names(None);
-    let (names, generics) = (tables.formulas.names(&sizes), tables.formulas.values(&sizes));
+    let names = tables.formulas(None).names();
+    let generics = tables.constants.values(&tables.size_names(None));
     let (name, key, groups) = (
         &emission.name,
         Literal::u64_unsuffixed(emission.key),
@@ -117,10 +117,15 @@ struct Tables<'a> {
     emission: &'a Emission<'a>,
     params: Vec<String>,
     states: Vec<String>,
-    formulas: Formulas,
+    constants: Constants,
 }
 
 impl Tables<'_> {
+    /// The formulas of a function's tables, or of those of no function.
+    fn formulas(&self, function: Option<&LoweredFunction>) -> Formulas<'_> {
+        Formulas::new(&self.constants, self.size_names(function))
+    }
+
     fn size_names(&self, function: Option<&LoweredFunction>) -> SizeNames {
         SizeNames {
             dims: function.map_or_else(Vec::new, |f| f.dims.iter().map(|d| d.name.clone()).collect()),
@@ -133,14 +138,14 @@ impl Tables<'_> {
 
     /// A row for every tensor.
     fn tensors(&self, tensors: &[TensorDecl]) -> Vec<TokenStream> {
-        let rt = self.emission.rt;
+        let (rt, formulas) = (self.emission.rt, self.formulas(None));
         let entry = |tensor: &TensorDecl| {
-            let [repeats, shape] = [&tensor.repeats, &tensor.shape].map(|dims| self.formulas.dims(dims));
+            let [repeats, shape] = [&tensor.repeats, &tensor.shape].map(|dims| formulas.dims(dims));
             let path = &tensor.path;
             match tensor.init.to_tokens(&quote!(#rt::init)) {
                 Ok(init) => quote!(#rt::TensorEntry::new(#path, #repeats, #shape, #init)),
                 Err(fan_in) => {
-                    let fan_in = self.formulas.dim(fan_in);
+                    let fan_in = formulas.dim(fan_in);
                     quote!(#rt::TensorEntry::bias(#path, #repeats, #shape, #fan_in))
                 }
             }
@@ -150,21 +155,17 @@ impl Tables<'_> {
 
     /// Rows of the summary.
     fn layers(&self) -> Vec<TokenStream> {
-        self.emission
-            .lowered
-            .rows
-            .iter()
-            .map(|row| self.layer(row))
-            .collect()
+        let (rows, formulas) = (&self.emission.lowered.rows, self.formulas(None));
+        rows.iter().map(|row| self.layer(row, &formulas)).collect()
     }
 
-    fn layer(&self, row: &LayerRow) -> TokenStream {
+    fn layer(&self, row: &LayerRow, formulas: &Formulas<'_>) -> TokenStream {
         let rt = self.emission.rt;
         let output = row
             .output
             .as_ref()
             .map_or_else(String::new, |dims| shape::display(dims));
-        let [params, flops] = [&row.params, &self.flops_of(&row.path)].map(|dim| self.formulas.dim(dim));
+        let [params, flops] = [&row.params, &self.flops_of(&row.path)].map(|dim| formulas.dim(dim));
         let (path, kind) = (&row.path, &row.kind);
         quote!(#rt::LayerEntry::new(#path, #kind, #output, #params, #flops))
     }
@@ -178,6 +179,8 @@ impl Tables<'_> {
             let flops = flops_in(&function.eval, &path)?;
             Some(one_sample(&flops, &function.demands))
         });
+        // Windows that fit nowhere would make it negative.
+        let flops = flops.filter(|flops| !flops.split_signs().0.is_zero());
         flops.unwrap_or_else(Dim::zero)
     }
 
@@ -198,10 +201,15 @@ impl Tables<'_> {
             );
             quote!(#rt::DimSpec { name: #name, multiple_of: #multiple, bare: (#arg, #axis) })
         });
-        let inputs = self.inputs(lowered);
+        let formulas = self.formulas(Some(lowered));
+        let inputs = self.inputs(lowered, &formulas);
         let scalars = lowered.scalars.iter().map(|(name, _)| name);
-        let results = self.results(&function.eval);
-        let demands: Vec<_> = lowered.demands.iter().map(|demand| self.demand(demand)).collect();
+        let results = self.results(&function.eval, &formulas);
+        let demands: Vec<_> = lowered
+            .demands
+            .iter()
+            .map(|demand| self.demand(demand, &formulas))
+            .collect();
         let eval = self.code(lowered, &function.eval, "eval", groups, items);
         let mut optional = |plan: &Option<Plan>, mode| match plan {
             Some(plan) => {
@@ -213,7 +221,7 @@ impl Tables<'_> {
         let train = optional(&function.train, "train");
         let product = optional(&function.product, "hvp");
         let trace = self.trace(lowered, &function.trace, groups, items);
-        let names = self.formulas.names(&self.size_names(Some(lowered)));
+        let names = formulas.names();
         quote! {
             #rt::Function {
                 name: #name,
@@ -232,7 +240,7 @@ impl Tables<'_> {
     }
 
     /// `rt::InputSpec { .. }` of every argument that is a tensor.
-    fn inputs(&self, function: &LoweredFunction) -> Vec<TokenStream> {
+    fn inputs(&self, function: &LoweredFunction, formulas: &Formulas<'_>) -> Vec<TokenStream> {
         let rt = self.emission.rt;
         let spec = |input: &InputDecl| {
             let (name, kind, rank) = (
@@ -240,28 +248,28 @@ impl Tables<'_> {
                 input_kind(rt, input.dtype),
                 Literal::usize_unsuffixed(input.shape.len()),
             );
-            let shape = self.formulas.dims(&input.shape);
+            let shape = formulas.dims(&input.shape);
             quote!(#rt::InputSpec { name: #name, kind: #kind, rank: #rank, shape: #shape })
         };
         function.inputs.iter().map(spec).collect()
     }
 
     /// `rt::ResultSpec { .. }` of every result.
-    fn results(&self, plan: &Plan) -> Vec<TokenStream> {
+    fn results(&self, plan: &Plan, formulas: &Formulas<'_>) -> Vec<TokenStream> {
         let rt = self.emission.rt;
         let spec = |ty: &Type| {
-            let (dtype, shape) = (code::dtype(rt, ty.dtype), self.formulas.dims(&ty.shape));
+            let (dtype, shape) = (code::dtype(rt, ty.dtype), formulas.dims(&ty.shape));
             quote!(#rt::ResultSpec { dtype: #dtype, shape: #shape })
         };
         plan.results.iter().map(|(_, ty)| spec(ty)).collect()
     }
 
     /// `rt::Demand { sizes: ["H + 2", "3"], message: ".." }`.
-    fn demand(&self, demand: &Demand) -> TokenStream {
+    fn demand(&self, demand: &Demand, formulas: &Formulas<'_>) -> TokenStream {
         let rt = self.emission.rt;
         // Nothing is subtracted, so that no size falls below zero.
         let (left, right) = (&demand.larger - &demand.smaller).split_signs();
-        let [left, right] = [left, right].map(|dim| self.formulas.dim(&dim));
+        let [left, right] = [left, right].map(|dim| formulas.dim(&dim));
         let message = &demand.message;
         quote!(#rt::Demand { sizes: [#left, #right], message: #message })
     }
@@ -295,12 +303,9 @@ impl Tables<'_> {
         } else {
             quote!(None)
         };
-        let (slots, loops) = (self.slots(plan), self.loops(plan));
-        let kernels = plan
-            .kernels
-            .iter()
-            .enumerate()
-            .map(|(k, kernel)| self.kernel(plan, k, kernel));
+        let formulas = self.formulas(Some(function));
+        let (slots, loops) = (self.slots(plan, &formulas), self.loops(plan, &formulas));
+        let kernels = self.kernels(plan, &formulas);
         let slot = |value: &Value| match plan.places[value] {
             Place::Slot(slot) => Literal::usize_unsuffixed(slot),
             other => unreachable!("a result lies in the workspace, not in {other:?}"),
@@ -364,10 +369,10 @@ impl Tables<'_> {
     }
 
     /// A row for every slot.
-    fn slots(&self, plan: &Plan) -> Vec<TokenStream> {
+    fn slots(&self, plan: &Plan, formulas: &Formulas<'_>) -> Vec<TokenStream> {
         let rt = self.emission.rt;
         let entry = |slot: &Slot| {
-            let (dtype, len) = (code::dtype(rt, slot.dtype), self.formulas.dim(&slot.len));
+            let (dtype, len) = (code::dtype(rt, slot.dtype), formulas.dim(&slot.len));
             let first = Literal::usize_unsuffixed(slot.first);
             if slot.last == usize::MAX {
                 return quote!(#rt::SlotEntry::kept(#dtype, #len, #first));
@@ -379,18 +384,26 @@ impl Tables<'_> {
     }
 
     /// A row for every loop.
-    fn loops(&self, plan: &Plan) -> Vec<TokenStream> {
+    fn loops(&self, plan: &Plan, formulas: &Formulas<'_>) -> Vec<TokenStream> {
         let rt = self.emission.rt;
         let entry = |row: &Loop| {
             let [first, end] = [row.kernels.start, row.kernels.end].map(Literal::usize_unsuffixed);
-            let (name, count) = (&*row.name, self.formulas.dim(&row.count));
+            let (name, count) = (&*row.name, formulas.dim(&row.count));
             quote!(#rt::LoopEntry::new(#name, #first, #end, #count))
         };
         plan.loops.iter().map(entry).collect()
     }
 
+    /// A row for every kernel.
+    fn kernels(&self, plan: &Plan, formulas: &Formulas<'_>) -> Vec<TokenStream> {
+        let numbered = plan.kernels.iter().enumerate();
+        numbered
+            .map(|(k, kernel)| self.kernel(plan, k, kernel, formulas))
+            .collect()
+    }
+
     /// A row of `explain`; of a kernel in a loop, the work of all steps.
-    fn kernel(&self, plan: &Plan, k: usize, kernel: &Kernel) -> TokenStream {
+    fn kernel(&self, plan: &Plan, k: usize, kernel: &Kernel, formulas: &Formulas<'_>) -> TokenStream {
         let rt = self.emission.rt;
         let phase = match kernel.phase {
             Phase::Forward => "forward",
@@ -403,8 +416,8 @@ impl Tables<'_> {
             .collect::<Vec<_>>();
         let around = plan.loops_around(k);
         let steps = around.fold(Dim::one(), |steps, around| steps * &around.count);
-        let elements = self.formulas.dim(&(Dim::sum(moved) * &steps));
-        let flops = self.formulas.dim(&(&kernel.flops * &steps));
+        let elements = formulas.dim(&(Dim::sum(moved) * &steps));
+        let flops = formulas.dim(&(&kernel.flops * &steps));
         let slot = match plan.places[&written.value] {
             Place::Slot(slot) => {
                 let slot = Literal::usize_unsuffixed(slot);
@@ -439,12 +452,13 @@ impl Tables<'_> {
             "trace",
             groups,
         ));
-        let slots = self.slots(plan);
+        let formulas = self.formulas(Some(function));
+        let slots = self.slots(plan, &formulas);
         let values = plan.named.iter().map(|(name, value, ty)| {
             let Place::Slot(slot) = plan.places[value] else {
                 unreachable!("named values lie in the workspace")
             };
-            let (dtype, shape) = (code::dtype(rt, ty.dtype), self.formulas.dims(&ty.shape));
+            let (dtype, shape) = (code::dtype(rt, ty.dtype), formulas.dims(&ty.shape));
             let (name, slot) = (&**name, Literal::usize_unsuffixed(slot));
             quote!(#rt::TraceValue::new(#name, #slot, #dtype, #shape))
         });

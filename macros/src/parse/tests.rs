@@ -51,3 +51,8 @@ fn errors(attr: &str, source: &str) -> (Option<Item>, Vec<(String, String)>) {
     let _ = diagnostics.finish();
     (item, found)
 }
+
+#[test]
+fn the_parser_refuses_what_the_tables_cannot_hold() {
+    assert_eq!(super::types::MAX_AXES, tapeless_runtime::program::MAX_RANK);
+}

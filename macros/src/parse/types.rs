@@ -141,7 +141,7 @@ fn tensor_type(
 }
 
 /// The most axes of an argument or result: as many as the runtime's tables hold (`MAX_RANK` in `runtime/src/program.rs`).
-const MAX_AXES: usize = 8;
+pub(super) const MAX_AXES: usize = 8;
 
 /// Reads what is inside of `Tensor<…>`: first a dtype, if there is one, then the dimensions.
 fn tensor_args(

@@ -1,22 +1,24 @@
 //! Sizes as the tables hold them: formulas in the names of dimensions, const generics and constants.
 //!
 //! A table with a function for every size would be compiled function by function, and there are hundreds in a model; a formula
-//! is one string, which is looked at when a workspace is made or its sizes change.
+//! is one string. Those of slots are looked at when a workspace is made or its sizes change, those of arguments and results in
+//! every call.
 //!
 //! ```text
 //! list    = [ sum { "," sum } ]
 //! sum     = product { ( "+" | "-" ) product }
-//! product = atom { ( "*" | "/" ) atom }            a quotient is rounded down
+//! product = atom { ( "*" | "/" ) atom }            a quotient by a positive number is rounded down
 //! atom    = digits | name | constant | "(" sum ")"
 //! ```
 //!
 //! A constant is its source in backquotes, `` `crate::width(3)` ``: so it is never mistaken for a dimension of the same name.
 
 use super::{MAX_RANK, Sizes};
+use crate::error::{Error, Result};
 
 impl Sizes<'_> {
-    /// The value of a formula: 0 where it is negative or divides by zero, and `usize::MAX` where it is larger, which is more
-    /// than fits into any memory.
+    /// The value of a formula: 0 where it is negative, and `usize::MAX` where it is larger, which is more than fits into any
+    /// memory. A quotient by zero counts as 0.
     ///
     /// # Panics
     ///
@@ -26,6 +28,44 @@ impl Sizes<'_> {
         let value = reader.sum();
         reader.end();
         clamp(value)
+    }
+
+    /// The value of a formula that memory depends on, `usize::MAX` where it is larger.
+    ///
+    /// # Errors
+    ///
+    /// A configuration error where there is no such size: it is negative, or a quotient by zero.
+    ///
+    /// # Panics
+    ///
+    /// As [`value`](Self::value).
+    pub fn size(&self, formula: &str) -> Result<usize> {
+        let mut reader = Reader::new(self, formula);
+        let size = reader.size()?;
+        reader.end();
+        Ok(size)
+    }
+
+    /// The values of a list of formulas that memory depends on.
+    ///
+    /// # Errors
+    ///
+    /// As [`size`](Self::size).
+    ///
+    /// # Panics
+    ///
+    /// As [`value`](Self::value).
+    pub fn sizes(&self, formulas: &str) -> Result<Vec<usize>> {
+        let mut reader = Reader::new(self, formulas);
+        let mut sizes = Vec::new();
+        while !reader.is_at_end() {
+            sizes.push(reader.size()?);
+            if !reader.take(b',') {
+                break;
+            }
+        }
+        reader.end();
+        Ok(sizes)
     }
 
     /// The values of a list of formulas.
@@ -83,6 +123,7 @@ struct Reader<'a> {
     sizes: &'a Sizes<'a>,
     formula: &'a str,
     at: usize,
+    has_divided_by_zero: bool,
 }
 
 impl<'a> Reader<'a> {
@@ -91,6 +132,7 @@ impl<'a> Reader<'a> {
             sizes,
             formula,
             at: 0,
+            has_divided_by_zero: false,
         }
     }
 
@@ -125,6 +167,32 @@ impl<'a> Reader<'a> {
         &rest[..end]
     }
 
+    /// A sum that memory depends on.
+    fn size(&mut self) -> Result<usize> {
+        let value = self.sum();
+        match value < 0 || self.has_divided_by_zero {
+            true => Err(self.no_size(value)),
+            false => Ok(clamp(value)),
+        }
+    }
+
+    #[cold]
+    fn no_size(&self, value: i128) -> Error {
+        let problem = match self.has_divided_by_zero {
+            true => "divides by zero".to_owned(),
+            false => format!("is {value}"),
+        };
+        let sizes = self.sizes;
+        let known = sizes.names.iter().zip(sizes.dims.iter().chain(sizes.generics));
+        let known: Vec<String> = known.map(|(name, value)| format!("{name} = {value}")).collect();
+        let message = format!(
+            "a size in `[{}]` {problem} for {}",
+            self.formula,
+            known.join(", ")
+        );
+        Error::config(message).hint("choose sizes for which it is 0 or more")
+    }
+
     fn sum(&mut self) -> i128 {
         let mut sum = self.product();
         loop {
@@ -144,7 +212,9 @@ impl<'a> Reader<'a> {
             if self.take(b'*') {
                 product = product.saturating_mul(self.atom());
             } else if self.take(b'/') {
-                product = product.checked_div_euclid(self.atom()).unwrap_or(0);
+                let divisor = self.atom();
+                self.has_divided_by_zero |= divisor == 0;
+                product = product.checked_div_euclid(divisor).unwrap_or(0);
             } else {
                 return product;
             }
@@ -175,7 +245,9 @@ impl<'a> Reader<'a> {
                 self.look_up(&self.formula[start..self.at])
             }
             _ => {
-                let name = self.take_while(|c| c.is_ascii_alphanumeric() || c == b'_' || !c.is_ascii());
+                // `#` is that of raw identifiers.
+                let belongs = |c: u8| c.is_ascii_alphanumeric() || matches!(c, b'_' | b'#') || !c.is_ascii();
+                let name = self.take_while(belongs);
                 self.look_up(name)
             }
         }
@@ -208,7 +280,7 @@ mod tests {
 
     use super::*;
 
-    const NAMES: &[&str] = &["B", "TIME", "D", "CLASSES", "`crate::width(3)`"];
+    const NAMES: &[&str] = &["B", "r#in", "D", "CLASSES", "`crate::width(3)`"];
 
     fn sizes<'a>(dims: &'a [usize; 2], generics: &'a [usize; 3]) -> Sizes<'a> {
         Sizes {
@@ -226,9 +298,9 @@ mod tests {
             ("784", 784),
             ("B", 3),
             ("4 * D", 32),
-            ("B * TIME * D", 1200),
-            ("(TIME + 2) / 4 * D", 104),
-            ("B + TIME - D * 2", 37),
+            ("B * r#in * D", 1200),
+            ("(r#in + 2) / 4 * D", 104),
+            ("B + r#in - D * 2", 37),
             ("2 * (B + D) * (D - 1)", 154),
             ("CLASSES / 4", 2),
             ("`crate::width(3)` + 1", 78),
@@ -251,8 +323,23 @@ mod tests {
         let sizes = sizes(&[usize::MAX, 1], &[usize::MAX, 0, 5]);
         assert_eq!(sizes.value("B * D"), usize::MAX);
         assert_eq!(sizes.value("B * B * B * D"), usize::MAX);
-        assert_eq!(sizes.value("TIME - B"), 0);
+        assert_eq!(sizes.value("r#in - B"), 0);
         assert_eq!(sizes.value("B / CLASSES"), 0);
+    }
+
+    #[test]
+    fn memory_has_no_negative_sizes() {
+        let sizes = sizes(&[3, 50], &[8, 0, 77]);
+        assert_eq!(sizes.sizes("B, r#in - D").unwrap(), [3, 42]);
+        assert_eq!(sizes.size("D - 8").unwrap(), 0);
+        let message = |formula| sizes.size(formula).unwrap_err().to_string();
+        let negative = message("3 * (D - 10)");
+        assert!(
+            negative.contains("[3 * (D - 10)]` is -6 for B = 3, r#in = 50, D = 8"),
+            "{negative}"
+        );
+        let quotient = message("B / CLASSES + 2");
+        assert!(quotient.contains("divides by zero"), "{quotient}");
     }
 
     #[test]
@@ -270,7 +357,7 @@ mod tests {
         fn quotients_are_rounded_down(b in 0_usize..100, time in 0_usize..100, d in 1_usize..20) {
             let dims = [b, time];
             let generics = [d, 0, 0];
-            let value = sizes(&dims, &generics).value("(B - TIME) / D + 100");
+            let value = sizes(&dims, &generics).value("(B - r#in) / D + 100");
             let expected = (b as i64 - time as i64).div_euclid(d as i64) + 100;
             prop_assert_eq!(value as i64, expected);
         }

@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 
 use super::{Formula, Sizes};
+use crate::error::{Error, Result};
 use crate::init::Init;
 
 /// A trained or carried tensor.
@@ -97,14 +98,20 @@ impl TensorEntry {
         }
     }
 
-    pub(super) fn spec(&self, sizes: &Sizes<'_>) -> TensorSpec {
-        TensorSpec {
+    /// The tensor for given sizes.
+    ///
+    /// # Errors
+    ///
+    /// Where it has a negative size.
+    pub(super) fn spec(&self, sizes: &Sizes<'_>) -> Result<TensorSpec> {
+        let place = |error: Error| error.context(format!("`{}`", self.path));
+        Ok(TensorSpec {
             path: Cow::Borrowed(self.path),
-            repeats: sizes.values(self.repeats).collect(),
-            shape: sizes.values(self.shape).collect(),
+            repeats: sizes.sizes(self.repeats).map_err(place)?,
+            shape: sizes.sizes(self.shape).map_err(place)?,
             init: self.fan_in.map_or(self.init, |fan_in| Init::LinearBias {
                 fan_in: sizes.value(fan_in),
             }),
-        }
+        })
     }
 }
