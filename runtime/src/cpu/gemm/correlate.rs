@@ -14,7 +14,7 @@
 
 use super::Block;
 use super::lanes::{Lanes, Portable};
-use super::tile::{Product, Start};
+use super::tile::{Product, Start, has};
 use crate::cpu::isa::{self, Isa, Kernel};
 
 /// An element of a window.
@@ -166,8 +166,8 @@ correlates! {
 
 /// The rows of the next strip: as many as a tile has, and what is left in as few strips as can be.
 fn rows<T, L: Lanes<T>>(_: L, rest: usize) -> usize {
-    let fits = |rows: &usize| *rows <= rest && *rows <= L::ROWS && (*rows != 6 || L::ROWS == 6);
-    [12, 8, 6, 4, 2].into_iter().find(fits).unwrap_or(1)
+    let fits = |rows: &usize| *rows <= rest && (*rows != 6 || L::ROWS == 6);
+    L::HEIGHTS.iter().rev().copied().find(fits).unwrap_or(1)
 }
 
 struct Tiles<'a, L, T> {
@@ -182,11 +182,11 @@ impl<T: Product, L: Lanes<T>> Kernel for Tiles<'_, L, T> {
     fn run(mut self) {
         match self.work.rows {
             1 => self.strip::<1>(),
-            2 => self.strip::<2>(),
-            4 => self.strip::<4>(),
+            2 if const { has::<T, L>(2) } => self.strip::<2>(),
+            4 if const { has::<T, L>(4) } => self.strip::<4>(),
             6 if L::ROWS == 6 => self.strip::<6>(),
-            8 if L::ROWS >= 8 => self.strip::<8>(),
-            12 if L::ROWS >= 12 => self.strip::<12>(),
+            8 if const { has::<T, L>(8) } => self.strip::<8>(),
+            12 if const { has::<T, L>(12) } => self.strip::<12>(),
             rows => unreachable!("no tile has {rows} rows"),
         }
     }
@@ -292,7 +292,7 @@ impl<T: Product, L: Lanes<T>> Kernel for DotTiles<'_, '_, L, T> {
             match count - row {
                 8.. if L::ROWS >= 12 => row += self.strip::<8>(row),
                 4.. => row += self.strip::<4>(row),
-                2.. => row += self.strip::<2>(row),
+                2.. if const { has::<T, L>(2) } => row += self.strip::<2>(row),
                 _ => row += self.strip::<1>(row),
             }
         }

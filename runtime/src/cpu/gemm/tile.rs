@@ -165,7 +165,7 @@ fn tile_rows<T, L: Lanes<T>>(rest: usize) -> usize {
 }
 
 /// Whether a set has tiles of `rows` rows.
-const fn has<T, L: Lanes<T>>(rows: usize) -> bool {
+pub(super) const fn has<T, L: Lanes<T>>(rows: usize) -> bool {
     let mut k = 0;
     while k < L::HEIGHTS.len() {
         if L::HEIGHTS[k] == rows {
