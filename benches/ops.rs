@@ -17,7 +17,7 @@ use std::time::Duration;
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use samples::{Numbers, Value, arguments, host, index_bound};
 use tapeless::prelude::*;
-use tapeless::rt::{Code, Function, Sizes};
+use tapeless::rt::{Code, Function};
 
 tapeless::op_samples!();
 
@@ -28,8 +28,8 @@ const ELEMENTS: u64 = 1 << 18;
 const FLOPS: u64 = 1 << 25;
 
 /// Floating point operations and numbers moved of one run.
-fn work(code: &Code, dims: &[usize]) -> (u64, u64) {
-    let kernels = (code.kernels)(&Sizes { dims, generics: &[] });
+fn work(function: &Function, code: &Code, dims: &[usize]) -> (u64, u64) {
+    let kernels = code.kernel_rows(&function.sizes(dims, &[]));
     let flops = kernels.iter().map(|kernel| kernel.flops).sum();
     (flops, kernels.iter().map(|kernel| kernel.elements).sum())
 }
@@ -41,10 +41,10 @@ fn largest<'a>(rows: &[&'a [usize]]) -> &'a [usize] {
 }
 
 /// The sizes of a bench: a sample's own, grown.
-fn grown(code: &Code, dims: &[usize]) -> Vec<usize> {
+fn grown(function: &Function, code: &Code, dims: &[usize]) -> Vec<usize> {
     let mut dims = dims.to_vec();
     loop {
-        let (flops, elements) = work(code, &dims);
+        let (flops, elements) = work(function, code, &dims);
         let Some(smallest) = dims.iter_mut().filter(|dim| **dim > 0).min() else {
             return dims;
         };
@@ -69,7 +69,7 @@ impl Subject {
         let index = model.core().function(name).expect("a sample is a function");
         let function = &model.core().program().functions[index];
         let own = largest(rows);
-        let dims = grown(code_of(function), own);
+        let dims = grown(function, code_of(function), own);
         // Indices stay below a sample's own sizes: an axis that they are for may not have grown.
         let values = arguments(function, &dims, domain, index_bound(own), &mut Numbers(1));
         Self {
@@ -90,8 +90,9 @@ impl Subject {
         BenchmarkId::new(name, dims.join("x"))
     }
 
-    fn throughput(&self, code: &Code) -> Throughput {
-        Throughput::Bytes(work(code, &self.dims).1 * size_of::<f32>() as u64)
+    fn throughput(&self, code_of: fn(&Function) -> &Code) -> Throughput {
+        let function = &self.model.core().program().functions[self.index];
+        Throughput::Bytes(work(function, code_of(function), &self.dims).1 * size_of::<f32>() as u64)
     }
 }
 
@@ -100,7 +101,7 @@ fn forward(c: &mut Criterion) {
     for (name, rows, domain, _) in SAMPLES {
         let subject = Subject::new(name, rows, *domain, |function| &function.eval);
         let (core, mut work) = (subject.model.core(), subject.workspace());
-        group.throughput(subject.throughput(&core.program().functions[subject.index].eval));
+        group.throughput(subject.throughput(|function| &function.eval));
         group.bench_function(subject.id(name), |b| {
             let args = host(&subject.values);
             b.iter(|| {
@@ -121,8 +122,7 @@ fn gradient(c: &mut Criterion) {
     for (name, rows, domain, _) in SAMPLES.iter().filter(|sample| sample.3) {
         let mut subject = Subject::new(&format!("{name}_probed"), rows, *domain, train);
         let mut work = subject.workspace();
-        let code = train(&subject.model.core().program().functions[subject.index]);
-        group.throughput(subject.throughput(code));
+        group.throughput(subject.throughput(train));
         group.bench_function(subject.id(name), |b| {
             let (core, args) = (subject.model.core_mut(), host(&subject.values));
             b.iter(|| {

@@ -289,7 +289,7 @@ pub struct Code {
 
 impl Code {
     /// The kernels for given sizes.
-    pub(crate) fn kernel_rows(&self, sizes: &Sizes<'_>) -> Vec<KernelRow> {
+    pub fn kernel_rows(&self, sizes: &Sizes<'_>) -> Vec<KernelRow> {
         self.kernels.iter().map(|entry| entry.row(sizes)).collect()
     }
 

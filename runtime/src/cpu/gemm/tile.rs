@@ -325,12 +325,9 @@ fn micro<T: Product, L: Lanes<T>, const ROWS: usize, const VECTORS: usize>(
 ) -> [[L::Vector; VECTORS]; ROWS] {
     let mut sums = [[lanes.splat(T::ZERO); VECTORS]; ROWS];
     let (columns, _) = a.as_chunks::<ROWS>();
-    let mut rest = b;
+    let mut rows = b.chunks_exact(VECTORS * L::LANES);
     for column in columns {
-        let Some((row, after)) = rest.split_at_checked(VECTORS * L::LANES) else {
-            break;
-        };
-        rest = after;
+        let Some(row) = rows.next() else { break };
         let mut vectors = [lanes.splat(T::ZERO); VECTORS];
         for v in 0..VECTORS {
             vectors[v] = lanes.load(&row[v * L::LANES..]);
