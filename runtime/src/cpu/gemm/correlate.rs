@@ -14,7 +14,7 @@
 
 use super::Block;
 use super::lanes::{Lanes, Portable};
-use super::tile::{Product, Start, has};
+use super::tile::{Product, Start, has, write_row};
 use crate::cpu::isa::{self, Isa, Kernel};
 
 /// An element of a window.
@@ -214,15 +214,7 @@ impl<T: Product, L: Lanes<T>> Tiles<'_, L, T> {
         let sums = sums::<T, L, ROWS, VECTORS>(lanes, work.lines, work.weights, work.window, place);
         for i in 0..ROWS {
             let to = &mut work.sums[i * work.row + place..][..VECTORS * L::LANES];
-            for v in 0..VECTORS {
-                let to = &mut to[v * L::LANES..];
-                let value = match work.start {
-                    Start::Overwrite => sums[i][v],
-                    // 1 * sum + c is rounded once in either form of the instruction: it is the plain sum.
-                    Start::Accumulate => lanes.mul_add(lanes.splat(T::ONE), sums[i][v], lanes.load(to)),
-                };
-                lanes.store(value, to);
-            }
+            write_row(lanes, &sums[i], to, work.start);
         }
     }
 }

@@ -282,8 +282,9 @@ struct Place {
     start: Start,
 }
 
+/// Replaces the first vectors of a row by sums, or adds these.
 #[inline(always)]
-fn write_row<T: Product, L: Lanes<T>, const VECTORS: usize>(
+pub(super) fn write_row<T: Product, L: Lanes<T>, const VECTORS: usize>(
     lanes: L,
     sums: &[L::Vector; VECTORS],
     to: &mut [T],
