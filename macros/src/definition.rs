@@ -215,7 +215,7 @@ pub fn group(input: ParseStream<'_>) -> syn::Result<TokenStream> {
 
 /// Every definition that the replies brought, by key; what is asked for is parsed once for each name that a parent has
 /// for it.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub struct Library {
     entries: BTreeMap<u64, Entry>,
     parsed: RefCell<BTreeMap<(u64, String), Rc<Definition>>>,
@@ -428,11 +428,11 @@ mod tests {
         let path = |text| syn::parse_str::<syn::Path>(text).unwrap();
         let outer = library.definition(1, &path("Outer"));
         let Definition::User(outer) = &*outer else {
-            panic!("{outer:?}")
+            panic!("it is a user's model")
         };
         let child = |k: usize| match &**outer.children[k].as_ref().unwrap() {
             Definition::User(model) => model.type_path.clone(),
-            other => panic!("{other:?}"),
+            _ => panic!("its parts are users' models"),
         };
         assert_eq!(child(0).as_deref(), Some("zoo::Inner"));
         assert_eq!(child(1).as_deref(), Some("Inner"));
