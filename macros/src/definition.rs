@@ -11,8 +11,8 @@
 //! type that was asked; the others are the definitions that it is made of, each once. The last list has one key a field,
 //! 0 for a field that is no layer. Definitions are known by their keys alone: two paths with one key share one.
 
+use crate::map::Map;
 use std::cell::RefCell;
-use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use proc_macro2::{Ident, Literal, TokenStream, TokenTree};
@@ -217,15 +217,15 @@ pub fn group(input: ParseStream<'_>) -> syn::Result<TokenStream> {
 /// for it.
 #[derive(Default)]
 pub struct Library {
-    entries: BTreeMap<u64, Entry>,
-    parsed: RefCell<BTreeMap<(u64, String), Rc<Definition>>>,
+    entries: Map<u64, Entry>,
+    parsed: RefCell<Map<(u64, String), Rc<Definition>>>,
 }
 
 impl Library {
     /// Takes in the definitions of a reply; those with a known key are the same.
     pub fn add(&mut self, reply: &Reply) {
         for entry in &reply.entries {
-            self.entries.entry(entry.key).or_insert_with(|| entry.clone());
+            self.entries.get_or_insert_with(entry.key, || entry.clone());
         }
     }
 

@@ -3,7 +3,7 @@
 //! Emitted at the place of the impl, beside the methods: the program and what the type needs to be a layer of others,
 //! and the model's own macro, which answers the questions of its parents.
 
-use std::collections::BTreeMap;
+use crate::map::Map;
 
 use proc_macro2::{Literal, TokenStream};
 use quote::{ToTokens, format_ident, quote, quote_spanned};
@@ -359,7 +359,7 @@ impl Model<'_> {
         source: &Source,
     ) -> TokenStream {
         let krate = self.krate;
-        let mut words = BTreeMap::new();
+        let mut words = Map::new();
         names::words(&source.structure, &mut words);
         names::words(&source.implementation, &mut words);
         let words = words.into_values();
