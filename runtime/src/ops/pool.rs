@@ -3,12 +3,12 @@
 //! The gradient of a maximum finds it again in the image instead of keeping an index for every result: the image is kept
 //! for the layer before anyway, and an index would cost as much memory as the result.
 
+mod average;
+mod maximum;
+mod pairs;
 mod pick;
-mod rows;
 
 pub use pick::max_pool2d_pick;
-
-use std::ops::Range;
 
 use crate::arena::Buf;
 use crate::cx::Cx;
@@ -66,23 +66,6 @@ impl Pool2d {
     fn planes_a_task(&self) -> usize {
         (TASK / self.area().max(self.out_area()).max(1)).max(1)
     }
-
-    /// The positions along axis `k` that window `place` of [`Pool::Adaptive`] sees.
-    #[inline(always)]
-    fn share(&self, k: usize, place: usize) -> Range<usize> {
-        place * self.size[k] / self.out[k]..((place + 1) * self.size[k]).div_ceil(self.out[k])
-    }
-
-    /// Calls `f` with every pooled place of [`Pool::Adaptive`], and the rows and columns that it sees.
-    #[inline(always)]
-    fn for_each_share(&self, mut f: impl FnMut(usize, Range<usize>, Range<usize>)) {
-        for v in 0..self.out[0] {
-            let rows = self.share(0, v);
-            for u in 0..self.out[1] {
-                f(v * self.out[1] + u, rows.clone(), self.share(1, u));
-            }
-        }
-    }
 }
 
 /// `y[.., v, u]` is the maximum or the average of a window of `x`.
@@ -107,28 +90,10 @@ fn forward<T: Real + Element>(cx: &mut Cx<'_>, x: Buf, y: Buf, pool: Pool2d) {
         let first = task * planes * area;
         let x = &x[first..][..y.len() / out_area * area];
         match pool.kind {
-            Pool::Adaptive => adaptive(&pool, x, y),
-            _ => T::run(env.isa, rows::Forward { pool: &pool, x, y }),
+            Pool::Max => T::run(env.isa, maximum::Maxima { pool: &pool, x, y }),
+            _ => T::run(env.isa, average::Averages { pool: &pool, x, y }),
         }
     });
-}
-
-fn adaptive<T: Real>(pool: &Pool2d, x: &[T], y: &mut [T]) {
-    for (x, y) in x
-        .chunks_exact(pool.area())
-        .zip(y.chunks_exact_mut(pool.out_area()))
-    {
-        pool.for_each_share(|at, rows, cols| {
-            let divisor = T::from_f64((rows.len() * cols.len()) as f64);
-            let mut sum = T::ZERO;
-            for row in rows {
-                for value in &x[row * pool.size[1]..][cols.clone()] {
-                    sum += *value;
-                }
-            }
-            y[at] = sum / divisor;
-        });
-    }
 }
 
 /// The gradient of a maximum: each cotangent goes to the element that its window took.
@@ -150,21 +115,13 @@ fn max_grad<T: Real + Element>(cx: &mut Cx<'_>, x: Buf, dy: Buf, dx: Buf, pool: 
         "{pool:?} of other sizes"
     );
     env.team.chunks_mut(dx, planes * area.max(1), |task, dx| {
-        dx.fill(T::ZERO);
         let (first, n) = (task * planes, dx.len() / area);
         let (x, dy) = (
             &x[first * area..][..n * area],
             &dy[first * out_area..][..n * out_area],
         );
-        T::run(
-            env.isa,
-            rows::MaxGrad {
-                pool: &pool,
-                x,
-                dy,
-                dx,
-            },
-        );
+        let pool = &pool;
+        T::run(env.isa, maximum::MaxGrad { pool, x, dy, dx });
     });
 }
 
@@ -187,29 +144,9 @@ fn avg_grad<T: Real + Element>(cx: &mut Cx<'_>, dy: Buf, dx: Buf, pool: Pool2d) 
         "{pool:?} of other sizes"
     );
     env.team.chunks_mut(dx, planes * area.max(1), |task, dx| {
-        dx.fill(T::ZERO);
         let dy = &dy[task * planes * out_area..][..dx.len() / area * out_area];
-        match pool.kind {
-            Pool::Adaptive => adaptive_grad(&pool, dy, dx),
-            _ => T::run(env.isa, rows::AvgGrad { pool: &pool, dy, dx }),
-        }
+        T::run(env.isa, average::AvgGrad { pool: &pool, dy, dx });
     });
-}
-
-fn adaptive_grad<T: Real>(pool: &Pool2d, dy: &[T], dx: &mut [T]) {
-    for (dx, dy) in dx
-        .chunks_exact_mut(pool.area())
-        .zip(dy.chunks_exact(pool.out_area()))
-    {
-        pool.for_each_share(|at, rows, cols| {
-            let share = dy[at] / T::from_f64((rows.len() * cols.len()) as f64);
-            for row in rows {
-                for value in &mut dx[row * pool.size[1]..][cols.clone()] {
-                    *value += share;
-                }
-            }
-        });
-    }
 }
 
 #[cfg(test)]
