@@ -3,10 +3,12 @@
 //! The gradient of a maximum finds it again in the image instead of keeping an index for every result: the image is kept
 //! for the layer before anyway, and an index would cost as much memory as the result.
 
+mod adaptive;
 mod average;
 mod maximum;
 mod pairs;
 mod pick;
+mod windows;
 
 pub use pick::max_pool2d_pick;
 
@@ -62,6 +64,33 @@ impl Pool2d {
         self.out[0] * self.out[1]
     }
 
+    /// An average over the whole image is that of one share.
+    fn simplified(self) -> Self {
+        let is_average = matches!(self.kind, Pool::Average | Pool::AverageInside);
+        if is_average && self.kernel == self.size && self.out == [1, 1] && self.padding == [0, 0] {
+            return Pool2d {
+                kind: Pool::Adaptive,
+                ..self
+            };
+        }
+        self
+    }
+
+    /// The pooling of cotangents that gives the gradient of this one, if there is such: an average with a step of 1 is a sum with
+    /// weights that do not depend on the place.
+    fn transposed(&self) -> Option<Self> {
+        if self.kind != Pool::Average || self.stride != [1, 1] || self.dilation != [1, 1] {
+            return None;
+        }
+        let padding = |k: usize| (self.kernel[k] - 1).checked_sub(self.padding[k]);
+        Some(Pool2d {
+            size: self.out,
+            out: self.size,
+            padding: [padding(0)?, padding(1)?],
+            ..*self
+        })
+    }
+
     /// Planes of a task: a function of the sizes of a plane.
     fn planes_a_task(&self) -> usize {
         (TASK / self.area().max(self.out_area()).max(1)).max(1)
@@ -73,7 +102,7 @@ impl Pool2d {
 /// # Panics
 /// Where a buffer has another size: a mistake of the compiler.
 pub fn pool2d(cx: &mut Cx<'_>, x: Buf, y: Buf, pool: Pool2d) {
-    float!(cx, T => forward::<T>(cx, x, y, pool));
+    float!(cx, T => forward::<T>(cx, x, y, pool.simplified()));
 }
 
 fn forward<T: Real + Element>(cx: &mut Cx<'_>, x: Buf, y: Buf, pool: Pool2d) {
@@ -91,6 +120,7 @@ fn forward<T: Real + Element>(cx: &mut Cx<'_>, x: Buf, y: Buf, pool: Pool2d) {
         let x = &x[first..][..y.len() / out_area * area];
         match pool.kind {
             Pool::Max => T::run(env.isa, maximum::Maxima { pool: &pool, x, y }),
+            Pool::Adaptive => T::run(env.isa, adaptive::Averages { pool: &pool, x, y }),
             _ => T::run(env.isa, average::Averages { pool: &pool, x, y }),
         }
     });
@@ -130,7 +160,11 @@ fn max_grad<T: Real + Element>(cx: &mut Cx<'_>, x: Buf, dy: Buf, dx: Buf, pool: 
 /// # Panics
 /// Where a buffer has another size: a mistake of the compiler.
 pub fn avg_pool2d_grad(cx: &mut Cx<'_>, dy: Buf, dx: Buf, pool: Pool2d) {
-    float!(cx, T => avg_grad::<T>(cx, dy, dx, pool));
+    let pool = pool.simplified();
+    match pool.transposed() {
+        Some(transposed) => float!(cx, T => forward::<T>(cx, dy, dx, transposed)),
+        None => float!(cx, T => avg_grad::<T>(cx, dy, dx, pool)),
+    }
 }
 
 fn avg_grad<T: Real + Element>(cx: &mut Cx<'_>, dy: Buf, dx: Buf, pool: Pool2d) {
@@ -145,7 +179,10 @@ fn avg_grad<T: Real + Element>(cx: &mut Cx<'_>, dy: Buf, dx: Buf, pool: Pool2d) 
     );
     env.team.chunks_mut(dx, planes * area.max(1), |task, dx| {
         let dy = &dy[task * planes * out_area..][..dx.len() / area * out_area];
-        T::run(env.isa, average::AvgGrad { pool: &pool, dy, dx });
+        match pool.kind {
+            Pool::Adaptive => T::run(env.isa, adaptive::AvgGrad { pool: &pool, dy, dx }),
+            _ => T::run(env.isa, average::AvgGrad { pool: &pool, dy, dx }),
+        }
     });
 }
 

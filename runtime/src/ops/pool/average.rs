@@ -1,121 +1,20 @@
-//! Averages of windows, and their gradient: rows of a window are added up first, neighbouring columns in vectors, then its columns.
+//! Averages of sliding windows, and their gradient.
 
-use std::ops::Range;
-
+use super::pairs::Pairs;
+use super::windows::{Visit, Windows, write};
 use super::{Pool, Pool2d};
 use crate::cpu::isa::Kernel;
-use crate::ops::lanes;
 use crate::real::Real;
 
-/// Columns whose sums are held at once.
-const COLS: usize = 512;
-
-/// Windows of fewer columns than this are added up one column after the other.
-const NARROW: usize = 8;
-
-/// Neighbouring windows along one axis, one after the other: the positions inside the image that they see.
-enum Sights<'a> {
-    /// Of [`Pool::Adaptive`]: `floor(i n / out) .. ceil((i + 1) n / out)`, without a division for every window.
-    Shares {
-        /// `n / out`
-        step: usize,
-        /// `n % out`
-        step_rest: usize,
-        out: usize,
-        /// `i n / out` and `i n % out` of the next window.
-        next: usize,
-        next_rest: usize,
-    },
-    /// Of the others.
-    Sliding {
-        pool: &'a Pool2d,
-        k: usize,
-        place: usize,
-    },
-}
-
-impl Iterator for Sights<'_> {
-    type Item = Range<usize>;
-
-    #[inline(always)]
-    fn next(&mut self) -> Option<Range<usize>> {
-        Some(match self {
-            Sights::Shares {
-                step,
-                step_rest,
-                out,
-                next,
-                next_rest,
-            } => {
-                let start = *next;
-                let rest = *next_rest + *step_rest;
-                let carry = usize::from(rest >= *out);
-                *next = start + *step + carry;
-                *next_rest = rest - carry * *out;
-                start..*next + usize::from(*next_rest > 0)
-            }
-            Sights::Sliding { pool, k, place } => {
-                let from = *place * pool.stride[*k];
-                *place += 1;
-                let (padding, size) = (pool.padding[*k], pool.size[*k]);
-                let end = (from + pool.kernel[*k]).saturating_sub(padding).min(size);
-                from.saturating_sub(padding).min(end)..end
-            }
-        })
-    }
-}
-
 impl Pool2d {
-    /// What the windows along axis `k` see, from window `first` on; without end.
+    /// What the sum of windows is divided by. Of one that sees nothing the average is 0.
     #[inline(always)]
-    fn sights(&self, k: usize, first: usize) -> Sights<'_> {
-        match self.kind {
-            Pool::Adaptive => Sights::Shares {
-                step: self.size[k] / self.out[k],
-                step_rest: self.size[k] % self.out[k],
-                out: self.out[k],
-                next: first * self.size[k] / self.out[k],
-                next_rest: first * self.size[k] % self.out[k],
-            },
-            _ => Sights::Sliding {
-                pool: self,
-                k,
-                place: first,
-            },
-        }
-    }
-
-    /// The windows that see any of `cols`.
-    #[inline(always)]
-    fn windows_at(&self, cols: &Range<usize>) -> Range<usize> {
-        let (size, out) = (self.size[1], self.out[1]);
-        if self.kind == Pool::Adaptive {
-            return cols.start * out / size..(cols.end * out).div_ceil(size);
-        }
-        let (kernel, stride, padding) = (self.kernel[1], self.stride[1], self.padding[1]);
-        let end = (cols.end + padding).div_ceil(stride).min(out);
-        let first = (cols.start + padding + 1).saturating_sub(kernel).div_ceil(stride);
-        first.min(end)..end
-    }
-
-    /// What the sum of a window is divided by; it sees so many rows and columns. Of one that sees nothing the average is 0.
-    #[inline(always)]
-    fn divisor<T: Real>(&self, rows: usize, cols: usize) -> T {
+    fn divisor<T: Real>(&self, windows: &Windows) -> T {
         let n = match self.kind {
             Pool::Average => self.kernel[0] * self.kernel[1],
-            _ => (rows * cols).max(1),
+            _ => (windows.taps[0].len() * windows.taps[1].len()).max(1),
         };
         T::from_f64(n as f64)
-    }
-
-    /// Calls `f` for blocks of columns of every row of windows: with the number of the row, the rows that it sees, and the columns.
-    #[inline(always)]
-    fn for_each_strip(&self, mut f: impl FnMut(usize, Range<usize>, Range<usize>)) {
-        for (v, rows) in (0..self.out[0]).zip(self.sights(0, 0)) {
-            for first in (0..self.size[1]).step_by(COLS) {
-                f(v, rows.clone(), first..(first + COLS).min(self.size[1]));
-            }
-        }
     }
 }
 
@@ -131,43 +30,42 @@ impl<T: Real> Kernel for Averages<'_, T> {
 
     #[inline(always)]
     fn run(self) {
-        let (pool, width) = (self.pool, self.pool.size[1]);
+        let pool = self.pool;
         for plane in 0..self.y.len() / pool.out_area() {
-            let x = &self.x[plane * pool.area()..][..pool.area()];
+            let x = &self.x[plane * pool.area()..];
             let y = &mut self.y[plane * pool.out_area()..][..pool.out_area()];
-            y.fill(T::ZERO);
-            pool.for_each_strip(|v, rows, cols| {
-                let mut sums = [T::ZERO; COLS];
-                let sums = &mut sums[..cols.len()];
-                for row in rows.clone() {
-                    let line = &x[row * width..][cols.clone()];
-                    for i in 0..sums.len() {
-                        sums[i] += line[i];
-                    }
-                }
-                let windows = pool.windows_at(&cols);
-                let mut sights = pool.sights(1, windows.start);
-                for y in &mut y[v * pool.out[1]..][windows] {
-                    let Some(sight) = sights.next() else { break };
-                    let divisor = pool.divisor::<T>(rows.len(), sight.len());
-                    let here = sight.start.max(cols.start) - cols.start..sight.end.min(cols.end) - cols.start;
-                    *y += columns(&sums[here]) / divisor;
-                }
-            });
+            match Pairs::of(pool) {
+                Some(pairs) => pairs.averages(x, y),
+                None => pool.for_each_window(x.len(), &mut Average { pool, x, y }),
+            }
         }
     }
 }
 
-#[inline(always)]
-fn columns<T: Real>(sums: &[T]) -> T {
-    if sums.len() >= NARROW {
-        return T::from_f64(lanes::sum(sums));
+/// Writes the average of every window of a plane.
+struct Average<'a, T> {
+    pool: &'a Pool2d,
+    x: &'a [T],
+    y: &'a mut [T],
+}
+
+impl<T: Real> Visit for Average<'_, T> {
+    #[inline(always)]
+    fn visit<const N: usize, const STRIDE: usize>(&mut self, windows: &Windows) {
+        let (mut sums, stride) = ([T::ZERO; N], self.pool.step(STRIDE));
+        let first = self.pool.first_tap(windows).unwrap_or(0);
+        self.pool.for_each_tap(windows, first, |place| {
+            let values = &self.x[place..][..(N - 1) * stride + 1];
+            for l in 0..N {
+                sums[l] += values[l * stride];
+            }
+        });
+        let divisor = self.pool.divisor::<T>(windows);
+        for l in 0..N {
+            sums[l] = sums[l] / divisor;
+        }
+        write(self.y, self.pool.number(windows), windows, &sums);
     }
-    let mut sum = T::ZERO;
-    for x in sums {
-        sum += *x;
-    }
-    sum
 }
 
 /// The gradient of averages: every cotangent is shared out evenly over its window.
@@ -182,31 +80,46 @@ impl<T: Real> Kernel for AvgGrad<'_, T> {
 
     #[inline(always)]
     fn run(self) {
-        let (pool, width) = (self.pool, self.pool.size[1]);
-        for plane in 0..self.dx.len() / pool.area() {
-            let dx = &mut self.dx[plane * pool.area()..][..pool.area()];
-            let dy = &self.dy[plane * pool.out_area()..][..pool.out_area()];
-            dx.fill(T::ZERO);
-            pool.for_each_strip(|v, rows, cols| {
-                let mut shares = [T::ZERO; COLS];
-                let shares = &mut shares[..cols.len()];
-                let windows = pool.windows_at(&cols);
-                let mut sights = pool.sights(1, windows.start);
-                for bar in &dy[v * pool.out[1]..][windows] {
-                    let Some(sight) = sights.next() else { break };
-                    let share = *bar / pool.divisor(rows.len(), sight.len());
-                    let here = sight.start.max(cols.start) - cols.start..sight.end.min(cols.end) - cols.start;
-                    for x in &mut shares[here] {
-                        *x += share;
-                    }
-                }
-                for row in rows {
-                    let line = &mut dx[row * width..][cols.clone()];
-                    for i in 0..shares.len() {
-                        line[i] += shares[i];
-                    }
-                }
-            });
+        let pool = self.pool;
+        let pairs = Pairs::of(pool);
+        if pairs.is_none() {
+            self.dx.fill(T::ZERO);
         }
+        for plane in 0..self.dx.len() / pool.area() {
+            let dx = &mut self.dx[plane * pool.area()..];
+            let dy = &self.dy[plane * pool.out_area()..];
+            match pairs {
+                Some(pairs) => pairs.avg_grad(dy, &mut dx[..pool.area()]),
+                None => pool.for_each_window(dx.len(), &mut Share { pool, dy, dx }),
+            }
+        }
+    }
+}
+
+/// Adds to every element of a plane its shares of the cotangents.
+struct Share<'a, T> {
+    pool: &'a Pool2d,
+    dy: &'a [T],
+    dx: &'a mut [T],
+}
+
+impl<T: Real> Visit for Share<'_, T> {
+    #[inline(always)]
+    fn visit<const N: usize, const STRIDE: usize>(&mut self, windows: &Windows) {
+        let stride = self.pool.step(STRIDE);
+        let divisor = self.pool.divisor::<T>(windows);
+        let bars = &self.dy[self.pool.number(windows)..];
+        // Lanes beyond the end of the row add nothing.
+        let mut shares = [T::ZERO; N];
+        for l in 0..windows.count.min(N) {
+            shares[l] = bars[l] / divisor;
+        }
+        let first = self.pool.first_tap(windows).unwrap_or(0);
+        self.pool.for_each_tap(windows, first, |place| {
+            let values = &mut self.dx[place..][..(N - 1) * stride + 1];
+            for l in 0..N {
+                values[l * stride] += shares[l];
+            }
+        });
     }
 }

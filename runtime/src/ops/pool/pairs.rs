@@ -1,4 +1,4 @@
-//! Maxima of windows of 2x2 that lie side by side, without padding: the pooling of most networks.
+//! Windows of 2x2 that lie side by side, without padding: the pooling of most networks.
 //!
 //! Each element belongs to one window, so that a gradient is written at once, zeros included.
 
@@ -20,8 +20,8 @@ type Lines<'a, T> = [&'a [[T; 2]]; 2];
 impl Pairs {
     /// Whether a pooling is of this kind.
     pub fn of(pool: &Pool2d) -> Option<Self> {
-        let is_plain = pool.kernel == [2, 2] && pool.stride == [2, 2] && pool.padding == [0, 0];
-        (is_plain && pool.dilation == [1, 1]).then_some(Pairs {
+        let is_plain = pool.padding == [0, 0] && pool.dilation == [1, 1];
+        (is_plain && pool.kernel == [2, 2] && pool.stride == [2, 2]).then_some(Pairs {
             width: pool.size[1],
             out: pool.out,
         })
@@ -38,12 +38,28 @@ impl Pairs {
     /// `y` is the maximum of every window of `x`.
     #[inline(always)]
     pub fn maxima<T: Real>(&self, x: &[T], y: &mut [T]) {
+        self.each(x, y, |[[a, b], [c, d]]| {
+            // Of equals the first stays, as zeros of both signs show.
+            Real::max(Real::max(d, c), Real::max(b, a))
+        });
+    }
+
+    /// `y` is the average of every window of `x`.
+    #[inline(always)]
+    pub fn averages<T: Real>(&self, x: &[T], y: &mut [T]) {
+        let quarter = T::from_f64(0.25);
+        self.each(x, y, |[[a, b], [c, d]]| ((a + b) + (c + d)) * quarter);
+    }
+
+    /// `y` is what `f` makes of every window of `x`.
+    #[inline(always)]
+    fn each<T: Real>(&self, x: &[T], y: &mut [T], f: impl Fn([[T; 2]; 2]) -> T + Copy) {
         for v in 0..self.out[0] {
             let (lines, y) = (self.lines(x, v), &mut y[v * self.out[1]..][..self.out[1]]);
             match self.out[1] {
-                8.. => maxima_of::<T, 8>(lines, y),
-                4..8 => maxima_of::<T, 4>(lines, y),
-                _ => maxima_of::<T, 1>(lines, y),
+                8.. => each_of::<T, 8>(lines, y, f),
+                4..8 => each_of::<T, 4>(lines, y, f),
+                _ => each_of::<T, 1>(lines, y, f),
             }
         }
     }
@@ -68,6 +84,25 @@ impl Pairs {
         }
         dx[2 * self.out[0] * self.width..].fill(T::ZERO);
     }
+
+    /// `dx` is a quarter of the cotangent of every element's window, 0 where there is none.
+    #[inline(always)]
+    pub fn avg_grad<T: Real>(&self, dy: &[T], dx: &mut [T]) {
+        let quarter = T::from_f64(0.25);
+        for v in 0..self.out[0] {
+            let dy = &dy[v * self.out[1]..][..self.out[1]];
+            let rows = &mut dx[2 * v * self.width..][..2 * self.width];
+            let (above, below) = rows.split_at_mut(self.width);
+            let (pairs, rest) = above.as_chunks_mut::<2>();
+            let pairs = &mut pairs[..dy.len()];
+            for u in 0..dy.len() {
+                pairs[u] = [dy[u] * quarter; 2];
+            }
+            rest.fill(T::ZERO);
+            below.copy_from_slice(above);
+        }
+        dx[2 * self.out[0] * self.width..].fill(T::ZERO);
+    }
 }
 
 /// Where the windows begin that are taken together, `N` at a time: the last of them overlap where `len` is no multiple of `N`,
@@ -78,21 +113,17 @@ fn starts<const N: usize>(len: usize) -> impl Iterator<Item = usize> {
 }
 
 #[inline(always)]
-fn maxima_of<T: Real, const N: usize>([above, below]: Lines<'_, T>, y: &mut [T]) {
+fn each_of<T: Real, const N: usize>(
+    [above, below]: Lines<'_, T>,
+    y: &mut [T],
+    f: impl Fn([[T; 2]; 2]) -> T + Copy,
+) {
     for at in starts::<N>(y.len()) {
         let (above, below, y) = (&above[at..][..N], &below[at..][..N], &mut y[at..][..N]);
         for l in 0..N {
-            // Of equals the first stays, as zeros of both signs show.
-            let top = Real::max(above[l][1], above[l][0]);
-            y[l] = Real::max(Real::max(below[l][1], below[l][0]), top);
+            y[l] = f([above[l], below[l]]);
         }
     }
-}
-
-/// Whether the second of two elements is the larger: not of equals; NaN is larger than anything.
-#[inline(always)]
-fn is_second<T: Real>(first: T, second: T) -> bool {
-    (second > first) | Real::ne(second, second)
 }
 
 #[inline(always)]
@@ -114,4 +145,10 @@ fn max_grad_of<T: Real, const N: usize>(
             out_below[l] = [T::select(is_d, T::ZERO, bottom), T::select(is_d, bottom, T::ZERO)];
         }
     }
+}
+
+/// Whether the second of two elements is the larger: not of equals; NaN is larger than anything.
+#[inline(always)]
+fn is_second<T: Real>(first: T, second: T) -> bool {
+    (second > first) | Real::ne(second, second)
 }
