@@ -317,6 +317,11 @@ impl<T: Real> Tile<'_, T> {
                 });
             }
         }
+        // One term of a sum is exp(0), so that nothing is lost by what is left for `log1p`.
+        let mut logs = [T::ZERO; TILE];
+        lanes::each(&mut logs[..n], &sums[..n], |log, sum| {
+            *log = T::from_f64(sum - 1.0).log1p()
+        });
         let (own, even) = self.target.shares();
         if even != 0.0 {
             for c in 0..spec.classes {
@@ -332,7 +337,7 @@ impl<T: Real> Tile<'_, T> {
                 (losses[k], lse[k]) = (T::ZERO, T::ZERO);
                 continue;
             };
-            let log = sums[k].ln();
+            let log = logs[k].to_f64();
             let mut value = own * self.target.weight(y) * ((max[k] - class_row(y)[k]).to_f64() + log);
             if even != 0.0 {
                 value += even * (gaps[k] + self.target.total * log);
