@@ -72,6 +72,8 @@ pub trait Real:
     const EPSILON: Self;
     /// The largest finite number.
     const MAX: Self;
+    /// The smallest positive number that has all digits; below it arithmetic is slow on many machines.
+    const MIN_POSITIVE: Self;
     /// Positive infinity.
     const INFINITY: Self;
     /// A quiet NaN.
@@ -212,6 +214,7 @@ impl Real for f32 {
     const ONE: Self = 1.0;
     const EPSILON: Self = f32::EPSILON;
     const MAX: Self = f32::MAX;
+    const MIN_POSITIVE: Self = f32::MIN_POSITIVE;
     const INFINITY: Self = f32::INFINITY;
     const NAN: Self = f32::NAN;
 
@@ -336,6 +339,7 @@ impl Real for f64 {
     const ONE: Self = 1.0;
     const EPSILON: Self = f64::EPSILON;
     const MAX: Self = f64::MAX;
+    const MIN_POSITIVE: Self = f64::MIN_POSITIVE;
     const INFINITY: Self = f64::INFINITY;
     const NAN: Self = f64::NAN;
 

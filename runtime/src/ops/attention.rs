@@ -411,14 +411,18 @@ impl<T: Product> Kernel for Absorb<'_, '_, T> {
             let new = T::select(most > old, most, old);
             // A row of which nothing is visible yet: exp(-inf - 0) is 0, and a NaN stays one.
             let offset = T::select(new == -T::INFINITY, T::ZERO, new);
-            row.iter_mut().for_each(|s| *s = (*s - offset).exp());
+            for s in row.iter_mut() {
+                *s = (*s - offset).exp();
+            }
             let shrink = (old - offset).exp();
             self.largest[r] = new;
             self.sums[r] = self.sums[r] * shrink.to_f64() + lanes::sum(row);
             self.head.drop_out(query, &self.tile.keys, row);
             if self.start == Start::Accumulate && shrink != T::ONE {
                 let y = &mut self.y[r * width..][..width];
-                y.iter_mut().for_each(|y| *y *= shrink);
+                for y in y {
+                    *y *= shrink;
+                }
             }
         }
     }
@@ -448,7 +452,9 @@ impl<T: Product> Kernel for Finish<'_, T> {
             } else {
                 *lse = T::from_f64(largest.to_f64() + Real::log(sum));
                 let factor = T::from_f64(1.0 / sum);
-                y.iter_mut().for_each(|y| *y *= factor);
+                for y in y {
+                    *y *= factor;
+                }
             }
         }
     }

@@ -214,7 +214,9 @@ impl<T: Real> Kernel for Statistics<'_, T> {
                 let mut moments = Moments::default();
                 for sample in 0..outer {
                     let run = &self.x[self.shape.start(sample, self.first + c)..][..inner];
-                    run.chunks(4096).for_each(|piece| moments.join(moments_of(piece)));
+                    for piece in run.chunks(4096) {
+                        moments.join(moments_of(piece));
+                    }
                 }
                 self.keep(c, moments);
             }
@@ -226,7 +228,9 @@ impl<T: Real> Kernel for Statistics<'_, T> {
             let columns = self.columns(self.first + c, n * inner);
             for (k, columns) in columns[..n * inner].chunks(inner).enumerate() {
                 let mut moments = Moments::default();
-                columns.iter().for_each(|column| moments.join(*column));
+                for column in columns {
+                    moments.join(*column);
+                }
                 self.keep(c + k, moments);
             }
         }
@@ -252,10 +256,12 @@ impl<T: Real> Statistics<'_, T> {
             let n = samples.len() as f64;
             let (mut mean, mut rest, mut m2) = ([T::ZERO; TILE], [T::ZERO; TILE], [T::ZERO; TILE]);
             for sample in samples.clone() {
-                mean.iter_mut().zip(row(sample)).for_each(|(sum, &x)| *sum += x);
+                lanes::each(&mut mean[..width], row(sample), |sum, x| *sum += x);
             }
             let share = T::from_f64(1.0 / n);
-            mean.iter_mut().for_each(|sum| *sum *= share);
+            for sum in &mut mean {
+                *sum *= share;
+            }
             for sample in samples {
                 for (j, &x) in row(sample).iter().enumerate() {
                     let d = x - mean[j];
@@ -352,9 +358,7 @@ impl<T: Real> Elementwise<T> for Normalise<'_, T> {
     #[inline(always)]
     fn run(&self, start: usize, c: usize, out: &mut [T]) {
         let (mean, scale, shift) = (self.mean[c], self.scale[c], self.shift[c]);
-        out.iter_mut()
-            .zip(&self.x[start..])
-            .for_each(|(y, &x)| *y = (x - mean) * scale + shift);
+        lanes::each(out, &self.x[start..], |y, x| *y = (x - mean) * scale + shift);
     }
 
     #[inline(always)]
@@ -551,9 +555,9 @@ impl<T: Real> Elementwise<T> for Cotangent<'_, T> {
     #[inline(always)]
     fn run(&self, start: usize, c: usize, out: &mut [T]) {
         let (mean, scale, level, slope) = (self.mean[c], self.scale[c], self.level[c], self.slope[c]);
-        for ((d, &x), &g) in out.iter_mut().zip(&self.x[start..]).zip(&self.g[start..]) {
+        lanes::each2(out, &self.x[start..], &self.g[start..], |d, x, g| {
             *d = scale * (g - level - (x - mean) * slope);
-        }
+        });
     }
 
     #[inline(always)]

@@ -308,24 +308,27 @@ impl<T: Real> Tile<'_, T> {
         if spec.scores == Scores::Logits {
             max = [-T::INFINITY; TILE];
             for c in 0..spec.classes {
-                max.iter_mut()
-                    .zip(class_row(c))
-                    .for_each(|(m, &x)| *m = T::select(x > *m, x, *m));
+                lanes::each(&mut max[..n], class_row(c), |m, x| *m = T::select(x > *m, x, *m));
             }
             sums = [0.0; TILE];
             for c in 0..spec.classes {
-                for ((s, m), &x) in sums.iter_mut().zip(&max).zip(class_row(c)) {
-                    *s += (x - finite_shift(*m)).exp().to_f64();
-                }
+                lanes::each2(&mut sums[..n], &max, class_row(c), |sum, m, x| {
+                    *sum += (x - finite_shift(m)).exp().to_f64();
+                });
             }
         }
+        // One term of a sum is exp(0), so that nothing is lost by what is left for `log1p`.
+        let mut logs = [T::ZERO; TILE];
+        lanes::each(&mut logs[..n], &sums[..n], |log, sum| {
+            *log = T::from_f64(sum - 1.0).log1p()
+        });
         let (own, even) = self.target.shares();
         if even != 0.0 {
             for c in 0..spec.classes {
                 let weight = self.target.weight(c);
-                for ((gap, m), &x) in gaps.iter_mut().zip(&max).zip(class_row(c)) {
-                    *gap += weight * (*m - x).to_f64();
-                }
+                lanes::each2(&mut gaps[..n], &max, class_row(c), |gap, m, x| {
+                    *gap += weight * (m - x).to_f64();
+                });
             }
         }
         let labels = &self.target.labels[self.outer * spec.inner + self.j..][..n];
@@ -334,7 +337,7 @@ impl<T: Real> Tile<'_, T> {
                 (losses[k], lse[k]) = (T::ZERO, T::ZERO);
                 continue;
             };
-            let log = sums[k].ln();
+            let log = logs[k].to_f64();
             let mut value = own * self.target.weight(y) * ((max[k] - class_row(y)[k]).to_f64() + log);
             if even != 0.0 {
                 value += even * (gaps[k] + self.target.total * log);
@@ -454,12 +457,18 @@ impl<T: Real> Kernel for Backward<'_, T> {
     #[inline(always)]
     fn run(mut self) {
         let dx = std::mem::take(&mut self.dx);
-        for (i, dx) in dx.chunks_mut(self.row_len).enumerate() {
-            let row = self.first + i;
+        let rows = dx.len() / self.row_len;
+        let mut done = 0;
+        while done < rows {
+            let (row, dx) = (self.first + done, &mut dx[done * self.row_len..]);
             if self.target.spec.inner == 1 {
-                self.sample(row, dx)
+                self.sample(row, &mut dx[..self.row_len]);
+                done += 1;
             } else {
-                self.plane(row, dx)
+                let classes = self.target.spec.classes;
+                let n = (classes - row % classes).min(rows - done);
+                self.planes([row / classes, row % classes], &mut dx[..n * self.row_len]);
+                done += n;
             }
         }
     }
@@ -504,9 +513,7 @@ impl<T: Real> Backward<'_, T> {
         let lse = self.lse[sample];
         match spec.scores {
             Scores::Logits => {
-                dx.iter_mut()
-                    .zip(row)
-                    .for_each(|(d, &x)| *d = probabilities * (x - lse).exp());
+                lanes::each(dx, row, |d, x| *d = probabilities * (x - lse).exp());
             }
             Scores::LogProbabilities => dx.fill(T::ZERO),
         }
@@ -514,38 +521,56 @@ impl<T: Real> Backward<'_, T> {
         if even != 0.0 {
             let share = T::from_f64(self.scale(sample) * even);
             match self.target.weight {
-                None => dx.iter_mut().for_each(|d| *d -= share),
-                Some(weight) => dx.iter_mut().zip(weight).for_each(|(d, &w)| *d -= share * w),
+                None => {
+                    for d in dx.iter_mut() {
+                        *d -= share;
+                    }
+                }
+                Some(weight) => lanes::each(dx, weight, |d, w| *d -= share * w),
             }
         }
         dx[y] -= label;
     }
 
-    /// All samples of one outer index and class.
+    /// All samples of one outer index, for neighbouring classes: what depends on samples alone is computed once for a tile of them.
     #[inline(always)]
-    fn plane(&self, plane: usize, dx: &mut [T]) {
-        let spec = self.target.spec;
-        let (outer, c) = (plane / spec.classes, plane % spec.classes);
-        let scores = &self.scores[plane * spec.inner..][..spec.inner];
-        let even = self.target.shares().1 * self.target.weight(c);
-        for (j, (d, &x)) in dx.iter_mut().zip(scores).enumerate() {
-            let sample = outer * spec.inner + j;
-            let Some(y) = spec.class(self.target.labels[sample]) else {
-                *d = T::ZERO;
-                continue;
-            };
-            let (probabilities, label) = self.factors(sample);
-            let mut value = T::ZERO;
-            if spec.scores == Scores::Logits {
-                value = probabilities * (x - self.lse[sample]).exp();
+    fn planes(&self, [outer, class]: [usize; 2], dx: &mut [T]) {
+        let (spec, inner) = (self.target.spec, self.target.spec.inner);
+        let even = self.target.shares().1;
+        for j in (0..inner).step_by(TILE) {
+            let n = TILE.min(inner - j);
+            let samples = outer * inner + j..outer * inner + j + n;
+            let (mut probabilities, mut labels, mut shares) =
+                ([T::ZERO; TILE], [T::ZERO; TILE], [T::ZERO; TILE]);
+            let mut classes = [NO_CLASS; TILE];
+            for (k, sample) in samples.clone().enumerate() {
+                if let Some(y) = spec.class(self.target.labels[sample]) {
+                    classes[k] = y;
+                    (probabilities[k], labels[k]) = self.factors(sample);
+                    shares[k] = T::from_f64(self.scale(sample) * even);
+                }
             }
-            if even != 0.0 {
-                value -= T::from_f64(self.scale(sample) * even);
+            let lse = &self.lse[samples];
+            for (i, dx) in dx.chunks_exact_mut(inner).enumerate() {
+                let c = class + i;
+                let x = &self.scores[(outer * spec.classes + c) * inner + j..][..n];
+                let (dx, weight) = (&mut dx[j..][..n], T::from_f64(self.target.weight(c)));
+                for k in 0..n {
+                    let mut value = T::ZERO;
+                    if spec.scores == Scores::Logits {
+                        value = probabilities[k] * (x[k] - lse[k]).exp();
+                    }
+                    value -= shares[k] * weight;
+                    value -= T::select(classes[k] == c, labels[k], T::ZERO);
+                    dx[k] = T::select(classes[k] == NO_CLASS, T::ZERO, value);
+                }
             }
-            *d = if y == c { value - label } else { value };
         }
     }
 }
+
+/// Stands for the class of a sample that does not count.
+const NO_CLASS: usize = usize::MAX;
 
 #[cfg(test)]
 mod tests;

@@ -62,9 +62,10 @@ fn columns<T: Real>(direction: Direction, x: &[T], y: &mut [T], [len, inner, fir
             len - 1 - step
         };
         let row = k * inner + first..k * inner + first + n;
-        for ((total, x), y) in totals.iter_mut().zip(&x[row.clone()]).zip(&mut y[row]) {
-            *total += x.to_f64();
-            *y = T::from_f64(*total);
+        let (x, y) = (&x[row.clone()], &mut y[row]);
+        for i in 0..x.len().min(WIDTH) {
+            totals[i] += x[i].to_f64();
+            y[i] = T::from_f64(totals[i]);
         }
     }
 }

@@ -93,9 +93,9 @@ impl Mask {
             }
             let n = (SIDE * BLOCK - skip).min(rest.len());
             let (part, after) = rest.split_at_mut(n);
-            for (x, &word) in part.iter_mut().zip(&words.as_flattened()[skip..]) {
+            lanes::each(part, &words.as_flattened()[skip..], |x, word| {
                 *x = T::select(self.keeps(word), *x * scale, T::ZERO);
-            }
+            });
             (rest, block, skip) = (after, block + SIDE as u64, 0);
         }
     }
@@ -138,7 +138,7 @@ fn run<T: Real + Element>(cx: &mut Cx<'_>, x: Buf, y: Buf, mask: Mask, inner: us
 fn apply<T: Real>(x: &[T], y: &mut [T], scale: f64, keep: bool) {
     let scale = T::from_f64(scale);
     if keep {
-        y.iter_mut().zip(x).for_each(|(y, &x)| *y = x * scale);
+        lanes::each(y, x, |y, x| *y = x * scale);
     } else {
         y.fill(T::ZERO);
     }
@@ -165,9 +165,9 @@ impl<T: Real> Kernel for Elements<'_, T> {
             for (i, block) in words.iter_mut().enumerate() {
                 *block = self.mask.stream.block(first + i as u64);
             }
-            for ((y, &x), &word) in y.iter_mut().zip(x).zip(words.as_flattened()) {
+            lanes::each2(y, x, words.as_flattened(), |y, x, word| {
                 *y = T::select(self.mask.keeps(word), x * scale, T::ZERO);
-            }
+            });
         }
     }
 }

@@ -142,7 +142,7 @@ fn backward<T: Real + Element>(
                 if own.contains(&row) && Some(index) != skip {
                     let to = &mut dx[(row - own.start) * inner..][..inner];
                     let from = &g[(o * indices.len() + j) * inner..][..inner];
-                    to.iter_mut().zip(from).for_each(|(sum, &term)| *sum += term);
+                    lanes::each(to, from, |sum, term| *sum += term);
                 }
             }
         }

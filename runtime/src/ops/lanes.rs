@@ -23,6 +23,24 @@ pub fn rows_per_task(row_len: usize) -> usize {
     (GRAIN / row_len.max(1)).max(1)
 }
 
+/// Calls `f` with every element of `ys` and its neighbour in `xs`, which has as many.
+#[inline(always)]
+pub fn each<Y, X: Copy>(ys: &mut [Y], xs: &[X], f: impl Fn(&mut Y, X)) {
+    let xs = &xs[..ys.len()];
+    for i in 0..xs.len() {
+        f(&mut ys[i], xs[i]);
+    }
+}
+
+/// Calls `f` with every element of `ys` and its neighbours in `a` and `b`, which have as many.
+#[inline(always)]
+pub fn each2<Y, A: Copy, B: Copy>(ys: &mut [Y], a: &[A], b: &[B], f: impl Fn(&mut Y, A, B)) {
+    let (a, b) = (&a[..ys.len()], &b[..ys.len()]);
+    for i in 0..a.len() {
+        f(&mut ys[i], a[i], b[i]);
+    }
+}
+
 /// The sum of `f(x)` over a slice.
 #[inline(always)]
 pub fn sum_map<T: Real>(xs: &[T], f: impl Fn(T) -> T + Copy) -> f64 {

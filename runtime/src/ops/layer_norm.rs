@@ -126,16 +126,11 @@ impl<T: Real> Kernel for Forward<'_, T> {
             let scale = T::from_f64(1.0 / (variance + self.eps).sqrt());
             *rstd = scale;
             match self.weight {
-                None => y.iter_mut().zip(x).for_each(|(y, &x)| *y = (x - mean) * scale),
-                Some(weight) => {
-                    y.iter_mut()
-                        .zip(x)
-                        .zip(weight)
-                        .for_each(|((y, &x), &w)| *y = (x - mean) * scale * w);
-                }
+                None => lanes::each(y, x, |y, x| *y = (x - mean) * scale),
+                Some(weight) => lanes::each2(y, x, weight, |y, x, w| *y = (x - mean) * scale * w),
             }
             if let Some(bias) = self.bias {
-                y.iter_mut().zip(bias).for_each(|(y, &b)| *y += b);
+                lanes::each(y, bias, |y, b| *y += b);
             }
         }
     }
@@ -233,7 +228,7 @@ fn backward<T: Real + Element>(
         };
         out.fill(T::ZERO);
         for shard in partials.chunks_exact(len.max(1)).skip(half).step_by(2) {
-            out.iter_mut().zip(shard).for_each(|(sum, &term)| *sum += term);
+            lanes::each(out, shard, |sum, term| *sum += term);
         }
     }
 }
@@ -276,29 +271,19 @@ impl<T: Real> Kernel for Backward<'_, T> {
             let (x, g) = (&x[row * len..][..len], &g[row * len..][..len]);
             let (m, r) = (mean.map_or(T::ZERO, |mean| mean[row]), rstd[row]);
             if let Some((dweight, dbias)) = &mut self.partial {
-                dweight
-                    .iter_mut()
-                    .zip(x)
-                    .zip(g)
-                    .for_each(|((d, &x), &g)| *d += g * ((x - m) * r));
-                dbias.iter_mut().zip(g).for_each(|(d, &g)| *d += g);
+                lanes::each2(dweight, x, g, |d, x, g| *d += g * ((x - m) * r));
+                lanes::each(dbias, g, |d, g| *d += g);
             }
             match weight {
                 None => dx.copy_from_slice(g),
-                Some(weight) => dx
-                    .iter_mut()
-                    .zip(g)
-                    .zip(weight)
-                    .for_each(|((d, &g), &w)| *d = g * w),
+                Some(weight) => lanes::each2(dx, g, weight, |d, g, w| *d = g * w),
             }
             let slope = T::from_f64(lanes::sum_map2(dx, x, |d, x| d * ((x - m) * r)) / n);
             let level = match mean {
                 Some(_) => T::from_f64(lanes::sum(dx) / n),
                 None => T::ZERO,
             };
-            dx.iter_mut()
-                .zip(x)
-                .for_each(|(d, &x)| *d = r * (*d - level - (x - m) * r * slope));
+            lanes::each(dx, x, |d, x| *d = r * (*d - level - (x - m) * r * slope));
         }
     }
 }

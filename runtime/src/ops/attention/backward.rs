@@ -376,20 +376,18 @@ impl<T: Product> Kernel for Cotangents<'_, '_, T> {
         for ((p, ds), query) in rows.zip(self.tile.queries.clone()) {
             let (lse, sum) = (self.of.lse[query], self.of.sums[query]);
             head.score(query, keys, p);
-            p.iter_mut().for_each(|p| *p = (*p - lse).exp());
+            for p in p.iter_mut() {
+                *p = (*p - lse).exp();
+            }
             if head.dropout.is_none() {
-                ds.iter_mut()
-                    .zip(&*p)
-                    .for_each(|(ds, p)| *ds = *p * (*ds - sum) * head.scale);
+                lanes::each(ds, p, |ds, p| *ds = p * (*ds - sum) * head.scale);
                 continue;
             }
             let mut factors = [T::ONE; KEYS];
             let factors = &mut factors[..keys.len()];
             head.drop_out(query, keys, factors);
-            for ((ds, p), f) in ds.iter_mut().zip(p).zip(factors) {
-                *ds = *p * (*ds * *f - sum) * head.scale;
-                *p *= *f;
-            }
+            lanes::each2(ds, p, factors, |ds, p, f| *ds = p * (*ds * f - sum) * head.scale);
+            lanes::each(p, factors, |p, f| *p *= f);
         }
     }
 }

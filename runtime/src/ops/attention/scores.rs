@@ -5,7 +5,7 @@ use std::ops::Range;
 use super::{Reach, Sizes};
 use crate::cpu::gemm::{self, Block, Matrix, Product, Start};
 use crate::cpu::isa::Isa;
-use crate::ops::dropout;
+use crate::ops::{dropout, lanes};
 
 /// The operands of one head.
 #[derive(Copy, Clone)]
@@ -55,7 +55,9 @@ impl<T: Product> Head<'_, T> {
     /// Makes scores of the products of one query with some keys: minus infinity where it may not attend.
     #[inline(always)]
     pub(super) fn score(&self, query: usize, keys: &Range<usize>, row: &mut [T]) {
-        row.iter_mut().for_each(|s| *s *= self.scale);
+        for s in row.iter_mut() {
+            *s *= self.scale;
+        }
         match &self.mask {
             Mask::None => (),
             Mask::Keep(mask) => masked(mask, query, keys, row, |s, keep| {
@@ -97,11 +99,13 @@ fn masked<T: Copy, M: Copy>(
     match mask.step()[1] {
         1 => {
             let mask = mask.run(query, keys.start, row.len());
-            row.iter_mut().zip(mask).for_each(|(s, m)| *s = f(*s, *m));
+            lanes::each(row, mask, |s, m| *s = f(*s, m));
         }
         0 => {
             let m = mask.at(query, keys.start);
-            row.iter_mut().for_each(|s| *s = f(*s, m));
+            for s in row {
+                *s = f(*s, m);
+            }
         }
         _ => {
             for (s, key) in row.iter_mut().zip(keys.clone()) {
