@@ -1,0 +1,189 @@
+//! How a product is computed: what a precision means on an instruction set, and what is fastest for a shape.
+//!
+//! An [`Arithmetic`] is a precision on an instruction set; kernels hand it to every product. A [`Method`] is what it comes to for
+//! one shape. The choice depends on nothing else, so that equal products have equal bits, however many threads share them.
+//!
+//! # Cost model
+//!
+//! A product of `m x k` and `k x n` takes, in picoseconds,
+//!
+//! - on vectors, `FMA` for every multiply-add of the result rounded up to whole vectors;
+//! - in pairs of bf16 numbers, the unit's rate for every multiply-add of the result rounded up to blocks of 32 x 32 x 32, and
+//!   `SPLIT` for every number that is packed: those of the first factor once for each task beside another, those of the second
+//!   once for each task below another.
+//!
+//! Rates were measured on one core of a Sapphire Rapids: 175 GFLOP/s of fused multiply-adds, of which a product reaches nine
+//! tenths; on tiles 330, 520 and 1000 for six, three and one product of parts; 0.17 ns to split and pack a number into three
+//! parts. Those of `vdpbf16ps` were measured on Zen 4, as ratios to the same machine's multiply-adds.
+
+use crate::cpu::amx::Amx;
+use crate::cpu::isa::{Avx512Bf16, Isa};
+use crate::dtype::Precision;
+
+/// A precision on an instruction set: how products of `f32` matrices are computed. (Those of `f64` are computed in full.)
+///
+/// An [`Isa`] alone stands for [`Precision::F32`].
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+pub struct Arithmetic {
+    precision: Precision,
+    isa: Isa,
+}
+
+/// How one product is computed.
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+pub enum Method {
+    /// Multiply-adds of vectors.
+    Lanes(Isa, Operands),
+    /// Products of pairs of bf16 numbers, each operand the sum of a number of parts.
+    Pairs(Unit, Parts),
+}
+
+/// What multiply-adds of vectors do to the operands of a product first.
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+pub enum Operands {
+    /// Nothing.
+    Exact,
+    /// They are rounded to bf16, to nearest even; numbers below 2^-126 become zero.
+    Rounded,
+}
+
+/// What multiplies pairs of bf16 numbers.
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+pub enum Unit {
+    /// Tiles of AMX.
+    Tiles(Amx),
+    /// `vdpbf16ps`: one part only.
+    Dots(Avx512Bf16),
+    /// The tiles' instructions in plain Rust.
+    #[cfg(test)]
+    Software,
+}
+
+impl Unit {
+    /// The vectors of a CPU that has this unit.
+    pub fn vectors(self) -> Isa {
+        match self {
+            Self::Tiles(amx) => Isa::Avx512(amx.avx512()),
+            Self::Dots(bf16) => Isa::Avx512(bf16.avx512()),
+            #[cfg(test)]
+            Self::Software => Isa::Portable,
+        }
+    }
+}
+
+/// Into how many bf16 numbers an operand is split.
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+pub enum Parts {
+    /// One: it is rounded.
+    One,
+    /// Two, of which three products matter: about 16 bits.
+    Two,
+    /// Three, which are exact, and of which six products matter: an error like that of f32.
+    Three,
+}
+
+impl Parts {
+    /// Their number.
+    pub fn count(self) -> usize {
+        match self {
+            Self::One => 1,
+            Self::Two => 2,
+            Self::Three => 3,
+        }
+    }
+
+    /// The products of parts of the left and the right operand that are computed, in an order in which neighbours share an
+    /// operand.
+    pub fn products(self) -> &'static [(usize, usize)] {
+        match self {
+            Self::One => &[(0, 0)],
+            Self::Two => &[(0, 1), (0, 0), (1, 0)],
+            Self::Three => &[(0, 2), (0, 1), (1, 1), (1, 0), (2, 0), (0, 0)],
+        }
+    }
+}
+
+impl From<Isa> for Arithmetic {
+    fn from(isa: Isa) -> Self {
+        Self::new(Precision::F32, isa)
+    }
+}
+
+impl Arithmetic {
+    /// The products of a precision on an instruction set.
+    pub fn new(precision: Precision, isa: Isa) -> Self {
+        Self { precision, isa }
+    }
+
+    /// The instruction set.
+    pub fn isa(self) -> Isa {
+        self.isa
+    }
+
+    /// What a kernel must do to the operands of products that it computes on vectors itself.
+    pub fn operands(self) -> Operands {
+        match self.precision {
+            Precision::Bf16 => Operands::Rounded,
+            Precision::F32 | Precision::High | Precision::F64 => Operands::Exact,
+        }
+    }
+
+    /// How a product of `m x k` and `k x n` is computed.
+    pub fn method(self, shape: [usize; 3]) -> Method {
+        let parts = match self.precision {
+            Precision::F32 => Some(Parts::Three),
+            Precision::High => Some(Parts::Two),
+            Precision::Bf16 => Some(Parts::One),
+            Precision::F64 => None,
+        };
+        let unit = match self.isa {
+            Isa::Amx(amx) => Some(Unit::Tiles(amx)),
+            Isa::Avx512Bf16(bf16) if parts == Some(Parts::One) => Some(Unit::Dots(bf16)),
+            _ => None,
+        };
+        match (unit, parts) {
+            (Some(unit), Some(parts)) if is_worth_pairs(unit, parts, shape) => Method::Pairs(unit, parts),
+            _ => Method::Lanes(self.isa, self.operands()),
+        }
+    }
+}
+
+/// Picoseconds of a multiply-add in `f32` on vectors.
+const FMA: u64 = 13;
+/// Rows and columns to which vectors round a result up: the smallest tile of the micro-kernel, and a vector.
+const VECTOR: [usize; 2] = [1, 16];
+/// Picoseconds that it takes to split and pack a number, for each part.
+const SPLIT: u64 = 60;
+/// Picoseconds to configure the tiles and to release them.
+const SESSION: u64 = 100_000;
+/// The smallest inner size for which six products have an error bound below that of a plain loop: see
+/// [`pairs`](super::pairs).
+const MIN_DEPTH: usize = 64;
+
+/// Whether products of pairs take less time than multiply-adds of vectors.
+fn is_worth_pairs(unit: Unit, parts: Parts, [m, n, k]: [usize; 3]) -> bool {
+    let rate = match (unit, parts) {
+        (Unit::Dots(_), _) => 7,
+        (_, Parts::One) => 2,
+        (_, Parts::Two) => 4,
+        (_, Parts::Three) => 6,
+    };
+    let session = match unit {
+        Unit::Dots(_) => 0,
+        _ => SESSION,
+    };
+    let work = |[m, n, k]: [usize; 3]| {
+        [m, n, k]
+            .iter()
+            .fold(1, |work: u64, &x| work.saturating_mul(x as u64))
+    };
+    let padded = [m, n, k].map(|size| size.next_multiple_of(super::pairs::BLOCK));
+    let (rows, cols) = super::task_block(Method::Pairs(unit, parts), m, n, k);
+    let packed = work([m, k, n.div_ceil(cols.max(1))]).saturating_add(work([n, k, m.div_ceil(rows.max(1))]));
+    let pairs = work(padded)
+        .saturating_mul(rate)
+        .saturating_add(packed.saturating_mul(SPLIT * parts.count() as u64))
+        .saturating_add(session);
+    let vectors = [m.next_multiple_of(VECTOR[0]), n.next_multiple_of(VECTOR[1]), k];
+    k >= MIN_DEPTH && pairs < work(vectors).saturating_mul(FMA)
+}
