@@ -10,10 +10,10 @@
 ///
 /// | precision | what a product computes | error of an element, at most |
 /// |---|---|---|
-/// | `F32` | every product of elements in full, sums rounded | `k u \|A\|\|B\|` (the bound of a plain loop in f32) |
-/// | `High` | elements as sums of two bf16 numbers, three products of the parts | `(3 * 2^-16 + k u) \|A\|\|B\|` |
-/// | `Bf16` | elements rounded to bf16, sums in f32 | `(2^-7 + 2^-16 + k u) \|A\|\|B\|` |
-/// | `F64` | everything in f64 | `k 2^-53 \|A\|\|B\|` |
+/// | `F32` | every product of elements in full, sums rounded | `(k + 1) u \|A\|\|B\|` (the bound of a plain loop in f32) |
+/// | `High` | elements as sums of two bf16 numbers, three products of the parts | `(3 * 2^-16 + (k + 2) u) \|A\|\|B\|` |
+/// | `Bf16` | elements rounded to bf16, sums in f32 | `(2^-7 + 2^-16 + (k + 2) u) \|A\|\|B\|` |
+/// | `F64` | everything in f64 | `(k + 1) 2^-53 \|A\|\|B\|` |
 ///
 /// Bounds hold where nothing overflows and where no product of two elements that matters lies below 2^-126. The same choice
 /// means the same on every machine; which instructions serve it depends on the [instruction

@@ -39,7 +39,7 @@ pub use matrix::{Factor, Matrix};
 pub use method::{Arithmetic, Method, Operands, Parts, Unit};
 pub(crate) use pairs::{BLOCK, Sums, Tile};
 pub use patches::{Patches, Slide};
-pub use tile::{Product, Start};
+pub use tile::{Product, Start, prepare};
 
 use crate::cpu::threads::Team;
 

@@ -5,16 +5,17 @@
 //!
 //! # Cost model
 //!
-//! A product of `m x k` and `k x n` takes, in picoseconds,
+//! A product of `m x k` and `k x n` takes, on one core,
 //!
-//! - on vectors, `FMA` for every multiply-add of the result rounded up to whole vectors;
-//! - in pairs of bf16 numbers, the unit's rate for every multiply-add of the result rounded up to blocks of 32 x 32 x 32, and
-//!   `SPLIT` for every number that is packed: those of the first factor once for each task beside another, those of the second
-//!   once for each task below another.
+//! - a time for every multiply-add, of a result rounded up to what is computed at a time: whole vectors of columns, blocks of
+//!   32 x 32 on tiles, eight rows for `vdpbf16ps`;
+//! - a time for every number that is packed, rounded or split: those of the first factor once for each task beside another,
+//!   those of the second once for each task below another;
+//! - the time to configure tiles.
 //!
-//! Rates were measured on one core of a Sapphire Rapids: 175 GFLOP/s of fused multiply-adds, of which a product reaches nine
-//! tenths; on tiles 330, 520 and 1000 for six, three and one product of parts; 0.17 ns to split and pack a number into three
-//! parts. Those of `vdpbf16ps` were measured on Zen 4, as ratios to the same machine's multiply-adds.
+//! The constants were measured: multiply-adds of vectors and tiles on a Sapphire Rapids (155 to 175 GFLOP/s; 330, 520 and 1000 for
+//! six, three and one product of parts; 0.17 ns to split a number into three parts), `vdpbf16ps` on Zen 4, relative to the
+//! same machine's multiply-adds. Only their ratios matter.
 
 use crate::cpu::amx::Amx;
 use crate::cpu::isa::{Avx512Bf16, Isa};
@@ -141,49 +142,80 @@ impl Arithmetic {
             Isa::Avx512Bf16(bf16) if parts == Some(Parts::One) => Some(Unit::Dots(bf16)),
             _ => None,
         };
+        let lanes = Method::Lanes(self.isa, self.operands());
         match (unit, parts) {
-            (Some(unit), Some(parts)) if is_worth_pairs(unit, parts, shape) => Method::Pairs(unit, parts),
-            _ => Method::Lanes(self.isa, self.operands()),
+            (Some(unit), Some(parts)) if parts == Parts::One || shape[2] >= MIN_DEPTH => {
+                let pairs = Method::Pairs(unit, parts);
+                if cost(pairs, shape) < cost(lanes, shape) {
+                    pairs
+                } else {
+                    lanes
+                }
+            }
+            _ => lanes,
         }
     }
 }
 
 /// Picoseconds of a multiply-add in `f32` on vectors.
-const FMA: u64 = 13;
-/// Rows and columns to which vectors round a result up: the smallest tile of the micro-kernel, and a vector.
-const VECTOR: [usize; 2] = [1, 16];
-/// Picoseconds that it takes to split and pack a number, for each part.
-const SPLIT: u64 = 60;
+const FMA: u64 = 12;
+/// Columns to which vectors round a result up.
+const VECTOR: usize = 16;
+/// Picoseconds of a multiply-add in pairs on vectors.
+const DOT: u64 = 7;
+/// Picoseconds that it takes to pack a number for vectors.
+const PACK: u64 = 100;
+/// Picoseconds that it takes to round a number that was packed.
+const ROUND: u64 = 60;
+/// Picoseconds that it takes to pack a number in pairs, without and for each part.
+const SPLIT: (u64, u64) = (80, 40);
 /// Picoseconds to configure the tiles and to release them.
 const SESSION: u64 = 100_000;
-/// The smallest inner size for which six products have an error bound below that of a plain loop: see
-/// [`pairs`](super::pairs).
+/// The smallest inner size for several products of parts: much below it, six of them have no error bound below that of a plain
+/// loop (see [`pairs`](super::pairs)).
 const MIN_DEPTH: usize = 64;
 
-/// Whether products of pairs take less time than multiply-adds of vectors.
-fn is_worth_pairs(unit: Unit, parts: Parts, [m, n, k]: [usize; 3]) -> bool {
-    let rate = match (unit, parts) {
-        (Unit::Dots(_), _) => 7,
-        (_, Parts::One) => 2,
-        (_, Parts::Two) => 4,
-        (_, Parts::Three) => 6,
-    };
-    let session = match unit {
-        Unit::Dots(_) => 0,
-        _ => SESSION,
-    };
-    let work = |[m, n, k]: [usize; 3]| {
-        [m, n, k]
+/// Picoseconds that one core takes for a product of `m x k` and `k x n`.
+fn cost(method: Method, [m, n, k]: [usize; 3]) -> u64 {
+    let work = |sizes: [usize; 3]| {
+        sizes
             .iter()
-            .fold(1, |work: u64, &x| work.saturating_mul(x as u64))
+            .fold(1, |work: u64, &n| work.saturating_mul(n as u64))
     };
-    let padded = [m, n, k].map(|size| size.next_multiple_of(super::pairs::BLOCK));
-    let (rows, cols) = super::task_block(Method::Pairs(unit, parts), m, n, k);
-    let packed = work([m, k, n.div_ceil(cols.max(1))]).saturating_add(work([n, k, m.div_ceil(rows.max(1))]));
-    let pairs = work(padded)
+    let (rows, cols) = super::task_block(method, m, n, k);
+    let packed = work([m, k, n.div_ceil(cols)]).saturating_add(work([n, k, m.div_ceil(rows)]));
+    let block = super::pairs::BLOCK;
+    let split = |parts: Parts| SPLIT.0 + SPLIT.1 * parts.count() as u64;
+    let (multiplied, rate, pack, once) = match method {
+        Method::Lanes(_, operands) => {
+            let round = match operands {
+                Operands::Exact => 0,
+                Operands::Rounded => ROUND,
+            };
+            ([m, n.next_multiple_of(VECTOR), k], FMA, PACK + round, 0)
+        }
+        Method::Pairs(Unit::Dots(_), parts) => {
+            let tall = m.next_multiple_of(super::pairs::DOT_ROWS);
+            (
+                [tall, n.next_multiple_of(VECTOR), k.next_multiple_of(block)],
+                DOT,
+                split(parts),
+                0,
+            )
+        }
+        Method::Pairs(_, parts) => {
+            let rate = match parts {
+                Parts::One => 2,
+                Parts::Two => 4,
+                Parts::Three => 6,
+            };
+            let padded = [m, n, k].map(|size| size.next_multiple_of(block));
+            (padded, rate, split(parts), SESSION)
+        }
+    };
+    let packing = packed.saturating_mul(pack);
+    work(multiplied)
         .saturating_mul(rate)
-        .saturating_add(packed.saturating_mul(SPLIT * parts.count() as u64))
-        .saturating_add(session);
-    let vectors = [m.next_multiple_of(VECTOR[0]), n.next_multiple_of(VECTOR[1]), k];
-    k >= MIN_DEPTH && pairs < work(vectors).saturating_mul(FMA)
+        .saturating_add(packing)
+        .saturating_add(once)
 }

@@ -20,7 +20,7 @@
 //!
 //! # Which numbers
 //!
-//! The units treat numbers below 2^-126 as zero. So packing looks for the smallest and the largest magnitude ([`Span`]), and
+//! The units treat numbers below 2^-126 as zero. So packing looks for the smallest and the largest magnitude ([`Span`](pack::Span)), and
 //! where parts could be lost, or sums overflow that do not in f32, the block is computed by multiply-adds of vectors: infinities,
 //! NaN and tiny numbers come out as f32 gives them. With one part no number is refused, for that is what bf16 means.
 //!
@@ -39,6 +39,7 @@ mod pack;
 pub(crate) mod software;
 #[cfg(test)]
 mod tests;
+mod words;
 
 use std::mem::MaybeUninit;
 use std::ops::Range;
@@ -49,8 +50,9 @@ use super::{Block, Factor};
 use crate::cpu::amx;
 use crate::cpu::isa::{self, Isa, Kernel};
 
-use pack::Order;
-pub(crate) use pack::Span;
+pub(super) use dots::ROWS as DOT_ROWS;
+use pack::{Order, Packer};
+use words::Words;
 
 /// Rows and columns of the block of a result that a unit computes at a time, and numbers along `k` that are packed together.
 pub(crate) const BLOCK: usize = 32;
@@ -134,18 +136,33 @@ pub(super) fn product(
         #[cfg(test)]
         Unit::Software => Engine::Software,
     };
-    let product = PairProduct {
-        engine,
-        lanes,
-        parts,
-        a,
-        b,
-        c,
-        start,
-    };
     match lanes {
-        Isa::Avx512(avx512) => avx512.run(product),
-        _ => isa::run_portable(product),
+        #[cfg(target_arch = "x86_64")]
+        Isa::Avx512(words) => words.run(PairProduct {
+            words,
+            engine,
+            lanes,
+            parts,
+            a,
+            b,
+            c,
+            start,
+        }),
+        #[cfg(test)]
+        Isa::Portable => {
+            let words = super::lanes::Portable;
+            isa::run_portable(PairProduct {
+                words,
+                engine,
+                lanes,
+                parts,
+                a,
+                b,
+                c,
+                start,
+            });
+        }
+        other => unreachable!("no unit comes with the vectors of {other}"),
     }
 }
 
@@ -153,7 +170,7 @@ pub(super) fn product(
 #[inline(always)]
 pub(super) fn round(numbers: &mut [f32]) {
     for x in numbers {
-        *x = f32::from_bits(pack::rounded(x.to_bits()));
+        *x = f32::from_bits(words::rounded(x.to_bits()));
     }
 }
 
@@ -180,7 +197,8 @@ impl Engine<'_> {
 }
 
 /// A product in pairs: a kernel for its packing, which is vectorised.
-struct PairProduct<'x, 'c, 'a, 's> {
+struct PairProduct<'x, 'c, 'a, 's, W> {
+    words: W,
     engine: Engine<'s>,
     /// What computes blocks with numbers that a unit would lose.
     lanes: Isa,
@@ -191,7 +209,7 @@ struct PairProduct<'x, 'c, 'a, 's> {
     start: Start,
 }
 
-impl Kernel for PairProduct<'_, '_, '_, '_> {
+impl<W: Words> Kernel for PairProduct<'_, '_, '_, '_, W> {
     type Output = ();
 
     #[inline(always)]
@@ -217,23 +235,25 @@ impl Kernel for PairProduct<'_, '_, '_, '_> {
     }
 }
 
-impl PairProduct<'_, '_, '_, '_> {
+impl<W: Words> PairProduct<'_, '_, '_, '_, W> {
     /// Adds (or sets) the part of some rows that comes from some of `k`.
     #[inline(always)]
     fn row_block(&mut self, rows: Range<usize>, k: Range<usize>, start: Start) {
         let mut a = Tiles::<{ STRIPS * STRIP }>::new();
-        let mut span = Span::EMPTY;
+        let mut packer = Packer::new(self.words, self.parts);
         for first in rows.clone().step_by(BLOCK) {
             let some = self.a.part(first..(first + BLOCK).min(rows.end), k.clone());
-            span = span.with(pack_strip(&some, Order::Rows, self.parts, &mut a));
+            pack_strip(&mut packer, &some, Order::Rows, &mut a);
         }
+        let span = packer.span();
         let columns = self.b.transposed();
         for col in (0..self.c.cols()).step_by(BLOCK) {
             let cols = col..(col + BLOCK).min(self.c.cols());
             let mut b = Tiles::<STRIP>::new();
+            let mut packer = Packer::new(self.words, self.parts);
             let some = columns.part(cols.clone(), k.clone());
-            let other = pack_strip(&some, Order::Pairs, self.parts, &mut b);
-            if self.parts != Parts::One && !span.suits(other, k.len()) {
+            pack_strip(&mut packer, &some, Order::Pairs, &mut b);
+            if self.parts != Parts::One && !span.suits(packer.span(), k.len()) {
                 self.on_lanes(rows.clone(), cols, k.clone(), start);
             } else {
                 self.column_strip(a.filled(), b.filled(), rows.clone(), cols, start);
@@ -265,16 +285,18 @@ impl PairProduct<'_, '_, '_, '_> {
     }
 }
 
-/// Packs up to 32 rows of a matrix (columns of the right factor are rows of its transpose); returns what numbers it has.
+/// Packs up to 32 rows of a matrix (columns of the right factor are rows of its transpose).
 #[inline(always)]
-fn pack_strip<const N: usize>(x: &Factor<'_, f32>, order: Order, parts: Parts, to: &mut Tiles<N>) -> Span {
-    let mut span = Span::EMPTY;
-    let k = x.size()[1];
+fn pack_strip<W: Words, const N: usize>(
+    packer: &mut Packer<W>,
+    x: &Factor<'_, f32>,
+    order: Order,
+    to: &mut Tiles<N>,
+) {
+    let (k, tiles) = (x.size()[1], 2 * packer.parts().count());
     for from in (0..k).step_by(BLOCK) {
-        let tiles = to.zeros(2 * parts.count());
-        span = span.with(pack::step(x, from..(from + BLOCK).min(k), order, tiles));
+        packer.step(x, from..(from + BLOCK).min(k), order, to.zeros(tiles));
     }
-    span
 }
 
 /// Replaces part of a row of a result, or adds to it.

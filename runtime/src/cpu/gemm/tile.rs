@@ -1,7 +1,7 @@
 //! One block of a product: packing, the micro-kernel, and the way back to memory.
 
 use super::lanes::{self, Lanes, Portable, SQUARE};
-use super::method::{Method, Operands, Parts, Unit};
+use super::method::{Arithmetic, Method, Operands, Parts, Unit};
 use super::pack::Packed;
 use super::{Block, Factor, pairs};
 use crate::cpu::isa::{self, Isa, Kernel};
@@ -117,6 +117,25 @@ fn in_full(
 /// Rounds nothing: bf16 is a precision of `f32` models.
 #[inline(always)]
 fn keep(_: &mut [f64]) {}
+
+/// Does to the operands of a product what an arithmetic asks for where a kernel computes the product itself, on vectors.
+pub fn prepare<T: Product>(arithmetic: Arithmetic, numbers: &mut [T]) {
+    match arithmetic.operands() {
+        Operands::Exact => (),
+        Operands::Rounded => T::run(arithmetic.isa(), Rounding(numbers)),
+    }
+}
+
+struct Rounding<'a, T>(&'a mut [T]);
+
+impl<T: Product> Kernel for Rounding<'_, T> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run(self) {
+        T::round_operands(self.0);
+    }
+}
 
 struct FinishBlock<'c, 'a, 'f, T> {
     c: &'c mut Block<'a, T>,

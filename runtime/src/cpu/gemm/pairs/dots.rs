@@ -4,7 +4,7 @@ use super::{SIDE, Sums, Tile};
 use crate::cpu::isa::{Avx512Bf16, Kernel};
 
 /// Rows of a tile of sums in registers, which has two vectors a row.
-const ROWS: usize = 8;
+pub(in crate::cpu::gemm) const ROWS: usize = 8;
 
 /// `sums = a b` for strips of one part, as far as these rows and columns go; the rest of `sums` is left as it is.
 pub(super) fn multiply(bf16: Avx512Bf16, a: &[Tile], b: &[Tile], [rows, cols]: [usize; 2], sums: &mut Sums) {
