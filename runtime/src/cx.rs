@@ -1,6 +1,7 @@
 //! The context of a call: what emitted code passes to every kernel.
 
 use crate::arena::{Binder, Buf, Memory, Place};
+use crate::cpu::gemm::Arithmetic;
 use crate::cpu::isa::Isa;
 use crate::cpu::threads::Team;
 use crate::dtype::{Dtype, Precision};
@@ -15,12 +16,19 @@ pub struct Env<'a> {
     pub team: &'a Team,
     /// The instruction set.
     pub isa: Isa,
-    /// The width of floats.
+    /// How floats are stored, and how products of them are computed.
     pub precision: Precision,
     /// Seed of the model.
     pub seed: u64,
     /// Number of the step: with the seed and a stream it determines every random number.
     pub step: u64,
+}
+
+impl Env<'_> {
+    /// How products of matrices are computed.
+    pub fn arithmetic(&self) -> Arithmetic {
+        Arithmetic::new(self.precision, self.isa)
+    }
 }
 
 /// Everything a call of a compiled function works with.
@@ -141,12 +149,12 @@ impl<'a> Cx<'a> {
 #[doc(hidden)]
 macro_rules! float {
     ($cx:expr, $t:ident => $body:expr) => {
-        match $cx.env.precision {
-            $crate::Precision::F32 => {
+        match $cx.env.precision.float() {
+            $crate::dtype::Float::F32 => {
                 type $t = f32;
                 $body
             }
-            $crate::Precision::F64 => {
+            $crate::dtype::Float::F64 => {
                 type $t = f64;
                 $body
             }

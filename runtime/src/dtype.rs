@@ -1,32 +1,125 @@
 //! Element types of buffers, and the precision of a model.
 
 /// The precision in which a model computes: a property of the model, chosen when it is made.
+///
+/// Two things hang on it: the type in which numbers are *stored* ([`float`](Self::float)), and how *products* of matrices are
+/// computed (matmul and convolution; everything else computes in the type of storage). Master weights, optimizer state,
+/// accumulators, norms and losses of `F32`, `High` and `Bf16` are 32-bit floats, so that their checkpoints can be exchanged.
+///
+/// With `u = 2^-24` and `|A||B|` the product of the absolute values, for an inner size `k`:
+///
+/// | precision | what a product computes | error of an element, at most |
+/// |---|---|---|
+/// | `F32` | every product of elements in full, sums rounded | `(k + 1) u \|A\|\|B\|` (the bound of a plain loop in f32) |
+/// | `High` | elements as sums of two bf16 numbers, three products of the parts | `(3 * 2^-16 + (k + 2) u) \|A\|\|B\|` |
+/// | `Bf16` | elements rounded to bf16, sums in f32 | `(2^-7 + 2^-16 + (k + 2) u) \|A\|\|B\|` |
+/// | `F64` | everything in f64 | `(k + 1) 2^-53 \|A\|\|B\|` |
+///
+/// Bounds hold where nothing overflows and where no product of two elements that matters lies below 2^-126. The same choice
+/// means the same on every machine; which instructions serve it depends on the [instruction
+/// set](crate::cpu::isa::Isa) and the sizes of the product.
 #[derive(Copy, Clone, PartialEq, Eq, Debug, Default, Hash)]
 #[non_exhaustive]
 pub enum Precision {
     /// 32-bit floats: the default.
+    ///
+    /// Products run on fused multiply-adds, or on AMX tiles where they are faster: then every element is the exact sum of three
+    /// bf16 numbers, and the six products of parts that matter are added up in f32. Infinities, NaN and numbers so small that
+    /// the tiles would lose parts of them go to fused multiply-adds.
     #[default]
     F32,
-    /// 64-bit floats, for checks of gradients and ill-conditioned problems; portable code, several times slower.
+    /// 32-bit floats whose products keep about 16 bits of each element, as three products of bf16 parts (called `high` in
+    /// PyTorch and JAX too) on AMX tiles.
+    ///
+    /// Without tiles this is `F32`, which is more exact and no slower.
+    High,
+    /// Products of operands rounded to bf16 (8 bits, to nearest even; numbers below 2^-126 become zero), accumulated in f32.
+    ///
+    /// They run on AMX tiles, else on the dot products of AVX512-BF16 (`vdpbf16ps`), else on multiply-adds of rounded operands:
+    /// results differ by the order of summation only. Attention keeps its scores in f32.
+    Bf16,
+    /// 64-bit floats, for checks of gradients and ill-conditioned problems; several times slower.
     F64,
 }
 
 impl Precision {
-    /// Bytes of one float.
-    pub fn width(self) -> usize {
+    /// Every precision.
+    pub const ALL: [Self; 4] = [Self::F32, Self::High, Self::Bf16, Self::F64];
+
+    /// The type in which numbers are stored.
+    pub fn float(self) -> Float {
         match self {
-            Self::F32 => 4,
-            Self::F64 => 8,
+            Self::F32 | Self::High | Self::Bf16 => Float::F32,
+            Self::F64 => Float::F64,
+        }
+    }
+
+    /// Bytes of one stored float.
+    pub fn width(self) -> usize {
+        self.float().width()
+    }
+
+    /// The name by which checkpoints record it: `f32`, `high`, `bf16` or `f64`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::F32 => "f32",
+            Self::High => "high",
+            Self::Bf16 => "bf16",
+            Self::F64 => "f64",
         }
     }
 }
 
 impl std::fmt::Display for Precision {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(match self {
-            Self::F32 => "f32",
-            Self::F64 => "f64",
-        })
+        f.pad(self.name())
+    }
+}
+
+/// There is no precision of this name.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("`{0}` is no precision; choose one of f32, high, bf16, f64")]
+pub struct UnknownPrecision(String);
+
+impl From<UnknownPrecision> for crate::Error {
+    fn from(error: UnknownPrecision) -> Self {
+        Self::config(error.to_string()).with_source(error)
+    }
+}
+
+impl std::str::FromStr for Precision {
+    type Err = UnknownPrecision;
+
+    /// The precision of this [name](Precision::name).
+    ///
+    /// ```
+    /// use tapeless_runtime::Precision;
+    ///
+    /// assert_eq!("bf16".parse(), Ok(Precision::Bf16));
+    /// assert!("f16".parse::<Precision>().is_err());
+    /// ```
+    fn from_str(name: &str) -> Result<Self, UnknownPrecision> {
+        let found = Self::ALL.into_iter().find(|precision| precision.name() == name);
+        found.ok_or_else(|| UnknownPrecision(name.to_owned()))
+    }
+}
+
+/// The type in which a model's numbers are stored.
+#[derive(Copy, Clone, PartialEq, Eq, Debug, Hash)]
+pub enum Float {
+    /// 32 bits.
+    F32,
+    /// 64 bits.
+    F64,
+}
+
+impl Float {
+    /// Bytes of one number.
+    pub fn width(self) -> usize {
+        match self {
+            Self::F32 => 4,
+            Self::F64 => 8,
+        }
     }
 }
 

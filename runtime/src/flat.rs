@@ -11,7 +11,7 @@ use std::ops::Range;
 use ndarray::{ArrayD, ArrayViewD, IxDyn};
 
 use crate::arena::{ALIGN, Storage};
-use crate::dtype::{Element, Precision};
+use crate::dtype::{Element, Float, Precision};
 use crate::error::{Error, Result};
 use crate::program::TensorSpec;
 use crate::real::Real;
@@ -173,9 +173,9 @@ impl Layout {
     /// A copy of a tensor.
     pub fn read<T: Real>(&self, storage: &Storage, index: usize) -> ArrayD<T> {
         let (range, shape) = (self.range(index), IxDyn(&self.specs[index].shape));
-        let elements = match self.precision {
-            Precision::F32 => convert(&storage.as_slice::<f32>()[range]),
-            Precision::F64 => convert(&storage.as_slice::<f64>()[range]),
+        let elements = match self.precision.float() {
+            Float::F32 => convert(&storage.as_slice::<f32>()[range]),
+            Float::F64 => convert(&storage.as_slice::<f64>()[range]),
         };
         ArrayD::from_shape_vec(shape, elements).expect("a layout holds as many elements as its shapes say")
     }
@@ -197,9 +197,9 @@ impl Layout {
             return Err(Error::shape(message).context(format!("`{}`", spec.path)));
         }
         let range = self.range(index);
-        match self.precision {
-            Precision::F32 => fill(&mut storage.as_mut_slice::<f32>()[range], values),
-            Precision::F64 => fill(&mut storage.as_mut_slice::<f64>()[range], values),
+        match self.precision.float() {
+            Float::F32 => fill(&mut storage.as_mut_slice::<f32>()[range], values),
+            Float::F64 => fill(&mut storage.as_mut_slice::<f64>()[range], values),
         }
         Ok(())
     }

@@ -15,7 +15,7 @@ use crate::checkpoint::Report;
 use crate::cpu::threads::Team;
 use crate::device::Device;
 use crate::diagram;
-use crate::dtype::{Element, Precision};
+use crate::dtype::{Element, Float, Precision};
 use crate::error::{Error, ErrorKind, Result};
 use crate::flat::Layout;
 use crate::init::Init;
@@ -95,7 +95,7 @@ impl Core {
         &self.team
     }
 
-    /// The width in which it computes.
+    /// The precision in which it computes.
     pub fn precision(&self) -> Precision {
         self.precision
     }
@@ -218,14 +218,14 @@ fn initialise(layout: &Layout, storage: &mut Storage, seed: u64) -> Result<()> {
     }
     for (k, spec) in layout.specs().iter().enumerate() {
         let (key, range) = (Key::for_path(seed, &spec.path), layout.range(k));
-        let filled = match layout.precision() {
-            Precision::F32 => fill(
+        let filled = match layout.precision().float() {
+            Float::F32 => fill(
                 spec.init,
                 &spec.shape,
                 key,
                 &mut storage.as_mut_slice::<f32>()[range],
             ),
-            Precision::F64 => fill(
+            Float::F64 => fill(
                 spec.init,
                 &spec.shape,
                 key,
@@ -527,7 +527,7 @@ impl<M: Model> Builder<M> {
         Self { seed, ..self }
     }
 
-    /// The width in which it computes (f32 if none is given).
+    /// The precision in which it computes (`F32` if none is given).
     pub fn precision(self, precision: Precision) -> Self {
         Self { precision, ..self }
     }

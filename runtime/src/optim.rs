@@ -21,7 +21,7 @@ pub use sgd::{Sgd, SgdRule};
 
 use ndarray::ArrayD;
 
-use crate::dtype::{Element, Precision};
+use crate::dtype::{Element, Float};
 use crate::error::{Error, ErrorKind, Result};
 use crate::flat::Layout;
 use crate::model::{Core, Model};
@@ -268,9 +268,9 @@ impl<R: Rule> Optimizer for Optim<R> {
         let began = work.clock();
         let (scale, limit) = self.prepare(core, work).map_err(|error| error.context(R::NAME))?;
         self.steps += 1;
-        match core.precision() {
-            Precision::F32 => self.run::<f32>(core, work, scale, limit),
-            Precision::F64 => self.run::<f64>(core, work, scale, limit),
+        match core.precision().float() {
+            Float::F32 => self.run::<f32>(core, work, scale, limit),
+            Float::F64 => self.run::<f64>(core, work, scale, limit),
         }
         core.commit(work);
         work.mark_used();

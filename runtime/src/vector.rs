@@ -6,7 +6,7 @@ use std::sync::Arc;
 use ndarray::{ArrayBase, ArrayD, Data, Dimension};
 
 use crate::arena::Storage;
-use crate::dtype::{Element, Precision};
+use crate::dtype::{Element, Float};
 use crate::error::{Error, ErrorKind, Result};
 use crate::flat::Layout;
 use crate::real::Real;
@@ -53,12 +53,12 @@ const PIECE: usize = 4096;
 /// Runs a block for the type of the elements.
 macro_rules! elements {
     ($vector:expr, $t:ident => $body:expr) => {
-        match $vector.layout.precision() {
-            Precision::F32 => {
+        match $vector.layout.precision().float() {
+            Float::F32 => {
                 type $t = f32;
                 $body
             }
-            Precision::F64 => {
+            Float::F64 => {
                 type $t = f64;
                 $body
             }
@@ -236,7 +236,7 @@ fn stream(seed: u64, kind: &str, path: &str) -> Stream {
 fn check(found: &Arc<Layout>, expected: &Arc<Layout>) -> Result<()> {
     let is_same = Arc::ptr_eq(found, expected) || {
         let mut pairs = found.specs().iter().zip(expected.specs());
-        found.precision() == expected.precision()
+        found.precision().float() == expected.precision().float()
             && found.specs().len() == expected.specs().len()
             && pairs.all(|(a, b)| a.path == b.path && a.shape == b.shape)
     };
@@ -265,6 +265,7 @@ fn products<T: Real + Element>(x: &[T], y: &[T]) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::dtype::Precision;
     use crate::init::Init;
     use crate::program::TensorSpec;
     use ndarray::{arr1, arr2};

@@ -191,7 +191,7 @@ impl Workspace {
     /// Checks that it belongs to a model.
     pub(crate) fn check_model(&self, core: &Core) -> Result<()> {
         let same = self.program.key == core.program().key && self.generics == core.generics();
-        if same && self.precision() == core.precision() {
+        if same && self.precision().float() == core.precision().float() {
             Ok(())
         } else {
             Err(self.foreign())

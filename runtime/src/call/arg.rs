@@ -7,7 +7,7 @@
 use ndarray::{ArrayBase, ArrayView, ArrayViewD, Data, Dimension};
 
 use crate::arena::{Region, Storage};
-use crate::dtype::{Dtype, Element, Precision};
+use crate::dtype::{Dtype, Element, Float, Precision};
 use crate::program::{InputKind, MAX_RANK};
 use crate::real::Real;
 
@@ -210,9 +210,9 @@ impl<'a> HostArg<'a> {
 
     /// The elements without a copy, if kernels can read them as they are.
     pub(crate) fn region(&self, precision: Precision) -> Option<Region<'_>> {
-        match (&self.data, precision) {
-            (HostData::F32(array), Precision::F32) => array.region(),
-            (HostData::F64(array), Precision::F64) => array.region(),
+        match (&self.data, precision.float()) {
+            (HostData::F32(array), Float::F32) => array.region(),
+            (HostData::F64(array), Float::F64) => array.region(),
             (HostData::I64(array), _) => array.region(),
             _ => None,
         }
@@ -253,9 +253,9 @@ impl<'a> HostArg<'a> {
 }
 
 fn copy_floats<T: Real>(array: &Host<'_, T>, buffer: &mut Storage, precision: Precision) {
-    match precision {
-        Precision::F32 => array.copy_to(buffer.as_mut_slice::<f32>(), |x| x.to_f64() as f32),
-        Precision::F64 => array.copy_to(buffer.as_mut_slice::<f64>(), Real::to_f64),
+    match precision.float() {
+        Float::F32 => array.copy_to(buffer.as_mut_slice::<f32>(), |x| x.to_f64() as f32),
+        Float::F64 => array.copy_to(buffer.as_mut_slice::<f64>(), Real::to_f64),
     }
 }
 

@@ -4,7 +4,7 @@ use std::any::TypeId;
 
 use ndarray::{Array, ArrayD, ArrayView, Dimension, IxDyn};
 
-use crate::dtype::{Dtype, Element, Precision};
+use crate::dtype::{Dtype, Element, Float, Precision};
 use crate::error::{Error, ErrorKind, Result};
 use crate::program::{Code, ResultSpec};
 use crate::workspace::Workspace;
@@ -169,9 +169,9 @@ fn check_dtype<T: OutputElement>(dtype: Dtype, k: usize) -> Result<()> {
 
 /// Whether elements of a kind are `T`s in memory.
 pub(crate) fn check_width<T: Element>(dtype: Dtype, precision: Precision) -> Result<()> {
-    let (found, name) = match (dtype, precision) {
-        (Dtype::Float, Precision::F32) => (TypeId::of::<f32>(), "f32"),
-        (Dtype::Float, Precision::F64) => (TypeId::of::<f64>(), "f64"),
+    let (found, name) = match (dtype, precision.float()) {
+        (Dtype::Float, Float::F32) => (TypeId::of::<f32>(), "f32"),
+        (Dtype::Float, Float::F64) => (TypeId::of::<f64>(), "f64"),
         (Dtype::Int, _) => (TypeId::of::<i64>(), "i64"),
         (Dtype::Bool, _) => (TypeId::of::<u8>(), "u8"),
     };

@@ -96,7 +96,10 @@ pub(super) fn metadata(core: &Core) -> BTreeMap<&'static str, String> {
         (key::MODEL, core.program().name.to_owned()),
         (key::PROGRAM, format!("{:016x}", core.program().key)),
         (key::PRECISION, core.precision().to_string()),
-        (key::PATH, core.device().isa().to_string()),
+        (
+            key::PATH,
+            core.device().isa().serving(core.precision()).to_string(),
+        ),
         (key::SEED, core.seed().to_string()),
         (key::STEP, core.step().to_string()),
     ])

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use super::format::{Contents, Elements, Entry, Tensor};
 use crate::arena::Storage;
-use crate::dtype::Precision;
+use crate::dtype::Float;
 use crate::error::{Error, ErrorKind, Result};
 use crate::flat::Layout;
 
@@ -16,9 +16,9 @@ pub(super) fn entries<'a>(
 ) -> impl Iterator<Item = Entry<'a>> {
     layout.specs().iter().enumerate().map(move |(k, spec)| {
         let range = layout.range(k);
-        let elements = match layout.precision() {
-            Precision::F32 => Elements::F32(Cow::Borrowed(&storage.as_slice()[range])),
-            Precision::F64 => Elements::F64(Cow::Borrowed(&storage.as_slice()[range])),
+        let elements = match layout.precision().float() {
+            Float::F32 => Elements::F32(Cow::Borrowed(&storage.as_slice()[range])),
+            Float::F64 => Elements::F64(Cow::Borrowed(&storage.as_slice()[range])),
         };
         Entry {
             name: match prefix {
@@ -42,9 +42,9 @@ pub(super) fn misfit(shape: &[usize], tensor: &Tensor<'_>) -> Option<String> {
 /// Copies a tensor that fits into its place in a flat buffer.
 pub(super) fn copy(layout: &Layout, storage: &mut Storage, index: usize, tensor: &Tensor<'_>) -> Result<()> {
     let range = layout.range(index);
-    match layout.precision() {
-        Precision::F32 => storage.as_mut_slice()[range].copy_from_slice(&tensor.floats::<f32>()?),
-        Precision::F64 => storage.as_mut_slice()[range].copy_from_slice(&tensor.floats::<f64>()?),
+    match layout.precision().float() {
+        Float::F32 => storage.as_mut_slice()[range].copy_from_slice(&tensor.floats::<f32>()?),
+        Float::F64 => storage.as_mut_slice()[range].copy_from_slice(&tensor.floats::<f64>()?),
     }
     Ok(())
 }

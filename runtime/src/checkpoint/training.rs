@@ -14,7 +14,7 @@ use ndarray::{ArrayD, IxDyn};
 use super::format::{self, Contents, Elements, Entry};
 use super::{key, model, tensors};
 use crate::arena::Storage;
-use crate::dtype::Precision;
+use crate::dtype::{Float, Precision};
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::Core;
 use crate::optim::OptimizerState;
@@ -163,9 +163,9 @@ pub(crate) fn save(path: &Path, core: &Core, training: &Training) -> Result<()> 
 
 /// Moments have the model's precision, so that this loses nothing.
 fn narrowed(values: &ArrayD<f64>, precision: Precision) -> Elements<'static> {
-    match precision {
-        Precision::F32 => Elements::F32(values.iter().map(|&x| x as f32).collect()),
-        Precision::F64 => Elements::F64(values.iter().copied().collect()),
+    match precision.float() {
+        Float::F32 => Elements::F32(values.iter().map(|&x| x as f32).collect()),
+        Float::F64 => Elements::F64(values.iter().copied().collect()),
     }
 }
 
@@ -263,17 +263,27 @@ impl Saved {
     }
 }
 
-/// Refuses the file of another model or precision; other differences are warnings.
+/// Refuses the file of another model or of floats of another width; other differences are warnings.
 fn compare_run(contents: &Contents, core: &Core) -> Result<Vec<String>> {
     let own = model::metadata(core);
     let differs = |key: &str| contents.text(key).filter(|&found| found != own[key]);
-    for (key, what) in [(key::MODEL, "model"), (key::PRECISION, "precision")] {
-        if let Some(found) = differs(key) {
-            let message = format!("a training of {what} {} expected, found {what} {found}", own[key]);
-            return Err(Error::new(ErrorKind::Checkpoint, message));
-        }
+    let refuse = |key: &str, what: &str, found: &str| {
+        let message = format!("a training of {what} {} expected, found {what} {found}", own[key]);
+        Err(Error::new(ErrorKind::Checkpoint, message))
+    };
+    if let Some(found) = differs(key::MODEL) {
+        return refuse(key::MODEL, "model", found);
     }
     let mut warnings = Vec::new();
+    if let Some(found) = differs(key::PRECISION) {
+        match found.parse::<Precision>() {
+            Ok(other) if other.float() == core.precision().float() => warnings.push(format!(
+                "was written in precision {found} and continues in {}: its products are rounded in another way",
+                own[key::PRECISION]
+            )),
+            _ => return refuse(key::PRECISION, "precision", found),
+        }
+    }
     if let Some(found) = differs(key::PATH) {
         let message = format!(
             "was written on instruction path {found} and continues on {}",

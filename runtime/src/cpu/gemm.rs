@@ -7,21 +7,26 @@
 //! Invariants:
 //!
 //! - An element of the result is one chain of multiply-adds over `k` in a fixed order, in blocks whose size depends on
-//!   `k` alone. Its bits therefore depend neither on the cut into tasks nor on the number of threads, only on the
-//!   instruction set ([`Isa`]; with or without fused multiply-add).
+//!   the sizes alone. Its bits therefore do not depend on the number of threads, only on the [`Method`].
 //! - The old contents of the result are never read where it is overwritten.
 //! - Strides of factors are arbitrary (transposed, broadcast, reversed); [`Matrix::new`] checks once that every element
 //!   lies inside its slice.
 //!
-//! `unsafe` in `gemm/` is of three kinds: vector instructions, whose proof is the [`Isa`] (`lanes.rs`); the blocks of the
-//! result that tasks write (`block.rs`); and packed memory known to be filled (`pack.rs`, `band.rs`).
+//! That is the method for products in f64, and for those in f32 that the [`Arithmetic`] leaves on vectors. The others are computed
+//! in pairs of bf16 numbers (`pairs.rs`), with blocks of their own and the same invariants; `method.rs` decides.
+//!
+//! `unsafe` in `gemm/` is of three kinds: vector instructions, whose proof is the [`Isa`](crate::cpu::isa::Isa) (`lanes.rs`,
+//! `pairs/dots.rs`); the blocks of the result that tasks write (`block.rs`); and packed memory known to be filled (`pack.rs`,
+//! `band.rs`, `pairs.rs`).
 
 mod band;
 mod block;
 mod correlate;
 mod lanes;
 mod matrix;
+mod method;
 mod pack;
+mod pairs;
 mod patches;
 #[cfg(test)]
 mod tests;
@@ -31,10 +36,11 @@ pub use band::Band;
 pub use block::{At, Block, Blocks};
 pub use correlate::{Correlate, Correlation, Dots, LANES, Lines, Tap};
 pub use matrix::{Factor, Matrix};
+pub use method::{Arithmetic, Method, Operands, Parts, Unit};
+pub(crate) use pairs::{BLOCK, Sums, Tile};
 pub use patches::{Patches, Slide};
-pub use tile::{Product, Start};
+pub use tile::{Product, Start, prepare};
 
-use crate::cpu::isa::Isa;
 use crate::cpu::threads::Team;
 
 /// `c = a b`, or `c += a b`, on the calling thread.
@@ -42,7 +48,7 @@ use crate::cpu::threads::Team;
 /// # Panics
 /// Where the sizes do not fit together.
 pub fn product<'f, T: Product>(
-    isa: Isa,
+    arithmetic: impl Into<Arithmetic>,
     a: impl Into<Factor<'f, T>>,
     b: impl Into<Factor<'f, T>>,
     c: &mut Block<'_, T>,
@@ -55,28 +61,64 @@ pub fn product<'f, T: Product>(
         (c.rows(), c.cols(), depth),
         "the sizes of a product do not fit"
     );
-    T::product(isa, a, b, c, start);
+    T::product(arithmetic.into().method([m, n, k]), a, b, c, start);
 }
 
-/// Multiply-adds that are worth a task of their own.
+/// Multiply-adds that are worth a second task for a thread.
 const TASK: usize = 1 << 21;
 /// Multiply-adds in all below which other threads are not asked for help.
 const SMALL: usize = 1 << 17;
-/// Tasks that one matrix is cut into, about: every task packs its part of both factors anew.
-const TASKS: usize = 16;
+/// Tasks of one thread, about: enough for a faster core to take more of them, few because every task packs its part of both
+/// factors anew.
+const TASKS: usize = 4;
 /// The largest block of a result that a task computes.
-const MAX_BLOCK: (usize, usize) = (192, 512);
+const MAX_BLOCK: (usize, usize) = (192, 1024);
+/// Multiply-adds that are worth a task of their own in pairs: packing is dearer, and multiplying cheaper.
+const TASK_OF_PAIRS: usize = 1 << 25;
+/// Tasks that one product in pairs is cut into, about.
+const TASKS_OF_PAIRS: usize = 16;
+/// The largest block of a product in pairs.
+const MAX_BLOCK_OF_PAIRS: (usize, usize) = (pairs::ROW_BLOCK, 512);
+
+/// Among whom the work is shared that results are cut into blocks for.
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+pub struct Sharing {
+    /// The threads that take tasks.
+    pub threads: usize,
+    /// The products of one size that are computed together.
+    pub products: usize,
+}
+
+impl Sharing {
+    /// Tasks into which `work` multiply-adds of one product are cut.
+    fn tasks(self, work: usize) -> usize {
+        if self.threads == 1 {
+            return 1;
+        }
+        let all = work.saturating_mul(self.products);
+        let each = (all / (TASK * self.threads)).clamp(1, TASKS);
+        (each * self.threads).div_ceil(self.products.max(1))
+    }
+}
 
 /// Rows and columns of the blocks of an `m` x `n` result that tasks compute, for an inner size `k`.
 ///
-/// Blocks are kept as square as possible, because that is what packs least.
-pub fn task_block(m: usize, n: usize, k: usize) -> (usize, usize) {
+/// Blocks are kept as square as possible, because that is what packs least. On vectors every element is computed alike in any
+/// block, so the cut may follow the number of threads; in pairs a block whose numbers do not suit is computed on vectors, so
+/// the cut follows the sizes alone.
+pub fn task_block(method: Method, sharing: Sharing, m: usize, n: usize, k: usize) -> (usize, usize) {
+    let work = m.saturating_mul(n).saturating_mul(k);
+    let (tasks, max, units) = match method {
+        Method::Lanes(..) => (sharing.tasks(work), MAX_BLOCK, (12, 32)),
+        Method::Pairs(..) => {
+            let tasks = (work / TASK_OF_PAIRS).clamp(1, TASKS_OF_PAIRS);
+            (tasks, MAX_BLOCK_OF_PAIRS, (BLOCK, BLOCK))
+        }
+    };
     let parts = |size: usize, parts: usize, unit: usize| {
         size.div_ceil(parts).next_multiple_of(unit).clamp(1, size.max(1))
     };
-    let work = m.saturating_mul(n).saturating_mul(k);
-    let tasks = (work / TASK).clamp(1, TASKS);
-    let (mut down, mut across) = (m.div_ceil(MAX_BLOCK.0).max(1), n.div_ceil(MAX_BLOCK.1).max(1));
+    let (mut down, mut across) = (m.div_ceil(max.0).max(1), n.div_ceil(max.1).max(1));
     while down * across < tasks {
         let (rows, cols) = (m / down, n / across);
         if cols >= rows && cols >= 64 {
@@ -89,7 +131,7 @@ pub fn task_block(m: usize, n: usize, k: usize) -> (usize, usize) {
             break;
         }
     }
-    (parts(m, down, 12), parts(n, across, 32))
+    (parts(m, down, units.0), parts(n, across, units.1))
 }
 
 /// `c[i] = a(i) b(i)` for every `i` below `count`, where `c` holds `count` row-major matrices of `m` x `n` one after the
@@ -98,7 +140,7 @@ pub fn task_block(m: usize, n: usize, k: usize) -> (usize, usize) {
 /// # Panics
 /// Where the sizes do not fit together.
 pub fn products<'f, T: Product, A: Into<Factor<'f, T>>, B: Into<Factor<'f, T>>>(
-    (team, isa): (&Team, Isa),
+    (team, arithmetic): (&Team, impl Into<Arithmetic>),
     count: usize,
     factors: impl Fn(usize) -> (A, B) + Sync,
     c: &mut [T],
@@ -118,14 +160,19 @@ pub fn products<'f, T: Product, A: Into<Factor<'f, T>>, B: Into<Factor<'f, T>>>(
         (a.into(), b.into())
     };
     let depth = factors(0).0.size()[1];
-    let (rows, cols) = task_block(m, n, depth);
+    let method = arithmetic.into().method([m, n, depth]);
     let is_small = count * m * n * depth.max(1) < SMALL;
+    let sharing = Sharing {
+        threads: if is_small { 1 } else { team.threads() },
+        products: count,
+    };
+    let (rows, cols) = task_block(method, sharing, m, n, depth);
     let blocks = Blocks::new(c, [count * m, n], m, [rows, cols]);
     blocks.run((!is_small).then_some(team), |at, mut block| {
         let (a, b) = factors(at.matrix);
         let a = a.part(at.row..at.row + block.rows(), 0..depth);
         let b = b.part(0..depth, at.col..at.col + block.cols());
-        product(isa, a, b, &mut block, Start::Overwrite);
+        T::product(method, a, b, &mut block, Start::Overwrite);
         finish(at, &mut block);
     });
 }

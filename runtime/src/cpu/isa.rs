@@ -5,11 +5,16 @@
 //! among the proofs, and [`Isa::run`] compiles a [`Kernel`] once for each instruction set and calls the right
 //! one; its body is the only place that turns a proof into `unsafe`.
 //!
-//! Not here: which instruction set serves which shape best (kernels know), and AMX.
+//! Two of the sets differ from plain AVX-512 in products of matrices alone: [`Isa::Avx512Bf16`] and [`Isa::Amx`]. Everything else
+//! runs on the vectors of [`Isa::vectors`].
+//!
+//! Not here: which instruction set serves which shape best (kernels know).
 
 use std::fmt::{self, Display, Formatter};
 use std::sync::OnceLock;
 
+use super::amx::Amx;
+use crate::dtype::Precision;
 use crate::error::Error;
 
 /// Proof that the CPU has AVX2, FMA, BMI1 and BMI2 (x86-64-v3, Haswell and Zen or later).
@@ -20,6 +25,11 @@ pub struct Avx2(());
 /// Zen 4 or later).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Avx512(());
+
+/// Proof that the CPU has AVX512-BF16, dot products of pairs of bf16 numbers, besides all of [`Avx512`] (Cooper Lake, Sapphire
+/// Rapids, Zen 4 or later).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Avx512Bf16(());
 
 /// Proof that the CPU has the Advanced SIMD instructions of AArch64 (all of them do, in practice).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -88,6 +98,36 @@ impl Avx512 {
     }
 }
 
+impl Avx512Bf16 {
+    /// The proof, if this CPU has the instructions.
+    pub fn detect() -> Option<Self> {
+        #[cfg(target_arch = "x86_64")]
+        {
+            let found = Avx512::detect().is_some() && std::arch::is_x86_feature_detected!("avx512bf16");
+            found.then_some(Avx512Bf16(()))
+        }
+        #[cfg(not(target_arch = "x86_64"))]
+        None
+    }
+
+    /// Runs `kernel`, compiled for this set.
+    #[inline]
+    pub fn run<K: Kernel>(self, kernel: K) -> K::Output {
+        #[cfg(target_arch = "x86_64")]
+        {
+            // SAFETY: the proof says that the CPU has the features that the callee enables.
+            unsafe { run_avx512_bf16(kernel) }
+        }
+        #[cfg(not(target_arch = "x86_64"))]
+        kernel.run()
+    }
+
+    /// A CPU with AVX512-BF16 has AVX-512.
+    pub fn avx512(self) -> Avx512 {
+        Avx512(())
+    }
+}
+
 impl Neon {
     /// The proof, if this CPU has the instructions.
     pub fn detect() -> Option<Self> {
@@ -108,6 +148,7 @@ impl Neon {
 /// println!("running on {}", Isa::best());
 /// assert_eq!("portable".parse(), Ok(Isa::Portable));
 /// assert!(Isa::available().contains(&Isa::best()));
+/// assert!(Isa::available().contains(&Isa::best().vectors()));
 /// ```
 #[non_exhaustive]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -118,6 +159,10 @@ pub enum Isa {
     Avx2(Avx2),
     /// 512-bit vectors of x86-64.
     Avx512(Avx512),
+    /// The same vectors, and dot products of pairs of bf16 numbers, which serve [`Precision::Bf16`].
+    Avx512Bf16(Avx512Bf16),
+    /// The same vectors, and products of tiles of bf16 numbers, which serve all precisions but [`Precision::F64`].
+    Amx(Amx),
     /// 128-bit vectors of AArch64.
     Neon(Neon),
 }
@@ -142,7 +187,7 @@ impl From<IsaError> for Error {
     }
 }
 
-const NAMES: [&str; 4] = ["portable", "avx2", "avx512", "neon"];
+const NAMES: [&str; 6] = ["portable", "avx2", "avx512", "avx512bf16", "amx", "neon"];
 
 fn list(sets: &[Isa]) -> String {
     sets.iter().map(Isa::name).collect::<Vec<_>>().join(", ")
@@ -156,6 +201,8 @@ impl Isa {
         static AVAILABLE: OnceLock<Vec<Isa>> = OnceLock::new();
         AVAILABLE.get_or_init(|| {
             let found = [
+                Amx::detect().map(Isa::Amx),
+                Avx512Bf16::detect().map(Isa::Avx512Bf16),
                 Avx512::detect().map(Isa::Avx512),
                 Avx2::detect().map(Isa::Avx2),
                 Neon::detect().map(Isa::Neon),
@@ -170,12 +217,34 @@ impl Isa {
         Isa::available()[0]
     }
 
-    /// The name by which users choose it and checkpoints record it: `avx512`, `avx2`, `neon` or `portable`.
+    /// The set whose vectors this one has: `Portable`, `Avx2`, `Avx512` or `Neon`, for code that has a variant for each width of
+    /// vectors.
+    pub fn vectors(self) -> Isa {
+        match self {
+            Isa::Avx512Bf16(bf16) => Isa::Avx512(bf16.avx512()),
+            Isa::Amx(amx) => Isa::Avx512(amx.avx512()),
+            other => other,
+        }
+    }
+
+    /// The smallest set on which a precision gives the same bits as on this one: what checkpoints record. Only products of
+    /// matrices see more than vectors, and only in the precisions that ask for it.
+    pub fn serving(self, precision: Precision) -> Isa {
+        match (self, precision) {
+            (Isa::Amx(_), Precision::F32 | Precision::High | Precision::Bf16) => self,
+            (Isa::Avx512Bf16(_), Precision::Bf16) => self,
+            _ => self.vectors(),
+        }
+    }
+
+    /// The name by which users choose it and checkpoints record it: `amx`, `avx512bf16`, `avx512`, `avx2`, `neon` or `portable`.
     pub fn name(&self) -> &'static str {
         match self {
             Isa::Portable => "portable",
             Isa::Avx2(_) => "avx2",
             Isa::Avx512(_) => "avx512",
+            Isa::Avx512Bf16(_) => "avx512bf16",
+            Isa::Amx(_) => "amx",
             Isa::Neon(_) => "neon",
         }
     }
@@ -183,7 +252,7 @@ impl Isa {
     /// Runs `kernel`, compiled for this instruction set.
     #[inline]
     pub fn run<K: Kernel>(self, kernel: K) -> K::Output {
-        match self {
+        match self.vectors() {
             #[cfg(target_arch = "x86_64")]
             // SAFETY: the proof says that the CPU has the features that the callee enables.
             Isa::Avx2(Avx2(())) => unsafe { run_avx2(kernel) },
@@ -253,6 +322,12 @@ fn run_avx512<K: Kernel>(kernel: K) -> K::Output {
     kernel.run()
 }
 
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx512f,avx512bw,avx512cd,avx512dq,avx512vl,avx512bf16,avx2,fma,bmi1,bmi2")]
+fn run_avx512_bf16<K: Kernel>(kernel: K) -> K::Output {
+    kernel.run()
+}
+
 #[cfg(target_arch = "aarch64")]
 #[target_feature(enable = "neon")]
 fn run_neon<K: Kernel>(kernel: K) -> K::Output {
@@ -298,7 +373,7 @@ mod tests {
         let error = "avx3".parse::<Isa>().unwrap_err();
         assert_eq!(
             error.to_string(),
-            "`avx3` is no instruction set; choose one of portable, avx2, avx512, neon"
+            "`avx3` is no instruction set; choose one of portable, avx2, avx512, avx512bf16, amx, neon"
         );
         let foreign = if cfg!(target_arch = "x86_64") {
             "neon"

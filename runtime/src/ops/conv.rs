@@ -11,6 +11,9 @@
 //!   as they are.
 //! - Where a block of one line and its halo is larger than the room on the stack, or a window has more than 256 elements, the
 //!   patches of the image are gathered while a product packs them (`conv/patches.rs`).
+//!
+//! Under [`Precision::Bf16`](crate::Precision::Bf16) the direct way rounds images, cotangents and weights as it lays them out, and
+//! multiplies them on vectors of f32.
 
 mod patches;
 mod places;

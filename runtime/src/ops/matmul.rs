@@ -46,7 +46,7 @@ fn multiply<T: Product>(cx: &mut Cx<'_>, a: &View<MAX_RANK>, b: &View<MAX_RANK>,
             T::finish_columns(env.isa, block, finish, at.col);
         }
     };
-    gemm::products((env.team, env.isa), count, factors, y, (m, n), finish);
+    gemm::products((env.team, env.arithmetic()), count, factors, y, (m, n), finish);
 }
 
 /// Matrix number `index` (in row-major order of the batch axes) of a view.

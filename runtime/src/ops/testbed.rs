@@ -6,7 +6,7 @@ use crate::arena::{Buf, Memory, Place, Region, Storage, align_up};
 use crate::cpu::isa::Isa;
 use crate::cpu::threads::Team;
 use crate::cx::{Cx, Env};
-use crate::dtype::{Dtype, Precision};
+use crate::dtype::{Dtype, Float, Precision};
 use crate::error::Error;
 use crate::program::Sizes;
 
@@ -45,13 +45,13 @@ impl Bed {
     /// A buffer that holds these numbers, rounded to the precision.
     pub(crate) fn floats(&mut self, values: &[f64]) -> Buf {
         let buf = self.place(Dtype::Float, values.len());
-        match self.precision {
-            Precision::F32 => self
+        match self.precision.float() {
+            Float::F32 => self
                 .slice_mut::<f32>(buf)
                 .iter_mut()
                 .zip(values)
                 .for_each(|(y, x)| *y = *x as f32),
-            Precision::F64 => self.slice_mut::<f64>(buf).copy_from_slice(values),
+            Float::F64 => self.slice_mut::<f64>(buf).copy_from_slice(values),
         }
         buf
     }
@@ -86,9 +86,9 @@ impl Bed {
     }
 
     fn floats_in(&mut self, buf: Buf, value: f64) -> Buf {
-        match self.precision {
-            Precision::F32 => self.slice_mut::<f32>(buf).fill(value as f32),
-            Precision::F64 => self.slice_mut::<f64>(buf).fill(value),
+        match self.precision.float() {
+            Float::F32 => self.slice_mut::<f32>(buf).fill(value as f32),
+            Float::F64 => self.slice_mut::<f64>(buf).fill(value),
         }
         buf
     }
@@ -155,9 +155,9 @@ impl Bed {
 
     /// The numbers in a buffer.
     pub(crate) fn read_floats(&mut self, buf: Buf) -> Vec<f64> {
-        match self.precision {
-            Precision::F32 => self.slice_mut::<f32>(buf).iter().map(|x| f64::from(*x)).collect(),
-            Precision::F64 => self.slice_mut::<f64>(buf).to_vec(),
+        match self.precision.float() {
+            Float::F32 => self.slice_mut::<f32>(buf).iter().map(|x| f64::from(*x)).collect(),
+            Float::F64 => self.slice_mut::<f64>(buf).to_vec(),
         }
     }
 

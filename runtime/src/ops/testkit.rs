@@ -6,7 +6,7 @@ use crate::arena::{Buf, Memory, Place, Region, Storage, align_up};
 use crate::cpu::isa::Isa;
 use crate::cpu::threads::Team;
 use crate::cx::{Cx, Env};
-use crate::dtype::Precision;
+use crate::dtype::{Float, Precision};
 use crate::error::Error;
 use crate::program::Sizes;
 use crate::rng::Key;
@@ -61,12 +61,12 @@ impl Desk {
     /// A buffer of floats with these values, rounded to the precision.
     pub fn floats(&mut self, values: &[f64]) -> Buf {
         let buf = self.take(values.len(), self.precision.width());
-        match self.precision {
-            Precision::F32 => {
+        match self.precision.float() {
+            Float::F32 => {
                 let slice = &mut self.storage.as_mut_slice::<f32>()[buf.offset / 4..];
                 slice.iter_mut().zip(values).for_each(|(x, v)| *x = *v as f32);
             }
-            Precision::F64 => {
+            Float::F64 => {
                 let slice = &mut self.storage.as_mut_slice::<f64>()[buf.offset / 8..];
                 slice.iter_mut().zip(values).for_each(|(x, v)| *x = *v);
             }
@@ -134,12 +134,12 @@ impl Desk {
 
     /// The values of a buffer of floats.
     pub fn read(&self, buf: Buf) -> Vec<f64> {
-        match self.precision {
-            Precision::F32 => self.storage.as_slice::<f32>()[buf.offset / 4..][..buf.len]
+        match self.precision.float() {
+            Float::F32 => self.storage.as_slice::<f32>()[buf.offset / 4..][..buf.len]
                 .iter()
                 .map(|&x| f64::from(x))
                 .collect(),
-            Precision::F64 => self.storage.as_slice::<f64>()[buf.offset / 8..][..buf.len].to_vec(),
+            Float::F64 => self.storage.as_slice::<f64>()[buf.offset / 8..][..buf.len].to_vec(),
         }
     }
 }
@@ -193,9 +193,9 @@ pub fn assert_close(got: &[f64], want: &[f64], tolerance: f64, what: &str) {
 
 /// The tolerance for a result of a few hundred roundings.
 pub fn tolerance(precision: Precision) -> f64 {
-    match precision {
-        Precision::F32 => 2e-5,
-        Precision::F64 => 1e-12,
+    match precision.float() {
+        Float::F32 => 2e-5,
+        Float::F64 => 1e-12,
     }
 }
 

@@ -7,7 +7,7 @@ use ndarray::{ArrayD, IxDyn};
 use crate::arena::Storage;
 use crate::cpu::isa::{Isa, Kernel};
 use crate::cpu::threads::Team;
-use crate::dtype::{Element, Precision};
+use crate::dtype::{Element, Float, Precision};
 use crate::error::{Error, ErrorKind, Result};
 use crate::flat::Layout;
 use crate::real::Real;
@@ -159,7 +159,7 @@ impl Moments {
     }
 
     pub(super) fn suits(&self, n: usize, n_elements: usize, precision: Precision) -> bool {
-        (self.n, self.n_elements, self.precision) == (n, n_elements, precision)
+        (self.n, self.n_elements, self.precision.float()) == (n, n_elements, precision.float())
     }
 
     pub(super) fn as_mut_slice<T: Element>(&mut self) -> &mut [T] {
@@ -177,12 +177,12 @@ impl Moments {
     /// Moment `k` of a tensor.
     pub(super) fn read(&self, layout: &Layout, k: usize, tensor: usize) -> ArrayD<f64> {
         let positions = layout.range(tensor).map(|element| self.position(k, element));
-        let values = match self.precision {
-            Precision::F32 => {
+        let values = match self.precision.float() {
+            Float::F32 => {
                 let all = self.storage.as_slice::<f32>();
                 positions.map(|at| f64::from(all[at])).collect()
             }
-            Precision::F64 => {
+            Float::F64 => {
                 let all = self.storage.as_slice::<f64>();
                 positions.map(|at| all[at]).collect()
             }
@@ -195,9 +195,9 @@ impl Moments {
     pub(super) fn write(&mut self, layout: &Layout, k: usize, tensor: usize, values: &ArrayD<f64>) {
         for (element, &value) in layout.range(tensor).zip(values) {
             let at = self.position(k, element);
-            match self.precision {
-                Precision::F32 => self.storage.as_mut_slice::<f32>()[at] = value as f32,
-                Precision::F64 => self.storage.as_mut_slice::<f64>()[at] = value,
+            match self.precision.float() {
+                Float::F32 => self.storage.as_mut_slice::<f32>()[at] = value as f32,
+                Float::F64 => self.storage.as_mut_slice::<f64>()[at] = value,
             }
         }
     }

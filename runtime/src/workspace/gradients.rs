@@ -7,7 +7,7 @@ use ndarray::{ArrayD, IxDyn};
 use super::{Mode, Workspace};
 use crate::arena::Storage;
 use crate::cpu::threads::Team;
-use crate::dtype::{Dtype, Element, Precision};
+use crate::dtype::{Dtype, Element, Float, Precision};
 use crate::error::{Error, Result};
 use crate::flat::Layout;
 use crate::real::Real;
@@ -171,9 +171,9 @@ impl Workspace {
                 }
             });
         }
-        match self.precision() {
-            Precision::F32 => add::<f32>(&self.team, &mut self.grads, &self.grads_before),
-            Precision::F64 => add::<f64>(&self.team, &mut self.grads, &self.grads_before),
+        match self.precision().float() {
+            Float::F32 => add::<f32>(&self.team, &mut self.grads, &self.grads_before),
+            Float::F64 => add::<f64>(&self.team, &mut self.grads, &self.grads_before),
         }
     }
 }
@@ -199,9 +199,9 @@ fn norm(
     for run in runs {
         let first = sums.len();
         sums.resize(first + run.len().div_ceil(CHUNK), 0.0);
-        match precision {
-            Precision::F32 => squares(team, &storage.as_slice::<f32>()[run.clone()], &mut sums[first..]),
-            Precision::F64 => squares(team, &storage.as_slice::<f64>()[run.clone()], &mut sums[first..]),
+        match precision.float() {
+            Float::F32 => squares(team, &storage.as_slice::<f32>()[run.clone()], &mut sums[first..]),
+            Float::F64 => squares(team, &storage.as_slice::<f64>()[run.clone()], &mut sums[first..]),
         }
     }
     pairwise(sums).sqrt()

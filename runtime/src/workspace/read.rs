@@ -2,7 +2,7 @@
 
 use super::Workspace;
 use crate::call::outputs::{OutputElement, check_width};
-use crate::dtype::{Dtype, Element, Precision};
+use crate::dtype::{Dtype, Element, Float};
 use crate::error::Result;
 
 impl Workspace {
@@ -24,12 +24,12 @@ impl Workspace {
     pub(crate) fn read_slot<T: OutputElement>(&self, slot: usize, dtype: Dtype, len: usize) -> Vec<T> {
         let start = self.offset(slot) / dtype.width(self.precision());
         let range = start..start + len;
-        match (dtype, self.precision()) {
-            (Dtype::Float, Precision::F32) => self.arena.as_slice::<f32>()[range]
+        match (dtype, self.precision().float()) {
+            (Dtype::Float, Float::F32) => self.arena.as_slice::<f32>()[range]
                 .iter()
                 .map(|&x| T::from_f64(f64::from(x)))
                 .collect(),
-            (Dtype::Float, Precision::F64) => self.arena.as_slice::<f64>()[range]
+            (Dtype::Float, Float::F64) => self.arena.as_slice::<f64>()[range]
                 .iter()
                 .map(|&x| T::from_f64(x))
                 .collect(),
@@ -47,9 +47,9 @@ impl Workspace {
     /// An element of a slot of the last call.
     pub(crate) fn read_number(&self, slot: usize, dtype: Dtype, index: usize) -> f64 {
         let at = self.offset(slot) / dtype.width(self.precision()) + index;
-        match (dtype, self.precision()) {
-            (Dtype::Float, Precision::F32) => f64::from(self.arena.as_slice::<f32>()[at]),
-            (Dtype::Float, Precision::F64) => self.arena.as_slice::<f64>()[at],
+        match (dtype, self.precision().float()) {
+            (Dtype::Float, Float::F32) => f64::from(self.arena.as_slice::<f32>()[at]),
+            (Dtype::Float, Float::F64) => self.arena.as_slice::<f64>()[at],
             (Dtype::Int, _) => self.arena.as_slice::<i64>()[at] as f64,
             (Dtype::Bool, _) => f64::from(self.arena.as_slice::<u8>()[at]),
         }

@@ -39,6 +39,14 @@ impl<T: Product, const N: usize> Band<T, N> {
         unsafe { std::slice::from_raw_parts_mut(to.as_mut_ptr().cast::<T>(), to.len()) }
     }
 
+    /// What was pushed, to be changed.
+    #[inline]
+    pub fn filled_mut(&mut self) -> &mut [T] {
+        let elements = &mut self.elements[..self.len];
+        // SAFETY: as in `filled`; the elements are borrowed from a band that is borrowed exclusively.
+        unsafe { std::slice::from_raw_parts_mut(elements.as_mut_ptr().cast::<T>(), elements.len()) }
+    }
+
     /// What was pushed.
     #[inline]
     pub fn filled(&self) -> &[T] {

@@ -1,6 +1,7 @@
 //! Blocks of a result: what different tasks may write at the same time.
 
 use std::marker::PhantomData;
+use std::ops::Range;
 
 use crate::cpu::threads::Team;
 
@@ -41,6 +42,29 @@ impl<'a, T> Block<'a, T> {
     /// Number of columns.
     pub fn cols(&self) -> usize {
         self.cols
+    }
+
+    /// Part of the block.
+    ///
+    /// # Panics
+    /// Where the ranges leave it.
+    pub fn part(&mut self, rows: Range<usize>, cols: Range<usize>) -> Block<'_, T> {
+        let inside =
+            rows.start < rows.end && rows.end <= self.rows && cols.start <= cols.end && cols.end <= self.cols;
+        assert!(
+            inside,
+            "rows {rows:?} and columns {cols:?} of a block of {} x {}",
+            self.rows, self.cols
+        );
+        Block {
+            // SAFETY: row `rows.start` exists, and its columns from `cols.start` on; the rows and columns of the part are some of
+            // those that the block has exclusively, and the result borrows it.
+            start: unsafe { self.start.add(rows.start * self.row_step + cols.start) },
+            rows: rows.len(),
+            cols: cols.len(),
+            row_step: self.row_step,
+            elements: PhantomData,
+        }
     }
 
     /// Row `i` of the block.

@@ -125,7 +125,7 @@ macro_rules! correlates {
     ($($t:ident $($set:pat => $lanes:expr),*;)*) => {$(
         impl Correlate for $t {
             fn strip(isa: Isa, rest: usize) -> usize {
-                match isa {
+                match isa.vectors() {
                     $(#[cfg(target_arch = "x86_64")]
                     $set => rows::<$t, _>($lanes, rest),)*
                     _ => rows::<$t, _>(Portable, rest),
@@ -134,7 +134,7 @@ macro_rules! correlates {
 
             fn correlate(isa: Isa, work: Correlation<'_, $t>) {
                 work.check();
-                match isa {
+                match isa.vectors() {
                     $(#[cfg(target_arch = "x86_64")]
                     $set => {
                         let lanes = $lanes;
@@ -146,7 +146,7 @@ macro_rules! correlates {
 
             fn dots(isa: Isa, work: Dots<'_, '_, $t>) {
                 work.check();
-                match isa {
+                match isa.vectors() {
                     $(#[cfg(target_arch = "x86_64")]
                     $set => {
                         let lanes = $lanes;

@@ -34,7 +34,7 @@ impl<T: Product, const N: usize> Packed<T, N> {
         rows: Range<usize>,
         cols: Range<usize>,
         width: usize,
-    ) -> &[T] {
+    ) -> &mut [T] {
         let out = &mut self.elements[first..first + cols.len() * width];
         let x = x.part(rows, cols);
         assert!(x.size()[0] <= width, "{} rows in a strip of {width}", x.size()[0]);
@@ -46,10 +46,9 @@ impl<T: Product, const N: usize> Packed<T, N> {
                 _ => scattered(&x, width, out),
             },
         }
-        let out: &[MaybeUninit<T>] = out;
         // SAFETY: each of the four functions has written every element of `out`: for each column its `rows` numbers and
         // `width - rows` zeros.
-        unsafe { std::slice::from_raw_parts(out.as_ptr().cast::<T>(), out.len()) }
+        unsafe { std::slice::from_raw_parts_mut(out.as_mut_ptr().cast::<T>(), out.len()) }
     }
 
     /// [`pack`](Self::pack) for widths that are no constants, which inlining would not make faster.
@@ -61,7 +60,7 @@ impl<T: Product, const N: usize> Packed<T, N> {
         rows: Range<usize>,
         cols: Range<usize>,
         width: usize,
-    ) -> &[T] {
+    ) -> &mut [T] {
         self.pack(first, x, rows, cols, width)
     }
 
@@ -70,10 +69,10 @@ impl<T: Product, const N: usize> Packed<T, N> {
     /// # Safety
     /// They must have been packed.
     #[inline(always)]
-    pub(super) unsafe fn filled(&self, len: usize) -> &[T] {
-        let elements = &self.elements[..len];
+    pub(super) unsafe fn filled(&mut self, len: usize) -> &mut [T] {
+        let elements = &mut self.elements[..len];
         // SAFETY: the caller has packed them.
-        unsafe { std::slice::from_raw_parts(elements.as_ptr().cast::<T>(), len) }
+        unsafe { std::slice::from_raw_parts_mut(elements.as_mut_ptr().cast::<T>(), len) }
     }
 }
 

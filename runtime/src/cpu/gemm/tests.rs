@@ -3,10 +3,11 @@ use std::num::NonZeroUsize;
 use proptest::prelude::*;
 
 use super::*;
+use crate::cpu::isa::Isa;
 use crate::ops::epilogue::{Activation, Finish};
 
 /// Numbers in [-1, 1] that look random and are exact in f32.
-fn noise<T: Product>(len: usize, seed: u64) -> Vec<T> {
+pub(super) fn noise<T: Product>(len: usize, seed: u64) -> Vec<T> {
     let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
     let mut next = || {
         state ^= state << 13;
@@ -32,7 +33,7 @@ fn naive<T: Product>(a: &Matrix<'_, T>, b: &Matrix<'_, T>) -> Vec<f64> {
 
 /// Ways in which a factor may lie in memory.
 #[derive(Copy, Clone, Debug)]
-enum Lie {
+pub(super) enum Lie {
     RowMajor,
     Transposed,
     Spread,
@@ -40,7 +41,7 @@ enum Lie {
     Broadcast,
 }
 
-fn lie() -> impl Strategy<Value = Lie> {
+pub(super) fn lie() -> impl Strategy<Value = Lie> {
     prop::sample::select(vec![
         Lie::RowMajor,
         Lie::Transposed,
@@ -50,7 +51,7 @@ fn lie() -> impl Strategy<Value = Lie> {
     ])
 }
 
-fn factor<T: Product>(data: &[T], [m, n]: [usize; 2], lie: Lie) -> Matrix<'_, T> {
+pub(super) fn factor<T: Product>(data: &[T], [m, n]: [usize; 2], lie: Lie) -> Matrix<'_, T> {
     let (rows, cols) = (m as isize, n as isize);
     match lie {
         Lie::RowMajor => Matrix::new(data, 0, [m, n], [cols, 1]),
@@ -167,19 +168,26 @@ fn a_matrix_stays_inside_its_slice() {
 
 #[test]
 fn blocks_cover_every_size() {
+    let methods = [
+        (Method::Lanes(Isa::Portable, Operands::Exact), MAX_BLOCK),
+        (Method::Pairs(Unit::Software, Parts::Three), MAX_BLOCK_OF_PAIRS),
+    ];
+    let threads = [1, 2, 8, 64];
+    let depths = [0, 1, 64, 4096];
     for m in [1, 7, 48, 64, 193, 1000] {
         for n in [1, 10, 63, 128, 784, 2000] {
-            for k in [0, 1, 64, 4096] {
-                let (rows, cols) = task_block(m, n, k);
-                assert!(
-                    rows >= 1 && cols >= 1 && rows <= m.max(12) && cols <= n.max(32),
-                    "{m} {n} {k}: {rows} {cols}"
-                );
-                let tasks = m.div_ceil(rows) * n.div_ceil(cols);
-                assert!(
-                    tasks <= 4 * TASKS.max(m * n / (MAX_BLOCK.0 * MAX_BLOCK.1)),
-                    "{m} {n} {k}: {tasks} tasks"
-                );
+            for (k, threads) in depths.iter().flat_map(|k| threads.map(|threads| (*k, threads))) {
+                for (method, max) in methods {
+                    let sharing = Sharing { threads, products: 1 };
+                    let (rows, cols) = task_block(method, sharing, m, n, k);
+                    assert!(
+                        rows >= 1 && cols >= 1 && rows <= m.max(12) && cols <= n.max(32),
+                        "{method:?} {m} {n} {k}: {rows} {cols}"
+                    );
+                    let tasks = m.div_ceil(rows) * n.div_ceil(cols);
+                    let most = (TASKS * threads).max(TASKS_OF_PAIRS).max(m * n / (max.0 * max.1));
+                    assert!(tasks <= 4 * most, "{method:?} {m} {n} {k}: {tasks} tasks");
+                }
             }
         }
     }

@@ -1,8 +1,9 @@
 //! One block of a product: packing, the micro-kernel, and the way back to memory.
 
 use super::lanes::{self, Lanes, Portable, SQUARE};
+use super::method::{Arithmetic, Method, Operands, Parts, Unit};
 use super::pack::Packed;
-use super::{Block, Factor};
+use super::{Block, Factor, pairs};
 use crate::cpu::isa::{self, Isa, Kernel};
 use crate::dtype::Element;
 use crate::ops::epilogue::Finish;
@@ -19,8 +20,17 @@ pub enum Start {
 
 /// Floats that can be multiplied as matrices.
 pub trait Product: Real + Element {
-    /// `c = a b` or `c += a b` with the instructions of `isa`; the sizes fit together.
-    fn product(isa: Isa, a: Factor<'_, Self>, b: Factor<'_, Self>, c: &mut Block<'_, Self>, start: Start);
+    /// `c = a b` or `c += a b`; the sizes fit together.
+    fn product(
+        method: Method,
+        a: Factor<'_, Self>,
+        b: Factor<'_, Self>,
+        c: &mut Block<'_, Self>,
+        start: Start,
+    );
+
+    /// Rounds numbers to bf16, where that is what a precision may ask for.
+    fn round_operands(numbers: &mut [Self]);
 
     /// Rows become columns.
     fn transpose(rows: [&[Self; SQUARE]; SQUARE]) -> [[Self; SQUARE]; SQUARE];
@@ -55,18 +65,22 @@ pub trait Product: Real + Element {
 }
 
 macro_rules! products {
-    ($($t:ident $transpose:path, $($set:pat => $lanes:expr),*;)*) => {$(
+    ($($t:ident $transpose:path, $pairs:path, $round:path, $($set:pat => $lanes:expr),*;)*) => {$(
         impl Product for $t {
-            fn product(isa: Isa, a: Factor<'_, $t>, b: Factor<'_, $t>, c: &mut Block<'_, $t>, start: Start) {
-                match isa {
+            fn product(method: Method, a: Factor<'_, $t>, b: Factor<'_, $t>, c: &mut Block<'_, $t>, start: Start) {
+                let (isa, operands) = match method {
+                    Method::Lanes(isa, operands) => (isa, operands),
+                    Method::Pairs(unit, parts) => return $pairs(unit, parts, a, b, c, start),
+                };
+                match isa.vectors() {
                     $(#[cfg(target_arch = "x86_64")]
                     $set => {
                         let lanes = $lanes;
-                        lanes.run(BlockProduct { lanes, a, b, c, start })
+                        lanes.run(BlockProduct { lanes, operands, a, b, c, start })
                     })*
                     // A call of its own, as the others are: inlined, its packed blocks would lie on the stack beside theirs,
                     // which together are more than a thread has.
-                    _ => isa::run_portable(BlockProduct { lanes: Portable, a, b, c, start }),
+                    _ => isa::run_portable(BlockProduct { lanes: Portable, operands, a, b, c, start }),
                 }
             }
 
@@ -74,13 +88,53 @@ macro_rules! products {
             fn transpose(rows: [&[$t; SQUARE]; SQUARE]) -> [[$t; SQUARE]; SQUARE] {
                 $transpose(rows)
             }
+
+            #[inline(always)]
+            fn round_operands(numbers: &mut [$t]) {
+                $round(numbers)
+            }
         }
     )*};
 }
 // Products are the part of a gradient check that takes long, so that f64 has one instruction set of vectors.
 products! {
-    f32 lanes::transpose, Isa::Avx512(lanes) => lanes, Isa::Avx2(lanes) => lanes;
-    f64 lanes::transpose_any, Isa::Avx512(lanes) => lanes.avx2(), Isa::Avx2(lanes) => lanes;
+    f32 lanes::transpose, pairs::product, pairs::round, Isa::Avx512(lanes) => lanes, Isa::Avx2(lanes) => lanes;
+    f64 lanes::transpose_any, in_full, keep, Isa::Avx512(lanes) => lanes.avx2(), Isa::Avx2(lanes) => lanes;
+}
+
+/// Products of `f64` are computed in full: kernels that know only an instruction set may choose units of `f32` for them.
+fn in_full(
+    unit: Unit,
+    _: Parts,
+    a: Factor<'_, f64>,
+    b: Factor<'_, f64>,
+    c: &mut Block<'_, f64>,
+    start: Start,
+) {
+    f64::product(Method::Lanes(unit.vectors(), Operands::Exact), a, b, c, start);
+}
+
+/// Rounds nothing: bf16 is a precision of `f32` models.
+#[inline(always)]
+fn keep(_: &mut [f64]) {}
+
+/// Does to the operands of a product what an arithmetic asks for where a kernel computes the product itself, on vectors.
+pub fn prepare<T: Product>(arithmetic: Arithmetic, numbers: &mut [T]) {
+    match arithmetic.operands() {
+        Operands::Exact => (),
+        Operands::Rounded => T::run(arithmetic.isa(), Rounding(numbers)),
+    }
+}
+
+struct Rounding<'a, T>(&'a mut [T]);
+
+impl<T: Product> Kernel for Rounding<'_, T> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run(self) {
+        T::round_operands(self.0);
+    }
 }
 
 struct FinishBlock<'c, 'a, 'f, T> {
@@ -121,6 +175,7 @@ const MAX_ROWS: usize = 12;
 
 struct BlockProduct<'x, 'c, 'a, L, T> {
     lanes: L,
+    operands: Operands,
     a: Factor<'x, T>,
     b: Factor<'x, T>,
     c: &'c mut Block<'a, T>,
@@ -196,6 +251,8 @@ impl<T: Product, L: Lanes<T>> BlockProduct<'_, '_, '_, L, T> {
         }
         // SAFETY: `packed` counts the elements that the loop has just packed, one strip after the other.
         let a = unsafe { a.filled(packed) };
+        self.round(a);
+        let a: &[T] = a;
         let columns = self.b.transposed();
         let mut col = 0;
         while col < self.c.cols() {
@@ -207,14 +264,25 @@ impl<T: Product, L: Lanes<T>> BlockProduct<'_, '_, '_, L, T> {
             match vectors {
                 1 => {
                     let b = b.pack(0, &columns, some, k.clone(), L::LANES);
+                    self.round(b);
                     self.column_strip::<1>(a, b, rows.clone(), col, start);
                 }
                 _ => {
                     let b = b.pack(0, &columns, some, k.clone(), 2 * L::LANES);
+                    self.round(b);
                     self.column_strip::<2>(a, b, rows.clone(), col, start);
                 }
             }
             col += width;
+        }
+    }
+
+    /// What happens to packed operands before they are multiplied.
+    #[inline(always)]
+    fn round(&self, packed: &mut [T]) {
+        match self.operands {
+            Operands::Exact => (),
+            Operands::Rounded => T::round_operands(packed),
         }
     }
 

@@ -2,7 +2,7 @@
 //! (`im2col` that is never stored), or the image itself where a patch is one element.
 
 use super::Conv2d;
-use crate::cpu::gemm::{self, At, Block, Blocks, Matrix, Product, Start};
+use crate::cpu::gemm::{self, At, Block, Blocks, Matrix, Product, Sharing, Start};
 use crate::cx::Env;
 
 /// Convolves; every finished block is handed to `finish`.
@@ -22,7 +22,7 @@ pub(super) fn forward<T: Product>(
     };
     let size = (out_channels, places);
     gemm::products(
-        (env.team, env.isa),
+        (env.team, env.arithmetic()),
         conv.batch * conv.groups,
         factors,
         y,
@@ -51,7 +51,7 @@ pub(super) fn input_grad<T: Product>(
     };
     let size = (in_channels, Conv2d::area(conv.size));
     let count = conv.batch * conv.groups;
-    gemm::products((env.team, env.isa), count, factors, dx, size, |_, _| {});
+    gemm::products((env.team, env.arithmetic()), count, factors, dx, size, |_, _| {});
 }
 
 /// Exchanges the channels of a weight: `[groups, out, in, kernel]` becomes `[groups, in, out, kernel]`.
@@ -72,7 +72,12 @@ fn turn<T: Copy>(w: &[T], turned: &mut [T], [in_channels, out_channels, kernel]:
 pub(super) fn weight_grad<T: Product>(env: Env<'_>, (x, dy): (&[T], &[T]), dw: &mut [T], conv: Conv2d) {
     let (in_channels, out_channels) = conv.group();
     let (depth, places) = (in_channels * Conv2d::area(conv.kernel), Conv2d::area(conv.out));
-    let (rows, cols) = gemm::task_block(out_channels, depth, places * conv.batch);
+    let method = env.arithmetic().method([out_channels, depth, places]);
+    let sharing = Sharing {
+        threads: env.team.threads(),
+        products: conv.groups,
+    };
+    let (rows, cols) = gemm::task_block(method, sharing, out_channels, depth, places * conv.batch);
     let blocks = Blocks::new(dw, [conv.out_channels, depth], out_channels, [rows, cols]);
     blocks.run(Some(env.team), |at, mut block| {
         let (block_rows, block_cols) = (at.row..at.row + block.rows(), at.col..at.col + block.cols());
@@ -87,7 +92,7 @@ pub(super) fn weight_grad<T: Product>(env: Env<'_>, (x, dy): (&[T], &[T]), dw: &
             } else {
                 Start::Accumulate
             };
-            gemm::product(env.isa, dy, patches, &mut block, start);
+            T::product(method, dy.into(), patches, &mut block, start);
         }
     });
 }

@@ -3,7 +3,9 @@
 use std::ops::Range;
 
 use super::window::{Axis, BAND, Cut, Layout, PLACES, TAPS};
-use crate::cpu::gemm::{At, Band, Block, Blocks, Correlate, Correlation, LANES, Lines, Slide, Start, Tap};
+use crate::cpu::gemm::{
+    self, At, Band, Block, Blocks, Correlate, Correlation, LANES, Lines, Slide, Start, Tap,
+};
 use crate::cx::Env;
 
 /// `out[b, g, r, place] = sum over c, e of weights[g, r, c, e] image[b, g, c, position(place, e)]` for all images and groups.
@@ -140,6 +142,7 @@ impl<T: Correlate> Weights<'_, T> {
                             }
                         }
                     }
+                    gemm::prepare(env.arithmetic(), strip);
                     (rest, first) = (after, first + rows);
                 }
             }
@@ -228,6 +231,7 @@ impl<T: Correlate> Task<'_, T> {
                 let some = from..(from + self.cut.channels).min(channels);
                 if laid != some {
                     layout.lay(&self.image[from * area..], 0, some.len(), band);
+                    gemm::prepare(self.env.arithmetic(), band.filled_mut());
                     laid = some.clone();
                 }
                 let correlation = Correlation {

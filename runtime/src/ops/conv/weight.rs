@@ -7,7 +7,7 @@ use std::ops::Range;
 
 use super::Conv2d;
 use super::window::{Axis, BAND, Cut, Layout, SUMMED, TAPS};
-use crate::cpu::gemm::{At, Band, Block, Blocks, Correlate, Dots, LANES, Lines, Tap};
+use crate::cpu::gemm::{self, At, Band, Block, Blocks, Correlate, Dots, LANES, Lines, Tap};
 use crate::cx::Env;
 
 /// Most shards of the images: the scratch memory is as many times as large as the weight.
@@ -124,6 +124,7 @@ impl<T: Correlate> Sums<'_, T> {
                     if let (Some(y), Some(x)) = axes {
                         let layout = Layout::new([y, x], part.images.len());
                         self.cotangent(&part, &layout, first, &mut dy);
+                        gemm::prepare(self.env.arithmetic(), dy.filled_mut());
                         self.places(&part, &layout, cut, dy.filled(), &mut band, block);
                     }
                 }
@@ -172,6 +173,7 @@ impl<T: Correlate> Sums<'_, T> {
         for from in (0..channels).step_by(cut.channels) {
             let some = cut.channels.min(channels - from);
             layout.lay(&self.x[(first + from) * area..], step, some, band);
+            gemm::prepare(self.env.arithmetic(), band.filled_mut());
             let dots = Dots {
                 lines: Lines {
                     data: band.filled(),

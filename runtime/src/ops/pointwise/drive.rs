@@ -9,7 +9,7 @@ use super::{In, Int, LANES, MAX_INPUTS, MAX_OUTPUTS, Source, TILE};
 use crate::arena::{Binder, Buf};
 use crate::cpu::isa::Isa;
 use crate::cx::Cx;
-use crate::dtype::{Element, Precision};
+use crate::dtype::{Element, Float};
 use crate::program::MAX_RANK;
 use crate::real::Real;
 
@@ -60,9 +60,9 @@ pub(super) struct Tile<'t, T> {
 
 /// Runs a call in the precision of the context.
 pub(super) fn run(cx: &mut Cx<'_>, problem: &Problem<'_>) {
-    match (&problem.bodies, cx.env.precision) {
-        (Bodies::Each { f64, .. }, Precision::F64) => evaluate(cx, problem, *f64),
-        (Bodies::Each { f32, .. }, Precision::F32) | (Bodies::Exact(f32), _) => evaluate(cx, problem, *f32),
+    match (&problem.bodies, cx.env.precision.float()) {
+        (Bodies::Each { f64, .. }, Float::F64) => evaluate(cx, problem, *f64),
+        (Bodies::Each { f32, .. }, Float::F32) | (Bodies::Exact(f32), _) => evaluate(cx, problem, *f32),
     }
 }
 

@@ -4,7 +4,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::cpu::isa::Isa;
-use crate::dtype::{Dtype, Precision};
+use crate::dtype::{Dtype, Float, Precision};
 use crate::ops::testbed::{Bed, PRECISIONS, numbers};
 use crate::rt;
 
@@ -25,9 +25,9 @@ impl rt::Pointwise<2, 0, 0, 1, 0, 1, 1> for TwoResults {
 }
 
 fn two_results(a: f64, b: f64, precision: Precision) -> (f64, u8) {
-    let y = match precision {
-        Precision::F32 => f64::from(Real::tanh(a as f32) * b as f32 + 0.5),
-        Precision::F64 => Real::tanh(a) * b + 0.5,
+    let y = match precision.float() {
+        Float::F32 => f64::from(Real::tanh(a as f32) * b as f32 + 0.5),
+        Float::F64 => Real::tanh(a) * b + 0.5,
     };
     (y, u8::from(a > b))
 }

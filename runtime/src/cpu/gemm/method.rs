@@ -1,0 +1,226 @@
+//! How a product is computed: what a precision means on an instruction set, and what is fastest for a shape.
+//!
+//! An [`Arithmetic`] is a precision on an instruction set; kernels hand it to every product. A [`Method`] is what it comes to for
+//! one shape. The choice depends on nothing else, so that equal products have equal bits, however many threads share them.
+//!
+//! # Cost model
+//!
+//! A product of `m x k` and `k x n` takes, on one core,
+//!
+//! - a time for every multiply-add, of a result rounded up to what is computed at a time: whole vectors of columns, blocks of
+//!   32 x 32 on tiles, eight rows for `vdpbf16ps`;
+//! - a time for every number that is packed, rounded or split: those of the first factor once for each task beside another,
+//!   those of the second once for each task below another;
+//! - the time to configure tiles.
+//!
+//! The constants were measured: multiply-adds of vectors and tiles on a Sapphire Rapids (155 to 175 GFLOP/s; 330, 520 and 1000 for
+//! six, three and one product of parts; 0.17 ns to split a number into three parts), `vdpbf16ps` on Zen 4, relative to the
+//! same machine's multiply-adds. Only their ratios matter.
+
+use crate::cpu::amx::Amx;
+use crate::cpu::isa::{Avx512Bf16, Isa};
+use crate::dtype::Precision;
+
+/// A precision on an instruction set: how products of `f32` matrices are computed. (Those of `f64` are computed in full.)
+///
+/// An [`Isa`] alone stands for [`Precision::F32`].
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+pub struct Arithmetic {
+    precision: Precision,
+    isa: Isa,
+}
+
+/// How one product is computed.
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+pub enum Method {
+    /// Multiply-adds of vectors.
+    Lanes(Isa, Operands),
+    /// Products of pairs of bf16 numbers, each operand the sum of a number of parts.
+    Pairs(Unit, Parts),
+}
+
+/// What multiply-adds of vectors do to the operands of a product first.
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+pub enum Operands {
+    /// Nothing.
+    Exact,
+    /// They are rounded to bf16, to nearest even; numbers below 2^-126 become zero.
+    Rounded,
+}
+
+/// What multiplies pairs of bf16 numbers.
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+pub enum Unit {
+    /// Tiles of AMX.
+    Tiles(Amx),
+    /// `vdpbf16ps`: one part only.
+    Dots(Avx512Bf16),
+    /// The tiles' instructions in plain Rust.
+    #[cfg(test)]
+    Software,
+}
+
+impl Unit {
+    /// The vectors of a CPU that has this unit.
+    pub fn vectors(self) -> Isa {
+        match self {
+            Self::Tiles(amx) => Isa::Avx512(amx.avx512()),
+            Self::Dots(bf16) => Isa::Avx512(bf16.avx512()),
+            #[cfg(test)]
+            Self::Software => Isa::Portable,
+        }
+    }
+}
+
+/// Into how many bf16 numbers an operand is split.
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+pub enum Parts {
+    /// One: it is rounded.
+    One,
+    /// Two, of which three products matter: about 16 bits.
+    Two,
+    /// Three, which are exact, and of which six products matter: an error like that of f32.
+    Three,
+}
+
+impl Parts {
+    /// Their number.
+    pub fn count(self) -> usize {
+        match self {
+            Self::One => 1,
+            Self::Two => 2,
+            Self::Three => 3,
+        }
+    }
+
+    /// The products of parts of the left and the right operand that are computed, in an order in which neighbours share an
+    /// operand.
+    pub fn products(self) -> &'static [(usize, usize)] {
+        match self {
+            Self::One => &[(0, 0)],
+            Self::Two => &[(0, 1), (0, 0), (1, 0)],
+            Self::Three => &[(0, 2), (0, 1), (1, 1), (1, 0), (2, 0), (0, 0)],
+        }
+    }
+}
+
+impl From<Isa> for Arithmetic {
+    fn from(isa: Isa) -> Self {
+        Self::new(Precision::F32, isa)
+    }
+}
+
+impl Arithmetic {
+    /// The products of a precision on an instruction set.
+    pub fn new(precision: Precision, isa: Isa) -> Self {
+        Self { precision, isa }
+    }
+
+    /// The instruction set.
+    pub fn isa(self) -> Isa {
+        self.isa
+    }
+
+    /// What a kernel must do to the operands of products that it computes on vectors itself.
+    pub fn operands(self) -> Operands {
+        match self.precision {
+            Precision::Bf16 => Operands::Rounded,
+            Precision::F32 | Precision::High | Precision::F64 => Operands::Exact,
+        }
+    }
+
+    /// How a product of `m x k` and `k x n` is computed.
+    pub fn method(self, shape: [usize; 3]) -> Method {
+        let parts = match self.precision {
+            Precision::F32 => Some(Parts::Three),
+            Precision::High => Some(Parts::Two),
+            Precision::Bf16 => Some(Parts::One),
+            Precision::F64 => None,
+        };
+        let unit = match self.isa {
+            Isa::Amx(amx) => Some(Unit::Tiles(amx)),
+            Isa::Avx512Bf16(bf16) if parts == Some(Parts::One) => Some(Unit::Dots(bf16)),
+            _ => None,
+        };
+        let lanes = Method::Lanes(self.isa, self.operands());
+        match (unit, parts) {
+            (Some(unit), Some(parts)) if parts == Parts::One || shape[2] >= MIN_DEPTH => {
+                let pairs = Method::Pairs(unit, parts);
+                if cost(pairs, shape) < cost(lanes, shape) {
+                    pairs
+                } else {
+                    lanes
+                }
+            }
+            _ => lanes,
+        }
+    }
+}
+
+/// Picoseconds of a multiply-add in `f32` on vectors.
+const FMA: u64 = 12;
+/// Columns to which vectors round a result up.
+const VECTOR: usize = 16;
+/// Picoseconds of a multiply-add in pairs on vectors.
+const DOT: u64 = 7;
+/// Picoseconds that it takes to pack a number for vectors.
+const PACK: u64 = 100;
+/// Picoseconds that it takes to round a number that was packed.
+const ROUND: u64 = 60;
+/// Picoseconds that it takes to pack a number in pairs, without and for each part.
+const SPLIT: (u64, u64) = (80, 40);
+/// Picoseconds to configure the tiles and to release them.
+const SESSION: u64 = 100_000;
+/// The smallest inner size for several products of parts: much below it, six of them have no error bound below that of a plain
+/// loop (see [`pairs`](super::pairs)).
+const MIN_DEPTH: usize = 64;
+
+/// Picoseconds that one core takes for a product of `m x k` and `k x n`.
+fn cost(method: Method, [m, n, k]: [usize; 3]) -> u64 {
+    let work = |sizes: [usize; 3]| {
+        sizes
+            .iter()
+            .fold(1, |work: u64, &n| work.saturating_mul(n as u64))
+    };
+    // As two threads would share it: what is fastest must not depend on how many there are.
+    let sharing = super::Sharing {
+        threads: 2,
+        products: 1,
+    };
+    let (rows, cols) = super::task_block(method, sharing, m, n, k);
+    let packed = work([m, k, n.div_ceil(cols)]).saturating_add(work([n, k, m.div_ceil(rows)]));
+    let block = super::pairs::BLOCK;
+    let split = |parts: Parts| SPLIT.0 + SPLIT.1 * parts.count() as u64;
+    let (multiplied, rate, pack, once) = match method {
+        Method::Lanes(_, operands) => {
+            let round = match operands {
+                Operands::Exact => 0,
+                Operands::Rounded => ROUND,
+            };
+            ([m, n.next_multiple_of(VECTOR), k], FMA, PACK + round, 0)
+        }
+        Method::Pairs(Unit::Dots(_), parts) => {
+            let tall = m.next_multiple_of(super::pairs::DOT_ROWS);
+            (
+                [tall, n.next_multiple_of(VECTOR), k.next_multiple_of(block)],
+                DOT,
+                split(parts),
+                0,
+            )
+        }
+        Method::Pairs(_, parts) => {
+            let rate = match parts {
+                Parts::One => 2,
+                Parts::Two => 4,
+                Parts::Three => 6,
+            };
+            let padded = [m, n, k].map(|size| size.next_multiple_of(block));
+            (padded, rate, split(parts), SESSION)
+        }
+    };
+    let packing = packed.saturating_mul(pack);
+    work(multiplied)
+        .saturating_mul(rate)
+        .saturating_add(packing)
+        .saturating_add(once)
+}

@@ -1,0 +1,321 @@
+//! Products of `f32` matrices whose operands are split into bf16 numbers.
+//!
+//! A number is the sum of *parts*: the first is the number rounded to bf16 (8 bits), the next is what is left, rounded in the same
+//! way, and so on; subtracting is exact, and the third part of a normal f32 number is all that is left (24 = 3 x 8 bits). So a
+//! product of two numbers is a sum of nine products of parts, of which the six larger ones are computed for full accuracy, three
+//! for 16 bits, one for bf16. This goes back to N. Henry, P. Tang, A. Heinecke, *Leveraging the bfloat16 Artificial
+//! Intelligence Datatype For Higher-Precision Computations* (2019).
+//!
+//! # Error
+//!
+//! With `u = 2^-24`, three parts and an inner size `k`, an element of the result is off by at most `(k / 5 + 28) u |A||B|`:
+//!
+//! - the products left out, `a1 b2 + a2 b1 + a2 b2`, are below `2.01 u |a||b|`;
+//! - a tile instruction adds 16 products one after the other in each of two sums: 16 roundings, and one to add the two;
+//! - an instruction for each product of parts and each 32 of `k` rounds once as it adds to the accumulator: `6 ceil(k / 32)`;
+//! - a block of `k` rounds once more as it is added to the result, all blocks together `ceil(k / 128)` times;
+//! - a product or sum that is flushed to zero loses at most 2^-126, which is below `u |a||b|` for the numbers admitted below.
+//!
+//! This is below the bound `k u |A||B|` of a plain loop from `k = 36` on.
+//!
+//! # Which numbers
+//!
+//! The units treat numbers below 2^-126 as zero. So packing looks for the smallest and the largest magnitude ([`Span`](pack::Span)), and
+//! where parts could be lost, or sums overflow that do not in f32, the block is computed by multiply-adds of vectors: infinities,
+//! NaN and tiny numbers come out as f32 gives them. With one part no number is refused, for that is what bf16 means.
+//!
+//! # Layout
+//!
+//! Sixteen rows of 16 pairs of numbers that follow each other along `k` make a [`Tile`]: for the left factor a row of the tile is
+//! a row of the matrix, for the right one a pair of `k`, as `tdpbf16ps` asks for. Rows (columns) are packed in strips of 32: for
+//! every 32 of `k`, part by part, two tiles. Edges are zeros. A strip is at most [`STRIP`] tiles, 24 KiB: half of a first-level
+//! cache; the strips of the left factor that are packed together fill a quarter of a second-level cache of 1 MiB.
+//!
+//! `unsafe` here is memory known to be filled ([`Tiles`]); that of the units is in `dots.rs` and in [`amx`](crate::cpu::amx).
+
+mod dots;
+mod pack;
+#[cfg(test)]
+pub(crate) mod software;
+#[cfg(test)]
+mod tests;
+mod words;
+
+use std::mem::MaybeUninit;
+use std::ops::Range;
+
+use super::method::{Method, Operands, Parts, Unit};
+use super::tile::{Product, Start};
+use super::{Block, Factor};
+use crate::cpu::amx;
+use crate::cpu::isa::{self, Isa, Kernel};
+
+pub(super) use dots::ROWS as DOT_ROWS;
+use pack::{Order, Packer};
+use words::Words;
+
+/// Rows and columns of the block of a result that a unit computes at a time, and numbers along `k` that are packed together.
+pub(crate) const BLOCK: usize = 32;
+/// Rows of a tile, and pairs in a row.
+const SIDE: usize = 16;
+/// Most tiles of a strip.
+const STRIP: usize = 24;
+/// Most strips of rows that are packed at a time.
+const STRIPS: usize = 12;
+/// Most rows that are packed at a time.
+pub(super) const ROW_BLOCK: usize = STRIPS * BLOCK;
+
+/// Sixteen rows of 16 pairs of bf16 numbers; the lower half of a word is the first of its pair.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+#[repr(C, align(64))]
+pub(crate) struct Tile(pub(crate) [[u32; SIDE]; SIDE]);
+
+impl Tile {
+    pub(crate) const ZERO: Self = Self([[0; SIDE]; SIDE]);
+}
+
+/// A block of results, row-major.
+#[derive(Copy, Clone, Debug, PartialEq)]
+#[repr(C, align(64))]
+pub(crate) struct Sums(pub(crate) [[f32; BLOCK]; BLOCK]);
+
+/// A fixed piece of the stack for tiles.
+struct Tiles<const N: usize> {
+    tiles: [MaybeUninit<Tile>; N],
+    len: usize,
+}
+
+impl<const N: usize> Tiles<N> {
+    fn new() -> Self {
+        Self {
+            tiles: [const { MaybeUninit::uninit() }; N],
+            len: 0,
+        }
+    }
+
+    /// Pushes tiles of zeros; returns them, to be filled.
+    ///
+    /// # Panics
+    /// Where there is no room for them.
+    #[inline(always)]
+    fn zeros(&mut self, len: usize) -> &mut [Tile] {
+        let to = &mut self.tiles[self.len..][..len];
+        for tile in to.iter_mut() {
+            tile.write(Tile::ZERO);
+        }
+        self.len += len;
+        // SAFETY: all of them have just been written.
+        unsafe { std::slice::from_raw_parts_mut(to.as_mut_ptr().cast::<Tile>(), to.len()) }
+    }
+
+    /// What was pushed.
+    fn filled(&self) -> &[Tile] {
+        let tiles = &self.tiles[..self.len];
+        // SAFETY: `len` grows only in `zeros`, which has written the tiles that it adds.
+        unsafe { std::slice::from_raw_parts(tiles.as_ptr().cast::<Tile>(), tiles.len()) }
+    }
+}
+
+/// `c = a b` or `c += a b`; the sizes fit together.
+pub(super) fn product(
+    unit: Unit,
+    parts: Parts,
+    a: Factor<'_, f32>,
+    b: Factor<'_, f32>,
+    c: &mut Block<'_, f32>,
+    start: Start,
+) {
+    let lanes = unit.vectors();
+    let session;
+    let engine = match unit {
+        Unit::Tiles(amx) => {
+            session = amx.start();
+            Engine::Tiles(&session)
+        }
+        Unit::Dots(bf16) => Engine::Dots(bf16),
+        #[cfg(test)]
+        Unit::Software => Engine::Software,
+    };
+    match lanes {
+        #[cfg(target_arch = "x86_64")]
+        Isa::Avx512(words) => words.run(PairProduct {
+            words,
+            engine,
+            lanes,
+            parts,
+            a,
+            b,
+            c,
+            start,
+        }),
+        #[cfg(test)]
+        Isa::Portable => {
+            let words = super::lanes::Portable;
+            isa::run_portable(PairProduct {
+                words,
+                engine,
+                lanes,
+                parts,
+                a,
+                b,
+                c,
+                start,
+            });
+        }
+        other => unreachable!("no unit comes with the vectors of {other}"),
+    }
+}
+
+/// Rounds numbers to bf16, as operands with one part are.
+#[inline(always)]
+pub(super) fn round(numbers: &mut [f32]) {
+    for x in numbers {
+        *x = f32::from_bits(words::rounded(x.to_bits()));
+    }
+}
+
+/// A unit that is ready.
+#[derive(Copy, Clone)]
+enum Engine<'s> {
+    Tiles(&'s amx::Session),
+    Dots(isa::Avx512Bf16),
+    #[cfg(test)]
+    Software,
+}
+
+impl Engine<'_> {
+    /// `sums = a b` for strips `a` and `b`, as far as these rows and columns go.
+    #[inline(always)]
+    fn multiply(self, parts: Parts, a: &[Tile], b: &[Tile], size: [usize; 2], sums: &mut Sums) {
+        match self {
+            Self::Tiles(session) => session.multiply(parts, a, b, sums),
+            Self::Dots(bf16) => dots::multiply(bf16, a, b, size, sums),
+            #[cfg(test)]
+            Self::Software => software::multiply(parts, a, b, sums),
+        }
+    }
+}
+
+/// A product in pairs: a kernel for its packing, which is vectorised.
+struct PairProduct<'x, 'c, 'a, 's, W> {
+    words: W,
+    engine: Engine<'s>,
+    /// What computes blocks with numbers that a unit would lose.
+    lanes: Isa,
+    parts: Parts,
+    a: Factor<'x, f32>,
+    b: Factor<'x, f32>,
+    c: &'c mut Block<'a, f32>,
+    start: Start,
+}
+
+impl<W: Words> Kernel for PairProduct<'_, '_, '_, '_, W> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run(mut self) {
+        let k = self.a.size()[1];
+        if k == 0 && self.start == Start::Overwrite {
+            (0..self.c.rows()).for_each(|i| self.c.row_mut(i).fill(0.0));
+        }
+        if k == 0 || self.c.cols() == 0 {
+            return;
+        }
+        let rows = self.c.rows();
+        let steps = k.div_ceil(BLOCK);
+        let blocks = steps.div_ceil(STRIP / (2 * self.parts.count()));
+        let depth = steps.div_ceil(blocks) * BLOCK;
+        for from in (0..k).step_by(depth) {
+            let to = (from + depth).min(k);
+            let start = if from == 0 { self.start } else { Start::Accumulate };
+            for first in (0..rows).step_by(ROW_BLOCK) {
+                self.row_block(first..(first + ROW_BLOCK).min(rows), from..to, start);
+            }
+        }
+    }
+}
+
+impl<W: Words> PairProduct<'_, '_, '_, '_, W> {
+    /// Adds (or sets) the part of some rows that comes from some of `k`.
+    #[inline(always)]
+    fn row_block(&mut self, rows: Range<usize>, k: Range<usize>, start: Start) {
+        let mut a = Tiles::<{ STRIPS * STRIP }>::new();
+        let mut packer = Packer::new(self.words, self.parts);
+        for first in rows.clone().step_by(BLOCK) {
+            let some = self.a.part(first..(first + BLOCK).min(rows.end), k.clone());
+            pack_strip(&mut packer, &some, Order::Rows, &mut a);
+        }
+        let span = packer.span();
+        let columns = self.b.transposed();
+        for col in (0..self.c.cols()).step_by(BLOCK) {
+            let cols = col..(col + BLOCK).min(self.c.cols());
+            let mut b = Tiles::<STRIP>::new();
+            let mut packer = Packer::new(self.words, self.parts);
+            let some = columns.part(cols.clone(), k.clone());
+            pack_strip(&mut packer, &some, Order::Pairs, &mut b);
+            if self.parts != Parts::One && !span.suits(packer.span(), k.len()) {
+                self.on_lanes(rows.clone(), cols, k.clone(), start);
+            } else {
+                self.column_strip(a.filled(), b.filled(), rows.clone(), cols, start);
+            }
+        }
+    }
+
+    /// The blocks below each other in some columns.
+    #[inline(always)]
+    fn column_strip(&mut self, a: &[Tile], b: &[Tile], rows: Range<usize>, cols: Range<usize>, start: Start) {
+        let mut sums = Sums([[0.0; BLOCK]; BLOCK]);
+        for (strip, first) in a.chunks_exact(b.len()).zip(rows.clone().step_by(BLOCK)) {
+            let height = BLOCK.min(rows.end - first);
+            self.engine
+                .multiply(self.parts, strip, b, [height, cols.len()], &mut sums);
+            for i in 0..height {
+                write(&sums.0[i], &mut self.c.row_mut(first + i)[cols.clone()], start);
+            }
+        }
+    }
+
+    /// The same block as multiply-adds of vectors, of exact operands.
+    #[inline(never)]
+    fn on_lanes(&mut self, rows: Range<usize>, cols: Range<usize>, k: Range<usize>, start: Start) {
+        let a = self.a.part(rows.clone(), k.clone());
+        let b = self.b.part(k, cols.clone());
+        let method = Method::Lanes(self.lanes, Operands::Exact);
+        f32::product(method, a, b, &mut self.c.part(rows, cols), start);
+    }
+}
+
+/// Packs up to 32 rows of a matrix (columns of the right factor are rows of its transpose).
+#[inline(always)]
+fn pack_strip<W: Words, const N: usize>(
+    packer: &mut Packer<W>,
+    x: &Factor<'_, f32>,
+    order: Order,
+    to: &mut Tiles<N>,
+) {
+    let (k, tiles) = (x.size()[1], 2 * packer.parts().count());
+    for from in (0..k).step_by(BLOCK) {
+        packer.step(x, from..(from + BLOCK).min(k), order, to.zeros(tiles));
+    }
+}
+
+/// Replaces part of a row of a result, or adds to it.
+#[inline(always)]
+fn write(sums: &[f32; BLOCK], to: &mut [f32], start: Start) {
+    if let Ok(to) = <&mut [f32; BLOCK]>::try_from(&mut *to) {
+        for j in 0..BLOCK {
+            to[j] = match start {
+                Start::Overwrite => sums[j],
+                Start::Accumulate => to[j] + sums[j],
+            };
+        }
+        return;
+    }
+    let sums = &sums[..to.len()];
+    for j in 0..to.len() {
+        to[j] = match start {
+            Start::Overwrite => sums[j],
+            Start::Accumulate => to[j] + sums[j],
+        };
+    }
+}

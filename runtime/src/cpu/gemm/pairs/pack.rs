@@ -1,0 +1,188 @@
+//! Packing: numbers become pairs of bf16 parts, in tiles.
+
+use std::ops::Range;
+
+use super::words::Words;
+use super::{BLOCK, Parts, SIDE, Tile};
+use crate::cpu::gemm::pack::Packed;
+use crate::cpu::gemm::{Factor, Matrix};
+
+/// What the rows of a tile are.
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+pub(super) enum Order {
+    /// Rows of the matrix: the left factor.
+    Rows,
+    /// Pairs of columns: the right factor, whose transpose is packed.
+    Pairs,
+}
+
+/// The smallest and the largest magnitude of some numbers, zeros left aside.
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+pub(super) struct Span {
+    /// The bits of the smallest magnitude, less 1.
+    low: u32,
+    /// The bits of the largest.
+    high: u32,
+}
+
+/// The exponent of the smallest number whose three parts are all normal numbers: its last bit is 2^-23 times as large.
+const LOWEST: i32 = -126 + 23;
+/// The smallest sum of exponents of two numbers, `2^-100`: what a product loses in underflow, at most 2^-126, is `2^-26` of it.
+const LOWEST_PRODUCT: i32 = -126 + 26;
+/// The largest exponent of a finite number.
+const HIGHEST: i32 = 127;
+
+impl Span {
+    /// Whether sums of `k` products of the parts of these numbers with those of others lose nothing that f32 would keep, and
+    /// stay finite where all numbers are.
+    pub(super) fn suits(self, other: Self, k: usize) -> bool {
+        let exponent = |bits: u32| (bits >> 23) as i32 - 127;
+        // The largest numbers are excluded, which round to infinity in bf16.
+        if exponent(self.high.max(other.high)) >= HIGHEST {
+            return false;
+        }
+        if self.high == 0 || other.high == 0 {
+            return true;
+        }
+        let [low, other_low] = [self.low, other.low].map(|low| exponent(low.wrapping_add(1)));
+        let sums = exponent(self.high) + exponent(other.high) + 2 + k.next_power_of_two().ilog2() as i32;
+        sums < HIGHEST && low.min(other_low) >= LOWEST && low + other_low >= LOWEST_PRODUCT
+    }
+}
+
+/// What splits numbers, and what it has seen of them.
+pub(super) struct Packer<W: Words> {
+    words: W,
+    parts: Parts,
+    ends: [W::Vector; 2],
+}
+
+impl<W: Words> Packer<W> {
+    /// One that has seen nothing.
+    #[inline(always)]
+    pub(super) fn new(words: W, parts: Parts) -> Self {
+        let ends = [words.read(&[u32::MAX; SIDE]), words.zero()];
+        Self { words, parts, ends }
+    }
+
+    /// Into how many parts it splits.
+    #[inline(always)]
+    pub(super) fn parts(&self) -> Parts {
+        self.parts
+    }
+
+    /// The numbers that were packed. With one part nobody asks, and nobody has looked.
+    #[inline(always)]
+    pub(super) fn span(&self) -> Span {
+        let [low, high] = self.words.ends(self.ends);
+        Span { low, high }
+    }
+
+    /// Packs up to 32 columns of up to 32 rows into tiles of zeros, two for each part.
+    #[inline(always)]
+    pub(super) fn step(&mut self, x: &Factor<'_, f32>, k: Range<usize>, order: Order, tiles: &mut [Tile]) {
+        match x {
+            Factor::Matrix(x) if x.step()[1] == 1 => self.lines(x, k, order, tiles),
+            Factor::Matrix(x) if x.step()[0] == 1 => self.columns(x, k, order, tiles),
+            _ => self.gathered(x, k, order, tiles),
+        }
+    }
+
+    /// Numbers lie anyhow: they are gathered first.
+    #[inline(never)]
+    fn gathered(&mut self, x: &Factor<'_, f32>, k: Range<usize>, order: Order, tiles: &mut [Tile]) {
+        let mut packed = Packed::<f32, { BLOCK * BLOCK }>::new();
+        let (rows, depth) = (x.size()[0], k.len());
+        let packed = packed.pack_any(0, x, 0..rows, k, BLOCK);
+        let x = Matrix::new(packed, 0, [BLOCK, depth], [1, BLOCK as isize]);
+        self.columns(&x, 0..depth, order, tiles);
+    }
+
+    /// Numbers along `k` follow each other in memory: a row of the matrix becomes a row of pairs.
+    #[inline(always)]
+    fn lines(&mut self, x: &Matrix<'_, f32>, k: Range<usize>, order: Order, tiles: &mut [Tile]) {
+        for i in 0..x.rows() {
+            let [mut low, mut high] = self.line(x.run(i, k.start, k.len()));
+            for part in tiles.chunks_exact_mut(2) {
+                let pairs = self.words.along(self.next(&mut low), self.next(&mut high));
+                self.words.write(pairs, &mut part[i / SIDE].0[i % SIDE]);
+            }
+        }
+        if order == Order::Pairs {
+            self.transpose(tiles);
+        }
+    }
+
+    /// Rows follow each other in memory: two columns of the matrix become a row of pairs.
+    #[inline(always)]
+    fn columns(&mut self, x: &Matrix<'_, f32>, k: Range<usize>, order: Order, tiles: &mut [Tile]) {
+        for p in 0..k.len().div_ceil(2) {
+            let from = k.start + 2 * p;
+            let mut even = self.line(x.run(0, from, x.rows()));
+            let mut odd = match from + 1 < k.end {
+                true => self.line(x.run(0, from + 1, x.rows())),
+                false => [self.words.zero(); 2],
+            };
+            for part in tiles.chunks_exact_mut(2) {
+                for half in 0..2 {
+                    let pairs = self
+                        .words
+                        .across(self.next(&mut even[half]), self.next(&mut odd[half]));
+                    self.words.write(pairs, &mut part[half].0[p]);
+                }
+            }
+        }
+        if order == Order::Rows {
+            self.transpose(tiles);
+        }
+    }
+
+    /// Up to 32 numbers, and zeros after them.
+    #[inline(always)]
+    fn line(&mut self, numbers: &[f32]) -> [W::Vector; 2] {
+        let mut padded = [0.0; BLOCK];
+        let numbers = match numbers.first_chunk::<BLOCK>() {
+            Some(numbers) => numbers,
+            None => {
+                for i in 0..numbers.len() {
+                    padded[i] = numbers[i];
+                }
+                &padded
+            }
+        };
+        let (halves, _) = numbers.as_chunks::<SIDE>();
+        let line = [self.words.load(&halves[0]), self.words.load(&halves[1])];
+        if self.parts != Parts::One {
+            for half in line {
+                self.ends = self.words.span(self.ends, half);
+            }
+        }
+        line
+    }
+
+    /// The next part of numbers; what is left takes their place.
+    #[inline(always)]
+    fn next(&self, x: &mut W::Vector) -> W::Vector {
+        if self.parts == Parts::One {
+            return self.words.rounded(*x);
+        }
+        let part = self.words.part(*x);
+        *x = self.words.minus(*x, part);
+        part
+    }
+
+    /// Rows of tiles become columns.
+    #[inline(always)]
+    fn transpose(&self, tiles: &mut [Tile]) {
+        for tile in tiles {
+            let mut rows = [self.words.zero(); SIDE];
+            for i in 0..SIDE {
+                rows[i] = self.words.read(&tile.0[i]);
+            }
+            let columns = self.words.transpose(rows);
+            for i in 0..SIDE {
+                self.words.write(columns[i], &mut tile.0[i]);
+            }
+        }
+    }
+}

@@ -1,0 +1,54 @@
+//! The tile instructions in plain Rust, as their manual describes them, so that everything around them is tested on every
+//! machine.
+
+use super::{BLOCK, Parts, SIDE, Sums, Tile};
+
+/// Numbers below 2^-126 are zero, as operands and as results.
+fn flushed(x: f32) -> f32 {
+    match x.is_subnormal() {
+        true => 0.0_f32.copysign(x),
+        false => x,
+    }
+}
+
+/// A bf16 number in the lower half of a word.
+fn widened(half: u32) -> f32 {
+    flushed(f32::from_bits(half << 16))
+}
+
+/// `c += a b` for a tile of the left and one of the right factor: `TDPBF16PS` in *Intel 64 and IA-32 Architectures Software
+/// Developer's Manual*, volume 2. The even and the odd products have a sum each, by fused multiply-adds from zero on; these are
+/// added, and then added to the accumulator.
+pub(crate) fn dot(c: &mut [[f32; SIDE]; SIDE], a: &Tile, b: &Tile) {
+    for (c, a) in c.iter_mut().zip(&a.0) {
+        for (n, c) in c.iter_mut().enumerate() {
+            let (mut even, mut odd) = (0.0_f32, 0.0_f32);
+            for (a, b) in a.iter().zip(&b.0) {
+                let b = b[n];
+                even = flushed(widened(a & 0xffff).mul_add(widened(b & 0xffff), even));
+                odd = flushed(widened(a >> 16).mul_add(widened(b >> 16), odd));
+            }
+            *c = flushed(flushed(*c) + flushed(even + odd));
+        }
+    }
+}
+
+/// `sums = a b` for strips, with the products of parts in the order of the assembly.
+pub(super) fn multiply(parts: Parts, a: &[Tile], b: &[Tile], sums: &mut Sums) {
+    let mut c = [[[[0.0; SIDE]; SIDE]; 2]; 2];
+    let tiles = 2 * parts.count();
+    for (a, b) in a.chunks_exact(tiles).zip(b.chunks_exact(tiles)) {
+        for &(p, q) in parts.products() {
+            for (i, c) in c.iter_mut().enumerate() {
+                for (j, c) in c.iter_mut().enumerate() {
+                    dot(c, &a[2 * p + i], &b[2 * q + j]);
+                }
+            }
+        }
+    }
+    for i in 0..BLOCK {
+        for j in 0..BLOCK {
+            sums.0[i][j] = c[i / SIDE][j / SIDE][i % SIDE][j % SIDE];
+        }
+    }
+}

@@ -1,0 +1,188 @@
+//! The machine code of products on tiles: on machines with AMX as it is, on others instruction by instruction in software.
+
+#![cfg(all(target_arch = "x86_64", target_os = "linux"))]
+
+mod tiles;
+
+use std::num::NonZeroUsize;
+use std::sync::Mutex;
+use std::sync::atomic::Ordering;
+
+use tapeless_runtime::Precision;
+use tapeless_runtime::cpu::amx::Amx;
+use tapeless_runtime::cpu::gemm::{
+    self, Arithmetic, Block, Matrix, Method, Operands, Parts, Product, Start, Unit,
+};
+use tapeless_runtime::cpu::isa::Isa;
+use tapeless_runtime::cpu::threads::Team;
+use tiles::Executed;
+
+/// Tests that count instructions take turns.
+static TURN: Mutex<()> = Mutex::new(());
+
+/// The unit roundoff of f32.
+const U: f64 = 1.0 / (1u64 << 24) as f64;
+
+const PARTS: [(Parts, usize); 3] = [(Parts::One, 1), (Parts::Two, 3), (Parts::Three, 6)];
+
+/// The error of an element relative to `|A||B|` that is promised, for an inner size `k`.
+fn promise(parts: Parts, k: usize) -> f64 {
+    match parts {
+        Parts::Three => (k as f64 / 5.0 + 28.0) * U,
+        Parts::Two => 3.0 / 65536.0 + (k + 2) as f64 * U,
+        Parts::One => 1.0 / 128.0 + 1.0 / 65536.0 + (k + 2) as f64 * U,
+    }
+}
+
+/// Numbers in [-1, 1] that look random.
+fn numbers(len: usize, seed: u64) -> Vec<f32> {
+    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+    let next = |_| {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        (state >> 40) as f32 / 8_388_608.0 - 1.0
+    };
+    (0..len).map(next).collect()
+}
+
+fn with_tiles(test: impl FnOnce(Amx, Executed)) {
+    let _turn = TURN.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    if let Some((amx, executed)) = tiles::tiles() {
+        test(amx, executed);
+    }
+}
+
+fn counts() -> [usize; 5] {
+    [
+        &tiles::CONFIGURED,
+        &tiles::RELEASED,
+        &tiles::LOADED,
+        &tiles::MULTIPLIED,
+        &tiles::STORED,
+    ]
+    .map(|count| count.load(Ordering::Relaxed))
+}
+
+fn multiply(method: Method, a: Matrix<'_, f32>, b: Matrix<'_, f32>, c: &mut [f32], start: Start) {
+    let (m, n) = (a.rows(), b.cols());
+    f32::product(method, a.into(), b.into(), &mut Block::whole(c, m, n), start);
+}
+
+#[test]
+fn products_keep_their_promise() {
+    with_tiles(|amx, executed| {
+        for [m, k, n] in [
+            [1, 1, 1],
+            [32, 32, 32],
+            [33, 65, 31],
+            [70, 150, 40],
+            [5, 300, 100],
+            [390, 40, 17],
+        ] {
+            let (x, y) = (numbers(m * k, 1), numbers(k * n, 2));
+            for (parts, products) in PARTS {
+                let a = Matrix::row_major(&x, m, k);
+                // `b` once as it lies, once transposed.
+                for b in [
+                    Matrix::row_major(&y, k, n),
+                    Matrix::row_major(&y, n, k).transposed(),
+                ] {
+                    let before = counts();
+                    let mut c = vec![f32::NAN; m * n];
+                    let method = Method::Pairs(Unit::Tiles(amx), parts);
+                    multiply(method, a, b, &mut c, Start::Overwrite);
+                    let [configured, released, loaded, multiplied, stored] =
+                        std::array::from_fn(|i| counts()[i] - before[i]);
+                    if executed == Executed::InSoftware {
+                        let blocks = m.div_ceil(32) * n.div_ceil(32) * k.div_ceil(32);
+                        let loads = match parts {
+                            Parts::One => 4,
+                            Parts::Two => 8,
+                            Parts::Three => 14,
+                        };
+                        assert_eq!([configured, released], [1, 1]);
+                        assert_eq!([loaded, multiplied], [loads * blocks, 4 * products * blocks]);
+                        assert!(stored >= 4 * m.div_ceil(32) * n.div_ceil(32) && stored.is_multiple_of(4));
+                    }
+                    let once = c.clone();
+                    multiply(method, a, b, &mut c, Start::Accumulate);
+                    for i in 0..m {
+                        for j in 0..n {
+                            let terms = (0..k).map(|p| f64::from(a.at(i, p)) * f64::from(b.at(p, j)));
+                            let (sum, size) = terms.fold((0.0, 0.0), |(s, t), x| (s + x, t + x.abs()));
+                            let bound = promise(parts, k) * size;
+                            let (y, twice) = (f64::from(once[i * n + j]), f64::from(c[i * n + j]));
+                            assert!(
+                                (y - sum).abs() <= bound,
+                                "{parts:?} {m}x{k}x{n} at {i}, {j}: {y} for {sum}"
+                            );
+                            assert!(
+                                (twice - 2.0 * sum).abs() <= 2.1 * bound,
+                                "{parts:?}: {twice} for twice {sum}"
+                            );
+                        }
+                    }
+                }
+            }
+        }
+    });
+}
+
+#[test]
+fn what_tiles_would_lose_is_multiplied_on_vectors() {
+    with_tiles(|amx, _| {
+        let (m, k, n) = (40, 64, 48);
+        let lanes = Method::Lanes(Isa::Avx512(amx.avx512()), Operands::Exact);
+        for odd in [f32::NAN, f32::INFINITY, 1e-40] {
+            let (mut x, y) = (numbers(m * k, 3), numbers(k * n, 4));
+            x[7 * k + 5] = odd;
+            let (a, b) = (Matrix::row_major(&x, m, k), Matrix::row_major(&y, k, n));
+            let (mut c, mut want) = (vec![0.0; m * n], vec![0.0; m * n]);
+            multiply(
+                Method::Pairs(Unit::Tiles(amx), Parts::Three),
+                a,
+                b,
+                &mut c,
+                Start::Overwrite,
+            );
+            multiply(lanes, a, b, &mut want, Start::Overwrite);
+            let bits = |x: &[f32]| -> Vec<u32> { x.iter().map(|x| x.to_bits()).collect() };
+            assert!(bits(&c) == bits(&want), "{odd}");
+        }
+    });
+}
+
+#[test]
+fn the_number_of_threads_changes_no_bit() {
+    with_tiles(|amx, executed| {
+        let (m, k, n) = (130, 160, 100);
+        let (x, y) = (numbers(m * k, 5), numbers(k * n, 6));
+        let (a, b) = (Matrix::row_major(&x, m, k), Matrix::row_major(&y, k, n));
+        for precision in [Precision::F32, Precision::High, Precision::Bf16] {
+            let arithmetic = Arithmetic::new(precision, Isa::Amx(amx));
+            assert!(matches!(
+                arithmetic.method([m, n, k]),
+                Method::Pairs(Unit::Tiles(_), _)
+            ));
+            let run = |threads: usize| {
+                let team = Team::new(NonZeroUsize::new(threads).unwrap()).unwrap();
+                let mut c = vec![f32::NAN; m * n];
+                // Two matrices, so that there are tasks to share.
+                let mut both = vec![f32::NAN; 2 * m * n];
+                gemm::products((&team, arithmetic), 1, |_| (a, b), &mut c, (m, n), |_, _| {});
+                gemm::products((&team, arithmetic), 2, |_| (a, b), &mut both, (m, n), |_, _| {});
+                assert!(c == both[..m * n] && c == both[m * n..]);
+                c
+            };
+            let before = counts();
+            let one = run(1);
+            if executed == Executed::InSoftware {
+                assert!(counts()[3] > before[3], "{precision} ran on tiles");
+            }
+            for threads in [2, 8] {
+                assert!(one == run(threads), "{precision} with {threads} threads");
+            }
+        }
+    });
+}
