@@ -270,7 +270,7 @@ fn sweep(code: &Code, cx: &mut Cx<'_>) -> Result<f64> {
         return Err(Error::internal("the function has no result"));
     };
     let loss = cx.slot(result.slot, Dtype::Float, 1);
-    let loss = crate::float!(cx, T => {
+    let loss = crate::cx::float!(cx, T => {
         let value: T = cx.memory.bind().read::<T>(loss)[0];
         crate::real::Real::to_f64(value)
     });

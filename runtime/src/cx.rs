@@ -145,19 +145,9 @@ impl<'a> Cx<'a> {
 }
 
 /// Runs a block for the float type of the context: `float!(cx, T => kernel::<T>(..))`.
-#[macro_export]
-#[doc(hidden)]
 macro_rules! float {
     ($cx:expr, $t:ident => $body:expr) => {
-        match $cx.env.precision.float() {
-            $crate::dtype::Float::F32 => {
-                type $t = f32;
-                $body
-            }
-            $crate::dtype::Float::F64 => {
-                type $t = f64;
-                $body
-            }
-        }
+        $crate::dtype::stored!($cx.env.precision, $t => $body)
     };
 }
+pub(crate) use float;

@@ -39,17 +39,27 @@ pub enum Precision {
     /// results differ by the order of summation only. Attention keeps its scores in f32.
     Bf16,
     /// 64-bit floats, for checks of gradients and ill-conditioned problems; several times slower.
+    ///
+    /// Exists where the cargo feature `f64` is on: its kernels are a quarter of the runtime, and few programs need them.
+    #[cfg(feature = "f64")]
     F64,
 }
 
 impl Precision {
     /// Every precision.
-    pub const ALL: [Self; 4] = [Self::F32, Self::High, Self::Bf16, Self::F64];
+    pub const ALL: &'static [Self] = &[
+        Self::F32,
+        Self::High,
+        Self::Bf16,
+        #[cfg(feature = "f64")]
+        Self::F64,
+    ];
 
     /// The type in which numbers are stored.
     pub fn float(self) -> Float {
         match self {
             Self::F32 | Self::High | Self::Bf16 => Float::F32,
+            #[cfg(feature = "f64")]
             Self::F64 => Float::F64,
         }
     }
@@ -65,6 +75,7 @@ impl Precision {
             Self::F32 => "f32",
             Self::High => "high",
             Self::Bf16 => "bf16",
+            #[cfg(feature = "f64")]
             Self::F64 => "f64",
         }
     }
@@ -78,8 +89,23 @@ impl std::fmt::Display for Precision {
 
 /// There is no precision of this name.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("`{0}` is no precision; choose one of f32, high, bf16, f64")]
-pub struct UnknownPrecision(String);
+#[error("`{name}` is no precision of this build; choose one of {known}{hint}", known = known(), hint = feature(name))]
+pub struct UnknownPrecision {
+    name: String,
+}
+
+fn known() -> String {
+    let names: Vec<_> = Precision::ALL.iter().map(|precision| precision.name()).collect();
+    names.join(", ")
+}
+
+/// How to get a precision that other builds have.
+fn feature(name: &str) -> &'static str {
+    match name {
+        "f64" => ", or switch on the feature `f64` of tapeless in Cargo.toml",
+        _ => "",
+    }
+}
 
 impl From<UnknownPrecision> for crate::Error {
     fn from(error: UnknownPrecision) -> Self {
@@ -99,8 +125,10 @@ impl std::str::FromStr for Precision {
     /// assert!("f16".parse::<Precision>().is_err());
     /// ```
     fn from_str(name: &str) -> Result<Self, UnknownPrecision> {
-        let found = Self::ALL.into_iter().find(|precision| precision.name() == name);
-        found.ok_or_else(|| UnknownPrecision(name.to_owned()))
+        let found = Self::ALL.iter().find(|precision| precision.name() == name);
+        found.copied().ok_or_else(|| UnknownPrecision {
+            name: name.to_owned(),
+        })
     }
 }
 
@@ -110,6 +138,7 @@ pub enum Float {
     /// 32 bits.
     F32,
     /// 64 bits.
+    #[cfg(feature = "f64")]
     F64,
 }
 
@@ -118,10 +147,29 @@ impl Float {
     pub fn width(self) -> usize {
         match self {
             Self::F32 => 4,
+            #[cfg(feature = "f64")]
             Self::F64 => 8,
         }
     }
 }
+
+/// Runs a block for the type in which a precision stores numbers: `stored!(precision, T => zeros::<T>(..))`.
+macro_rules! stored {
+    ($precision:expr, $t:ident => $body:expr) => {
+        match $precision.float() {
+            $crate::dtype::Float::F32 => {
+                type $t = f32;
+                $body
+            }
+            #[cfg(feature = "f64")]
+            $crate::dtype::Float::F64 => {
+                type $t = f64;
+                $body
+            }
+        }
+    };
+}
+pub(crate) use stored;
 
 /// The kind of a buffer's elements, as in the compiler's IR: the width of floats is the model's precision,
 /// integers have 64 bits, truth values a byte.

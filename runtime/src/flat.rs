@@ -11,7 +11,7 @@ use std::ops::Range;
 use ndarray::{ArrayD, ArrayViewD, IxDyn};
 
 use crate::arena::{ALIGN, Storage};
-use crate::dtype::{Element, Float, Precision};
+use crate::dtype::{Element, Precision, stored};
 use crate::error::{Error, Result};
 use crate::program::TensorSpec;
 use crate::real::Real;
@@ -173,10 +173,7 @@ impl Layout {
     /// A copy of a tensor.
     pub fn read<T: Real>(&self, storage: &Storage, index: usize) -> ArrayD<T> {
         let (range, shape) = (self.range(index), IxDyn(&self.specs[index].shape));
-        let elements = match self.precision.float() {
-            Float::F32 => convert(&storage.as_slice::<f32>()[range]),
-            Float::F64 => convert(&storage.as_slice::<f64>()[range]),
-        };
+        let elements = stored!(self.precision, E => convert(&storage.as_slice::<E>()[range]));
         ArrayD::from_shape_vec(shape, elements).expect("a layout holds as many elements as its shapes say")
     }
 
@@ -197,10 +194,7 @@ impl Layout {
             return Err(Error::shape(message).context(format!("`{}`", spec.path)));
         }
         let range = self.range(index);
-        match self.precision.float() {
-            Float::F32 => fill(&mut storage.as_mut_slice::<f32>()[range], values),
-            Float::F64 => fill(&mut storage.as_mut_slice::<f64>()[range], values),
-        }
+        stored!(self.precision, E => fill(&mut storage.as_mut_slice::<E>()[range], values));
         Ok(())
     }
 

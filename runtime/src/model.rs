@@ -15,7 +15,7 @@ use crate::checkpoint::Report;
 use crate::cpu::threads::Team;
 use crate::device::Device;
 use crate::diagram;
-use crate::dtype::{Element, Float, Precision};
+use crate::dtype::{Element, Precision, stored};
 use crate::error::{Error, ErrorKind, Result};
 use crate::flat::Layout;
 use crate::init::Init;
@@ -218,20 +218,9 @@ fn initialise(layout: &Layout, storage: &mut Storage, seed: u64) -> Result<()> {
     }
     for (k, spec) in layout.specs().iter().enumerate() {
         let (key, range) = (Key::for_path(seed, &spec.path), layout.range(k));
-        let filled = match layout.precision().float() {
-            Float::F32 => fill(
-                spec.init,
-                &spec.shape,
-                key,
-                &mut storage.as_mut_slice::<f32>()[range],
-            ),
-            Float::F64 => fill(
-                spec.init,
-                &spec.shape,
-                key,
-                &mut storage.as_mut_slice::<f64>()[range],
-            ),
-        };
+        let filled = stored!(layout.precision(), T => {
+            fill(spec.init, &spec.shape, key, &mut storage.as_mut_slice::<T>()[range])
+        });
         filled.map_err(|error| error.context(format!("`{}`", spec.path)))?;
     }
     Ok(())

@@ -21,7 +21,7 @@ pub use sgd::{Sgd, SgdRule};
 
 use ndarray::ArrayD;
 
-use crate::dtype::{Element, Float};
+use crate::dtype::{Element, stored};
 use crate::error::{Error, ErrorKind, Result};
 use crate::flat::Layout;
 use crate::model::{Core, Model};
@@ -268,10 +268,7 @@ impl<R: Rule> Optimizer for Optim<R> {
         let began = work.clock();
         let (scale, limit) = self.prepare(core, work).map_err(|error| error.context(R::NAME))?;
         self.steps += 1;
-        match core.precision().float() {
-            Float::F32 => self.run::<f32>(core, work, scale, limit),
-            Float::F64 => self.run::<f64>(core, work, scale, limit),
-        }
+        stored!(core.precision(), T => self.run::<T>(core, work, scale, limit));
         core.commit(work);
         work.mark_used();
         work.end_update(R::NAME, began, self.work(work));

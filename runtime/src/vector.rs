@@ -6,7 +6,7 @@ use std::sync::Arc;
 use ndarray::{ArrayBase, ArrayD, Data, Dimension};
 
 use crate::arena::Storage;
-use crate::dtype::{Element, Float};
+use crate::dtype::{Element, stored};
 use crate::error::{Error, ErrorKind, Result};
 use crate::flat::Layout;
 use crate::real::Real;
@@ -49,22 +49,6 @@ pub struct ParamVector {
 
 /// Elements that are summed up one after the other; sums of such pieces are added up in f64.
 const PIECE: usize = 4096;
-
-/// Runs a block for the type of the elements.
-macro_rules! elements {
-    ($vector:expr, $t:ident => $body:expr) => {
-        match $vector.layout.precision().float() {
-            Float::F32 => {
-                type $t = f32;
-                $body
-            }
-            Float::F64 => {
-                type $t = f64;
-                $body
-            }
-        }
-    };
-}
 
 impl ParamVector {
     pub(crate) fn new(layout: &Arc<Layout>) -> Result<Self> {
@@ -141,7 +125,7 @@ impl ParamVector {
         let layout = Arc::clone(&self.layout);
         for (tensor, spec) in layout.specs().iter().enumerate() {
             let (range, value) = (layout.range(tensor), of(&spec.path));
-            elements!(self, T => {
+            stored!(self.layout.precision(), T => {
                 let part = &mut self.storage.as_mut_slice::<T>()[range];
                 part.iter_mut().zip(0..).for_each(|(x, k)| *x = T::from_f64(value(k)));
             });
@@ -150,7 +134,7 @@ impl ParamVector {
 
     /// Multiplies every number by `factor`.
     pub fn scale(&mut self, factor: f64) {
-        elements!(self, T => {
+        stored!(self.layout.precision(), T => {
             let factor = T::from_f64(factor);
             self.storage.as_mut_slice::<T>().iter_mut().for_each(|x| *x *= factor);
         });
@@ -163,7 +147,7 @@ impl ParamVector {
     /// A configuration error if the other belongs to another kind of model, or has another precision.
     pub fn add_scaled(&mut self, factor: f64, other: &Self) -> Result<()> {
         other.check(&self.layout)?;
-        elements!(self, T => {
+        stored!(self.layout.precision(), T => {
             let factor = T::from_f64(factor);
             let terms = other.storage.as_slice::<T>();
             self.storage.as_mut_slice::<T>().iter_mut().zip(terms).for_each(|(x, y)| *x += factor * *y);
@@ -206,7 +190,7 @@ impl ParamVector {
     /// As [`add_scaled`](Self::add_scaled).
     pub fn dot(&self, other: &Self) -> Result<f64> {
         other.check(&self.layout)?;
-        Ok(elements!(self, T => {
+        Ok(stored!(self.layout.precision(), T => {
             let (x, y) = (self.storage.as_slice::<T>(), other.storage.as_slice::<T>());
             products(x, y)
         }))
@@ -214,7 +198,7 @@ impl ParamVector {
 
     /// The Euclidean norm.
     pub fn norm(&self) -> f64 {
-        elements!(self, T => {
+        stored!(self.layout.precision(), T => {
             let x = self.storage.as_slice::<T>();
             products(x, x)
         })

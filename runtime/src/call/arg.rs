@@ -7,7 +7,7 @@
 use ndarray::{ArrayBase, ArrayView, ArrayViewD, Data, Dimension};
 
 use crate::arena::{Region, Storage};
-use crate::dtype::{Dtype, Element, Float, Precision};
+use crate::dtype::{Dtype, Element, Float, Precision, stored};
 use crate::program::{InputKind, MAX_RANK};
 use crate::real::Real;
 
@@ -212,6 +212,7 @@ impl<'a> HostArg<'a> {
     pub(crate) fn region(&self, precision: Precision) -> Option<Region<'_>> {
         match (&self.data, precision.float()) {
             (HostData::F32(array), Float::F32) => array.region(),
+            #[cfg(feature = "f64")]
             (HostData::F64(array), Float::F64) => array.region(),
             (HostData::I64(array), _) => array.region(),
             _ => None,
@@ -253,10 +254,7 @@ impl<'a> HostArg<'a> {
 }
 
 fn copy_floats<T: Real>(array: &Host<'_, T>, buffer: &mut Storage, precision: Precision) {
-    match precision.float() {
-        Float::F32 => array.copy_to(buffer.as_mut_slice::<f32>(), |x| x.to_f64() as f32),
-        Float::F64 => array.copy_to(buffer.as_mut_slice::<f64>(), Real::to_f64),
-    }
+    stored!(precision, E => array.copy_to(buffer.as_mut_slice::<E>(), |x| E::from_f64(x.to_f64())));
 }
 
 /// The kind of buffer that an argument of a kind becomes.

@@ -171,6 +171,7 @@ fn check_dtype<T: OutputElement>(dtype: Dtype, k: usize) -> Result<()> {
 pub(crate) fn check_width<T: Element>(dtype: Dtype, precision: Precision) -> Result<()> {
     let (found, name) = match (dtype, precision.float()) {
         (Dtype::Float, Float::F32) => (TypeId::of::<f32>(), "f32"),
+        #[cfg(feature = "f64")]
         (Dtype::Float, Float::F64) => (TypeId::of::<f64>(), "f64"),
         (Dtype::Int, _) => (TypeId::of::<i64>(), "i64"),
         (Dtype::Bool, _) => (TypeId::of::<u8>(), "u8"),

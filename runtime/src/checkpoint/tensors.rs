@@ -18,6 +18,7 @@ pub(super) fn entries<'a>(
         let range = layout.range(k);
         let elements = match layout.precision().float() {
             Float::F32 => Elements::F32(Cow::Borrowed(&storage.as_slice()[range])),
+            #[cfg(feature = "f64")]
             Float::F64 => Elements::F64(Cow::Borrowed(&storage.as_slice()[range])),
         };
         Entry {
@@ -44,6 +45,7 @@ pub(super) fn copy(layout: &Layout, storage: &mut Storage, index: usize, tensor:
     let range = layout.range(index);
     match layout.precision().float() {
         Float::F32 => storage.as_mut_slice()[range].copy_from_slice(&tensor.floats::<f32>()?),
+        #[cfg(feature = "f64")]
         Float::F64 => storage.as_mut_slice()[range].copy_from_slice(&tensor.floats::<f64>()?),
     }
     Ok(())

@@ -165,6 +165,7 @@ pub(crate) fn save(path: &Path, core: &Core, training: &Training) -> Result<()> 
 fn narrowed(values: &ArrayD<f64>, precision: Precision) -> Elements<'static> {
     match precision.float() {
         Float::F32 => Elements::F32(values.iter().map(|&x| x as f32).collect()),
+        #[cfg(feature = "f64")]
         Float::F64 => Elements::F64(values.iter().copied().collect()),
     }
 }

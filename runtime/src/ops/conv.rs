@@ -27,7 +27,7 @@ pub use weight::SHARDS;
 use crate::arena::Buf;
 use crate::cpu::gemm::{At, Block, Correlate, Factor, Matrix, Patches, Product, Slide};
 use crate::cx::Cx;
-use crate::float;
+use crate::cx::float;
 use crate::ops::epilogue::{Epilogue, Finish};
 
 use places::{Places, Weights};

@@ -17,9 +17,9 @@
 use crate::arena::Buf;
 use crate::cpu::isa::Kernel;
 use crate::cx::Cx;
+use crate::cx::float;
 use crate::dtype::Element;
 use crate::error::{Error, ErrorKind};
-use crate::float;
 use crate::ops::lanes;
 use crate::real::Real;
 

@@ -2,8 +2,8 @@
 
 use crate::arena::Buf;
 use crate::cx::Cx;
+use crate::cx::float;
 use crate::dtype::Element;
-use crate::float;
 use crate::real::Real;
 
 /// Where a running sum begins.

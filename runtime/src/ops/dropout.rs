@@ -11,9 +11,9 @@
 use crate::arena::Buf;
 use crate::cpu::isa::Kernel;
 use crate::cx::Cx;
+use crate::cx::float;
 use crate::dtype::Element;
 use crate::error::Error;
-use crate::float;
 use crate::ops::lanes;
 use crate::real::Real;
 use crate::rng::{Key, Stream};

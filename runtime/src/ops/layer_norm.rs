@@ -11,8 +11,8 @@
 use crate::arena::Buf;
 use crate::cpu::isa::Kernel;
 use crate::cx::Cx;
+use crate::cx::float;
 use crate::dtype::Element;
-use crate::float;
 use crate::ops::lanes;
 use crate::real::Real;
 

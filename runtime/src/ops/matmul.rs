@@ -3,7 +3,7 @@
 use crate::arena::Buf;
 use crate::cpu::gemm::{self, At, Block, Matrix, Product};
 use crate::cx::Cx;
-use crate::float;
+use crate::cx::float;
 use crate::ops::epilogue::Epilogue;
 use crate::ops::view::View;
 use crate::program::MAX_RANK;

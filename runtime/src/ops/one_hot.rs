@@ -2,9 +2,9 @@
 
 use crate::arena::Buf;
 use crate::cx::Cx;
+use crate::cx::float;
 use crate::dtype::Element;
 use crate::error::{Error, ErrorKind};
-use crate::float;
 use crate::ops::embedding::{first_outside, inside};
 use crate::ops::lanes;
 use crate::real::Real;

@@ -2,8 +2,8 @@
 
 use crate::arena::Buf;
 use crate::cx::Cx;
+use crate::cx::float;
 use crate::dtype::Element;
-use crate::float;
 use crate::real::Real;
 
 /// Elements a task writes, about; fewer are not worth a second thread.

@@ -229,6 +229,7 @@ pub fn pointwise<
         scalars: &scalars,
         bodies: Bodies::Each {
             f32: single::<P, F, I, B, FO, IO, BO, S>,
+            #[cfg(feature = "f64")]
             f64: portable::<P, f64, F, I, B, FO, IO, BO, S>,
         },
     };

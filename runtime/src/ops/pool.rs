@@ -14,8 +14,8 @@ pub use pick::max_pool2d_pick;
 
 use crate::arena::Buf;
 use crate::cx::Cx;
+use crate::cx::float;
 use crate::dtype::Element;
-use crate::float;
 use crate::real::Real;
 
 /// What is computed of a window.

@@ -10,7 +10,7 @@ use crate::arena::Buf;
 use crate::cpu::gemm::{Matrix, Product};
 use crate::cpu::isa::Kernel;
 use crate::cx::Cx;
-use crate::float;
+use crate::cx::float;
 use crate::ops::lanes;
 use crate::ops::matmul::matrix;
 use crate::ops::view::View;

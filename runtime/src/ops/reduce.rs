@@ -15,8 +15,8 @@ use std::marker::PhantomData;
 use crate::arena::Buf;
 use crate::cpu::isa::{Isa, Kernel};
 use crate::cx::Cx;
+use crate::cx::float;
 use crate::dtype::Element;
-use crate::float;
 use crate::program::MAX_RANK;
 use crate::real::Real;
 

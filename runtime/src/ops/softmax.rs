@@ -7,8 +7,8 @@
 use crate::arena::Buf;
 use crate::cpu::isa::Kernel;
 use crate::cx::Cx;
+use crate::cx::float;
 use crate::dtype::Element;
-use crate::float;
 use crate::ops::lanes;
 use crate::ops::reduce::{Max, Sum, fold_run};
 use crate::real::Real;

@@ -7,7 +7,7 @@ use ndarray::{ArrayD, IxDyn};
 use crate::arena::Storage;
 use crate::cpu::isa::{Isa, Kernel};
 use crate::cpu::threads::Team;
-use crate::dtype::{Element, Float, Precision};
+use crate::dtype::{Element, Precision, stored};
 use crate::error::{Error, ErrorKind, Result};
 use crate::flat::Layout;
 use crate::real::Real;
@@ -177,16 +177,10 @@ impl Moments {
     /// Moment `k` of a tensor.
     pub(super) fn read(&self, layout: &Layout, k: usize, tensor: usize) -> ArrayD<f64> {
         let positions = layout.range(tensor).map(|element| self.position(k, element));
-        let values = match self.precision.float() {
-            Float::F32 => {
-                let all = self.storage.as_slice::<f32>();
-                positions.map(|at| f64::from(all[at])).collect()
-            }
-            Float::F64 => {
-                let all = self.storage.as_slice::<f64>();
-                positions.map(|at| all[at]).collect()
-            }
-        };
+        let values = stored!(self.precision, T => {
+            let all = self.storage.as_slice::<T>();
+            positions.map(|at| all[at].to_f64()).collect()
+        });
         let shape = IxDyn(&layout.specs()[tensor].shape);
         ArrayD::from_shape_vec(shape, values).expect("a layout holds as many elements as its shapes say")
     }
@@ -195,10 +189,7 @@ impl Moments {
     pub(super) fn write(&mut self, layout: &Layout, k: usize, tensor: usize, values: &ArrayD<f64>) {
         for (element, &value) in layout.range(tensor).zip(values) {
             let at = self.position(k, element);
-            match self.precision.float() {
-                Float::F32 => self.storage.as_mut_slice::<f32>()[at] = value as f32,
-                Float::F64 => self.storage.as_mut_slice::<f64>()[at] = value,
-            }
+            stored!(self.precision, T => self.storage.as_mut_slice::<T>()[at] = T::from_f64(value));
         }
     }
 }

@@ -7,7 +7,7 @@ use ndarray::{ArrayD, IxDyn};
 use super::{Mode, Workspace};
 use crate::arena::Storage;
 use crate::cpu::threads::Team;
-use crate::dtype::{Dtype, Element, Float, Precision};
+use crate::dtype::{Dtype, Element, Precision, stored};
 use crate::error::{Error, Result};
 use crate::flat::Layout;
 use crate::real::Real;
@@ -171,10 +171,7 @@ impl Workspace {
                 }
             });
         }
-        match self.precision().float() {
-            Float::F32 => add::<f32>(&self.team, &mut self.grads, &self.grads_before),
-            Float::F64 => add::<f64>(&self.team, &mut self.grads, &self.grads_before),
-        }
+        stored!(self.precision(), T => add::<T>(&self.team, &mut self.grads, &self.grads_before));
     }
 }
 
@@ -199,10 +196,7 @@ fn norm(
     for run in runs {
         let first = sums.len();
         sums.resize(first + run.len().div_ceil(CHUNK), 0.0);
-        match precision.float() {
-            Float::F32 => squares(team, &storage.as_slice::<f32>()[run.clone()], &mut sums[first..]),
-            Float::F64 => squares(team, &storage.as_slice::<f64>()[run.clone()], &mut sums[first..]),
-        }
+        stored!(precision, T => squares(team, &storage.as_slice::<T>()[run.clone()], &mut sums[first..]));
     }
     pairwise(sums).sqrt()
 }

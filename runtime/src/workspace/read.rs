@@ -29,6 +29,7 @@ impl Workspace {
                 .iter()
                 .map(|&x| T::from_f64(f64::from(x)))
                 .collect(),
+            #[cfg(feature = "f64")]
             (Dtype::Float, Float::F64) => self.arena.as_slice::<f64>()[range]
                 .iter()
                 .map(|&x| T::from_f64(x))
@@ -49,6 +50,7 @@ impl Workspace {
         let at = self.offset(slot) / dtype.width(self.precision()) + index;
         match (dtype, self.precision().float()) {
             (Dtype::Float, Float::F32) => f64::from(self.arena.as_slice::<f32>()[at]),
+            #[cfg(feature = "f64")]
             (Dtype::Float, Float::F64) => self.arena.as_slice::<f64>()[at],
             (Dtype::Int, _) => self.arena.as_slice::<i64>()[at] as f64,
             (Dtype::Bool, _) => f64::from(self.arena.as_slice::<u8>()[at]),

@@ -30,7 +30,10 @@ pub(super) fn group(
         kernel,
         group,
     };
-    float!(cx, T => run.run::<T>(cx));
+    match cx.env.precision.float() {
+        Float::F32 => run.run::<f32>(cx),
+        Float::F64 => run.run::<f64>(cx),
+    }
 }
 
 struct Run<'a> {

@@ -158,9 +158,12 @@ macro_rules! correlates {
         }
     )*};
 }
-// As for products, f64 has one instruction set of vectors: it serves to check gradients.
 correlates! {
     f32 Isa::Avx512(lanes) => lanes, Isa::Avx2(lanes) => lanes;
+}
+// As for products, f64 has one instruction set of vectors: it serves to check gradients.
+#[cfg(feature = "f64")]
+correlates! {
     f64 Isa::Avx512(lanes) => lanes.avx2(), Isa::Avx2(lanes) => lanes;
 }
 

@@ -205,6 +205,7 @@ pub(super) fn transpose(rows: [&[f32; SQUARE]; SQUARE]) -> [[f32; SQUARE]; SQUAR
 }
 
 /// Rows become columns, of any numbers.
+#[cfg(any(feature = "f64", not(target_arch = "x86_64")))]
 #[inline(always)]
 pub(super) fn transpose_any<T: Real>(rows: [&[T; SQUARE]; SQUARE]) -> [[T; SQUARE]; SQUARE] {
     let mut columns = [[T::ZERO; SQUARE]; SQUARE];

@@ -125,7 +125,7 @@ impl Arithmetic {
     pub fn operands(self) -> Operands {
         match self.precision {
             Precision::Bf16 => Operands::Rounded,
-            Precision::F32 | Precision::High | Precision::F64 => Operands::Exact,
+            _ => Operands::Exact,
         }
     }
 
@@ -135,6 +135,7 @@ impl Arithmetic {
             Precision::F32 => Some(Parts::Three),
             Precision::High => Some(Parts::Two),
             Precision::Bf16 => Some(Parts::One),
+            #[cfg(feature = "f64")]
             Precision::F64 => None,
         };
         let unit = match self.isa {

@@ -1,7 +1,7 @@
 //! One block of a product: packing, the micro-kernel, and the way back to memory.
 
 use super::lanes::{self, Lanes, Portable, SQUARE};
-use super::method::{Arithmetic, Method, Operands, Parts, Unit};
+use super::method::{Arithmetic, Method, Operands};
 use super::pack::Packed;
 use super::{Block, Factor, pairs};
 use crate::cpu::isa::{self, Isa, Kernel};
@@ -96,16 +96,20 @@ macro_rules! products {
         }
     )*};
 }
-// Products are the part of a gradient check that takes long, so that f64 has one instruction set of vectors.
 products! {
     f32 lanes::transpose, pairs::product, pairs::round, Isa::Avx512(lanes) => lanes, Isa::Avx2(lanes) => lanes;
+}
+// Products are the part of a gradient check that takes long, so that f64 has one instruction set of vectors.
+#[cfg(feature = "f64")]
+products! {
     f64 lanes::transpose_any, in_full, keep, Isa::Avx512(lanes) => lanes.avx2(), Isa::Avx2(lanes) => lanes;
 }
 
 /// Products of `f64` are computed in full: kernels that know only an instruction set may choose units of `f32` for them.
+#[cfg(feature = "f64")]
 fn in_full(
-    unit: Unit,
-    _: Parts,
+    unit: super::Unit,
+    _: super::Parts,
     a: Factor<'_, f64>,
     b: Factor<'_, f64>,
     c: &mut Block<'_, f64>,
@@ -115,6 +119,7 @@ fn in_full(
 }
 
 /// Rounds nothing: bf16 is a precision of `f32` models.
+#[cfg(feature = "f64")]
 #[inline(always)]
 fn keep(_: &mut [f64]) {}
 

@@ -19,7 +19,7 @@ use crate::arena::Buf;
 use crate::cpu::gemm::{self, Block, Matrix, Product, Start};
 use crate::cpu::isa::Kernel;
 use crate::cx::Cx;
-use crate::float;
+use crate::cx::float;
 use crate::ops::lanes;
 use crate::ops::matmul::matrix;
 use crate::ops::view::View;

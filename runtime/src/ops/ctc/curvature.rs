@@ -15,8 +15,8 @@ use super::{Ctc, Impossible, Targets};
 use crate::arena::Buf;
 use crate::cpu::isa::Isa;
 use crate::cx::Cx;
+use crate::cx::float;
 use crate::dtype::Element;
-use crate::float;
 use crate::real::Real;
 
 /// Rows of working memory that a sample needs besides two for every frame: both recursions at the place before the first

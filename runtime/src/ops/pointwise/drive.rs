@@ -38,7 +38,11 @@ pub(super) struct Problem<'p> {
 /// The loops of a group.
 pub(super) enum Bodies {
     /// One for each precision.
-    Each { f32: Body<f32>, f64: Body<f64> },
+    Each {
+        f32: Body<f32>,
+        #[cfg(feature = "f64")]
+        f64: Body<f64>,
+    },
     /// One for both: the group neither takes nor gives floats.
     Exact(Body<f32>),
 }
@@ -61,6 +65,7 @@ pub(super) struct Tile<'t, T> {
 /// Runs a call in the precision of the context.
 pub(super) fn run(cx: &mut Cx<'_>, problem: &Problem<'_>) {
     match (&problem.bodies, cx.env.precision.float()) {
+        #[cfg(feature = "f64")]
         (Bodies::Each { f64, .. }, Float::F64) => evaluate(cx, problem, *f64),
         (Bodies::Each { f32, .. }, Float::F32) | (Bodies::Exact(f32), _) => evaluate(cx, problem, *f32),
     }

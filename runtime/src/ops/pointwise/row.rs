@@ -101,24 +101,28 @@ macro_rules! rows {
     (@bodies $name:ident [0, $i:tt, $b:tt] Float) => {
         Bodies::Each {
             f32: portable::<$name, f32, 0, $i, $b, 1, 0, 0, 0>,
+            #[cfg(feature = "f64")]
             f64: portable::<$name, f64, 0, $i, $b, 1, 0, 0, 0>,
         }
     };
     (@bodies $name:ident [$f:tt, $i:tt, $b:tt] Int) => {
         Bodies::Each {
             f32: portable::<$name, f32, $f, $i, $b, 0, 1, 0, 0>,
+            #[cfg(feature = "f64")]
             f64: portable::<$name, f64, $f, $i, $b, 0, 1, 0, 0>,
         }
     };
     (@bodies $name:ident [$f:tt, $i:tt, $b:tt] Bool) => {
         Bodies::Each {
             f32: portable::<$name, f32, $f, $i, $b, 0, 0, 1, 0>,
+            #[cfg(feature = "f64")]
             f64: portable::<$name, f64, $f, $i, $b, 0, 0, 1, 0>,
         }
     };
     (@bodies $name:ident [$f:tt, $i:tt, $b:tt] Float) => {
         Bodies::Each {
             f32: single::<$name, $f, $i, $b, 1, 0, 0, 0>,
+            #[cfg(feature = "f64")]
             f64: portable::<$name, f64, $f, $i, $b, 1, 0, 0, 0>,
         }
     };

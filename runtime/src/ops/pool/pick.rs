@@ -3,8 +3,8 @@
 use super::Pool2d;
 use crate::arena::Buf;
 use crate::cx::Cx;
+use crate::cx::float;
 use crate::dtype::Element;
-use crate::float;
 use crate::real::Real;
 
 /// `y[.., v, u]` is the element of `source` where the window of `x` has its maximum; 0 where the window sees only padding.
