@@ -131,7 +131,7 @@ fn check(train: impl Fn(Precision, Isa, usize) -> Result<Trained>) -> Result<()>
         exact.losses
     );
     for isa in sets() {
-        for precision in Precision::ALL {
+        for &precision in Precision::ALL {
             let one = train(precision, isa, 1)?;
             for (loss, exact) in one.losses.iter().zip(&exact.losses) {
                 let off = (loss - exact).abs() / exact;

@@ -30,10 +30,7 @@ pub(super) fn group(
         kernel,
         group,
     };
-    match cx.env.precision.float() {
-        Float::F32 => run.run::<f32>(cx),
-        Float::F64 => run.run::<f64>(cx),
-    }
+    float!(cx, T => run.run::<T>(cx));
 }
 
 struct Run<'a> {

@@ -67,7 +67,7 @@ pub fn runtime_dtype(dtype: DType) -> Dtype {
     }
 }
 
-/// Runs a block for the float type of a context, as [`tapeless_runtime::float`] does inside the runtime, where it knows
+/// Runs a block for the float type of a context, as the runtime does for itself, which knows
 /// every precision.
 macro_rules! float {
     ($cx:expr, $t:ident => $body:expr) => {
