@@ -83,6 +83,12 @@ impl fmt::Display for Roofline {
     }
 }
 
+/// Floating point operations a second in f32 on the calling thread, over about a millisecond: how fast its core is just now.
+#[allow(dead_code)]
+pub fn fma_probe() -> f64 {
+    peak::probe()
+}
+
 /// Measurements for one number of threads that are under way.
 pub struct Probes {
     threads: usize,

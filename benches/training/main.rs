@@ -17,8 +17,9 @@ use std::fmt::Display;
 use std::str::FromStr;
 
 use lexopt::prelude::*;
-use models::{Dropout, WORKLOADS, Workload};
-use tapeless::Device;
+use models::{Setup, WORKLOADS, Workload, precision};
+use tapeless::cpu::isa::Isa;
+use tapeless::{Device, Precision};
 
 type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
 
@@ -33,7 +34,8 @@ fn main() -> Result<()> {
 fn measure(options: &Options) -> Result<()> {
     let mut lines = Vec::new();
     for workload in &options.workloads {
-        for measured in measure::workload(workload, &options.threads, &options.effort)? {
+        let setups = options.threads.iter().map(|&n| options.setup(n));
+        for measured in measure::workload(workload, &setups.collect::<Vec<_>>(), &options.effort)? {
             report::print(workload, &measured, options.n_rows);
             lines.push(report::line(workload, &measured));
         }
@@ -46,7 +48,7 @@ fn measure(options: &Options) -> Result<()> {
 /// A step of everything but the workload that needs gigabytes: does it run?
 fn smoke(workloads: &[&Workload]) -> Result<()> {
     for workload in workloads.iter().filter(|workload| workload.name != "gpt2") {
-        let mut training = (workload.start)(&Device::cpu(), Dropout::AsDefined)?;
+        let mut training = (workload.start)(&Setup::new(Device::cpu()))?;
         let loss = training.step(0)?;
         if !loss.is_finite() {
             return Err(format!("{}: the loss of the first step is {loss}", workload.name).into());
@@ -69,6 +71,9 @@ struct Options {
     workloads: Vec<&'static Workload>,
     /// Numbers of threads, each measured in turn with the others.
     threads: Vec<usize>,
+    /// The instruction path.
+    path: Isa,
+    precision: Precision,
     effort: measure::Effort,
     /// Kernels in a table.
     n_rows: usize,
@@ -82,6 +87,8 @@ Usage: cargo bench --bench training -- [WORKLOAD]... [OPTIONS]
 
 Options:
       --threads <N,...>  Numbers of threads [default: 1 and the number of cores]
+      --path <PATH>      Instruction path: avx512, avx2, neon, portable [default: the best]
+      --precision <P>    Precision of products [default: f32]
       --rounds <N>       Rounds of machine, steps and profiled steps in turns [default: 7]
       --seconds <X>      Seconds of steps, and of profiled steps, a round; one step at least [default: 0.3]
       --rows <N>         Kernels in a table [default: 12]
@@ -91,12 +98,22 @@ Workloads [default: all of them]:
 ";
 
 impl Options {
+    /// The setup for a number of threads.
+    fn setup(&self, threads: usize) -> Setup {
+        Setup {
+            precision: self.precision,
+            ..Setup::new(Device::cpu().threads(threads).path(self.path))
+        }
+    }
+
     fn parse() -> Result<Self> {
         let n_cores = std::thread::available_parallelism().map_or(1, usize::from);
         let mut options = Self {
             purpose: Purpose::Smoke,
             workloads: Vec::new(),
             threads: if n_cores > 1 { vec![1, n_cores] } else { vec![1] },
+            path: Isa::best(),
+            precision: Precision::default(),
             effort: measure::Effort::default(),
             n_rows: 12,
         };
@@ -111,6 +128,8 @@ impl Options {
                         .map(|n| number(n, "--threads"))
                         .collect::<Result<_>>()?;
                 }
+                Long("path") => options.path = number(&arguments.value()?.string()?, "--path")?,
+                Long("precision") => options.precision = precision(&arguments.value()?.string()?)?,
                 Long("rounds") => options.effort.rounds = number(&arguments.value()?.string()?, "--rounds")?,
                 Long("seconds") => {
                     options.effort.seconds = number(&arguments.value()?.string()?, "--seconds")?;

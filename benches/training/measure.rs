@@ -2,10 +2,10 @@
 
 use std::time::Instant;
 
+use tapeless::Result;
 use tapeless::profile::ProfileRow;
-use tapeless::{Device, Result};
 
-use crate::models::{Dropout, Training, Workload};
+use crate::models::{Setup, Training, Workload};
 use crate::roofline::{Probes, Roofline, median};
 
 /// How long to measure.
@@ -29,7 +29,7 @@ impl Default for Effort {
 pub struct Measured {
     /// The rates of the machine in the same rounds.
     pub roofline: Roofline,
-    /// The device, in words: its threads and instruction path.
+    /// The device in words, its threads and instruction path, and the precision.
     pub device: String,
     /// Seconds of every step without a profile.
     pub steps: Vec<f64>,
@@ -70,14 +70,14 @@ impl Measured {
     }
 }
 
-/// Measures a workload on every number of threads.
+/// Measures a workload in every setup.
 ///
 /// # Errors
 ///
 /// What a training's start or step returns.
-pub fn workload(workload: &Workload, threads: &[usize], effort: &Effort) -> Result<Vec<Measured>> {
-    let sample = |&n: &usize| Samples::new(workload, n);
-    let mut samples = threads.iter().map(sample).collect::<Result<Vec<_>>>()?;
+pub fn workload(workload: &Workload, setups: &[Setup], effort: &Effort) -> Result<Vec<Measured>> {
+    let sample = |setup| Samples::new(workload, setup);
+    let mut samples = setups.iter().map(sample).collect::<Result<Vec<_>>>()?;
     for _ in 0..effort.rounds {
         for samples in &mut samples {
             samples.round(effort.seconds)?;
@@ -89,7 +89,7 @@ pub fn workload(workload: &Workload, threads: &[usize], effort: &Effort) -> Resu
 /// A measurement under way.
 struct Samples {
     training: Box<dyn Training>,
-    device: Device,
+    device: String,
     probes: Probes,
     n_steps: usize,
     steps: Vec<f64>,
@@ -101,13 +101,12 @@ struct Samples {
 
 impl Samples {
     /// Begins a training and warms up.
-    fn new(workload: &Workload, threads: usize) -> Result<Self> {
-        let device = Device::cpu().threads(threads);
-        let training = (workload.start)(&device, Dropout::AsDefined)?;
+    fn new(workload: &Workload, setup: &Setup) -> Result<Self> {
+        let training = (workload.start)(setup)?;
         let mut samples = Self {
             training,
-            device,
-            probes: Probes::new(threads),
+            device: format!("{}, {}", setup.device, setup.precision),
+            probes: Probes::new(setup.device.n_threads()),
             n_steps: 0,
             steps: Vec::new(),
             rows: Vec::new(),
@@ -171,7 +170,7 @@ impl Samples {
         Measured {
             kernels: kernels.collect(),
             roofline,
-            device: self.device.to_string(),
+            device: self.device,
             steps: self.steps,
             outside: median(&self.outside),
             workspace_bytes: self.training.workspace().bytes(),

@@ -2,7 +2,7 @@
 
 use tapeless::prelude::*;
 
-use super::{Dropout, Run, SEED, Training, Workload, batch};
+use super::{Run, Setup, Training, Workload, batch};
 
 /// conv 32, conv 64, pool, 9216-128-10.
 #[model]
@@ -42,8 +42,8 @@ pub const WORKLOAD: Workload = Workload {
     start,
 };
 
-fn start(device: &Device, dropout: Dropout) -> Result<Box<dyn Training>> {
-    let model = Cnn::new(device, SEED)?;
+fn start(setup: &Setup) -> Result<Box<dyn Training>> {
+    let model: Cnn = setup.model()?;
     let work = model.loss_workspace(WORKLOAD.batch)?;
     let batch = |k| {
         let n = WORKLOAD.batch;
@@ -53,7 +53,7 @@ fn start(device: &Device, dropout: Dropout) -> Result<Box<dyn Training>> {
         (model, work),
         Adam::new(1e-3),
         batch,
-        dropout,
+        setup,
         |model, work, adam, (x, y), dropout| {
             model.train_step(work, adam, x, y, dropout.rate(0.25), dropout.rate(0.5))
         },

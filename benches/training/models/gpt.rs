@@ -1,21 +1,41 @@
 //! A character GPT: 4 layers, 4 heads, width 128, context 64, 65 characters, batch 12, AdamW.
 //!
-//! Its blocks are those of the example `gpt`. Unlike there, the last layer has a table of its own.
+//! Its attention is that of the example `gpt`. Unlike there, gelu is GPT-2's approximation by tanh, and the last layer has a
+//! table of its own.
 
-// The example has more than the block.
+// The example has more than attention.
 #[path = "../../../examples/gpt/model.rs"]
-pub mod model;
+mod model;
 
-use model::Block;
+use model::Attention;
 use tapeless::prelude::*;
 
-use super::{Dropout, Run, SEED, Training, Workload, batch};
+use super::{Run, Setup, Training, Workload, batch};
 
 /// Positions that the model sees.
 const CONTEXT: usize = 64;
 
 /// Characters.
 const VOCAB: usize = 65;
+
+/// Attention and a perceptron, each behind a norm and beside a shortcut.
+#[model]
+pub struct Block<const WIDTH: usize, const HEADS: usize> {
+    ln_1: LayerNorm<WIDTH>,
+    attn: Attention<WIDTH, HEADS>,
+    ln_2: LayerNorm<WIDTH>,
+    c_fc: Linear<WIDTH, { 4 * WIDTH }>,
+    c_proj: Linear<{ 4 * WIDTH }, WIDTH>,
+}
+
+#[model]
+impl<const WIDTH: usize, const HEADS: usize> Block<WIDTH, HEADS> {
+    /// All positions at once.
+    pub fn forward<B: Dim, T: Dim>(&self, x: Tensor<B, T, WIDTH>) -> Tensor<B, T, WIDTH> {
+        let x = x + self.attn(self.ln_1(x));
+        x + self.c_proj(self.c_fc(self.ln_2(x)).gelu(approximate = "tanh"))
+    }
+}
 
 /// The language model.
 #[model]
@@ -36,7 +56,7 @@ impl CharGpt {
     pub fn loss<B: Dim>(&self, x: Tensor<u16, B, CONTEXT>, y: Tensor<u16, B, CONTEXT>) -> Scalar {
         let mut x = self.wte.take(x, axis = 0) + self.wpe;
         for block in &self.h {
-            x = block(x, 0.0);
+            x = block(x);
         }
         let scores = self.lm_head(self.ln_f(x));
         cross_entropy(scores.reshape((B * CONTEXT, VOCAB)), y.reshape((B * CONTEXT,)))
@@ -51,8 +71,8 @@ pub const WORKLOAD: Workload = Workload {
     start,
 };
 
-fn start(device: &Device, dropout: Dropout) -> Result<Box<dyn Training>> {
-    let model = CharGpt::new(device, SEED)?;
+fn start(setup: &Setup) -> Result<Box<dyn Training>> {
+    let model: CharGpt = setup.model()?;
     let work = model.loss_workspace(WORKLOAD.batch)?;
     let batch = |k| {
         let shape = (WORKLOAD.batch, CONTEXT);
@@ -63,7 +83,7 @@ fn start(device: &Device, dropout: Dropout) -> Result<Box<dyn Training>> {
         (model, work),
         AdamW::new(1e-3).weight_decay(0.01),
         batch,
-        dropout,
+        setup,
         |model, work, adam, (x, y), _| model.train_step(work, adam, x, y),
     ))
 }

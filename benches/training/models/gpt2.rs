@@ -2,8 +2,8 @@
 
 use tapeless::prelude::*;
 
-use super::gpt::model::Block;
-use super::{Dropout, Run, SEED, Training, Workload, batch};
+use super::gpt::Block;
+use super::{Run, Setup, Training, Workload, batch};
 
 /// Positions that a batch has.
 const CONTEXT: usize = 64;
@@ -28,7 +28,7 @@ impl Gpt2 {
     pub fn loss<B: Dim>(&self, x: Tensor<u16, B, CONTEXT>, y: Tensor<u16, B, CONTEXT>) -> Scalar {
         let mut x = self.wte.take(x, axis = 0) + self.wpe.slice(0..64, ..);
         for block in &self.h {
-            x = block(x, 0.0);
+            x = block(x);
         }
         let scores = self.ln_f(x).matmul(self.wte.transpose(0, 1));
         cross_entropy(scores.reshape((B * CONTEXT, VOCAB)), y.reshape((B * CONTEXT,)))
@@ -43,8 +43,8 @@ pub const WORKLOAD: Workload = Workload {
     start,
 };
 
-fn start(device: &Device, dropout: Dropout) -> Result<Box<dyn Training>> {
-    let model = Gpt2::new(device, SEED)?;
+fn start(setup: &Setup) -> Result<Box<dyn Training>> {
+    let model: Gpt2 = setup.model()?;
     let work = model.loss_workspace(WORKLOAD.batch)?;
     let batch = |k| {
         let shape = (WORKLOAD.batch, CONTEXT);
@@ -55,7 +55,7 @@ fn start(device: &Device, dropout: Dropout) -> Result<Box<dyn Training>> {
         (model, work),
         AdamW::new(1e-4).weight_decay(0.01),
         batch,
-        dropout,
+        setup,
         |model, work, adam, (x, y), _| model.train_step(work, adam, x, y),
     ))
 }

@@ -2,7 +2,7 @@
 
 use tapeless::prelude::*;
 
-use super::{Dropout, Run, SEED, Training, Workload, batch};
+use super::{Run, Setup, Training, Workload, batch};
 
 /// LSTM 64-256, linear 256-10.
 #[model]
@@ -28,8 +28,8 @@ pub const WORKLOAD: Workload = Workload {
     start,
 };
 
-fn start(device: &Device, dropout: Dropout) -> Result<Box<dyn Training>> {
-    let model = Classifier::new(device, SEED)?;
+fn start(setup: &Setup) -> Result<Box<dyn Training>> {
+    let model: Classifier = setup.model()?;
     let work = model.loss_workspace(WORKLOAD.batch)?;
     let batch = |k| {
         let n = WORKLOAD.batch;
@@ -39,7 +39,7 @@ fn start(device: &Device, dropout: Dropout) -> Result<Box<dyn Training>> {
         (model, work),
         Adam::new(1e-3),
         batch,
-        dropout,
+        setup,
         |model, work, adam, (x, y), _| model.train_step(work, adam, x, y),
     ))
 }

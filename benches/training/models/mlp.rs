@@ -2,7 +2,7 @@
 
 use tapeless::prelude::*;
 
-use super::{Dropout, Run, SEED, Training, Workload, batch};
+use super::{Run, Setup, Training, Workload, batch};
 
 /// 784-128-10.
 #[model]
@@ -32,8 +32,8 @@ pub const WORKLOAD: Workload = Workload {
     start,
 };
 
-fn start(device: &Device, dropout: Dropout) -> Result<Box<dyn Training>> {
-    let model = Mlp::new(device, SEED)?;
+fn start(setup: &Setup) -> Result<Box<dyn Training>> {
+    let model: Mlp = setup.model()?;
     let work = model.loss_workspace(WORKLOAD.batch)?;
     let batch = |k| {
         let n = WORKLOAD.batch;
@@ -43,7 +43,7 @@ fn start(device: &Device, dropout: Dropout) -> Result<Box<dyn Training>> {
         (model, work),
         Adam::new(1e-3),
         batch,
-        dropout,
+        setup,
         |model, work, adam, (x, y), dropout| model.train_step(work, adam, x, y, dropout.rate(0.2)),
     ))
 }

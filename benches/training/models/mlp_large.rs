@@ -2,7 +2,7 @@
 
 use tapeless::prelude::*;
 
-use super::{Dropout, Run, SEED, Training, Workload, batch};
+use super::{Run, Setup, Training, Workload, batch};
 
 /// 784-1024-1024-10.
 #[model]
@@ -29,8 +29,8 @@ pub const WORKLOAD: Workload = Workload {
     start,
 };
 
-fn start(device: &Device, dropout: Dropout) -> Result<Box<dyn Training>> {
-    let model = MlpLarge::new(device, SEED)?;
+fn start(setup: &Setup) -> Result<Box<dyn Training>> {
+    let model: MlpLarge = setup.model()?;
     let work = model.loss_workspace(WORKLOAD.batch)?;
     let batch = |k| {
         let n = WORKLOAD.batch;
@@ -40,7 +40,7 @@ fn start(device: &Device, dropout: Dropout) -> Result<Box<dyn Training>> {
         (model, work),
         Adam::new(1e-3),
         batch,
-        dropout,
+        setup,
         |model, work, adam, (x, y), _| model.train_step(work, adam, x, y),
     ))
 }

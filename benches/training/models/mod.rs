@@ -33,8 +33,53 @@ pub struct Workload {
     pub about: &'static str,
     /// Samples of a batch.
     pub batch: usize,
-    /// Begins a training on a device.
-    pub start: fn(&Device, Dropout) -> Result<Box<dyn Training>>,
+    /// Begins a training.
+    pub start: fn(&Setup) -> Result<Box<dyn Training>>,
+}
+
+/// How a training is set up.
+#[derive(Clone)]
+pub struct Setup {
+    /// Where it runs.
+    pub device: Device,
+    /// How exact its products are.
+    pub precision: Precision,
+    /// Whether activations are dropped.
+    pub dropout: Dropout,
+}
+
+impl Setup {
+    /// A device in the default precision, with dropout as the workload has it.
+    pub fn new(device: Device) -> Self {
+        Self {
+            device,
+            precision: Precision::default(),
+            dropout: Dropout::AsDefined,
+        }
+    }
+
+    /// A model with the initial weights that every framework begins with.
+    ///
+    /// # Errors
+    ///
+    /// If the device cannot be used or the model does not fit into memory.
+    pub fn model<M: Model>(&self) -> Result<M> {
+        M::builder(&self.device)
+            .seed(SEED)
+            .precision(self.precision)
+            .build()
+    }
+}
+
+/// The precision of a name, as `Precision` displays it.
+///
+/// # Errors
+///
+/// For another name.
+pub fn precision(name: &str) -> Result<Precision> {
+    let all = [Precision::F32, Precision::F64];
+    let found = all.into_iter().find(|precision| precision.to_string() == name);
+    found.ok_or_else(|| Error::config(format!("there is no precision `{name}`")))
 }
 
 /// All of them, the smallest step first.
@@ -109,7 +154,7 @@ where
         (model, work): (M, Workspace),
         optimizer: O,
         batch: impl Fn(usize) -> B,
-        dropout: Dropout,
+        setup: &Setup,
         step: Step<M, O, B>,
     ) -> Box<dyn Training> {
         let batches = (0..N_BATCHES).map(batch).collect();
@@ -118,7 +163,7 @@ where
             work,
             optimizer,
             batches,
-            dropout,
+            dropout: setup.dropout,
             step,
         })
     }

@@ -6,7 +6,7 @@
 use tapeless::prelude::*;
 use tapeless_models::{BasicBlock, Stage};
 
-use super::{Dropout, Run, SEED, Training, Workload, batch};
+use super::{Run, Setup, Training, Workload, batch};
 
 /// A 3 x 3 convolution, three stages of three blocks with 16, 32 and 64 channels, the mean, a linear layer.
 #[model]
@@ -41,8 +41,8 @@ pub const WORKLOAD: Workload = Workload {
     start,
 };
 
-fn start(device: &Device, dropout: Dropout) -> Result<Box<dyn Training>> {
-    let model = ResNet20::new(device, SEED)?;
+fn start(setup: &Setup) -> Result<Box<dyn Training>> {
+    let model: ResNet20 = setup.model()?;
     let work = model.loss_workspace(WORKLOAD.batch)?;
     let batch = |k| {
         let n = WORKLOAD.batch;
@@ -52,7 +52,7 @@ fn start(device: &Device, dropout: Dropout) -> Result<Box<dyn Training>> {
         (model, work),
         Sgd::new(0.1).momentum(0.9).weight_decay(1e-4),
         batch,
-        dropout,
+        setup,
         |model, work, sgd, (x, y), _| model.train_step(work, sgd, x, y),
     ))
 }
