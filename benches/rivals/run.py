@@ -205,7 +205,7 @@ class Run:
     def everything(self):
         chosen = self.chosen()
         for workload in self.options.workloads:
-            subprocess.run([self.program, "export", "--workload", workload, "--data", self.data], check=True)
+            self.export(workload)
             for rival in (rival for rival in chosen if workload in rival.workloads):
                 for threads in self.options.threads:
                     if {"train", "infer"} & set(self.options.kinds):
@@ -213,8 +213,13 @@ class Run:
                 if "memory" in self.options.kinds:
                     self.attempt(self.memory, rival, workload)
         if "start" in self.options.kinds:
+            self.export("mlp")
             for rival in chosen:
                 self.attempt(self.starts, rival)
+
+    def export(self, workload):
+        """Writes the weights and batches that both sides read."""
+        subprocess.run([self.program, "export", "--workload", workload, "--data", self.data], check=True)
 
     def attempt(self, what, rival, *details):
         """One rival's failure is told, and does not end the run."""

@@ -35,7 +35,9 @@ fn main() -> Result<()> {
         "start" => once::first_step(&setup),
         "memory" => once::memory(options.workload, &setup),
         "probe" => probe::serve(),
-        other => Err(format!("there is no command `{other}`; there are export, work, start, memory, probe").into()),
+        other => {
+            Err(format!("there is no command `{other}`; there are export, work, start, memory, probe").into())
+        }
     }
 }
 

@@ -86,7 +86,9 @@ impl Worker<'_> {
 
     fn losses(&self, n: usize) -> Result<Value> {
         let mut training = self.start(Dropout::Never)?;
-        let losses = (0..n).map(|step| training.step(step)).collect::<tapeless::Result<Vec<f64>>>()?;
+        let losses = (0..n)
+            .map(|step| training.step(step))
+            .collect::<tapeless::Result<Vec<f64>>>()?;
         Ok(json!({ "losses": losses }))
     }
 
@@ -108,7 +110,9 @@ impl Worker<'_> {
     fn infer(&mut self, batch: usize, seconds: f64) -> Result<Value> {
         let (_, predict) = match &mut self.inference {
             Some(inference) if inference.0 == batch => inference,
-            _ => self.inference.insert((batch, inference(self.workload, &self.setup, self.data, batch)?)),
+            _ => self
+                .inference
+                .insert((batch, inference(self.workload, &self.setup, self.data, batch)?)),
         };
         let times = timed(seconds, predict)?;
         Ok(json!({ "ms": times }))
