@@ -3,8 +3,13 @@
 import math
 from statistics import median
 
+from .workers import Load
+
 # A block counts if every probe beside it reached this share of the best probe of the run on its core.
 SHARE_OF_BEST = 0.85
+
+# A block counts only if other processes took no more than this share of its cores meanwhile.
+MOST_FOREIGN = 0.2
 
 # So many times the wanted number of pairs are tried before a comparison is given up as too noisy.
 MOST_TRIES = 4
@@ -13,13 +18,17 @@ MOST_TRIES = 4
 def block(worker, order, probes):
     """Runs an order between two probes."""
     before = probes.measure()
+    load = Load(worker, probes.cores)
     times = sorted(worker.ask(order)["ms"])
+    foreign = load.foreign()
     after = probes.measure()
-    return {"ms": median(times), "least_ms": times[0], "n": len(times), "probes": [before, after]}
+    return {"ms": median(times), "least_ms": times[0], "n": len(times), "probes": [before, after], "foreign": foreign}
 
 
 def is_steady(block, best):
-    """Whether the cores ran at their best speed before and after a block."""
+    """Whether the cores ran at their best speed before and after a block, and for nobody else."""
+    if block["foreign"] > MOST_FOREIGN:
+        return False
     return all(rate >= SHARE_OF_BEST * most for rates in block["probes"] for rate, most in zip(rates, best))
 
 

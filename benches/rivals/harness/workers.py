@@ -81,10 +81,38 @@ class Worker:
         self.close()
 
 
+class Load:
+    """How much of some cores others than a worker use, from now on. The system counts in hundredths of a second."""
+
+    def __init__(self, worker, cores):
+        self.process, self.cores = worker.process, cores
+        self.began, self.busy, self.own = time.perf_counter(), self.read_busy(), self.read_own()
+
+    def read_busy(self):
+        """Ticks in which the cores were not idle, time taken by a host included."""
+        with open("/proc/stat", encoding="ascii") as file:
+            rows = [line.split() for line in file]
+        names = {f"cpu{core}" for core in self.cores}
+        # user, nice, system, idle, waiting, interrupts, soft interrupts, stolen
+        return sum(int(row[k]) for row in rows if row[0] in names for k in (1, 2, 3, 6, 7, 8))
+
+    def read_own(self):
+        """Ticks of the worker, in its own code and in the system's."""
+        with open(f"/proc/{self.process.pid}/stat", encoding="ascii", errors="replace") as file:
+            fields = file.read().rpartition(")")[2].split()
+        return int(fields[11]) + int(fields[12])
+
+    def foreign(self):
+        """The share of the cores' time that went to others."""
+        ticks = (time.perf_counter() - self.began) * os.sysconf("SC_CLK_TCK") * len(self.cores)
+        return max(0.0, (self.read_busy() - self.busy) - (self.read_own() - self.own)) / ticks
+
+
 class Probes:
     """A process for every core that measures how fast the core multiplies and adds just now."""
 
     def __init__(self, program, cores, log):
+        self.cores = cores
         self.workers = [Worker([program, "probe"], [core], log) for core in cores]
         self.best = [0.0] * len(cores)
 
