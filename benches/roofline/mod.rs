@@ -56,10 +56,10 @@ impl Roofline {
             .unwrap_or_else(|| self.levels.last().expect("main memory is a level"))
     }
 
-    /// Seconds below which no schedule brings a kernel in f32: the longer of its arithmetic at the peak and its bytes at the
-    /// best bandwidth of the nearest level in which all of them find room.
-    pub fn floor(&self, flops: u64, bytes: u64) -> f64 {
-        let arithmetic = flops as f64 / self.fma_f32;
+    /// Seconds below which no schedule brings a kernel: the longer of its arithmetic at a peak ([`fma_f32`](Self::fma_f32) or
+    /// [`fma_f64`](Self::fma_f64)) and its bytes at the best bandwidth of the nearest level in which all of them find room.
+    pub fn floor(&self, peak: f64, flops: u64, bytes: u64) -> f64 {
+        let arithmetic = flops as f64 / peak;
         let movement = bytes as f64 / self.level_of(bytes).best();
         arithmetic.max(movement)
     }

@@ -56,16 +56,17 @@ impl<const IN: usize, const HIDDEN: usize, const OUT: usize> Net<IN, HIDDEN, OUT
     /// Adds the gradient of one sample, given that of its outputs.
     fn backward(&self, grad: &mut Self, x: &[f32; IN], hidden: &[f32; HIDDEN], out_grad: &[f32; OUT]) {
         let mut hidden_grad = [0.0; HIDDEN];
-        for o in 0..OUT {
-            grad.b2[o] += out_grad[o];
-            for h in 0..HIDDEN {
-                grad.w2[o][h] += out_grad[o] * hidden[h];
-                hidden_grad[h] += out_grad[o] * self.w2[o][h];
+        for (o, out_grad) in out_grad.iter().enumerate() {
+            grad.b2[o] += out_grad;
+            let rows = grad.w2[o].iter_mut().zip(&self.w2[o]);
+            for ((g, w), (hidden, hidden_grad)) in rows.zip(hidden.iter().zip(&mut hidden_grad)) {
+                *g += out_grad * hidden;
+                *hidden_grad += out_grad * w;
             }
         }
-        for h in 0..HIDDEN {
-            hidden_grad[h] = if hidden[h] > 0.0 { hidden_grad[h] } else { 0.0 };
-            grad.b1[h] += hidden_grad[h];
+        for ((hidden, hidden_grad), g) in hidden.iter().zip(&mut hidden_grad).zip(&mut grad.b1) {
+            *hidden_grad = if *hidden > 0.0 { *hidden_grad } else { 0.0 };
+            *g += *hidden_grad;
         }
         for (row, x) in grad.w1.iter_mut().zip(x) {
             for (g, h) in row.iter_mut().zip(&hidden_grad) {

@@ -2,8 +2,8 @@
 
 use std::time::Instant;
 
-use tapeless::Result;
 use tapeless::profile::ProfileRow;
+use tapeless::{Precision, Result};
 
 use crate::models::{Setup, Training, Workload};
 use crate::roofline::{Probes, Roofline, median};
@@ -90,6 +90,7 @@ pub fn workload(workload: &Workload, setups: &[Setup], effort: &Effort) -> Resul
 struct Samples {
     training: Box<dyn Training>,
     device: String,
+    precision: Precision,
     probes: Probes,
     n_steps: usize,
     steps: Vec<f64>,
@@ -106,6 +107,7 @@ impl Samples {
         let mut samples = Self {
             training,
             device: format!("{}, {}", setup.device, setup.precision),
+            precision: setup.precision,
             probes: Probes::new(setup.device.n_threads()),
             n_steps: 0,
             steps: Vec::new(),
@@ -163,7 +165,7 @@ impl Samples {
         let roofline = self.probes.roofline();
         let kernels = self.rows.into_iter().zip(&self.seconds);
         let kernels = kernels.map(|(row, seconds)| Kernel {
-            floor: floor(&roofline, &row),
+            floor: floor(&roofline, self.precision, &row),
             seconds: median(seconds),
             row,
         });
@@ -180,7 +182,14 @@ impl Samples {
 
 /// The floor of all calls of a row in a step. A loop's calls are judged one by one: the bytes of one find room in a nearer level
 /// of the memory than those of all.
-fn floor(roofline: &Roofline, row: &ProfileRow) -> f64 {
+///
+/// The peak is that of multiply-adds in the width in which numbers are stored, also where products run on faster units: so shares of
+/// different precisions can be compared, and may exceed 100 %.
+fn floor(roofline: &Roofline, precision: Precision, row: &ProfileRow) -> f64 {
+    let peak = match precision {
+        Precision::F64 => roofline.fma_f64,
+        _ => roofline.fma_f32,
+    };
     let calls = row.calls.max(1);
-    calls as f64 * roofline.floor(row.flops / calls, row.bytes / calls)
+    calls as f64 * roofline.floor(peak, row.flops / calls, row.bytes / calls)
 }

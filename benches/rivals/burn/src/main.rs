@@ -2,7 +2,7 @@
 
 mod models;
 
-use burn::module::AutodiffModule;
+use burn::module::Module;
 use burn::nn::loss::CrossEntropyLossConfig;
 use burn::optim::{AdamConfig, GradientsParams};
 use burn::tensor::{Device, Distribution, Int, Tensor, TensorData};
@@ -61,7 +61,7 @@ impl Rival for Burn {
 /// Rows of a batch flattened, and classes.
 type Batch = (Tensor<2>, Tensor<1, Int>);
 
-fn training<M: Model + AutodiffModule + 'static>(model: M, batches: Vec<Batch>, device: Device) -> Step {
+fn training<M: Model + Module + 'static>(model: M, batches: Vec<Batch>, device: Device) -> Step {
     let mut adam = AdamConfig::new().with_epsilon(1e-8).init();
     let loss = CrossEntropyLossConfig::new().init(&device);
     let mut model = Some(model);
