@@ -56,10 +56,10 @@ impl Roofline {
             .unwrap_or_else(|| self.levels.last().expect("main memory is a level"))
     }
 
-    /// Seconds below which no schedule brings a kernel in f32: the longer of its arithmetic at the peak and its bytes at the
-    /// best bandwidth of the nearest level in which all of them find room.
-    pub fn floor(&self, flops: u64, bytes: u64) -> f64 {
-        let arithmetic = flops as f64 / self.fma_f32;
+    /// Seconds below which no schedule brings a kernel: the longer of its arithmetic at a peak ([`fma_f32`](Self::fma_f32) or
+    /// [`fma_f64`](Self::fma_f64)) and its bytes at the best bandwidth of the nearest level in which all of them find room.
+    pub fn floor(&self, peak: f64, flops: u64, bytes: u64) -> f64 {
+        let arithmetic = flops as f64 / peak;
         let movement = bytes as f64 / self.level_of(bytes).best();
         arithmetic.max(movement)
     }
@@ -81,6 +81,12 @@ impl fmt::Display for Roofline {
         }
         Ok(())
     }
+}
+
+/// Floating point operations a second in f32 on the calling thread, over about a millisecond: how fast its core is just now.
+#[allow(dead_code)]
+pub fn fma_probe() -> f64 {
+    peak::probe()
 }
 
 /// Measurements for one number of threads that are under way.

@@ -1,6 +1,7 @@
 //! The rate of fused multiply-adds: chains long enough in number that no multiply-add waits for the one before.
 
 use std::hint::black_box;
+use std::time::Instant;
 
 use super::clock;
 
@@ -12,6 +13,15 @@ pub fn f32(threads: usize) -> f64 {
 /// The same in f64.
 pub fn f64(threads: usize) -> f64 {
     rate(threads, chains::<f64>())
+}
+
+/// The rate in f32 on the calling thread over about a millisecond, after half a millisecond of the same that wakes the core.
+pub fn probe() -> f64 {
+    let (run, lanes) = chains::<f32>();
+    run(black_box(LINKS / 4));
+    let begin = Instant::now();
+    run(black_box(LINKS / 2));
+    (CHAINS * lanes * LINKS) as f64 / begin.elapsed().as_secs_f64()
 }
 
 /// Links of every chain: some milliseconds.
