@@ -1,5 +1,10 @@
 //! Packing: numbers become pairs of bf16 parts, in tiles.
 
+#![expect(
+    clippy::needless_range_loop,
+    reason = "an iterator's methods need not be inlined, and then lack the instruction set"
+)]
+
 use std::ops::Range;
 
 use super::words::Words;
@@ -144,9 +149,7 @@ impl<W: Words> Packer<W> {
         let numbers = match numbers.first_chunk::<BLOCK>() {
             Some(numbers) => numbers,
             None => {
-                for i in 0..numbers.len() {
-                    padded[i] = numbers[i];
-                }
+                padded[..numbers.len()].copy_from_slice(numbers);
                 &padded
             }
         };
