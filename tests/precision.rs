@@ -118,8 +118,8 @@ fn tolerance(precision: Precision) -> f64 {
     match precision {
         Precision::F64 => 1e-12,
         Precision::F32 => 2e-6,
-        Precision::High => 2e-4,
-        _ => 2e-2,
+        Precision::High => 2e-5,
+        _ => 5e-3,
     }
 }
 
