@@ -16,7 +16,7 @@ use crate::diag::{Reported, SourceSpan};
 use proc_macro2::Ident;
 
 /// What `#[model]` may stand on.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub enum Item {
     /// A struct.
     Struct(Struct),
@@ -25,7 +25,7 @@ pub enum Item {
 }
 
 /// `#[model] struct Name<const D: usize> { … }`: the layers and parameters of a model.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Struct {
     /// Documentation and lint attributes, to be put on the emitted struct as they are.
     pub attrs: Vec<syn::Attribute>,
@@ -53,7 +53,7 @@ pub struct ConstGeneric {
 }
 
 /// What is written in `#[model(…)]`; on a function in its own `#[model(…)]`.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Default)]
 pub struct ModelOptions {
     /// `crate = path`: where the crate is found, if not at `::tapeless`.
     pub crate_path: Option<syn::Path>,
@@ -77,7 +77,7 @@ pub struct MemoryLimit {
 }
 
 /// `B = 32`: a size for a dynamic dimension.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct DimValue {
     /// The dynamic dimension.
     pub name: Ident,
@@ -96,7 +96,7 @@ pub enum GradMode {
 }
 
 /// A field of a model.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Field {
     /// Its documentation and lint attributes.
     pub attrs: Vec<syn::Attribute>,
@@ -130,7 +130,7 @@ pub struct WeightsName {
 }
 
 /// What a field is.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub enum FieldKind {
     /// A built-in layer or another model: `Linear<784, 128>`.
     Layer {
@@ -161,7 +161,7 @@ pub enum FieldKind {
 }
 
 /// A dimension in a list of generic arguments.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub enum DimArg {
     /// `_`: to be inferred from what flows in.
     Infer(SourceSpan),
@@ -180,7 +180,7 @@ impl DimArg {
 }
 
 /// The size of a dimension.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct DimExpr {
     /// What it is.
     pub kind: DimExprKind,
@@ -189,7 +189,7 @@ pub struct DimExpr {
 }
 
 /// The forms of a size. Arithmetic is that of Rust on `usize`; a division rounds down.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub enum DimExprKind {
     /// `784`
     Lit(u64),
@@ -210,7 +210,7 @@ pub enum DimExprKind {
 }
 
 /// `#[model] impl Name { … }`: the functions of a model.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Impl {
     /// Lint attributes, to be put on the emitted impl as they are.
     pub attrs: Vec<syn::Attribute>,
@@ -231,7 +231,7 @@ pub struct Impl {
 }
 
 /// A function of a model.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Function {
     /// Documentation and lint attributes, to be put on the emitted methods as they are.
     pub attrs: Vec<syn::Attribute>,
@@ -267,7 +267,7 @@ pub enum Receiver {
 }
 
 /// `B: Dim` or `B: Dim + MultipleOf<16>`: a size that is known when the function is called.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct DynDim {
     /// Its name.
     pub name: Ident,
@@ -276,7 +276,7 @@ pub struct DynDim {
 }
 
 /// An argument of a function.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Arg {
     /// Its name.
     pub name: Ident,
@@ -291,7 +291,7 @@ pub struct Arg {
 }
 
 /// The type of an argument or of a `let`.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub enum ValueType {
     /// A tensor; `Scalar` is one without dimensions.
     Tensor(TensorType),
@@ -313,7 +313,7 @@ pub enum HostType {
 }
 
 /// `Tensor<u8, B, 28, 28>`: the type of a tensor.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct TensorType {
     /// What its elements are.
     pub dtype: TensorDtype,
@@ -343,7 +343,7 @@ pub enum TensorDtype {
 }
 
 /// What a function returns.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub enum ReturnType {
     /// A tensor.
     Tensor(TensorType),

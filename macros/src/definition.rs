@@ -11,8 +11,8 @@
 //! type that was asked; the others are the definitions that it is made of, each once. The last list has one key a field,
 //! 0 for a field that is no layer. Definitions are known by their keys alone: two paths with one key share one.
 
+use crate::map::Map;
 use std::cell::RefCell;
-use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use proc_macro2::{Ident, Literal, TokenStream, TokenTree};
@@ -215,17 +215,17 @@ pub fn group(input: ParseStream<'_>) -> syn::Result<TokenStream> {
 
 /// Every definition that the replies brought, by key; what is asked for is parsed once for each name that a parent has
 /// for it.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub struct Library {
-    entries: BTreeMap<u64, Entry>,
-    parsed: RefCell<BTreeMap<(u64, String), Rc<Definition>>>,
+    entries: Map<u64, Entry>,
+    parsed: RefCell<Map<(u64, String), Rc<Definition>>>,
 }
 
 impl Library {
     /// Takes in the definitions of a reply; those with a known key are the same.
     pub fn add(&mut self, reply: &Reply) {
         for entry in &reply.entries {
-            self.entries.entry(entry.key).or_insert_with(|| entry.clone());
+            self.entries.get_or_insert_with(entry.key, || entry.clone());
         }
     }
 
@@ -428,11 +428,11 @@ mod tests {
         let path = |text| syn::parse_str::<syn::Path>(text).unwrap();
         let outer = library.definition(1, &path("Outer"));
         let Definition::User(outer) = &*outer else {
-            panic!("{outer:?}")
+            panic!("it is a user's model")
         };
         let child = |k: usize| match &**outer.children[k].as_ref().unwrap() {
             Definition::User(model) => model.type_path.clone(),
-            other => panic!("{other:?}"),
+            _ => panic!("its parts are users' models"),
         };
         assert_eq!(child(0).as_deref(), Some("zoo::Inner"));
         assert_eq!(child(1).as_deref(), Some("Inner"));

@@ -17,7 +17,7 @@ mod order;
 mod reads;
 mod recompute;
 
-use std::collections::{BTreeMap, BTreeSet};
+use crate::map::{Map, Set};
 use std::rc::Rc;
 
 use crate::ir::{
@@ -67,11 +67,11 @@ struct Fuser<'a> {
     groups: Groups,
     keep: Keep,
     placed: Vec<Placed>,
-    within: BTreeMap<Value, Within>,
+    within: Map<Value, Within>,
     /// For every loop, values that it needs besides those that its kernels read.
     needs: Vec<Vec<Value>>,
     /// Values whose place is decided.
-    taken: BTreeSet<Value>,
+    taken: Set<Value>,
     /// Buffers that no loop has by itself: every step's value, for a trace.
     kept: Vec<(Value, Type, usize)>,
     n_copies: usize,
@@ -101,7 +101,7 @@ impl<'a> Fuser<'a> {
             placed: Vec::new(),
             within: windows.collect(),
             needs: vec![Vec::new(); flat.regions.len()],
-            taken: BTreeSet::new(),
+            taken: Set::new(),
             kept: Vec::new(),
             n_copies: 0,
         }
@@ -248,8 +248,8 @@ impl<'a> Fuser<'a> {
 
     /// The outputs, each a value that some kernel stores as a whole; leaves, strided views and values that two outputs share
     /// are copied. The second result maps a copy to what it is a copy of.
-    fn outputs(&mut self) -> (Vec<Output>, BTreeMap<Value, Value>) {
-        let mut finals = BTreeMap::new();
+    fn outputs(&mut self) -> (Vec<Output>, Map<Value, Value>) {
+        let mut finals = Map::new();
         let mut outputs = Vec::new();
         for output in &self.graph.outputs {
             let operand = self.reads.operand(self.graph, output.value);
@@ -366,11 +366,11 @@ impl<'a> Fuser<'a> {
             .collect()
     }
 
-    fn output_type(&self, output: &Output, finals: &BTreeMap<Value, Value>) -> Type {
+    fn output_type(&self, output: &Output, finals: &Map<Value, Value>) -> Type {
         self.graph.ty(finals[&output.value]).clone()
     }
 
-    fn leaves(&self) -> BTreeMap<Value, Leaf> {
+    fn leaves(&self) -> Map<Value, Leaf> {
         let place = |kind: LeafKind| match kind {
             LeafKind::Input(id) => Some(Place::Input(id.index())),
             LeafKind::Param(id) => Some(Place::Param(id.index())),

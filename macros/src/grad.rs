@@ -15,7 +15,7 @@ mod split;
 
 pub use second::hessian_product;
 
-use std::collections::BTreeMap;
+use crate::map::Map;
 use std::rc::Rc;
 
 use crate::diag::SourceSpan;
@@ -36,7 +36,7 @@ pub struct Wanted {
 
 impl Wanted {
     /// The leaves whose gradients are asked for, and what the gradients are to the graph.
-    fn targets(&self, graph: &Graph) -> BTreeMap<NodeId, OutputKind> {
+    fn targets(&self, graph: &Graph) -> Map<NodeId, OutputKind> {
         let targets = graph.iter();
         targets
             .filter_map(|(id, node)| Some((id, self.output(node)?)))
@@ -104,11 +104,11 @@ fn active_nodes(graph: &Graph, is_target: impl Fn(NodeId) -> bool) -> Vec<bool> 
 struct Sweep {
     b: Builder,
     /// Cotangents so far, of values whose node was not visited yet.
-    bars: BTreeMap<Value, Value>,
+    bars: Map<Value, Value>,
     /// The nodes of the forward graph that are visited.
     active: Vec<bool>,
     /// The cotangents of the leaves that were reached.
-    of_leaves: BTreeMap<NodeId, Value>,
+    of_leaves: Map<NodeId, Value>,
     /// The last answer of an operation without a derivative, and where that, or the loop around it, came from.
     blocked: Option<(&'static str, SourceSpan)>,
     tidy: Tidy,
@@ -118,9 +118,9 @@ impl Sweep {
     fn new(graph: Graph, active: Vec<bool>, tidy: Tidy) -> Self {
         Self {
             b: Builder::over(graph, Origin::root(SourceSpan::call_site()), Phase::Backward),
-            bars: BTreeMap::new(),
+            bars: Map::new(),
             active,
-            of_leaves: BTreeMap::new(),
+            of_leaves: Map::new(),
             blocked: None,
             tidy,
         }
@@ -231,7 +231,7 @@ impl Sweep {
     }
 
     /// The graph with the cotangents of these leaves, as far as they were reached, among its outputs.
-    fn finish_with(self, targets: &BTreeMap<NodeId, OutputKind>) -> Graph {
+    fn finish_with(self, targets: &Map<NodeId, OutputKind>) -> Graph {
         let gradients = self.of_leaves.iter();
         let gradients = gradients.map(|(leaf, &value)| Output {
             kind: targets[leaf],

@@ -11,7 +11,7 @@
 //!
 //! The order of summation changes, within the rounding of a sum.
 
-use std::collections::BTreeSet;
+use crate::map::Set;
 
 use crate::diag::SourceSpan;
 use crate::ir::{Builder, Graph, Node, Origin, Output, OutputKind, Phase, Type, Value, ViewMap};
@@ -221,7 +221,7 @@ struct Light {
 impl Light {
     fn new(scan: &Scan, sums: &[Sum]) -> Self {
         let carries = scan.carries();
-        let gone: BTreeSet<usize> = sums.iter().map(|sum| sum.carry).collect();
+        let gone: Set<usize> = sums.iter().map(|sum| sum.carry).collect();
         let is_gone = |k: usize| {
             carries
                 .iter()

@@ -18,6 +18,7 @@ mod hoist;
 mod ir;
 mod layers;
 mod lower;
+mod map;
 mod memory;
 mod model;
 mod network;

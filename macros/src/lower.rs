@@ -40,7 +40,7 @@ mod work;
 #[cfg(test)]
 pub(crate) mod tests;
 
-use std::collections::{BTreeMap, BTreeSet};
+use crate::map::{Map, Set};
 
 use crate::diag::{Diagnostic, Diagnostics, SourceSpan};
 use crate::model::{Lowered, Solution, UserModel};
@@ -48,7 +48,7 @@ use crate::shape::Dim;
 use tree::{Round, Tree};
 
 /// Solutions of `_`, by number, and where each was found.
-type Solutions = BTreeMap<u32, (Dim, SourceSpan)>;
+type Solutions = Map<u32, (Dim, SourceSpan)>;
 
 /// Lowers a model.
 ///
@@ -91,8 +91,8 @@ pub fn lower(root: &UserModel, diagnostics: &mut Diagnostics) -> Option<Lowered>
 }
 
 /// Finds what every `_` of the model stands for; second, those whose solution cannot be, which is reported.
-fn solve(root: &UserModel, diagnostics: &mut Diagnostics) -> (Solutions, BTreeSet<u32>) {
-    let (mut solutions, mut refused) = (Solutions::new(), BTreeSet::new());
+fn solve(root: &UserModel, diagnostics: &mut Diagnostics) -> (Solutions, Set<u32>) {
+    let (mut solutions, mut refused) = (Solutions::new(), Set::new());
     loop {
         // What is wrong is said in the last round, where all sizes are numbers.
         let mut unread = Diagnostics::new();
@@ -115,7 +115,7 @@ fn solve(root: &UserModel, diagnostics: &mut Diagnostics) -> (Solutions, BTreeSe
                 refused.insert(id);
                 continue;
             }
-            solutions.entry(id).or_insert((size, span));
+            solutions.get_or_insert_with(id, || (size, span));
         }
         if solutions.len() == n_known {
             return (solutions, refused);

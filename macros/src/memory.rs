@@ -5,7 +5,7 @@
 //! pointwise group may write over an operand that dies with it. Slots of disjoint lifetimes share memory; which bytes exactly is
 //! worked out at run time from the sizes, once for a workspace. What lives longer than a step of a loop lives for the whole loop.
 
-use std::collections::BTreeMap;
+use crate::map::Map;
 use std::ops::Range;
 
 use crate::ir::{DType, Layout, OutputKind, Phase, Type, Value};
@@ -61,7 +61,7 @@ pub fn plan(fused: Fused, reuse: Reuse) -> Plan {
 }
 
 /// The places of arguments, parameters and carried tensors.
-fn given(fused: &Fused) -> BTreeMap<Value, Place> {
+fn given(fused: &Fused) -> Map<Value, Place> {
     let leaves = fused.leaves.iter();
     leaves
         .filter_map(|(value, leaf)| Some((*value, leaf.place?)))
@@ -72,11 +72,11 @@ fn given(fused: &Fused) -> BTreeMap<Value, Place> {
 /// needed in all of its steps.
 struct Lives {
     /// First and last kernel that reads or writes a value; `usize::MAX` for what the caller reads.
-    of: BTreeMap<Value, (usize, usize)>,
+    of: Map<Value, (usize, usize)>,
     /// For every kernel, the loops around it, outermost first.
     around: Vec<Vec<usize>>,
     /// For every value that kernels write, the loops in every step of which it is another one.
-    inside: BTreeMap<Value, Vec<usize>>,
+    inside: Map<Value, Vec<usize>>,
 }
 
 impl Lives {
@@ -88,7 +88,7 @@ impl Lives {
                     .collect()
             })
             .collect();
-        let mut inside = BTreeMap::new();
+        let mut inside = Map::new();
         for (k, kernel) in fused.kernels.iter().enumerate() {
             inside.extend(kernel.writes.iter().map(|w| (w.value, around[k].clone())));
         }
@@ -98,7 +98,7 @@ impl Lives {
             inside.insert(buffer.value, (0..buffer.owner).filter(is_around).collect());
         }
         let mut lives = Self {
-            of: BTreeMap::new(),
+            of: Map::new(),
             around,
             inside,
         };
@@ -115,7 +115,7 @@ impl Lives {
         for output in &fused.outputs {
             if matches!(output.kind, OutputKind::Result(_) | OutputKind::InputGrad(_)) {
                 let value = home(&fused.within, output.value).0;
-                lives.of.entry(value).or_insert((usize::MAX, 0)).1 = usize::MAX;
+                lives.of.get_or_insert_with(value, || (usize::MAX, 0)).1 = usize::MAX;
             }
         }
         lives
@@ -132,7 +132,7 @@ impl Lives {
             ),
             None => (k, k),
         };
-        let life = self.of.entry(value).or_insert((first, last));
+        let life = self.of.get_or_insert_with(value, || (first, last));
         *life = (life.0.min(first), life.1.max(last));
     }
 
@@ -150,7 +150,7 @@ fn encloses(outer: &Range<usize>, inner: &Range<usize>) -> bool {
 struct Planner<'a> {
     reuse: Reuse,
     fused: &'a Fused,
-    places: BTreeMap<Value, Place>,
+    places: Map<Value, Place>,
     slots: Vec<Slot>,
     lives: Lives,
 }
@@ -219,7 +219,7 @@ impl Planner<'_> {
         for operand in &kernel.reads {
             let (home, _) = home(&self.fused.within, operand.value);
             if let Some(&place) = self.places.get(&home) {
-                self.places.entry(operand.value).or_insert(place);
+                self.places.get_or_insert_with(operand.value, || place);
             }
         }
     }

@@ -18,7 +18,7 @@ use crate::layers::Builtin;
 use crate::shape::Dim;
 
 /// What the type of a field turned out to be.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub enum Definition {
     /// A layer of the library.
     Builtin(&'static Builtin),
@@ -29,7 +29,7 @@ pub enum Definition {
 }
 
 /// A model that a user wrote.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct UserModel {
     /// Its fields. In a model that is a layer of another no `_` is left: the solutions of its own compilation
     /// ([`Lowered::solved`]) stand in their places.

@@ -2,7 +2,7 @@
 
 mod print;
 
-use std::collections::BTreeMap;
+use crate::map::Map;
 use std::ops::Range;
 use std::rc::Rc;
 
@@ -198,13 +198,13 @@ pub struct Plan {
     /// The loops; an outer one before those inside of it.
     pub loops: Vec<Loop>,
     /// Values that lie within others.
-    pub within: BTreeMap<Value, Within>,
+    pub within: Map<Value, Within>,
     /// How many of them are forward.
     pub n_forward: usize,
     /// Place of every stored value.
-    pub places: BTreeMap<Value, Place>,
+    pub places: Map<Value, Place>,
     /// Arguments, parameters, carried tensors, buffers and windows.
-    pub leaves: BTreeMap<Value, Leaf>,
+    pub leaves: Map<Value, Leaf>,
     /// For every kernel, the slots of its scratch memory.
     pub scratch: Vec<Vec<usize>>,
     /// The workspace.
@@ -259,9 +259,9 @@ pub struct Fused {
     /// What the loops keep.
     pub buffers: Vec<Buffer>,
     /// Values that lie within others.
-    pub within: BTreeMap<Value, Within>,
+    pub within: Map<Value, Within>,
     /// Values that no kernel computes.
-    pub leaves: BTreeMap<Value, Leaf>,
+    pub leaves: Map<Value, Leaf>,
     /// What leaves the graph; every value in it is stored by a kernel or is a leaf.
     pub outputs: Vec<Output>,
     /// Types of the outputs.
@@ -271,7 +271,7 @@ pub struct Fused {
 }
 
 /// The value in whose own memory another lies, and from which element on.
-pub fn home(within: &BTreeMap<Value, Within>, mut value: Value) -> (Value, Dim) {
+pub fn home(within: &Map<Value, Within>, mut value: Value) -> (Value, Dim) {
     let mut offset = Dim::zero();
     while let Some(inner) = within.get(&value) {
         value = inner.of;

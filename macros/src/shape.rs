@@ -26,8 +26,8 @@ mod dims;
 mod tests;
 mod text;
 
+use crate::map::{Map, Set};
 use std::borrow::Borrow;
-use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
 pub use atom::{Atom, Monomial, Symbol};
@@ -183,12 +183,12 @@ impl Dim {
     /// Sums up terms into canonical form. Sums are exact before they are narrowed to `i64`, so that the
     /// order of the terms does not decide whether the result fits.
     fn from_terms(terms: impl IntoIterator<Item = (Monomial, i128)>) -> Dim {
-        let mut sums: BTreeMap<Monomial, i128> = BTreeMap::new();
+        let mut sums: Map<Monomial, i128> = Map::new();
         for (monomial, coefficient) in terms {
             if monomial.contains(&Atom::Overflow) {
                 return Dim::overflow();
             }
-            let sum = sums.entry(monomial).or_insert(0);
+            let sum = sums.get_or_insert_with(monomial, || 0);
             match sum.checked_add(coefficient) {
                 Some(total) => *sum = total,
                 None => return Dim::overflow(),
@@ -244,8 +244,8 @@ impl Dim {
 
     /// Every atom that this size depends on, those inside floor divisions included; the floor divisions
     /// themselves are not listed.
-    pub fn atoms(&self) -> BTreeSet<Atom> {
-        let mut found = BTreeSet::new();
+    pub fn atoms(&self) -> Set<Atom> {
+        let mut found = Set::new();
         self.visit(&mut |atom| {
             found.insert(atom.clone());
         });

@@ -8,7 +8,8 @@
 
 mod loops;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use crate::map::{Map, Set};
+use std::collections::HashMap;
 
 use crate::ir::{Graph, Node, NodeId, Output, Type, Value, ViewMap};
 use crate::ops::Op;
@@ -281,7 +282,7 @@ fn transposed(out: &mut Graph, x: Value, perm: &[usize], of: &Node) -> Value {
 fn remove_dead(graph: &Graph) -> Graph {
     let live = live_values(graph);
     let mut out = Graph::default();
-    let mut moved: BTreeMap<Value, Value> = BTreeMap::new();
+    let mut moved: Map<Value, Value> = Map::new();
     for (id, node) in graph.iter() {
         let results: Vec<Value> = (0..node.types.len())
             .map(|output| Value { node: id, output })
@@ -319,8 +320,8 @@ fn remove_dead(graph: &Graph) -> Graph {
 }
 
 /// The values that some output depends on.
-fn live_values(graph: &Graph) -> BTreeSet<Value> {
-    let mut live: BTreeSet<Value> = graph.outputs.iter().map(|o| o.value).collect();
+fn live_values(graph: &Graph) -> Set<Value> {
+    let mut live: Set<Value> = graph.outputs.iter().map(|o| o.value).collect();
     for (id, node) in graph.iter().rev() {
         let is_live: Vec<bool> = (0..node.types.len())
             .map(|output| live.contains(&Value { node: id, output }))

@@ -12,6 +12,7 @@
 mod atomic;
 mod format;
 mod half;
+mod json;
 mod model;
 mod tensors;
 pub(crate) mod training;

@@ -5,7 +5,7 @@ use crate::diag::{Reported, SourceSpan};
 use proc_macro2::Ident;
 
 /// `{ …; tail }`
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Block {
     /// The statements.
     pub stmts: Vec<Stmt>,
@@ -16,7 +16,7 @@ pub struct Block {
 }
 
 /// A statement.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub enum Stmt {
     /// `let pattern: ty = value;`
     Let {
@@ -41,7 +41,7 @@ pub enum Stmt {
 }
 
 /// The left side of an assignment.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub enum AssignTarget {
     /// A variable.
     Name(Ident),
@@ -73,7 +73,7 @@ pub enum Pattern {
 }
 
 /// An expression. Parentheses and `&` leave no trace.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Expr {
     /// What it is.
     pub kind: ExprKind,
@@ -82,7 +82,7 @@ pub struct Expr {
 }
 
 /// The forms of an expression.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub enum ExprKind {
     /// `0.2`, `3`, `true`, `"bij,bjk->bik"`
     Lit(Lit),
@@ -189,7 +189,7 @@ pub enum ExprKind {
 }
 
 /// `axis = 1`: an argument by name.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct OptionArg {
     /// The name of the option.
     pub name: Ident,

@@ -3,13 +3,12 @@
 //! Emitted at the place of the impl, beside the methods: the program and what the type needs to be a layer of others,
 //! and the model's own macro, which answers the questions of its parents.
 
-use std::collections::BTreeMap;
+use crate::map::Map;
 
 use proc_macro2::{Literal, TokenStream};
 use quote::{ToTokens, format_ident, quote, quote_spanned};
 use syn::LitInt;
 use syn::parse::{ParseStream, Parser};
-use syn::visit_mut::VisitMut;
 
 use crate::ast;
 use crate::compile::{self, Compiled};
@@ -360,7 +359,7 @@ impl Model<'_> {
         source: &Source,
     ) -> TokenStream {
         let krate = self.krate;
-        let mut words = BTreeMap::new();
+        let mut words = Map::new();
         names::words(&source.structure, &mut words);
         names::words(&source.implementation, &mut words);
         let words = words.into_values();
@@ -457,40 +456,40 @@ fn check(check: &Check) -> TokenStream {
 
 /// The struct with the solutions in the places of its `_`s.
 fn solve(structure: TokenStream, solved: &[Solution]) -> TokenStream {
-    struct Solver<'a> {
-        sizes: Vec<&'a Solution>,
-        position: usize,
-    }
-    impl VisitMut for Solver<'_> {
-        fn visit_angle_bracketed_generic_arguments_mut(
-            &mut self,
-            arguments: &mut syn::AngleBracketedGenericArguments,
-        ) {
-            for argument in &mut arguments.args {
-                let solution = self
-                    .sizes
-                    .iter()
-                    .find(|solution| solution.position == self.position);
-                if let (syn::GenericArgument::Type(syn::Type::Infer(_)), Some(solution)) =
-                    (&*argument, solution)
-                {
-                    let size = solution.size.to_tokens();
-                    if let Ok(size) = syn::parse2(quote!({ #size })) {
-                        *argument = syn::GenericArgument::Const(size);
-                    }
-                }
-                self.position += 1;
-            }
-        }
-    }
     let Ok(mut item) = syn::parse2::<syn::ItemStruct>(structure.clone()) else {
         return structure;
     };
     for (k, field) in item.fields.iter_mut().enumerate() {
-        let sizes = solved.iter().filter(|solution| solution.field == k).collect();
-        Solver { sizes, position: 0 }.visit_type_mut(&mut field.ty);
+        let mut arguments = arguments_of(&mut field.ty);
+        for solution in solved.iter().filter(|solution| solution.field == k) {
+            let size = solution.size.to_tokens();
+            if let Some(argument) = arguments.get_mut(solution.position)
+                && matches!(argument, syn::GenericArgument::Type(syn::Type::Infer(_)))
+                && let Ok(size) = syn::parse2(quote!({ #size }))
+            {
+                **argument = syn::GenericArgument::Const(size);
+            }
+        }
     }
     item.to_token_stream()
+}
+
+/// The generic arguments of a layer's type, or of the layers in an array of them.
+fn arguments_of(ty: &mut syn::Type) -> Vec<&mut syn::GenericArgument> {
+    match ty {
+        syn::Type::Array(array) => arguments_of(&mut array.elem),
+        syn::Type::Group(group) => arguments_of(&mut group.elem),
+        syn::Type::Paren(paren) => arguments_of(&mut paren.elem),
+        syn::Type::Path(path) => {
+            let segments = path.path.segments.iter_mut();
+            let lists = segments.filter_map(|segment| match &mut segment.arguments {
+                syn::PathArguments::AngleBracketed(list) => Some(&mut list.args),
+                _ => None,
+            });
+            lists.flatten().collect()
+        }
+        _ => Vec::new(),
+    }
 }
 
 #[cfg(test)]

@@ -3,9 +3,9 @@
 //! Every hidden macro has a name that no other one has: a hash of what it holds and of where it was written. It is
 //! reached by an import under a name that can be computed from the model's own name.
 
+use crate::map::Map;
 use proc_macro2::{Ident, Spacing, Span, TokenStream, TokenTree};
 use quote::format_ident;
-use std::collections::BTreeMap;
 use syn::ext::IdentExt;
 
 /// FNV-1a, 64 bits (Fowler, Noll and Vo): the same in every build, unlike the hashes of the standard library.
@@ -119,7 +119,7 @@ const WORDS: [&str; 6] = ["Dim", "MultipleOf", "Param", "Scalar", "State", "Tens
 
 /// Collects the paths that end in a word of the language, by their text. Those through `__private` were written by
 /// `network!` and need no import.
-pub fn words(tokens: &TokenStream, found: &mut BTreeMap<String, TokenStream>) {
+pub fn words(tokens: &TokenStream, found: &mut Map<String, TokenStream>) {
     let mut path = TokenStream::new();
     for tree in tokens.clone() {
         match &tree {
@@ -199,7 +199,7 @@ mod tests {
         let tokens = quote! {
             fn f<B: Dim, H: tapeless::Dim>(x: ::tapeless::Tensor<B>, y: Tensors, dim: [Scalar; 2]) -> Scalar
         };
-        let mut found = BTreeMap::new();
+        let mut found = Map::new();
         words(&tokens, &mut found);
         let found: Vec<String> = found
             .values()

@@ -1,8 +1,8 @@
 //! The Rust signatures of a model's functions: host arrays where the language has tensors.
 
+use crate::map::Set;
 use proc_macro2::{Ident, Literal, TokenStream};
 use quote::{format_ident, quote};
-use std::collections::BTreeSet;
 use syn::ext::IdentExt;
 
 use crate::ast::{Arg, Function, HostType, ReturnType, TensorDtype, TensorType, ValueType};
@@ -86,7 +86,7 @@ impl<'a> Signature<'a> {
 /// The dynamic dimensions in lower case, as Rust names fields; as they are where two would be the same.
 fn sizes(function: &Function) -> Vec<Ident> {
     let lower = |name: &Ident| name.unraw().to_string().to_lowercase();
-    let all: BTreeSet<String> = function.dims.iter().map(|dim| lower(&dim.name)).collect();
+    let all: Set<String> = function.dims.iter().map(|dim| lower(&dim.name)).collect();
     let is_unique = all.len() == function.dims.len();
     let name = |name: &Ident| match syn::parse_str::<Ident>(&lower(name)) {
         Ok(lower) if is_unique => lower,

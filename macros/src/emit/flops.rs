@@ -1,6 +1,6 @@
 //! Floating point operations of layers, for the summary.
 
-use std::collections::BTreeSet;
+use crate::map::Set;
 
 use crate::ir::{Demand, Graph, Type};
 use crate::ops::Op;
@@ -39,7 +39,7 @@ const UNKNOWN: u32 = 10;
 /// A count with every dynamic dimension at its smallest positive value; those that windows lie in, as large as all the windows
 /// of the function need (to the next power of two).
 pub(super) fn one_sample(dim: &Dim, demands: &[Demand]) -> Dim {
-    let seen: BTreeSet<Atom> = demands.iter().flat_map(|demand| room(demand).atoms()).collect();
+    let seen: Set<Atom> = demands.iter().flat_map(|demand| room(demand).atoms()).collect();
     let at = |dim: &Dim, doublings: u32| {
         dim.substitute(&|atom| match atom {
             Atom::Dynamic(symbol) if seen.contains(atom) => Some(Dim::lit(symbol.multiple() << doublings)),

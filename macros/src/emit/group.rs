@@ -17,7 +17,7 @@
 //!
 //! Groups of equal code are one type, however many layers use it.
 
-use std::collections::BTreeMap;
+use crate::map::Map;
 use std::fmt::Write;
 
 use proc_macro2::{Ident, TokenStream};
@@ -31,7 +31,7 @@ use crate::plan::{Group, Kernel, LineCode};
 /// The group types of one model.
 pub(super) struct GroupTypes {
     rt: TokenStream,
-    by_code: BTreeMap<String, Ident>,
+    by_code: Map<String, Ident>,
     names: Names<String>,
     items: Vec<TokenStream>,
 }
@@ -44,7 +44,7 @@ impl GroupTypes {
     pub(super) fn new(rt: TokenStream, reserved: impl IntoIterator<Item = String>) -> Self {
         Self {
             rt,
-            by_code: BTreeMap::new(),
+            by_code: Map::new(),
             names: Names::avoiding(reserved),
             items: Vec::new(),
         }
@@ -332,7 +332,7 @@ fn balanced(text: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeSet;
+    use crate::map::Set;
 
     use super::*;
     use crate::ops::pointwise::{Signature, rows};
@@ -352,7 +352,7 @@ mod tests {
             };
             kinds.iter().map(|kind| row_name(row.name, *kind).to_string())
         });
-        let spelled: BTreeSet<String> = spelled.chain(fills).collect();
+        let spelled: Set<String> = spelled.chain(fills).collect();
         let there = tapeless_runtime::rt::Row::ALL
             .iter()
             .map(|row| format!("{row:?}"));

@@ -1,6 +1,6 @@
 //! Names of emitted bindings: the user's, made into Rust identifiers and unique within a function.
 
-use std::collections::{BTreeMap, BTreeSet};
+use crate::map::{Map, Set};
 
 use proc_macro2::{Ident, TokenStream, TokenTree};
 use quote::format_ident;
@@ -16,15 +16,15 @@ const TAKEN: &[&str] = &[
 
 /// Hands out identifiers for things of type `K`, each name once.
 pub(super) struct Names<K> {
-    of: BTreeMap<K, Ident>,
-    taken: BTreeSet<String>,
+    of: Map<K, Ident>,
+    taken: Set<String>,
 }
 
 impl<K: Ord + Clone> Names<K> {
     /// No names yet, except those that must not be used.
     pub(super) fn avoiding(reserved: impl IntoIterator<Item = String>) -> Self {
         Self {
-            of: BTreeMap::new(),
+            of: Map::new(),
             taken: reserved.into_iter().collect(),
         }
     }

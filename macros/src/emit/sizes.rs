@@ -1,6 +1,6 @@
 //! Sizes and host scalars in emitted code, and the bindings that they need.
 
-use std::collections::BTreeSet;
+use crate::map::Set;
 
 use proc_macro2::{Ident, Literal, TokenStream, TokenTree};
 use quote::{format_ident, quote};
@@ -31,14 +31,14 @@ pub(super) enum Source {
 /// Spells sizes and remembers which names they use.
 pub(super) struct Spelling<'a> {
     names: &'a SizeNames,
-    used: BTreeSet<String>,
+    used: Set<String>,
 }
 
 impl<'a> Spelling<'a> {
     pub(super) fn new(names: &'a SizeNames) -> Self {
         Self {
             names,
-            used: BTreeSet::new(),
+            used: Set::new(),
         }
     }
 

@@ -10,7 +10,7 @@
 //! Allowed where nobody else reads the value in between, so that it need not exist: a backward pass that reads the value before
 //! the activation keeps the activation out.
 
-use std::collections::{BTreeMap, BTreeSet};
+use crate::map::{Map, Set};
 
 use super::flatten::Flat;
 
@@ -31,9 +31,9 @@ pub(super) struct Absorbed {
 /// The epilogues of a graph.
 #[derive(Default)]
 pub(super) struct Epilogues {
-    calls: BTreeMap<NodeId, Absorbed>,
-    absorbed: BTreeSet<NodeId>,
-    results: BTreeSet<NodeId>,
+    calls: Map<NodeId, Absorbed>,
+    absorbed: Set<NodeId>,
+    results: Set<NodeId>,
 }
 
 impl Epilogues {
@@ -180,19 +180,21 @@ fn bias_of(graph: &Graph, add: NodeId, x: Value, channel_axis: usize) -> Option<
 
 /// Who reads what, outputs of the graph included.
 struct Uses {
-    users: BTreeMap<Value, Vec<Option<NodeId>>>,
+    users: Map<Value, Vec<Option<NodeId>>>,
 }
 
 impl Uses {
     fn count(graph: &Graph) -> Self {
-        let mut users: BTreeMap<Value, Vec<Option<NodeId>>> = BTreeMap::new();
+        let mut users: Map<Value, Vec<Option<NodeId>>> = Map::new();
         for (id, node) in graph.iter() {
             for input in &node.inputs {
-                users.entry(*input).or_default().push(Some(id));
+                users.get_or_insert_with(*input, Default::default).push(Some(id));
             }
         }
         for output in &graph.outputs {
-            users.entry(output.value).or_default().push(None);
+            users
+                .get_or_insert_with(output.value, Default::default)
+                .push(None);
         }
         Self { users }
     }

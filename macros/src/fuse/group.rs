@@ -4,7 +4,7 @@
 //! phase and if nothing outside the group lies on a path from the one to the other (the group could then not run in one
 //! piece). Constant tensors belong to no group: they are literals inside each.
 
-use std::collections::{BTreeMap, BTreeSet};
+use crate::map::{Map, Set};
 use std::rc::Rc;
 
 use crate::ir::{Body, Graph, Kernel as OpKernel, Node, NodeId, Scalar, Type, Value};
@@ -24,7 +24,7 @@ const MAX_RESULTS: usize = 8;
 
 /// A partition of the pointwise nodes.
 pub(super) struct Groups {
-    members: Vec<BTreeSet<NodeId>>,
+    members: Vec<Set<NodeId>>,
 }
 
 impl Groups {
@@ -33,7 +33,7 @@ impl Groups {
         let alone = graph
             .iter()
             .filter(|(_, node)| is_pointwise(graph, node))
-            .map(|(id, _)| BTreeSet::from([id]));
+            .map(|(id, _)| Set::from([id]));
         Self {
             members: alone.collect(),
         }
@@ -46,7 +46,7 @@ impl Groups {
             flat,
             graph,
             users: graph.users(),
-            group_of: BTreeMap::new(),
+            group_of: Map::new(),
             members: Vec::new(),
         };
         for (id, node) in graph.iter().rev() {
@@ -64,7 +64,7 @@ impl Groups {
     }
 
     /// The groups, each with its nodes in evaluation order.
-    pub(super) fn iter(&self) -> impl Iterator<Item = &BTreeSet<NodeId>> {
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Set<NodeId>> {
         self.members.iter().filter(|members| !members.is_empty())
     }
 }
@@ -85,13 +85,13 @@ struct Finder<'a> {
     flat: &'a Flat,
     graph: &'a Graph,
     users: Vec<Vec<NodeId>>,
-    group_of: BTreeMap<NodeId, usize>,
-    members: Vec<BTreeSet<NodeId>>,
+    group_of: Map<NodeId, usize>,
+    members: Vec<Set<NodeId>>,
 }
 
 impl Finder<'_> {
     fn place(&mut self, id: NodeId, node: &Node, reads: &Reads) {
-        let mut tried = BTreeSet::new();
+        let mut tried = Set::new();
         for user in self.users[id.index()].clone() {
             let Some(&group) = self.group_of.get(&user) else {
                 continue;
@@ -107,7 +107,7 @@ impl Finder<'_> {
 
     fn open(&mut self, id: NodeId) {
         self.group_of.insert(id, self.members.len());
-        self.members.push(BTreeSet::from([id]));
+        self.members.push(Set::from([id]));
     }
 
     /// A constant tensor is stored only where something other than a pointwise node reads it.
@@ -137,7 +137,7 @@ impl Finder<'_> {
     fn leads_back(&self, id: NodeId, group: usize) -> bool {
         let outside = |n: &NodeId| self.group_of.get(n) != Some(&group);
         let mut stack: Vec<NodeId> = self.users[id.index()].iter().copied().filter(outside).collect();
-        let mut seen = BTreeSet::new();
+        let mut seen = Set::new();
         while let Some(n) = stack.pop() {
             if !seen.insert(n) {
                 continue;
@@ -161,7 +161,7 @@ impl Finder<'_> {
     }
 
     /// Whether the group and `id` together read and write no more than the kernel takes.
-    fn has_room(&self, id: NodeId, members: &BTreeSet<NodeId>, reads: &Reads) -> bool {
+    fn has_room(&self, id: NodeId, members: &Set<NodeId>, reads: &Reads) -> bool {
         let inside = |n: &NodeId| *n == id || members.contains(n);
         // One stored value that is read in two layouts is two operands.
         let mut operands: Vec<Operand> = Vec::new();
@@ -189,14 +189,14 @@ pub(super) fn kernel(
     graph: &Graph,
     reads: &Reads,
     epilogues: &Epilogues,
-    members: &BTreeSet<NodeId>,
+    members: &Set<NodeId>,
 ) -> Option<(usize, Kernel)> {
     let mut body = Scalarizer {
         graph,
         reads,
         epilogues,
         lines: Vec::new(),
-        line_of: BTreeMap::new(),
+        line_of: Map::new(),
         scalars: Vec::new(),
         loads: Vec::new(),
         operands: Vec::new(),
@@ -245,7 +245,7 @@ pub(super) fn kernel(
     Some((last.index(), kernel))
 }
 
-fn title(graph: &Graph, members: &BTreeSet<NodeId>) -> String {
+fn title(graph: &Graph, members: &Set<NodeId>) -> String {
     let names: Vec<&str> = members
         .iter()
         .map(|&id| graph.node(id).op.rule().name())
@@ -253,7 +253,7 @@ fn title(graph: &Graph, members: &BTreeSet<NodeId>) -> String {
     names.join(" + ")
 }
 
-fn is_read_outside(graph: &Graph, id: NodeId, members: &BTreeSet<NodeId>) -> bool {
+fn is_read_outside(graph: &Graph, id: NodeId, members: &Set<NodeId>) -> bool {
     let by_output = graph.outputs.iter().any(|o| o.value.node == id);
     by_output
         || graph
@@ -267,14 +267,14 @@ struct Scalarizer<'a> {
     reads: &'a Reads,
     epilogues: &'a Epilogues,
     lines: Vec<Line>,
-    line_of: BTreeMap<Value, usize>,
+    line_of: Map<Value, usize>,
     scalars: Vec<Scalar>,
     loads: Vec<usize>,
     operands: Vec<Operand>,
 }
 
 impl Scalarizer<'_> {
-    fn line(&mut self, value: Value, members: &BTreeSet<NodeId>) -> usize {
+    fn line(&mut self, value: Value, members: &Set<NodeId>) -> usize {
         if let Some(&line) = self.line_of.get(&value) {
             return line;
         }

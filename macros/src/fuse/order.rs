@@ -1,6 +1,6 @@
 //! The order of kernels: every kernel follows those whose values it reads, and a loop stands where one kernel would.
 
-use std::collections::{BTreeMap, BTreeSet};
+use crate::map::{Map, Set};
 
 use super::Placed;
 use super::flatten::Flat;
@@ -50,8 +50,8 @@ struct Item {
     phase: Phase,
     at: usize,
     body: Body,
-    reads: BTreeSet<Value>,
-    writes: BTreeSet<Value>,
+    reads: Set<Value>,
+    writes: Set<Value>,
 }
 
 #[derive(Copy, Clone)]
@@ -91,7 +91,7 @@ impl Sorter<'_> {
 
     fn items(&self, region: usize) -> Vec<Item> {
         let mut items = Vec::new();
-        let mut loops: BTreeMap<usize, Item> = BTreeMap::new();
+        let mut loops: Map<usize, Item> = Map::new();
         for (k, placed) in self.placed.iter().enumerate() {
             let Some(placed) = placed else { continue };
             let reads = placed.kernel.reads.iter().map(|r| self.root(r.value));
@@ -105,7 +105,7 @@ impl Sorter<'_> {
                     writes: writes.collect(),
                 });
             } else if let Some(inner) = self.flat.child_of(region, placed.region) {
-                let item = loops.entry(inner).or_insert_with(|| self.loop_item(inner));
+                let item = loops.get_or_insert_with(inner, || self.loop_item(inner));
                 item.reads.extend(reads);
                 item.writes.extend(writes);
             }
@@ -136,21 +136,21 @@ impl Sorter<'_> {
 
 /// The items in an order that respects their dependencies.
 fn sorted(items: &[Item]) -> Vec<Body> {
-    let mut writer = BTreeMap::new();
+    let mut writer = Map::new();
     for (k, item) in items.iter().enumerate() {
         writer.extend(item.writes.iter().map(|value| (*value, k)));
     }
     let mut followers = vec![Vec::new(); items.len()];
-    let mut waiting: Vec<BTreeSet<usize>> = Vec::new();
+    let mut waiting: Vec<Set<usize>> = Vec::new();
     for (k, item) in items.iter().enumerate() {
         let needs = item.reads.iter().filter_map(|value| writer.get(value).copied());
-        let needs: BTreeSet<usize> = needs.filter(|&n| n != k).collect();
+        let needs: Set<usize> = needs.filter(|&n| n != k).collect();
         needs.iter().for_each(|&n| followers[n].push(k));
         waiting.push(needs);
     }
     let priority = |k: usize| (items[k].phase, items[k].at, k);
     let ready = (0..items.len()).filter(|&k| waiting[k].is_empty());
-    let mut ready: BTreeSet<_> = ready.map(priority).collect();
+    let mut ready: Set<_> = ready.map(priority).collect();
     let mut ordered = Vec::new();
     while let Some((_, _, k)) = ready.pop_first() {
         for &follower in &followers[k] {

@@ -1,6 +1,6 @@
 //! Views resolved: every value as a layout of a stored one.
 
-use std::collections::BTreeSet;
+use crate::map::Set;
 
 use crate::ir::{Graph, Kernel, Layout, NodeId, Type, Value};
 use crate::plan::Operand;
@@ -8,7 +8,7 @@ use crate::plan::Operand;
 /// For every value, which stored value it is read from, and how.
 pub(super) struct Reads {
     resolved: Vec<(Value, Layout)>,
-    copied: BTreeSet<NodeId>,
+    copied: Set<NodeId>,
 }
 
 impl Reads {
@@ -16,7 +16,7 @@ impl Reads {
     pub(super) fn resolve(graph: &Graph) -> Self {
         let mut reads = Self {
             resolved: Vec::with_capacity(graph.len()),
-            copied: BTreeSet::new(),
+            copied: Set::new(),
         };
         for (id, node) in graph.iter() {
             let own = Value::first(id);

@@ -5,7 +5,7 @@
 //! of calls, pointwise values that calls read), its expression is copied into the backward sweep, where it joins the groups
 //! that use it.
 
-use std::collections::BTreeMap;
+use crate::map::Map;
 
 use crate::ir::{Graph, Kernel, Node, NodeId, Output, Phase, Type, Value};
 use crate::ops::Op;
@@ -23,7 +23,7 @@ pub(super) fn recompute(graph: &Graph, epilogues: &Epilogues) -> Graph {
         stored,
         out: Graph::default(),
         moved: Vec::new(),
-        again: BTreeMap::new(),
+        again: Map::new(),
     };
     for (_, node) in graph.iter() {
         copier.copy(node);
@@ -68,7 +68,7 @@ struct Copier<'a> {
     out: Graph,
     moved: Vec<NodeId>,
     /// Forward nodes that were copied into the backward sweep.
-    again: BTreeMap<NodeId, NodeId>,
+    again: Map<NodeId, NodeId>,
 }
 
 impl Copier<'_> {

@@ -5,7 +5,7 @@
 //! sees, a constant, a view of either. A short pointwise expression of such values, or of values that are kept already, is
 //! computed again instead. A loop that records only its carries has its whole body computed again.
 
-use std::collections::{BTreeMap, BTreeSet};
+use crate::map::{Map, Set};
 
 use crate::ir::{Graph, Kernel, Node, NodeId, Output, OutputKind, Phase, Type, Value};
 use crate::ops::Op;
@@ -102,7 +102,7 @@ impl Splitter<'_> {
 
     /// Decides what is kept and what is computed again.
     fn decide(&mut self, n_outputs: usize) {
-        let mut cheap = BTreeSet::new();
+        let mut cheap = Set::new();
         for (_, node) in self
             .joint
             .iter()
@@ -125,7 +125,7 @@ impl Splitter<'_> {
     }
 
     /// Notes that the way back reads a value. What a pointwise operation reads may be computed again.
-    fn need(&mut self, value: Value, by_pointwise: bool, cheap: &mut BTreeSet<Value>) {
+    fn need(&mut self, value: Value, by_pointwise: bool, cheap: &mut Set<Value>) {
         let node = self.joint.node(value.node);
         if node.phase == Phase::Backward {
             return;
@@ -200,7 +200,7 @@ impl Splitter<'_> {
             splitter: self,
             graph: Graph::default(),
             args: Vec::new(),
-            moved: BTreeMap::new(),
+            moved: Map::new(),
         };
         for (id, node) in self.joint.iter() {
             if node.phase == Phase::Backward && node.leaf().is_none() {
@@ -226,7 +226,7 @@ struct Half<'a> {
     splitter: &'a Splitter<'a>,
     graph: Graph,
     args: Vec<Needed>,
-    moved: BTreeMap<Value, Value>,
+    moved: Map<Value, Value>,
 }
 
 impl Half<'_> {

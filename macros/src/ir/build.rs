@@ -8,6 +8,7 @@ use super::{
     Type, Value, ViewMap,
 };
 use crate::diag::SourceSpan;
+use crate::map::Set;
 use crate::ops::fill::Fill;
 use crate::ops::leaf::{Leaf, LeafKind};
 use crate::ops::reduce::{Reduce, ReduceKind};
@@ -15,7 +16,6 @@ use crate::ops::scan::{Order, Recording, Role, Scan};
 use crate::ops::view::View;
 use crate::ops::{Op, pointwise};
 use crate::shape::Dim;
-use std::collections::BTreeSet;
 
 /// Whether dropout and batch statistics are at work.
 #[derive(Copy, Clone, PartialEq, Eq, Debug, Hash)]
@@ -54,7 +54,7 @@ pub struct Builder {
     /// What went wrong, with the user's token.
     pub errors: Vec<(SourceSpan, ShapeError)>,
     /// Names of sizes, numbers and indices that a new index must not have.
-    pub taken: BTreeSet<String>,
+    pub taken: Set<String>,
     n_streams: u64,
 }
 
@@ -77,7 +77,7 @@ impl Builder {
             mode: Mode::Train,
             constraints,
             errors: Vec::new(),
-            taken: BTreeSet::new(),
+            taken: Set::new(),
             n_streams: 0,
         }
     }

@@ -1,6 +1,6 @@
 //! What the compiler must know of an operation: the contract between the stages and the op table.
 
-use std::collections::BTreeMap;
+use crate::map::Map;
 use std::rc::Rc;
 
 use super::{Builder, DType, Scalar, Surface, Type, Value, ViewMap};
@@ -219,7 +219,7 @@ pub struct Constraints {
     /// Sizes that are large enough in some calls only, in the order they arose.
     pub demands: Vec<Demand>,
     /// Solutions of `_`, by number.
-    pub solved: BTreeMap<u32, Dim>,
+    pub solved: Map<u32, Dim>,
     /// The indices of the loops whose bodies are being built, the outermost first, each with the number of steps that it
     /// stays below.
     pub indices: Vec<(Rc<str>, Dim)>,

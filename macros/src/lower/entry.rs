@@ -1,6 +1,6 @@
 //! The functions of the compiled model, each lowered from its own signature.
 
-use std::collections::{BTreeMap, BTreeSet};
+use crate::map::{Map, Set};
 
 use crate::ast::{self, DimArg, Function, GradMode, Receiver, ReturnType, ValueType};
 use crate::diag::Diagnostics;
@@ -20,9 +20,9 @@ pub use crate::lower::work::Use;
 /// What is known after all functions are lowered.
 pub struct Outcome {
     /// How the fields of the model were used.
-    pub uses: BTreeMap<usize, Use>,
+    pub uses: Map<usize, Use>,
     /// The shape of every layer's first result.
-    pub shapes: BTreeMap<InstanceId, Vec<Dim>>,
+    pub shapes: Map<InstanceId, Vec<Dim>>,
     /// Whether something was met that was reported before.
     pub poisoned: bool,
 }
@@ -116,7 +116,7 @@ fn reject_ambiguous(tree: &Tree<'_>, diagnostics: &mut Diagnostics) {
 }
 
 /// The names that sizes and numbers of a function have.
-fn names(tree: &Tree<'_>, function: &Function) -> BTreeSet<String> {
+fn names(tree: &Tree<'_>, function: &Function) -> Set<String> {
     let generics = tree.model(0).map(|model| &model.model.structure.generics[..]);
     let generics = generics.unwrap_or_default().iter().map(|generic| &generic.name);
     let dims = function.dims.iter().map(|dim| &dim.name);
@@ -149,7 +149,7 @@ fn lower(tree: &Tree<'_>, log: &mut Log<'_>, index: usize, mode: Mode) -> Option
         b,
         log,
         stack,
-        tensors: BTreeMap::new(),
+        tensors: Map::new(),
         regions: Vec::new(),
         n_branches: 0,
         collections: Vec::new(),

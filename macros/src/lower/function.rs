@@ -1,6 +1,6 @@
 //! Functions: their signatures, and inlining.
 
-use std::collections::BTreeMap;
+use crate::map::Map;
 
 use proc_macro2::Ident;
 
@@ -25,7 +25,7 @@ impl<'a> Work<'_, 'a, '_> {
         function: &'a Function,
         outer: Option<SourceSpan>,
     ) -> Frame<'a> {
-        let (mut sizes, mut renamed) = (BTreeMap::new(), BTreeMap::new());
+        let (mut sizes, mut renamed) = (Map::new(), Map::new());
         if let Some(model) = self.tree.model(instance) {
             let declared = model.model.structure.generics.iter().zip(&model.generics);
             for (name, (generic, value)) in model.model.implementation.self_args.iter().zip(declared) {

@@ -9,7 +9,7 @@
 //! stacked tensor in every step. Whether a carried tensor of the model (a `State`) changes in a body is known at its end
 //! only, so the roles of arguments are set then; see `loops`.
 
-use std::collections::BTreeMap;
+use crate::map::Map;
 use std::rc::Rc;
 
 use crate::ir::{Builder, Graph, OutputKind, ParamId, StateId, Type, Value};
@@ -27,7 +27,7 @@ pub struct Region {
     /// The builder of what is around the loop.
     surroundings: Builder,
     /// The values of tensors of the model around the loop.
-    tensors: BTreeMap<TensorRef, Value>,
+    tensors: Map<TensorRef, Value>,
     /// What the loop is.
     pub header: Header,
     /// What the body got from outside so far: argument `k` is `imports[k]`.
@@ -120,7 +120,7 @@ impl Work<'_, '_, '_> {
         }
     }
 
-    fn tensors_at(&mut self, depth: usize) -> &mut BTreeMap<TensorRef, Value> {
+    fn tensors_at(&mut self, depth: usize) -> &mut Map<TensorRef, Value> {
         match self.regions.get_mut(depth) {
             Some(region) => &mut region.tensors,
             None => &mut self.tensors,

@@ -97,7 +97,7 @@ impl<'a> Work<'_, 'a, '_> {
         }
         let solved = self.b.constraints.solved.iter();
         for (id, size) in solved {
-            self.log.found.entry(*id).or_insert_with(|| (size.clone(), place));
+            self.log.found.get_or_insert_with(*id, || (size.clone(), place));
         }
         // What follows from the first mistake is no news.
         match std::mem::take(&mut self.b.errors).into_iter().next() {

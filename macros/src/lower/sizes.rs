@@ -4,7 +4,7 @@
 //! compiled model, a const generic is the argument that was given, and a constant is a call of the layer's accessor,
 //! through its parent's accessor, and so on: only the direct parent can name a type's path.
 
-use std::collections::BTreeMap;
+use crate::map::Map;
 
 use proc_macro2::{Group, Ident, TokenStream, TokenTree};
 use quote::{ToTokens, quote};
@@ -26,9 +26,9 @@ pub enum SizeError {
 /// What the names in a size stand for.
 pub struct Names<'n> {
     /// Const generics and dynamic dimensions.
-    pub sizes: &'n BTreeMap<String, Dim>,
+    pub sizes: &'n Map<String, Dim>,
     /// How the struct calls a const generic that the impl names differently.
-    pub renamed: &'n BTreeMap<String, Ident>,
+    pub renamed: &'n Map<String, Ident>,
 }
 
 /// Evaluates a size; `constant` gives the meaning of what is no name of a size.
@@ -66,7 +66,7 @@ pub fn evaluate(
 }
 
 /// Replaces identifiers, inside of groups too.
-fn rename(tokens: TokenStream, renamed: &BTreeMap<String, Ident>) -> TokenStream {
+fn rename(tokens: TokenStream, renamed: &Map<String, Ident>) -> TokenStream {
     if renamed.is_empty() {
         return tokens;
     }

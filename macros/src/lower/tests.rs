@@ -127,7 +127,7 @@ fn argument(size: &Dim) -> ast::DimArg {
     };
     match &structure.fields[0].kind {
         FieldKind::Layer { args, .. } => args[0].clone(),
-        other => panic!("it is written as a layer: {other:?}"),
+        _ => panic!("it is written as a layer"),
     }
 }
 

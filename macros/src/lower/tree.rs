@@ -3,9 +3,9 @@
 mod build;
 mod paths;
 
+use crate::map::Map;
 use std::borrow::Cow;
 use std::cell::RefCell;
-use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use crate::diag::SourceSpan;
@@ -27,7 +27,7 @@ pub struct Tree<'a> {
     /// Carried tensors.
     pub states: Vec<TensorDecl>,
     /// For every tensor that lies in arrays of layers, the arrays, the outermost first.
-    pub arrays: BTreeMap<TensorRef, Vec<InstanceId>>,
+    pub arrays: Map<TensorRef, Vec<InstanceId>>,
     /// Every `_` among the fields of the compiled model, solved or not.
     pub unknowns: Vec<Unknown>,
     /// The constants that sizes depend on; found while sizes are evaluated, at any time.
@@ -172,7 +172,7 @@ impl<'a> Tree<'a> {
     }
 
     /// Writes down tensors, layers and constants.
-    pub fn describe(&self, shapes: &BTreeMap<InstanceId, Vec<Dim>>, lowered: &mut Lowered) {
+    pub fn describe(&self, shapes: &Map<InstanceId, Vec<Dim>>, lowered: &mut Lowered) {
         lowered.params.clone_from(&self.params);
         lowered.states.clone_from(&self.states);
         lowered.constants = self.constants.borrow().clone();
@@ -185,7 +185,7 @@ impl<'a> Tree<'a> {
         &self,
         id: InstanceId,
         depth: usize,
-        shapes: &BTreeMap<InstanceId, Vec<Dim>>,
+        shapes: &Map<InstanceId, Vec<Dim>>,
         rows: &mut Vec<LayerRow>,
     ) {
         let instance = &self.instances[id];

@@ -1,6 +1,6 @@
 //! The state of lowering: one function in one mode ([`Work`]), and what is gathered over all of them ([`Log`]).
 
-use std::collections::{BTreeMap, BTreeSet};
+use crate::map::{Map, Set};
 
 use proc_macro2::Ident;
 
@@ -39,11 +39,11 @@ pub struct Log<'d> {
     /// What the sizes of the function's calls must fulfil.
     pub demands: Vec<Demand>,
     /// How the fields of the compiled model were used.
-    pub uses: BTreeMap<usize, Use>,
+    pub uses: Map<usize, Use>,
     /// The shape of every layer's first result.
-    pub shapes: BTreeMap<InstanceId, Vec<Dim>>,
+    pub shapes: Map<InstanceId, Vec<Dim>>,
     /// The functions of the compiled model that were lowered, by position.
-    pub reached: BTreeSet<usize>,
+    pub reached: Set<usize>,
     /// Whether something was met that was not understood.
     pub poisoned: bool,
     /// The number of mistakes that were met, those that were reported before included.
@@ -59,9 +59,9 @@ impl<'d> Log<'d> {
             found: Solutions::new(),
             checks: Vec::new(),
             demands: Vec::new(),
-            uses: BTreeMap::new(),
-            shapes: BTreeMap::new(),
-            reached: BTreeSet::new(),
+            uses: Map::new(),
+            shapes: Map::new(),
+            reached: Set::new(),
             poisoned: false,
             n_mistakes: 0,
         }
@@ -79,7 +79,7 @@ pub struct Work<'t, 'a, 'd> {
     /// The functions that are being inlined, outermost first: the model, the position of the function.
     pub stack: Vec<(InstanceId, usize)>,
     /// The values of tensors of the model, as far as they were read or assigned in the innermost loop.
-    pub tensors: BTreeMap<TensorRef, Value>,
+    pub tensors: Map<TensorRef, Value>,
     /// The loops whose bodies are being built, the outermost first.
     pub regions: Vec<Region>,
     /// The number of `if`s around that are decided at run time, in this function and in those that call it.
@@ -95,9 +95,9 @@ pub struct Frame<'a> {
     /// The function.
     pub function: &'a ast::Function,
     /// The values of const generics and dynamic dimensions, by the names that the impl uses.
-    pub sizes: BTreeMap<String, Dim>,
+    pub sizes: Map<String, Dim>,
     /// How the struct calls the const generics that the impl names differently.
-    pub renamed: BTreeMap<String, Ident>,
+    pub renamed: Map<String, Ident>,
     /// Variables, by block, innermost last.
     pub scopes: Vec<Vec<Binding>>,
     /// How many blocks are outside of the innermost `if` that is decided at run time; what is bound there cannot be
@@ -164,7 +164,7 @@ impl<'a> Work<'_, 'a, '_> {
 
     /// Makes new values of carried tensors current, and keeps the last of each.
     pub fn settle_states(&mut self) {
-        let mut last = BTreeMap::new();
+        let mut last = Map::new();
         for output in &self.b.graph.outputs {
             if let OutputKind::State(id) = output.kind {
                 last.insert(id, output.value);
@@ -188,14 +188,14 @@ impl<'a> Work<'_, 'a, '_> {
             matches!(atom, Atom::Dynamic(symbol) if indices.iter().any(|(index, _)| &**index == symbol.name()))
         };
         if !shape.iter().any(|size| size.atoms().iter().any(is_index)) {
-            self.log.shapes.entry(instance).or_insert(shape);
+            self.log.shapes.get_or_insert_with(instance, || shape);
         }
     }
 
     /// Notes how a layer was used.
     pub fn note_use(&mut self, instance: InstanceId, used: Use) {
         if let Some(field) = self.tree.instances[instance].field {
-            let known = self.log.uses.entry(field).or_insert(Use::Never);
+            let known = self.log.uses.get_or_insert_with(field, || Use::Never);
             *known = (*known).max(used);
         }
     }

@@ -3,9 +3,9 @@
 //! PyTorch's `Sequential` numbers its layers, and a number is no name of a field. So a layer without a name is called by
 //! its kind and by how many of that kind stand before it without a name: adding an activation changes no path of a weight.
 
+use crate::map::{Map, Set};
 use proc_macro2::Ident;
 use quote::format_ident;
-use std::collections::{BTreeMap, BTreeSet};
 use syn::ext::IdentExt;
 
 use super::read::Layer;
@@ -13,8 +13,8 @@ use super::read::Layer;
 /// A name for every layer, at the layer's place.
 pub fn names(layers: &[Layer]) -> Vec<Ident> {
     let given = layers.iter().filter_map(|layer| layer.name.as_ref());
-    let given: BTreeSet<String> = given.map(|name| name.unraw().to_string()).collect();
-    let mut counts: BTreeMap<String, usize> = BTreeMap::new();
+    let given: Set<String> = given.map(|name| name.unraw().to_string()).collect();
+    let mut counts: Map<String, usize> = Map::new();
     let name = |layer: &Layer| {
         if let Some(name) = &layer.name {
             return name.clone();
@@ -24,7 +24,7 @@ pub fn names(layers: &[Layer]) -> Vec<Ident> {
             || "layer".to_owned(),
             |last| snake(&last.ident.unraw().to_string()),
         );
-        let count = counts.entry(kind.clone()).or_default();
+        let count = counts.get_or_insert_with(kind.clone(), Default::default);
         loop {
             *count += 1;
             let name = format!("{kind}_{count}");

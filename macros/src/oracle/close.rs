@@ -1,6 +1,6 @@
 //! How near two tensors are.
 
-use std::collections::BTreeMap;
+use crate::map::Map;
 
 use super::tensor::Tensor;
 use crate::ir::OutputKind;
@@ -39,13 +39,13 @@ pub fn distance(a: &[f64], b: &[f64]) -> f64 {
 /// Why two sets of outputs differ by more than `tolerance`, if they do. Tensors whose norm is below `floor` are compared
 /// as if it were that.
 pub fn difference(
-    got: &BTreeMap<OutputKind, Tensor>,
-    want: &BTreeMap<OutputKind, Tensor>,
+    got: &Map<OutputKind, Tensor>,
+    want: &Map<OutputKind, Tensor>,
     tolerance: f64,
     floor: f64,
 ) -> Option<String> {
     if !got.keys().eq(want.keys()) {
-        return Some(format!("outputs {:?} instead of {:?}", got.keys(), want.keys()));
+        return Some(format!("outputs {:?} instead of {:?}", got, want));
     }
     got.iter().zip(want.values()).find_map(|((kind, got), want)| {
         if (got.dtype(), got.shape()) != (want.dtype(), want.shape()) {

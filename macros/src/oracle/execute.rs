@@ -13,7 +13,7 @@ mod images;
 mod memory;
 mod spelling;
 
-use std::collections::BTreeMap;
+use crate::map::Map;
 use std::ops::Range;
 
 use tapeless_runtime::Precision;
@@ -30,7 +30,7 @@ use memory::Machine;
 /// What a run of a plan gives.
 pub struct Run {
     /// The outputs.
-    pub outputs: BTreeMap<OutputKind, Tensor>,
+    pub outputs: Map<OutputKind, Tensor>,
     /// What a kernel found wrong with its data.
     pub failure: Option<String>,
 }

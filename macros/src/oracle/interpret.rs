@@ -20,7 +20,7 @@ mod scan;
 mod view;
 mod window;
 
-use std::collections::BTreeMap;
+use crate::map::Map;
 
 pub use pointwise::{Element, evaluate, operands_of};
 
@@ -145,7 +145,7 @@ impl Interpretation {
     }
 
     /// What the graph computes.
-    pub fn outputs(&self, graph: &Graph) -> BTreeMap<OutputKind, Tensor> {
+    pub fn outputs(&self, graph: &Graph) -> Map<OutputKind, Tensor> {
         graph
             .outputs
             .iter()
@@ -155,7 +155,7 @@ impl Interpretation {
 }
 
 /// The outputs of a graph.
-pub fn interpret(graph: &Graph, world: &World) -> BTreeMap<OutputKind, Tensor> {
+pub fn interpret(graph: &Graph, world: &World) -> Map<OutputKind, Tensor> {
     Interpretation::of(graph, world).outputs(graph)
 }
 

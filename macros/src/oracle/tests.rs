@@ -19,10 +19,10 @@ use crate::grad::{Gradient, differentiate, hessian_product};
 use crate::hoist::hoist;
 use crate::ir::verify::verify;
 use crate::ir::{Graph, OutputKind};
+use crate::map::Map;
 use crate::memory::{self as planner, Reuse};
 use crate::plan::Plan;
 use crate::simplify::simplify;
-use std::collections::BTreeMap;
 use tapeless_runtime::Precision;
 
 /// Seeds of the random programs.
@@ -56,7 +56,7 @@ fn verified(graph: &Graph) {
 
 /// Runs a plan, which must not complain, in f64 to 1e-10 and in f32 to 1e-4 of what the interpreter says.
 #[track_caller]
-fn assert_computes(plan: &Plan, world: &World, want: &BTreeMap<OutputKind, Tensor>, what: &str) {
+fn assert_computes(plan: &Plan, world: &World, want: &Map<OutputKind, Tensor>, what: &str) {
     // Sums that cancel keep the rounding of their terms, which are around 1.
     for (precision, tolerance, floor) in [(Precision::F64, 1e-10, 1e-4), (Precision::F32, 1e-4, 0.1)] {
         let run = execute(plan, world, precision);

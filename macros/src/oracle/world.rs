@@ -1,6 +1,6 @@
 //! What a function is called with: sizes, host scalars, arguments, parameters, carried tensors, seed and step.
 
-use std::collections::BTreeMap;
+use crate::map::Map;
 
 use super::tensor::Tensor;
 use crate::ir::Scalar;
@@ -11,9 +11,9 @@ use crate::shape::{Atom, Dim};
 #[derive(Clone, Debug, Default)]
 pub struct World {
     /// Dynamic dimensions and const generics by name, constant expressions by their text.
-    pub sizes: BTreeMap<String, i64>,
+    pub sizes: Map<String, i64>,
     /// Host scalars by name.
-    pub scalars: BTreeMap<String, f64>,
+    pub scalars: Map<String, f64>,
     pub inputs: Vec<Tensor>,
     pub params: Vec<Tensor>,
     /// One for each parameter, where a Hessian is multiplied with it.

@@ -1,6 +1,6 @@
 //! Whether two sizes are the same: for certain, for certain not, or under conditions that rustc can check.
 
-use std::collections::BTreeMap;
+use crate::map::Map;
 
 use super::arith::gcd;
 use super::{Atom, Dim, Monomial};
@@ -79,12 +79,12 @@ pub fn solve_infer(a: &Dim, b: &Dim) -> Option<(u32, Dim)> {
 }
 
 /// The coefficients of a polynomial that is read as one in its dynamic atoms.
-fn by_dynamic_part(dim: &Dim) -> BTreeMap<Monomial, Dim> {
-    let mut groups: BTreeMap<Monomial, Dim> = BTreeMap::new();
+fn by_dynamic_part(dim: &Dim) -> Map<Monomial, Dim> {
+    let mut groups: Map<Monomial, Dim> = Map::new();
     for term in dim.terms() {
         let (product, others) = term.monomial().partition(is_dynamic);
         let part = Dim::from_terms([(others, i128::from(term.coefficient()))]);
-        let sum = groups.entry(product).or_insert_with(Dim::zero);
+        let sum = groups.get_or_insert_with(product, Dim::zero);
         *sum = &*sum + part;
     }
     groups

@@ -5,7 +5,7 @@ mod examples;
 mod printing;
 mod relations;
 
-use std::collections::BTreeMap;
+use crate::map::Map;
 
 use proptest::prelude::*;
 
@@ -38,7 +38,7 @@ fn leaf(name: &str) -> Dim {
 }
 
 /// Values of the leaves, all at least 1, so that every divisor that is a leaf has a value.
-type Values = BTreeMap<String, i64>;
+type Values = Map<String, i64>;
 
 fn values() -> impl Strategy<Value = Values> {
     prop::collection::vec(1_i64..40, LEAVES.len()).prop_map(|numbers| {

@@ -1,6 +1,6 @@
 //! Loops without what nobody needs: results that are not read, carries that only they depend on, operands that no step reads.
 
-use std::collections::BTreeSet;
+use crate::map::Set;
 
 use super::remove_dead;
 use crate::ir::{Graph, NodeId, OutputKind};
@@ -23,13 +23,13 @@ pub(super) fn prune(scan: &Scan, is_live: &[bool]) -> Pruned {
     let collected: Vec<usize> = (0..scan.n_collected())
         .filter(|k| is_live[carries.len() + k])
         .collect();
-    let mut kept: BTreeSet<usize> = (0..carries.len()).filter(|&c| is_live[c]).collect();
+    let mut kept: Set<usize> = (0..carries.len()).filter(|&c| is_live[c]).collect();
     // A carry also lives where a step needs it for something that lives.
     let body = loop {
         let body = body_of(scan, &kept, &collected);
         let read = args(&body);
         let needed = (0..carries.len()).filter(|&c| read.contains(&carries[c]));
-        let grown: BTreeSet<usize> = kept.iter().copied().chain(needed).collect();
+        let grown: Set<usize> = kept.iter().copied().chain(needed).collect();
         if grown == kept {
             break body;
         }
@@ -66,7 +66,7 @@ pub(super) fn prune(scan: &Scan, is_live: &[bool]) -> Pruned {
 }
 
 /// The body with these of its outputs, and what they depend on.
-fn body_of(scan: &Scan, carries: &BTreeSet<usize>, collected: &[usize]) -> Graph {
+fn body_of(scan: &Scan, carries: &Set<usize>, collected: &[usize]) -> Graph {
     let mut body = scan.body.clone();
     body.outputs.retain(|output| match output.kind {
         OutputKind::Next(c) => carries.contains(&c),
@@ -77,7 +77,7 @@ fn body_of(scan: &Scan, carries: &BTreeSet<usize>, collected: &[usize]) -> Graph
 }
 
 /// The numbers of the arguments that a body reads.
-fn args(body: &Graph) -> BTreeSet<usize> {
+fn args(body: &Graph) -> Set<usize> {
     let arg = |id: NodeId| match body.node(id).leaf() {
         Some(LeafKind::Arg(k)) => Some(k),
         _ => None,

@@ -17,10 +17,8 @@ use std::io::Write;
 use std::ops::Range;
 use std::path::Path;
 
-use serde_json::Value;
-
-use super::atomic;
-use super::half;
+use super::json::{Json, quoted};
+use super::{atomic, half};
 use crate::error::{Error, ErrorKind, Result};
 use crate::real::Real;
 
@@ -91,7 +89,6 @@ pub(crate) fn write(path: &Path, metadata: &BTreeMap<&str, String>, entries: &[E
 }
 
 fn header(metadata: &BTreeMap<&str, String>, entries: &[Entry<'_>]) -> String {
-    let quoted = |text: &str| Value::from(text).to_string();
     let mut parts = Vec::with_capacity(entries.len() + 1);
     let texts: Vec<_> = metadata
         .iter()
@@ -152,9 +149,8 @@ impl Contents {
     pub fn parse(bytes: Vec<u8>) -> Result<Self> {
         let header = header_range(&bytes)?;
         let data_start = header.end;
-        let json: Value = serde_json::from_slice(&bytes[header])
-            .map_err(|error| Error::format(format!("the header is not JSON: {error}")).with_source(error))?;
-        let Value::Object(fields) = json else {
+        let json = Json::parse(&bytes[header]).map_err(|error| error.context("the header"))?;
+        let Json::Object(fields) = json else {
             return Err(Error::format("the header is not a JSON object"));
         };
         let (mut metadata, mut tensors) = (BTreeMap::new(), BTreeMap::new());
@@ -208,12 +204,12 @@ fn header_range(bytes: &[u8]) -> Result<Range<usize>> {
     Ok(8..8 + len as usize)
 }
 
-fn texts(value: Value) -> Result<BTreeMap<String, String>> {
-    let Value::Object(fields) = value else {
+fn texts(value: Json) -> Result<BTreeMap<String, String>> {
+    let Json::Object(fields) = value else {
         return Err(Error::format(format!("`{METADATA}` is not a JSON object")));
     };
-    let text = |(key, value): (String, Value)| match value {
-        Value::String(text) => Ok((key, text)),
+    let text = |(key, value): (String, Json)| match value {
+        Json::Text(text) => Ok((key, text)),
         _ => Err(Error::format(format!(
             "`{METADATA}`: `{}` is not a text",
             shortened(&key)
@@ -223,13 +219,13 @@ fn texts(value: Value) -> Result<BTreeMap<String, String>> {
 }
 
 impl Place {
-    fn parse(value: &Value, data_start: usize, file_len: usize) -> Result<Self> {
-        let Some(dtype) = value["dtype"].as_str() else {
+    fn parse(value: &Json, data_start: usize, file_len: usize) -> Result<Self> {
+        let Some(dtype) = value.get("dtype").and_then(Json::as_text) else {
             return Err(Error::format("`dtype` is not a text"));
         };
-        let shape = sizes(&value["shape"]).ok_or_else(|| Error::format("`shape` is not a list of sizes"))?;
-        let Some([start, end]) =
-            sizes(&value["data_offsets"]).and_then(|pair| <[usize; 2]>::try_from(pair).ok())
+        let sizes = |key| value.get(key).and_then(Json::as_sizes);
+        let shape = sizes("shape").ok_or_else(|| Error::format("`shape` is not a list of sizes"))?;
+        let Some([start, end]) = sizes("data_offsets").and_then(|pair| <[usize; 2]>::try_from(pair).ok())
         else {
             return Err(Error::format("`data_offsets` is not a pair of offsets"));
         };
@@ -266,11 +262,6 @@ fn width(dtype: &str) -> Option<usize> {
         "F64" | "I64" | "U64" => Some(8),
         _ => None,
     }
-}
-
-fn sizes(value: &Value) -> Option<Vec<usize>> {
-    let size = |value: &Value| value.as_u64().and_then(|size| usize::try_from(size).ok());
-    value.as_array()?.iter().map(size).collect()
 }
 
 /// Tensors must cover the data without holes and without overlap.

@@ -34,6 +34,17 @@ impl Piece {
     fn meets(&self, other: &Piece) -> bool {
         self.first <= other.last && other.first <= self.last
     }
+
+    fn span(&self) -> usize {
+        self.last.saturating_sub(self.first)
+    }
+}
+
+/// The numbers below `n` by their keys, the smallest first. (One sort is compiled for all orders.)
+fn ordered(n: usize, key: &dyn Fn(usize) -> (usize, usize)) -> Vec<usize> {
+    let mut order: Vec<usize> = (0..n).collect();
+    order.sort_by_key(|k| key(*k));
+    order
 }
 
 impl Plan {
@@ -44,11 +55,13 @@ impl Plan {
     /// A configuration error if the slots do not fit into the address space.
     pub fn new(slots: &[SlotSpec], precision: Precision) -> Result<Self> {
         let (pieces, _) = pieces(slots, precision)?;
-        let span = |k: &usize| pieces[*k].last.saturating_sub(pieces[*k].first);
-        let mut orders: [Vec<usize>; 3] = std::array::from_fn(|_| (0..pieces.len()).collect());
-        orders[0].sort_by_key(|k| (std::cmp::Reverse(pieces[*k].bytes), pieces[*k].first));
-        orders[1].sort_by_key(|k| (pieces[*k].first, std::cmp::Reverse(pieces[*k].bytes)));
-        orders[2].sort_by_key(|k| (std::cmp::Reverse(span(k)), std::cmp::Reverse(pieces[*k].bytes)));
+        // Largest first, earliest first, longest first; each with a second thought.
+        let largest = |k: usize| usize::MAX - pieces[k].bytes;
+        let orders = [
+            ordered(pieces.len(), &|k| (largest(k), pieces[k].first)),
+            ordered(pieces.len(), &|k| (pieces[k].first, largest(k))),
+            ordered(pieces.len(), &|k| (usize::MAX - pieces[k].span(), largest(k))),
+        ];
         let placed = orders.iter().map(|order| place(&pieces, order));
         let (offsets, bytes) = placed.min_by_key(|(_, bytes)| *bytes).unwrap_or_default();
         let lower_bound = lower_bound(slots, precision);

@@ -1,6 +1,6 @@
 //! The end of a loop: what its body computed becomes results of a [`Scan`], and values of what is around it.
 
-use std::collections::BTreeMap;
+use crate::map::Map;
 
 use proc_macro2::Ident;
 
@@ -18,7 +18,7 @@ use crate::ops::scan::{Role, Scan};
 /// The results of a body, by what becomes of them.
 struct Ends {
     /// What a step makes of arguments that are carried.
-    next: BTreeMap<usize, Value>,
+    next: Map<usize, Value>,
     /// Arguments that are new states of carried tensors of the model.
     carried_states: Vec<(StateId, usize)>,
     /// What is collected for the user.
@@ -53,7 +53,7 @@ impl<'a> Work<'_, 'a, '_> {
         place: SourceSpan,
     ) -> Effect {
         let mut ends = Ends {
-            next: BTreeMap::new(),
+            next: Map::new(),
             carried_states: Vec::new(),
             collected_states: Vec::new(),
             collected: Vec::new(),

@@ -1,7 +1,7 @@
 //! Building the tree: fields become instances, sizes are evaluated, tensors are declared.
 
+use crate::map::Map;
 use std::cell::RefCell;
-use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use proc_macro2::Ident;
@@ -53,7 +53,7 @@ impl<'a> Tree<'a> {
             instances: Vec::new(),
             params: Vec::new(),
             states: Vec::new(),
-            arrays: BTreeMap::new(),
+            arrays: Map::new(),
             unknowns: unknowns(root),
             constants: RefCell::default(),
         };
@@ -234,10 +234,10 @@ impl<'a> Build<'a, '_> {
             .generics
             .iter()
             .map(|generic| generic.name.to_string());
-        let known: BTreeMap<String, Dim> = known.zip(model.generics.iter().cloned()).collect();
+        let known: Map<String, Dim> = known.zip(model.generics.iter().cloned()).collect();
         let names = Names {
             sizes: &known,
-            renamed: &BTreeMap::new(),
+            renamed: &Map::new(),
         };
         let mut sizes = Vec::new();
         for (position, arg) in args.iter().enumerate() {
@@ -346,10 +346,10 @@ impl<'a> Build<'a, '_> {
             .generics
             .iter()
             .map(|generic| generic.name.to_string());
-        let known: BTreeMap<String, Dim> = known.map(|name| (name.clone(), Dim::generic(&name))).collect();
+        let known: Map<String, Dim> = known.map(|name| (name.clone(), Dim::generic(&name))).collect();
         let names = Names {
             sizes: &known,
-            renamed: &BTreeMap::new(),
+            renamed: &Map::new(),
         };
         // An `_` stands in the compiled model only, which has one vocabulary. It has no text before it is solved, and
         // none is needed then.
@@ -480,7 +480,7 @@ impl<'a> Build<'a, '_> {
             .generics
             .iter()
             .map(|generic| generic.name.to_string());
-        let known: BTreeMap<String, Dim> = known.zip(model.generics.iter().cloned()).collect();
+        let known: Map<String, Dim> = known.zip(model.generics.iter().cloned()).collect();
         init::option(
             &option.value,
             &|name: &Ident| match known.get(&name.to_string()) {

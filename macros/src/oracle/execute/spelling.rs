@@ -3,8 +3,8 @@
 //! So a row whose text and meaning differ is found without a compiler, and a new row needs nothing here unless it is
 //! spelled with words that no row used before.
 
+use crate::map::Map;
 use std::cell::RefCell;
-use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use syn::{BinOp, Expr, UnOp};
@@ -24,13 +24,13 @@ pub(super) enum Cell<T> {
 use Cell::{Bool, Int as Whole, Real as Num};
 
 thread_local! {
-    static READ: RefCell<BTreeMap<&'static str, Rc<Expr>>> = const { RefCell::new(BTreeMap::new()) };
+    static READ: RefCell<Map<&'static str, Rc<Expr>>> = const { RefCell::new(Map::new()) };
 }
 
 /// The spelling of a row as a tree; operands are called `operand_0`, `operand_1`, ...
 fn tree(row: &'static Row) -> Rc<Expr> {
     READ.with_borrow_mut(|read| {
-        let tree = read.entry(row.name).or_insert_with(|| {
+        let tree = read.get_or_insert_with(row.name, || {
             let mut text = row.rust.to_owned();
             for k in 0..row.signature.arity() {
                 text = text.replace(&format!("{{{k}}}"), &format!("operand_{k}"));

@@ -1,6 +1,6 @@
 //! What a model computes, by the naive interpreter.
 
-use std::collections::BTreeMap;
+use crate::map::Map;
 
 use super::{DIMS, HOST, INTEGERS, STREAMS, Source, hash, unit};
 use crate::ast::TensorDtype;
@@ -106,7 +106,7 @@ pub fn program(source: &Source, lowered: &Lowered, function: &LoweredFunction) -
 }
 
 /// Names of outputs with what they are.
-pub type Answers = BTreeMap<String, Tensor>;
+pub type Answers = Map<String, Tensor>;
 
 /// Everything that the test of the real macro compares: the results of every public function in eval mode, and of the loss in
 /// train mode the value, the gradients by path, and the new values of carried tensors.

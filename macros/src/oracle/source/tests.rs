@@ -132,7 +132,7 @@ fn random_texts_use_the_whole_language() {
         let text = source(seed).text();
         let net = text.split("pub struct Net").nth(1).expect("there is a Net");
         let widths = net.lines().filter(|line| line.contains(": Inner<"));
-        let widths: std::collections::BTreeSet<&str> = widths
+        let widths: crate::map::Set<&str> = widths
             .filter_map(|line| line.split_once("Inner"))
             .map(|(_, ty)| ty)
             .collect();

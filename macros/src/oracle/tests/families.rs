@@ -3,7 +3,7 @@
 use super::gradients::assert_gradients;
 use super::second::{assert_products, curved, product};
 use super::*;
-use std::collections::BTreeSet;
+use crate::map::Set;
 
 use crate::ast::TensorDtype;
 use crate::diag::Diagnostics;
@@ -192,7 +192,7 @@ fn every_sample_has_the_gradient_that_differences_show() {
 /// Every family that a user can write has a sample, or is what samples of other families are made of.
 #[test]
 fn every_family_appears_in_the_graphs_of_samples() {
-    let mut seen = BTreeSet::new();
+    let mut seen = Set::new();
     for sample in ops::samples() {
         let which = usize::from(sample.gradient == SampleGradient::Checked);
         let program = sample_program(&sample, which, sample.sizes[0], 0);
@@ -212,7 +212,7 @@ fn every_family_appears_in_the_graphs_of_samples() {
 /// Random programs leave out nothing that differentiation or lowering can make of an op table's entry.
 #[test]
 fn every_family_appears_in_random_programs() {
-    let mut seen = BTreeSet::new();
+    let mut seen = Set::new();
     for seed in SEEDS {
         let program = program(seed);
         let graph = joint(&program).unwrap_or_else(|| program.graph.clone());

@@ -64,7 +64,7 @@ fn assert_near_the_bound(source: &str, batch: i64) {
     };
     let plan = planned(&simplify(&joint));
     let world = World {
-        sizes: BTreeMap::from([("B".to_owned(), batch)]),
+        sizes: Map::from([("B".to_owned(), batch)]),
         ..World::default()
     };
     let layout = Layout::new(&plan, &world, Precision::F32);

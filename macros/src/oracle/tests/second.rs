@@ -69,7 +69,7 @@ pub(super) fn product(program: &Program, what: &str) -> Option<Graph> {
 }
 
 /// The gradients of the wanted parameters after a step along the direction.
-fn gradients_at(joint: &Graph, program: &Program, h: f64) -> BTreeMap<OutputKind, Vec<f64>> {
+fn gradients_at(joint: &Graph, program: &Program, h: f64) -> Map<OutputKind, Vec<f64>> {
     let mut world = program.world.clone();
     for (param, direction) in world.params.iter_mut().zip(&program.world.direction) {
         if let Tensor::Float(param) = param {

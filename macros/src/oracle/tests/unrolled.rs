@@ -108,8 +108,8 @@ fn graphs<'g>(a: &'g LoweredFunction, b: &'g LoweredFunction) -> Vec<(&'g Graph,
 
 #[track_caller]
 fn assert_agree(
-    (with, got): (&Lowered, &BTreeMap<OutputKind, Tensor>),
-    (without, want): (&Lowered, &BTreeMap<OutputKind, Tensor>),
+    (with, got): (&Lowered, &Map<OutputKind, Tensor>),
+    (without, want): (&Lowered, &Map<OutputKind, Tensor>),
 ) {
     for (kind, want) in want {
         let got = match kind {
@@ -136,7 +136,7 @@ fn assert_agree(
             "{kind} is off by {error:e}\n got {got:?}\nwant {want:?}"
         );
     }
-    let states = |outputs: &BTreeMap<OutputKind, Tensor>| {
+    let states = |outputs: &Map<OutputKind, Tensor>| {
         outputs
             .keys()
             .filter(|kind| matches!(kind, OutputKind::State(_)))

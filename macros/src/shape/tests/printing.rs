@@ -62,7 +62,8 @@ fn has_the_value(dim: &Dim, values: &Values) -> Result<(), TestCaseError> {
     let whole: Expr = syn::parse2(dim.to_tokens()).unwrap();
     prop_assert_eq!(run(&whole, values), expected, "{}", dim);
     let shown: Expr = syn::parse_str(&dim.to_string()).unwrap();
-    prop_assert_eq!(&shown, &whole);
+    let text = |tree: &Expr| quote::quote!(#tree).to_string();
+    prop_assert_eq!(text(&shown), text(&whole));
     let operand = dim.to_operand_tokens();
     let scaled: Expr = syn::parse_quote!(3 * #operand);
     prop_assert_eq!(run(&scaled, values), expected.map(|value| 3 * value), "{}", dim);
