@@ -94,7 +94,7 @@ fn mlp(precision: Precision, isa: Isa, threads: usize) -> Result<Trained> {
 fn cnn(precision: Precision, isa: Isa, threads: usize) -> Result<Trained> {
     let device = Device::cpu().threads(threads).path(isa);
     let mut model = Cnn::builder(&device).seed(5).precision(precision).build()?;
-    let (mut work, mut sgd) = (model.loss_workspace(BATCH)?, Sgd::new(0.05).momentum(0.9));
+    let (mut work, mut sgd) = (model.loss_workspace(BATCH)?, Sgd::new(0.3).momentum(0.9));
     let step = |_| model.train_step(&mut work, &mut sgd, &images(), &labels());
     let losses = (0..STEPS).map(step).collect::<Result<_>>()?;
     Ok(Trained {
@@ -118,8 +118,8 @@ fn tolerance(precision: Precision) -> f64 {
     match precision {
         Precision::F64 => 1e-12,
         Precision::F32 => 2e-6,
-        Precision::High => 2e-4,
-        _ => 2e-2,
+        Precision::High => 2e-5,
+        _ => 5e-3,
     }
 }
 

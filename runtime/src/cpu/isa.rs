@@ -369,6 +369,18 @@ mod tests {
     }
 
     #[test]
+    fn a_set_serves_a_precision_with_as_much_as_its_products_need() {
+        for &isa in Isa::available() {
+            assert_eq!(isa.serving(Precision::F64), isa.vectors());
+            assert_eq!(isa.serving(Precision::Bf16), isa);
+            let has_tiles = matches!(isa, Isa::Amx(_));
+            for precision in [Precision::F32, Precision::High] {
+                assert_eq!(isa.serving(precision) == isa, has_tiles || isa == isa.vectors());
+            }
+        }
+    }
+
+    #[test]
     fn what_cannot_be_had_is_said() {
         let error = "avx3".parse::<Isa>().unwrap_err();
         assert_eq!(

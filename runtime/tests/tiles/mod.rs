@@ -151,6 +151,7 @@ impl Code<'_> {
             // SAFETY: these forms have a displacement of one or four bytes.
             (1, _) => i64::from(unsafe { self.byte() }.cast_signed()),
             (2, _) | (0, None) => {
+                // SAFETY: as above.
                 let bytes = [0; 4].map(|_: u8| unsafe { self.byte() });
                 i64::from(i32::from_le_bytes(bytes))
             }
@@ -172,8 +173,13 @@ impl Code<'_> {
 /// # Safety
 /// `code` must be at an instruction, whose memory operands can be accessed as it does.
 unsafe fn execute(code: &mut Code<'_>, tiles: &mut Tiles) -> Option<()> {
-    // SAFETY: all of these have a VEX prefix of three bytes, an opcode and a ModR/M byte.
-    let [prefix, first, second, opcode, modrm] = [0; 5].map(|_: u8| unsafe { code.byte() });
+    let mut bytes = [0; 5];
+    for byte in &mut bytes {
+        // SAFETY: all of these have a VEX prefix of three bytes, an opcode and a ModR/M byte; an instruction that the CPU does
+        // not know has as many bytes after it in the code of a process.
+        *byte = unsafe { code.byte() };
+    }
+    let [prefix, first, second, opcode, modrm] = bytes;
     let (w, vvvv, l, pp) = (second >> 7, !(second >> 3) & 15, second >> 2 & 1, second & 3);
     if prefix != 0xc4 || first & 31 != 2 || w != 0 || l != 0 || first >> 7 == 0 {
         return None;
@@ -182,7 +188,7 @@ unsafe fn execute(code: &mut Code<'_>, tiles: &mut Tiles) -> Option<()> {
     let upper = [!(first >> 6) & 1, !(first >> 5) & 1];
     let (mode, reg, rm) = (modrm >> 6, usize::from(modrm >> 3 & 7), usize::from(modrm & 7));
     match (opcode, pp, mode == 3) {
-        // SAFETY: (all of these) the operands are those of the instruction, which the caller answers for.
+        // SAFETY: the operands are those of the instruction, which the caller answers for.
         (0x49, 0, false) if reg == 0 => unsafe {
             let (from, _) = code.address(modrm, upper)?;
             configure(tiles, from as *const [u8; 64])?;
@@ -199,6 +205,7 @@ unsafe fn execute(code: &mut Code<'_>, tiles: &mut Tiles) -> Option<()> {
             tiles.sizes?;
             tiles.data[reg] = [[0; 16]; 16];
         }
+        // SAFETY: as above.
         (0x4b, 2 | 3, false) if rm == 4 => unsafe {
             let (rows, bytes) = tiles.sizes?[reg];
             let (start, stride) = code.address(modrm, upper)?;

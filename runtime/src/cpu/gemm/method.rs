@@ -167,7 +167,7 @@ const DOT: u64 = 7;
 /// Picoseconds that it takes to pack a number for vectors.
 const PACK: u64 = 100;
 /// Picoseconds that it takes to round a number that was packed.
-const ROUND: u64 = 60;
+const ROUND: u64 = 70;
 /// Picoseconds that it takes to pack a number in pairs, without and for each part.
 const SPLIT: (u64, u64) = (80, 40);
 /// Picoseconds to configure the tiles and to release them.

@@ -3,8 +3,9 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::cpu::gemm::{self, Arithmetic};
 use crate::cpu::isa::Isa;
-use crate::dtype::Precision;
+use crate::dtype::{Float, Precision};
 use crate::ops::epilogue::Activation;
 use crate::ops::testbed::{assert_close, numbers};
 use crate::ops::testkit::Desk;
@@ -53,13 +54,28 @@ fn lengths(conv: &Conv2d) -> Lengths {
 
 /// Forward and both gradients against the definition, in one precision.
 fn check(conv: &Conv2d, precision: Precision) {
-    let tolerance = if precision == Precision::F32 { 1e-4 } else { 1e-12 };
-    check_with(conv, Desk::new(precision), tolerance);
+    check_with(conv, Desk::new(precision), precision);
 }
 
-fn check_with(conv: &Conv2d, mut desk: Desk, tolerance: f64) {
+/// Numbers as a precision sees them that are operands of products.
+fn operands(numbers: &[f64], precision: Precision) -> Vec<f64> {
+    if precision.float() == Float::F64 {
+        return numbers.to_vec();
+    }
+    let mut singles: Vec<f32> = numbers.iter().map(|x| *x as f32).collect();
+    gemm::prepare(Arithmetic::new(precision, Isa::Portable), &mut singles);
+    singles.into_iter().map(f64::from).collect()
+}
+
+fn check_with(conv: &Conv2d, mut desk: Desk, precision: Precision) {
+    let tolerance = if precision.float() == Float::F32 {
+        1e-4
+    } else {
+        1e-12
+    };
     let len = lengths(conv);
-    let (x, w, dy) = (numbers(len.x, 1), numbers(len.w, 2), numbers(len.y, 3));
+    let given = [numbers(len.x, 1), numbers(len.w, 2), numbers(len.y, 3)];
+    let [x, w, dy] = given.each_ref().map(|numbers| operands(numbers, precision));
     let bias = numbers(conv.out_channels, 4);
     let (mut y, mut dx, mut dw) = (vec![0.0; len.y], vec![0.0; len.x], vec![0.0; len.w]);
     for_each_term(conv, |at_x, at_w, at_y| {
@@ -72,7 +88,7 @@ fn check_with(conv: &Conv2d, mut desk: Desk, tolerance: f64) {
     let y: Vec<f64> = finished
         .map(|(at, y)| (y + bias[at / area % conv.out_channels]).max(0.0))
         .collect();
-    let (x, w, dy) = (desk.floats(&x), desk.floats(&w), desk.floats(&dy));
+    let [x, w, dy] = given.map(|numbers| desk.floats(&numbers));
     let epilogue = Epilogue {
         bias: Some(desk.floats(&bias)),
         activation: Activation::Relu,
@@ -135,16 +151,19 @@ proptest! {
             padding,
             dilation,
         };
-        check(&conv, Precision::F32);
-        check(&conv, Precision::F64);
+        for precision in [Precision::F32, Precision::Bf16, Precision::F64] {
+            check(&conv, precision);
+        }
     }
 }
 
 #[test]
 fn larger_convolutions_are_right() {
-    check(&plain(5, [3, 33], [28, 28], 3, 0), Precision::F32);
-    check(&plain(2, [40, 17], [13, 9], 5, 2), Precision::F32);
-    check(&plain(3, [20, 30], [7, 7], 1, 0), Precision::F32);
+    for precision in [Precision::F32, Precision::Bf16] {
+        check(&plain(5, [3, 33], [28, 28], 3, 0), precision);
+        check(&plain(2, [40, 17], [13, 9], 5, 2), precision);
+        check(&plain(3, [20, 30], [7, 7], 1, 0), precision);
+    }
 }
 
 /// The sizes with another way to move the window.
@@ -211,8 +230,9 @@ fn sizes_that_are_cut_are_right() {
 fn every_instruction_set_is_right() {
     let conv = moved(plain(3, [7, 27], [19, 23], 3, 1), [1, 2], [1, 1]);
     for &isa in Isa::available() {
-        check_with(&conv, Desk::with(Precision::F32, 2, isa), 1e-4);
-        check_with(&conv, Desk::with(Precision::F64, 2, isa), 1e-12);
+        for precision in [Precision::F32, Precision::Bf16, Precision::F64] {
+            check_with(&conv, Desk::with(precision, 2, isa), precision);
+        }
     }
 }
 

@@ -1,5 +1,10 @@
 //! Blocks of a result by dot products of pairs of bf16 numbers: `vdpbf16ps` of AVX512-BF16.
 
+#![expect(
+    clippy::needless_range_loop,
+    reason = "an iterator's methods need not be inlined, and then lack the instruction set"
+)]
+
 use super::{SIDE, Sums, Tile};
 use crate::cpu::isa::{Avx512Bf16, Kernel};
 

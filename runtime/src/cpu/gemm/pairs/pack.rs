@@ -1,5 +1,10 @@
 //! Packing: numbers become pairs of bf16 parts, in tiles.
 
+#![expect(
+    clippy::needless_range_loop,
+    reason = "an iterator's methods need not be inlined, and then lack the instruction set"
+)]
+
 use std::ops::Range;
 
 use super::words::Words;
@@ -81,21 +86,16 @@ impl<W: Words> Packer<W> {
     /// Packs up to 32 columns of up to 32 rows into tiles of zeros, two for each part.
     #[inline(always)]
     pub(super) fn step(&mut self, x: &Factor<'_, f32>, k: Range<usize>, order: Order, tiles: &mut [Tile]) {
-        match x {
-            Factor::Matrix(x) if x.step()[1] == 1 => self.lines(x, k, order, tiles),
-            Factor::Matrix(x) if x.step()[0] == 1 => self.columns(x, k, order, tiles),
-            _ => self.gathered(x, k, order, tiles),
-        }
-    }
-
-    /// Numbers lie anyhow: they are gathered first.
-    #[inline(never)]
-    fn gathered(&mut self, x: &Factor<'_, f32>, k: Range<usize>, order: Order, tiles: &mut [Tile]) {
-        let mut packed = Packed::<f32, { BLOCK * BLOCK }>::new();
-        let (rows, depth) = (x.size()[0], k.len());
-        let packed = packed.pack_any(0, x, 0..rows, k, BLOCK);
-        let x = Matrix::new(packed, 0, [BLOCK, depth], [1, BLOCK as isize]);
-        self.columns(&x, 0..depth, order, tiles);
+        let mut room = Packed::new();
+        let (x, k) = match x {
+            Factor::Matrix(x) if x.step()[1] == 1 => return self.lines(x, k, order, tiles),
+            Factor::Matrix(x) if x.step()[0] == 1 => (*x, k),
+            _ => {
+                let depth = k.len();
+                (gathered(x, k, &mut room), 0..depth)
+            }
+        };
+        self.columns(&x, k, order, tiles);
     }
 
     /// Numbers along `k` follow each other in memory: a row of the matrix becomes a row of pairs.
@@ -144,9 +144,7 @@ impl<W: Words> Packer<W> {
         let numbers = match numbers.first_chunk::<BLOCK>() {
             Some(numbers) => numbers,
             None => {
-                for i in 0..numbers.len() {
-                    padded[i] = numbers[i];
-                }
+                padded[..numbers.len()].copy_from_slice(numbers);
                 &padded
             }
         };
@@ -185,4 +183,16 @@ impl<W: Words> Packer<W> {
             }
         }
     }
+}
+
+/// Numbers that lie anyhow, column by column.
+#[inline(never)]
+fn gathered<'p>(
+    x: &Factor<'_, f32>,
+    k: Range<usize>,
+    room: &'p mut Packed<f32, { BLOCK * BLOCK }>,
+) -> Matrix<'p, f32> {
+    let (rows, depth) = (x.size()[0], k.len());
+    let packed = room.pack_any(0, x, 0..rows, k, BLOCK);
+    Matrix::new(packed, 0, [BLOCK, depth], [1, BLOCK as isize])
 }
