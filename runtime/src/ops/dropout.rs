@@ -87,18 +87,25 @@ impl Mask {
         let mut skip = (first % BLOCK as u64) as usize;
         let mut rest = x;
         while !rest.is_empty() {
-            let mut words = [[0u32; BLOCK]; SIDE];
-            for (i, words) in words.iter_mut().enumerate() {
-                *words = self.stream.block(block + i as u64);
-            }
+            let words = words(self.stream, block);
             let n = (SIDE * BLOCK - skip).min(rest.len());
             let (part, after) = rest.split_at_mut(n);
-            lanes::each(part, &words.as_flattened()[skip..], |x, word| {
+            lanes::each(part, &words[skip..], |x, word| {
                 *x = T::select(self.keeps(word), *x * scale, T::ZERO);
             });
             (rest, block, skip) = (after, block + SIDE as u64, 0);
         }
     }
+}
+
+/// The words of neighbouring blocks of the generator, from `first` on.
+#[inline(always)]
+fn words(stream: Stream, first: u64) -> [u32; SIDE * BLOCK] {
+    let mut words = [0; SIDE * BLOCK];
+    for (i, block) in words.as_chunks_mut::<BLOCK>().0.iter_mut().enumerate() {
+        *block = stream.block(first + i as u64);
+    }
+    words
 }
 
 fn run<T: Real + Element>(cx: &mut Cx<'_>, x: Buf, y: Buf, mask: Mask, inner: usize) {
@@ -161,11 +168,8 @@ impl<T: Real> Kernel for Elements<'_, T> {
         for (k, y) in self.y.chunks_mut(SIDE * BLOCK).enumerate() {
             let x = &self.x[k * SIDE * BLOCK..][..y.len()];
             let first = self.first_block + (k * SIDE) as u64;
-            let mut words = [[0u32; BLOCK]; SIDE];
-            for (i, block) in words.iter_mut().enumerate() {
-                *block = self.mask.stream.block(first + i as u64);
-            }
-            lanes::each2(y, x, words.as_flattened(), |y, x, word| {
+            let words = words(self.mask.stream, first);
+            lanes::each2(y, x, &words, |y, x, word| {
                 *y = T::select(self.mask.keeps(word), x * scale, T::ZERO);
             });
         }

@@ -239,7 +239,7 @@ mod tests {
                 params: &mut vec![1.0; n],
                 grads: &vec![0.0; n],
                 moments: &mut moments,
-                runs: &[0..n],
+                runs: std::slice::from_ref(&(0..n)),
                 scale: 1.0,
                 limit: f32::INFINITY,
             }

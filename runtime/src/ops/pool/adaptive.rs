@@ -36,33 +36,15 @@ impl Shares {
             next_rest: 0,
         }
     }
-}
-
-impl Iterator for Shares {
-    type Item = Range<usize>;
 
     #[inline(always)]
-    fn next(&mut self) -> Option<Range<usize>> {
+    fn next(&mut self) -> Range<usize> {
         let start = self.next;
         let rest = self.next_rest + self.step_rest;
         let carry = usize::from(rest >= self.out);
         self.next = start + self.step + carry;
         self.next_rest = rest - carry * self.out;
-        Some(start..self.next + usize::from(self.next_rest > 0))
-    }
-}
-
-/// Calls `f` for every window of a plane, with its number and the rows and columns that it sees.
-#[inline(always)]
-fn for_each_share(
-    out: [usize; 2],
-    [down, across]: [Shares; 2],
-    mut f: impl FnMut(usize, Range<usize>, Range<usize>),
-) {
-    for (v, rows) in (0..out[0]).zip(down) {
-        for (u, cols) in (0..out[1]).zip(across) {
-            f(v * out[1] + u, rows.clone(), cols);
-        }
+        start..self.next + usize::from(self.next_rest > 0)
     }
 }
 
@@ -79,18 +61,23 @@ impl<T: Real> Kernel for Averages<'_, T> {
     #[inline(always)]
     fn run(self) {
         let (pool, width) = (self.pool, self.pool.size[1]);
-        let shares = [Shares::of(pool, 0), Shares::of(pool, 1)];
+        let (down, across) = (Shares::of(pool, 0), Shares::of(pool, 1));
         for plane in 0..self.y.len() / pool.out_area() {
             let x = &self.x[plane * pool.area()..][..pool.area()];
             let y = &mut self.y[plane * pool.out_area()..][..pool.out_area()];
-            for_each_share(pool.out, shares, |at, rows, cols| {
-                let divisor = T::from_f64((rows.len() * cols.len()) as f64);
-                let mut sum = T::ZERO;
-                for row in rows {
-                    sum += add_line(&x[row * width..][cols.clone()]);
+            let mut down = down;
+            for v in 0..pool.out[0] {
+                let (rows, mut across) = (down.next(), across);
+                for u in 0..pool.out[1] {
+                    let cols = across.next();
+                    let divisor = T::from_f64((rows.len() * cols.len()) as f64);
+                    let mut sum = T::ZERO;
+                    for row in rows.clone() {
+                        sum += add_line(&x[row * width..][cols.clone()]);
+                    }
+                    y[v * pool.out[1] + u] = sum / divisor;
                 }
-                y[at] = sum / divisor;
-            });
+            }
         }
     }
 }
@@ -121,19 +108,24 @@ impl<T: Real> Kernel for AvgGrad<'_, T> {
     #[inline(always)]
     fn run(self) {
         let (pool, width) = (self.pool, self.pool.size[1]);
-        let shares = [Shares::of(pool, 0), Shares::of(pool, 1)];
+        let (down, across) = (Shares::of(pool, 0), Shares::of(pool, 1));
         self.dx.fill(T::ZERO);
         for plane in 0..self.dx.len() / pool.area() {
             let dx = &mut self.dx[plane * pool.area()..][..pool.area()];
             let dy = &self.dy[plane * pool.out_area()..][..pool.out_area()];
-            for_each_share(pool.out, shares, |at, rows, cols| {
-                let share = dy[at] / T::from_f64((rows.len() * cols.len()) as f64);
-                for row in rows {
-                    for value in &mut dx[row * width..][cols.clone()] {
-                        *value += share;
+            let mut down = down;
+            for v in 0..pool.out[0] {
+                let (rows, mut across) = (down.next(), across);
+                for u in 0..pool.out[1] {
+                    let cols = across.next();
+                    let share = dy[v * pool.out[1] + u] / T::from_f64((rows.len() * cols.len()) as f64);
+                    for row in rows.clone() {
+                        for value in &mut dx[row * width..][cols.clone()] {
+                            *value += share;
+                        }
                     }
                 }
-            });
+            }
         }
     }
 }

@@ -61,8 +61,8 @@ impl<T: Real> Visit for Average<'_, T> {
             }
         });
         let divisor = self.pool.divisor::<T>(windows);
-        for l in 0..N {
-            sums[l] = sums[l] / divisor;
+        for sum in &mut sums {
+            *sum /= divisor;
         }
         write(self.y, self.pool.number(windows), windows, &sums);
     }

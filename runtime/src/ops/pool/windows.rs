@@ -113,9 +113,9 @@ impl Pool2d {
         if taps[0].is_empty() || taps[1].is_empty() {
             return None;
         }
-        let [row, col] =
-            [0, 1].map(|k| place[k] * self.stride[k] + taps[k].start * self.dilation[k] - self.padding[k]);
-        Some(row * self.size[1] + col)
+        // Not by `map`, which is a call where the build does not optimise across units.
+        let at = |k: usize| place[k] * self.stride[k] + taps[k].start * self.dilation[k] - self.padding[k];
+        Some(at(0) * self.size[1] + at(1))
     }
 
     /// Calls `f` with the place of every element of the first of some windows, in row-major order; the first is at `first`.
@@ -140,9 +140,8 @@ pub fn write<T: Real, const N: usize>(y: &mut [T], first: usize, windows: &Windo
         // Lanes beyond the end of the row write where later windows will.
         Some(y) => *y = *results,
         None => {
-            for l in 0..windows.count.min(N) {
-                y[first + l] = results[l];
-            }
+            let count = windows.count.min(N);
+            y[first..][..count].copy_from_slice(&results[..count]);
         }
     }
 }
