@@ -69,7 +69,7 @@ fn allocations(precision: Precision, optimizer: &mut impl Optimizer) -> Result<u
 
 #[test]
 fn a_training_step_allocates_nothing_after_the_first() -> Result<()> {
-    for precision in Precision::ALL {
+    for &precision in Precision::ALL {
         assert_eq!(
             allocations(precision, &mut Adam::new(1e-3))?,
             0,
