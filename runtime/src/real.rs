@@ -83,6 +83,10 @@ pub trait Real:
     /// target has. `f64` exists for checks: it need not be fast, and every instruction set more has to be compiled.
     fn run<K: Kernel>(isa: Isa, kernel: K) -> K::Output;
 
+    /// As [`run`](Self::run), but with vectors of 256 bits at most: for kernels that gain nothing by wider ones, since memory or
+    /// short rows bound them, so that they need not be compiled once more.
+    fn run_narrow<K: Kernel>(isa: Isa, kernel: K) -> K::Output;
+
     /// The number nearest to `x`.
     fn from_f64(x: f64) -> Self;
     /// The number nearest to `x`.
@@ -224,6 +228,16 @@ impl Real for f32 {
     }
 
     #[inline(always)]
+    fn run_narrow<K: Kernel>(isa: Isa, kernel: K) -> K::Output {
+        match isa {
+            Isa::Avx2(avx2) => avx2.run(kernel),
+            Isa::Avx512(avx512) => avx512.avx2().run(kernel),
+            // What every CPU of AArch64 has is in the baseline.
+            _ => isa::run_portable(kernel),
+        }
+    }
+
+    #[inline(always)]
     fn from_f64(x: f64) -> Self {
         x as f32
     }
@@ -345,6 +359,11 @@ impl Real for f64 {
 
     #[inline(always)]
     fn run<K: Kernel>(_: Isa, kernel: K) -> K::Output {
+        isa::run_portable(kernel)
+    }
+
+    #[inline(always)]
+    fn run_narrow<K: Kernel>(_: Isa, kernel: K) -> K::Output {
         isa::run_portable(kernel)
     }
 

@@ -119,9 +119,9 @@ fn forward<T: Real + Element>(cx: &mut Cx<'_>, x: Buf, y: Buf, pool: Pool2d) {
         let first = task * planes * area;
         let x = &x[first..][..y.len() / out_area * area];
         match pool.kind {
-            Pool::Max => T::run(env.isa, maximum::Maxima { pool: &pool, x, y }),
-            Pool::Adaptive => T::run(env.isa, adaptive::Averages { pool: &pool, x, y }),
-            _ => T::run(env.isa, average::Averages { pool: &pool, x, y }),
+            Pool::Max => T::run_narrow(env.isa, maximum::Maxima { pool: &pool, x, y }),
+            Pool::Adaptive => T::run_narrow(env.isa, adaptive::Averages { pool: &pool, x, y }),
+            _ => T::run_narrow(env.isa, average::Averages { pool: &pool, x, y }),
         }
     });
 }
@@ -151,7 +151,7 @@ fn max_grad<T: Real + Element>(cx: &mut Cx<'_>, x: Buf, dy: Buf, dx: Buf, pool: 
             &dy[first * out_area..][..n * out_area],
         );
         let pool = &pool;
-        T::run(env.isa, maximum::MaxGrad { pool, x, dy, dx });
+        T::run_narrow(env.isa, maximum::MaxGrad { pool, x, dy, dx });
     });
 }
 
@@ -180,8 +180,8 @@ fn avg_grad<T: Real + Element>(cx: &mut Cx<'_>, dy: Buf, dx: Buf, pool: Pool2d) 
     env.team.chunks_mut(dx, planes * area.max(1), |task, dx| {
         let dy = &dy[task * planes * out_area..][..dx.len() / area * out_area];
         match pool.kind {
-            Pool::Adaptive => T::run(env.isa, adaptive::AvgGrad { pool: &pool, dy, dx }),
-            _ => T::run(env.isa, average::AvgGrad { pool: &pool, dy, dx }),
+            Pool::Adaptive => T::run_narrow(env.isa, adaptive::AvgGrad { pool: &pool, dy, dx }),
+            _ => T::run_narrow(env.isa, average::AvgGrad { pool: &pool, dy, dx }),
         }
     });
 }

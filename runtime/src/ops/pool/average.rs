@@ -1,7 +1,7 @@
 //! Averages of sliding windows, and their gradient.
 
 use super::pairs::Pairs;
-use super::windows::{Visit, Windows, write};
+use super::windows::{Visit, Windows, at_once, write};
 use super::{Pool, Pool2d};
 use crate::cpu::isa::Kernel;
 use crate::real::Real;
@@ -50,6 +50,8 @@ struct Average<'a, T> {
 }
 
 impl<T: Real> Visit for Average<'_, T> {
+    const AT_ONCE: usize = at_once::<T>();
+
     #[inline(always)]
     fn visit<const N: usize, const STRIDE: usize>(&mut self, windows: &Windows) {
         let (mut sums, stride) = ([T::ZERO; N], self.pool.step(STRIDE));
@@ -104,6 +106,9 @@ struct Share<'a, T> {
 }
 
 impl<T: Real> Visit for Share<'_, T> {
+    /// Neighbours write what they have in common one after the other.
+    const AT_ONCE: usize = 1;
+
     #[inline(always)]
     fn visit<const N: usize, const STRIDE: usize>(&mut self, windows: &Windows) {
         let stride = self.pool.step(STRIDE);

@@ -4,7 +4,7 @@
 
 use super::Pool2d;
 use super::pairs::Pairs;
-use super::windows::{Visit, Windows, write};
+use super::windows::{LANES, Visit, Windows, at_once, write};
 use crate::cpu::isa::Kernel;
 use crate::real::Real;
 
@@ -37,21 +37,32 @@ impl Pool2d {
         Some((most, places))
     }
 
-    /// Calls `f` for every window of the plane at the start of `x`, with its number and the place of its largest element.
+    /// Calls `f` for every window of the plane at the start of `x`, with its number and the place of its largest element; at most
+    /// `AT_ONCE` windows are worked on at once.
     #[inline(always)]
-    pub fn for_each_largest<T: Real>(&self, x: &[T], f: impl FnMut(usize, Option<usize>)) {
-        self.for_each_window(x.len(), &mut Find { pool: self, x, f });
+    pub fn for_each_largest<T: Real, const AT_ONCE: usize>(
+        &self,
+        x: &[T],
+        f: impl FnMut(usize, Option<usize>),
+    ) {
+        self.for_each_window(x.len(), &mut Find::<_, _, AT_ONCE> { pool: self, x, f });
     }
 }
 
 /// Hands the number of every window and the place of its largest element to a function.
-struct Find<'a, T, F> {
+struct Find<'a, T, F, const AT_ONCE: usize> {
     pool: &'a Pool2d,
     x: &'a [T],
     f: F,
 }
 
-impl<T: Real, F: FnMut(usize, Option<usize>)> Visit for Find<'_, T, F> {
+impl<T: Real, F: FnMut(usize, Option<usize>), const AT_ONCE: usize> Visit for Find<'_, T, F, AT_ONCE> {
+    const AT_ONCE: usize = if AT_ONCE < at_once::<T>() {
+        AT_ONCE
+    } else {
+        at_once::<T>()
+    };
+
     #[inline(always)]
     fn visit<const N: usize, const STRIDE: usize>(&mut self, windows: &Windows) {
         let (first, stride) = (self.pool.number(windows), self.pool.step(STRIDE));
@@ -70,6 +81,8 @@ struct Write<'a, T> {
 }
 
 impl<T: Real> Visit for Write<'_, T> {
+    const AT_ONCE: usize = at_once::<T>();
+
     #[inline(always)]
     fn visit<const N: usize, const STRIDE: usize>(&mut self, windows: &Windows) {
         let found = self.pool.largest::<T, N, STRIDE>(self.x, windows);
@@ -125,7 +138,7 @@ impl<T: Real> Kernel for MaxGrad<'_, T> {
                 continue;
             }
             dx.fill(T::ZERO);
-            pool.for_each_largest(x, |at, from| {
+            pool.for_each_largest::<T, LANES>(x, |at, from| {
                 if let Some(from) = from {
                     dx[from] += dy[at];
                 }

@@ -3,6 +3,7 @@
 //! Each element belongs to one window, so that a gradient is written at once, zeros included.
 
 use super::Pool2d;
+use super::windows::{LANES, at_once};
 use crate::real::Real;
 
 /// A pooling of this kind.
@@ -57,8 +58,8 @@ impl Pairs {
         for v in 0..self.out[0] {
             let (lines, y) = (self.lines(x, v), &mut y[v * self.out[1]..][..self.out[1]]);
             match self.out[1] {
-                8.. => each_of::<T, 8>(lines, y, f),
-                4..8 => each_of::<T, 4>(lines, y, f),
+                LANES.. if at_once::<T>() == LANES => each_of::<T, LANES>(lines, y, f),
+                4.. if at_once::<T>() == LANES => each_of::<T, 4>(lines, y, f),
                 _ => each_of::<T, 1>(lines, y, f),
             }
         }
@@ -75,8 +76,8 @@ impl Pairs {
             let (below, below_rest) = below.split_at_mut(2 * self.out[1]);
             let out = [above.as_chunks_mut().0, below.as_chunks_mut().0];
             match self.out[1] {
-                8.. => max_grad_of::<T, 8>(lines, dy, out),
-                4..8 => max_grad_of::<T, 4>(lines, dy, out),
+                LANES.. if at_once::<T>() == LANES => max_grad_of::<T, LANES>(lines, dy, out),
+                4.. if at_once::<T>() == LANES => max_grad_of::<T, 4>(lines, dy, out),
                 _ => max_grad_of::<T, 1>(lines, dy, out),
             }
             above_rest.fill(T::ZERO);
@@ -105,11 +106,11 @@ impl Pairs {
     }
 }
 
-/// Where the windows begin that are taken together, `N` at a time: the last of them overlap where `len` is no multiple of `N`,
-/// which is at most `len`.
+/// Where the windows begin that are taken together, `N` at a time: the last of them begin earlier where `len` is no multiple of `N`,
+/// so that at least `LEAST` are left, which is at most `len`.
 #[inline(always)]
-fn starts<const N: usize>(len: usize) -> impl Iterator<Item = usize> {
-    (0..len.div_ceil(N)).map(move |k| (k * N).min(len - N))
+fn starts<const N: usize, const LEAST: usize>(len: usize) -> impl Iterator<Item = usize> {
+    (0..len.div_ceil(N)).map(move |k| (k * N).min(len - LEAST))
 }
 
 #[inline(always)]
@@ -118,7 +119,7 @@ fn each_of<T: Real, const N: usize>(
     y: &mut [T],
     f: impl Fn([[T; 2]; 2]) -> T + Copy,
 ) {
-    for at in starts::<N>(y.len()) {
+    for at in starts::<N, N>(y.len()) {
         let (above, below, y) = (&above[at..][..N], &below[at..][..N], &mut y[at..][..N]);
         for l in 0..N {
             y[l] = f([above[l], below[l]]);
@@ -126,25 +127,38 @@ fn each_of<T: Real, const N: usize>(
     }
 }
 
+/// Windows whose largest elements are found before any cotangent is written: found and written at once, neither is vectorised.
+const BLOCK: usize = 64;
+
 #[inline(always)]
-fn max_grad_of<T: Real, const N: usize>(
-    [above, below]: Lines<'_, T>,
-    dy: &[T],
-    [out_above, out_below]: [&mut [[T; 2]]; 2],
-) {
-    for at in starts::<N>(dy.len()) {
-        let (above, below, dy) = (&above[at..][..N], &below[at..][..N], &dy[at..][..N]);
-        let (out_above, out_below) = (&mut out_above[at..][..N], &mut out_below[at..][..N]);
-        for l in 0..N {
-            let ([a, b], [c, d]) = (above[l], below[l]);
-            let (is_b, is_d) = (is_second(a, b), is_second(c, d));
-            let is_below = is_second(T::select(is_b, b, a), T::select(is_d, d, c));
-            let top = T::select(is_below, T::ZERO, dy[l]);
-            let bottom = T::select(is_below, dy[l], T::ZERO);
-            out_above[l] = [T::select(is_b, T::ZERO, top), T::select(is_b, top, T::ZERO)];
-            out_below[l] = [T::select(is_d, T::ZERO, bottom), T::select(is_d, bottom, T::ZERO)];
+fn max_grad_of<T: Real, const N: usize>(lines: Lines<'_, T>, dy: &[T], [above, below]: [&mut [[T; 2]]; 2]) {
+    let mut places = [T::ZERO; BLOCK];
+    let numbers = [T::ZERO, T::ONE, T::from_f64(2.0), T::from_f64(3.0)];
+    for first in starts::<BLOCK, N>(dy.len()) {
+        let here = first..(first + BLOCK).min(dy.len());
+        let places = &mut places[..here.len()];
+        let lines = lines.map(|line| &line[here.clone()]);
+        each_of::<T, N>(lines, places, |window| place(window, numbers));
+        let (dy, above, below) = (&dy[here.clone()], &mut above[here.clone()], &mut below[here]);
+        for at in starts::<N, N>(dy.len()) {
+            let (places, dy) = (&places[at..][..N], &dy[at..][..N]);
+            let (above, below) = (&mut above[at..][..N], &mut below[at..][..N]);
+            for l in 0..N {
+                let bar = |k: usize| T::select(places[l] == numbers[k], dy[l], T::ZERO);
+                above[l] = [bar(0), bar(1)];
+                below[l] = [bar(2), bar(3)];
+            }
         }
     }
+}
+
+/// The number of the largest element of a window: the first of equals, the last NaN.
+#[inline(always)]
+fn place<T: Real>([[a, b], [c, d]]: [[T; 2]; 2], numbers: [T; 4]) -> T {
+    let (is_b, is_d) = (is_second(a, b), is_second(c, d));
+    let is_below = is_second(T::select(is_b, b, a), T::select(is_d, d, c));
+    let above = T::select(is_b, numbers[1], numbers[0]);
+    T::select(is_below, T::select(is_d, numbers[3], numbers[2]), above)
 }
 
 /// Whether the second of two elements is the larger: not of equals; NaN is larger than anything.

@@ -29,7 +29,7 @@ fn pick<T: Real + Element>(cx: &mut Cx<'_>, x: Buf, source: Buf, y: Buf, pool: P
         for (k, y) in chunk.chunks_exact_mut(out_area).enumerate() {
             let image = (task * planes + k) * area..(task * planes + k + 1) * area;
             let (x, source) = (&x[image.clone()], &source[image]);
-            pool.for_each_largest(x, |at, from| {
+            pool.for_each_largest::<T, 1>(x, |at, from| {
                 y[at] = from.map_or(T::ZERO, |from| source[from]);
             });
         }

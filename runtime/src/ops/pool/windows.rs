@@ -11,7 +11,17 @@ use super::Pool2d;
 use crate::real::Real;
 
 /// Windows that are worked on at once.
-const LANES: usize = 8;
+pub const LANES: usize = 8;
+
+/// How many windows of a type are worked on at once: `f64`, which is compiled without vectors worth the name, takes one, which keeps
+/// it cheap to compile.
+pub const fn at_once<T>() -> usize {
+    if size_of::<T>() == size_of::<f32>() {
+        LANES
+    } else {
+        1
+    }
+}
 
 /// Windows of one row, side by side.
 pub struct Windows {
@@ -26,6 +36,9 @@ pub struct Windows {
 /// What is done with at most `N` windows, `STRIDE` elements apart; if that is 0, by the pooling's stride. All windows of a plane are
 /// met in order.
 pub trait Visit {
+    /// How many windows are visited at once: [`LANES`], or 1.
+    const AT_ONCE: usize;
+
     fn visit<const N: usize, const STRIDE: usize>(&mut self, windows: &Windows);
 }
 
@@ -61,7 +74,7 @@ impl Pool2d {
 
     /// Visits all windows of a plane; `len` elements may be read from its start on, which may be more than it has.
     #[inline(always)]
-    pub fn for_each_window(&self, len: usize, visit: &mut impl Visit) {
+    pub fn for_each_window<V: Visit>(&self, len: usize, visit: &mut V) {
         let interior = self.interior();
         // How far behind the first column of a window, and of its padding, the last lane reads.
         let reach = (self.kernel[1] - 1) * self.dilation[1] + (LANES - 1) * self.stride[1];
@@ -72,17 +85,16 @@ impl Pool2d {
             let room = (len + self.padding[1]).saturating_sub(last_row * self.size[1] + reach);
             let mut u = 0;
             while u < self.out[1] {
-                let is_inside = interior.contains(&u);
-                let has_room = u * self.stride[1] < room;
+                let is_wide = V::AT_ONCE == LANES && interior.contains(&u) && u * self.stride[1] < room;
                 let mut windows = Windows {
                     place: [v, u],
                     taps: [rows.clone(), 0..self.kernel[1]],
                     count: LANES.min(interior.end.saturating_sub(u)),
                 };
                 match self.stride[1] {
-                    1 if is_inside && has_room => visit.visit::<LANES, 1>(&windows),
-                    2 if is_inside && has_room => visit.visit::<LANES, 2>(&windows),
-                    _ if is_inside && has_room => visit.visit::<LANES, 0>(&windows),
+                    1 if is_wide => visit.visit::<LANES, 1>(&windows),
+                    2 if is_wide => visit.visit::<LANES, 2>(&windows),
+                    _ if is_wide => visit.visit::<LANES, 0>(&windows),
                     _ => {
                         windows.count = 1;
                         windows.taps[1] = self.taps(1, u);
