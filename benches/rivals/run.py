@@ -209,24 +209,26 @@ class Run:
             for rival in (rival for rival in chosen if workload in rival.workloads):
                 for threads in self.options.threads:
                     if {"train", "infer"} & set(self.options.kinds):
-                        self.attempt(self.compare, rival, workload, threads)
+                        self.attempt(self.compare, rival, workload, threads, kind="train")
                 if "memory" in self.options.kinds:
-                    self.attempt(self.memory, rival, workload)
+                    self.attempt(self.memory, rival, workload, kind="memory")
         if "start" in self.options.kinds:
             self.export("mlp")
             for rival in chosen:
-                self.attempt(self.starts, rival)
+                self.attempt(self.starts, rival, kind="start")
 
     def export(self, workload):
         """Writes the weights and batches that both sides read."""
         subprocess.run([self.program, "export", "--workload", workload, "--data", self.data], check=True)
 
-    def attempt(self, what, rival, *details):
-        """One rival's failure is told, and does not end the run."""
+    def attempt(self, what, rival, *details, kind):
+        """One rival's failure is told and written down, and does not end the run."""
         try:
             what(rival, *details)
         except Failed as error:
             print(f"failed, {what.__name__} of {rival.name} {details}: {error}", file=sys.stderr, flush=True)
+            workload, threads = (*details, 1)[:2] if details else ("mlp", 1)
+            self.add({**self.row(kind, rival, workload, None, threads, {}), "error": f"{what.__name__} failed"})
 
 
 def machine():

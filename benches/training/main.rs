@@ -17,7 +17,7 @@ use std::fmt::Display;
 use std::str::FromStr;
 
 use lexopt::prelude::*;
-use models::{Setup, WORKLOADS, Workload, precision};
+use models::{Setup, WORKLOADS, Workload};
 use tapeless::cpu::isa::Isa;
 use tapeless::{Device, Precision};
 
@@ -87,8 +87,8 @@ Usage: cargo bench --bench training -- [WORKLOAD]... [OPTIONS]
 
 Options:
       --threads <N,...>  Numbers of threads [default: 1 and the number of cores]
-      --path <PATH>      Instruction path: avx512, avx2, neon, portable [default: the best]
-      --precision <P>    Precision of products [default: f32]
+      --path <PATH>      Instruction path: amx, avx512bf16, avx512, avx2, neon, portable [default: the best]
+      --precision <P>    Precision: f32, high, bf16, f64 [default: f32]
       --rounds <N>       Rounds of machine, steps and profiled steps in turns [default: 7]
       --seconds <X>      Seconds of steps, and of profiled steps, a round; one step at least [default: 0.3]
       --rows <N>         Kernels in a table [default: 12]
@@ -129,7 +129,7 @@ impl Options {
                         .collect::<Result<_>>()?;
                 }
                 Long("path") => options.path = number(&arguments.value()?.string()?, "--path")?,
-                Long("precision") => options.precision = precision(&arguments.value()?.string()?)?,
+                Long("precision") => options.precision = arguments.value()?.parse()?,
                 Long("rounds") => options.effort.rounds = number(&arguments.value()?.string()?, "--rounds")?,
                 Long("seconds") => {
                     options.effort.seconds = number(&arguments.value()?.string()?, "--seconds")?;

@@ -36,7 +36,8 @@ pub enum Precision {
     /// Products of operands rounded to bf16 (8 bits, to nearest even; numbers below 2^-126 become zero), accumulated in f32.
     ///
     /// They run on AMX tiles, else on the dot products of AVX512-BF16 (`vdpbf16ps`), else on multiply-adds of rounded operands:
-    /// results differ by the order of summation only. Attention keeps its scores in f32.
+    /// results differ by the order of summation, and by products and sums below 2^-126, which the first two take for zero. Attention
+    /// keeps its scores in f32; convolutions that read the image where it lies run on multiply-adds of rounded operands.
     Bf16,
     /// 64-bit floats, for checks of gradients and ill-conditioned problems; several times slower.
     ///

@@ -229,11 +229,11 @@ impl Real for f32 {
 
     #[inline(always)]
     fn run_narrow<K: Kernel>(isa: Isa, kernel: K) -> K::Output {
-        match isa {
+        match isa.vectors() {
             Isa::Avx2(avx2) => avx2.run(kernel),
             Isa::Avx512(avx512) => avx512.avx2().run(kernel),
-            // What every CPU of AArch64 has is in the baseline.
-            _ => isa::run_portable(kernel),
+            // What every CPU of AArch64 has is in the baseline. (All sets are named, lest a new one comes to run there unnoticed.)
+            Isa::Portable | Isa::Neon(_) | Isa::Avx512Bf16(_) | Isa::Amx(_) => isa::run_portable(kernel),
         }
     }
 

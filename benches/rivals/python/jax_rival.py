@@ -7,6 +7,7 @@ options = arguments()
 import jax
 import jax.numpy as jnp
 import numpy as np
+from safetensors import safe_open
 from safetensors.numpy import load_file
 
 import jax_models
@@ -102,10 +103,15 @@ def infer(batch):
 def first_step(n_steps):
     """Steps from nothing but the shapes: random weights, a batch of zeros."""
     rng = np.random.default_rng(0)
-    weights, batches = map(load_file, files(options))
-    random = {name: 0.03 * rng.standard_normal(tensor.shape, np.float32) for name, tensor in weights.items()}
-    x, y = jnp.zeros_like(jax_models.image(batches["x.0"])), jnp.zeros_like(batches["y.0"])
-    step = training(*jax_models.tree(options.workload, random), [(x, y)], True)
+    weights, batches = files(options)
+    with safe_open(weights, "np") as file:
+        shapes = {name: file.get_slice(name).get_shape() for name in file.keys()}
+    random = {name: 0.03 * rng.standard_normal(shape, np.float32) for name, shape in shapes.items()}
+    with safe_open(batches, "np") as file:
+        x, y = file.get_tensor("x.0"), file.get_tensor("y.0")
+    batch = jnp.zeros_like(jax_models.image(x)), jnp.zeros_like(y)
+    step = training(*jax_models.tree(options.workload, random), [batch], True)
+    del random
     for k in range(n_steps):
         loss = step(k)
     say(loss=float(loss), peak_rss_mb=peak_rss_mb())

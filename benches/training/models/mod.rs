@@ -71,17 +71,6 @@ impl Setup {
     }
 }
 
-/// The precision of a name, as `Precision` displays it.
-///
-/// # Errors
-///
-/// For another name.
-pub fn precision(name: &str) -> Result<Precision> {
-    let all = [Precision::F32, Precision::F64];
-    let found = all.into_iter().find(|precision| precision.to_string() == name);
-    found.ok_or_else(|| Error::config(format!("there is no precision `{name}`")))
-}
-
 /// All of them, the smallest step first.
 pub const WORKLOADS: [Workload; 7] = [
     mlp::WORKLOAD,

@@ -51,9 +51,12 @@ impl Amx {
         self.0
     }
 
-    /// Configures tiles on this thread. There must be one session on a thread at a time: the end of another would end both.
+    /// Configures tiles on this thread.
+    ///
+    /// # Safety
+    /// There must be one session on a thread at a time: the end of another would end both.
     #[inline]
-    pub(crate) fn start(self) -> Session {
+    pub(crate) unsafe fn start(self) -> Session {
         Session::start(self)
     }
 }
@@ -187,7 +190,7 @@ impl Session {
         #[cfg(target_arch = "x86_64")]
         {
             let (steps, a, b) = (a.len() / tiles, a.as_ptr(), b.as_ptr());
-            // SAFETY: `self` proves that tiles exist and are configured on this thread. Each function reads `steps` times as many
+            // SAFETY: `self` proves that tiles exist and, being the thread's only session, are configured on it. Each function reads `steps` times as many
             // tiles from `a` and `b` as was just checked.
             unsafe {
                 match parts {
@@ -198,7 +201,7 @@ impl Session {
             }
         }
         #[cfg(not(target_arch = "x86_64"))]
-        unreachable!("tiles belong to x86-64, {sums:p}");
+        unreachable!("tiles belong to x86-64, not to {:?}", (parts, sums));
     }
 }
 

@@ -161,7 +161,7 @@ pub enum Isa {
     Avx512(Avx512),
     /// The same vectors, and dot products of pairs of bf16 numbers, which serve [`Precision::Bf16`].
     Avx512Bf16(Avx512Bf16),
-    /// The same vectors, and products of tiles of bf16 numbers, which serve all precisions but [`Precision::F64`].
+    /// The same vectors, and products of tiles of bf16 numbers, which serve all precisions but `F64`.
     Amx(Amx),
     /// 128-bit vectors of AArch64.
     Neon(Neon),

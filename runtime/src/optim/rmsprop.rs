@@ -164,11 +164,12 @@ impl<T: Real> RmsPropUpdate<T> {
         (grad, self.alpha * square + self.enters * grad * grad)
     }
 
-    /// The mean gradient, and the denominator.
+    /// The mean gradient, and the denominator. A variance cannot be negative, but what is computed can: by rounding, and where the
+    /// mean square was so small that it became 0.
     #[inline(always)]
     fn center(&self, grad: T, square: T, mean: T) -> (T, T) {
         let mean = mean + self.enters * (grad - mean);
-        (mean, (square - mean * mean).sqrt() + self.eps)
+        (mean, (square - mean * mean).max(T::ZERO).sqrt() + self.eps)
     }
 }
 
@@ -216,5 +217,44 @@ impl<T: Real> Update<T, 3> for CenteredWithMomentum<T> {
         let (mean, denominator) = self.0.center(grad, square, mean);
         let buffer = self.0.momentum * buffer + grad / denominator;
         (param - self.0.lr * buffer, [square, mean, buffer])
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cpu::isa::Isa;
+    use crate::cpu::threads::Team;
+
+    /// Squares of such gradients are so small that moments forget them, while the mean gradient stays: no variance may become
+    /// negative.
+    #[test]
+    fn tiny_gradients_give_no_nan() {
+        let kinds = [
+            RmsProp::new(1e-2).centered(),
+            RmsProp::new(1e-2).centered().momentum(0.9),
+        ];
+        for rule in kinds.map(|optimizer| optimizer.rule) {
+            let grads = [1e-18f32, -5e-19, 1e-19, 1e-15, 1.0, 0.0];
+            let n = grads.len();
+            let (team, all) = (Team::serial(), [0..n]);
+            let mut params = vec![1.0; n];
+            let mut moments = vec![0.0; n * rule.moments().len()];
+            for step in 1..40 {
+                let pass = Pass {
+                    team: &team,
+                    isa: Isa::best(),
+                    params: &mut params,
+                    grads: &grads,
+                    moments: &mut moments,
+                    runs: &all,
+                    scale: 1.0,
+                    limit: f32::INFINITY,
+                };
+                rule.run(1e-2, step, pass);
+            }
+            assert!(params.iter().all(|x| x.is_finite()), "{params:?}");
+            assert!(params[4] < 1.0 && params[5] == 1.0, "{params:?}");
+        }
     }
 }

@@ -7,6 +7,7 @@
 
 #![cfg(all(target_arch = "x86_64", target_os = "linux"))]
 
+use std::cell::Cell;
 use std::cell::UnsafeCell;
 use std::sync::Once;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -20,6 +21,11 @@ pub static RELEASED: AtomicUsize = AtomicUsize::new(0);
 pub static LOADED: AtomicUsize = AtomicUsize::new(0);
 pub static STORED: AtomicUsize = AtomicUsize::new(0);
 pub static MULTIPLIED: AtomicUsize = AtomicUsize::new(0);
+
+thread_local! {
+    /// Products of tiles that were carried out on this thread. (It needs no destructor, so that a handler of signals may use it.)
+    pub static MULTIPLIED_HERE: Cell<usize> = const { Cell::new(0) };
+}
 
 /// Who executes tile instructions.
 #[derive(Copy, Clone, PartialEq, Eq, Debug)]
@@ -227,6 +233,7 @@ unsafe fn execute(code: &mut Code<'_>, tiles: &mut Tiles) -> Option<()> {
             let (c, a, b) = (reg, rm, usize::from(vvvv & 7));
             multiply(tiles, c, a, b)?;
             MULTIPLIED.fetch_add(1, Ordering::Relaxed);
+            MULTIPLIED_HERE.set(MULTIPLIED_HERE.get() + 1);
         }
         _ => return None,
     }

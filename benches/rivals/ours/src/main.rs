@@ -18,7 +18,7 @@ mod probe;
 use std::path::PathBuf;
 
 use lexopt::prelude::*;
-use models::{Setup, WORKLOADS, Workload, precision};
+use models::{Setup, WORKLOADS, Workload};
 use tapeless::{Device, Precision};
 
 type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
@@ -73,7 +73,7 @@ impl Options {
                 }
                 Long("threads") => options.device = options.device.threads(arguments.value()?.parse()?),
                 Long("path") => options.device = options.device.path(arguments.value()?.parse()?),
-                Long("precision") => options.precision = precision(&arguments.value()?.string()?)?,
+                Long("precision") => options.precision = arguments.value()?.parse()?,
                 Long("data") => options.data = arguments.value()?.into(),
                 _ => return Err(argument.unexpected().into()),
             }

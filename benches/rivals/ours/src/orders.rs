@@ -54,7 +54,7 @@ fn ready(setup: &Setup) -> Value {
         "ready": "tapeless",
         "version": env!("CARGO_PKG_VERSION"),
         "device": setup.device.to_string(),
-        "path": setup.device.isa().name(),
+        "path": setup.device.isa().serving(setup.precision).name(),
         "precision": setup.precision.to_string(),
     })
 }

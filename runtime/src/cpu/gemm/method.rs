@@ -13,9 +13,10 @@
 //!   those of the second once for each task below another;
 //! - the time to configure tiles.
 //!
-//! The constants were measured: multiply-adds of vectors and tiles on a Sapphire Rapids (155 to 175 GFLOP/s; 330, 520 and 1000 for
-//! six, three and one product of parts; 0.17 ns to split a number into three parts), `vdpbf16ps` on Zen 4, relative to the
-//! same machine's multiply-adds. Only their ratios matter.
+//! Only the ratios of the constants matter. `vdpbf16ps` was measured with these kernels on Zen 4, relative to the same machine's
+//! multiply-adds. Those of tiles come from a prototype on a Sapphire Rapids (155 to 175 GFLOP/s for multiply-adds of vectors; 330,
+//! 520 and 1000 for six, three and one product of parts; 0.17 ns to split a number into three parts), the time of a configuration
+//! is a guess, and none of them was checked with these kernels.
 
 use crate::cpu::amx::Amx;
 use crate::cpu::isa::{Avx512Bf16, Isa};

@@ -14,7 +14,10 @@
 //! - a tile instruction adds 16 products one after the other in each of two sums: 16 roundings, and one to add the two;
 //! - an instruction for each product of parts and each 32 of `k` rounds once as it adds to the accumulator: `6 ceil(k / 32)`;
 //! - a block of `k` rounds once more as it is added to the result, all blocks together `ceil(k / 128)` times;
-//! - a product or sum that is flushed to zero loses at most 2^-126, which is below `u |a||b|` for the numbers admitted below.
+//! - a product or sum that is flushed to zero loses at most 2^-126, for the numbers admitted below at most about `1.5 u |a||b|` over
+//!   the six products, which the roundings counted too high above leave room for.
+//!
+//! Blocks that are computed on vectors instead (below) have the bound `k u |A||B|` of a plain loop.
 //!
 //! This is below the bound `k u |A||B|` of a plain loop from `k = 36` on.
 //!
@@ -129,7 +132,8 @@ pub(super) fn product(
     let session;
     let engine = match unit {
         Unit::Tiles(amx) => {
-            session = amx.start();
+            // SAFETY: it ends with this function, which calls nothing but the kernel below; that starts none.
+            session = unsafe { amx.start() };
             Engine::Tiles(&session)
         }
         Unit::Dots(bf16) => Engine::Dots(bf16),
