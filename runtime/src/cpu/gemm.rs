@@ -22,6 +22,7 @@
 mod band;
 mod block;
 mod correlate;
+mod inner;
 mod lanes;
 mod matrix;
 mod method;
@@ -109,7 +110,7 @@ impl Sharing {
 pub fn task_block(method: Method, sharing: Sharing, m: usize, n: usize, k: usize) -> (usize, usize) {
     let work = m.saturating_mul(n).saturating_mul(k);
     let (tasks, max, units) = match method {
-        Method::Lanes(..) => (sharing.tasks(work), MAX_BLOCK, (12, 32)),
+        Method::Lanes(..) | Method::Inner(..) => (sharing.tasks(work), MAX_BLOCK, (12, 32)),
         Method::Pairs(..) => {
             let tasks = (work / TASK_OF_PAIRS).clamp(1, TASKS_OF_PAIRS);
             (tasks, MAX_BLOCK_OF_PAIRS, (BLOCK, BLOCK))

@@ -35,6 +35,9 @@ pub struct Arithmetic {
 pub enum Method {
     /// Multiply-adds of vectors.
     Lanes(Isa, Operands),
+    /// The same, where one of the factors has few rows (or columns) and the numbers that are multiplied follow each other in memory:
+    /// as inner products, which pack nothing. Factors that lie otherwise are multiplied as by [`Lanes`](Self::Lanes).
+    Inner(Isa, Operands),
     /// Products of pairs of bf16 numbers, each operand the sum of a number of parts.
     Pairs(Unit, Parts),
 }
@@ -144,6 +147,9 @@ impl Arithmetic {
             _ => None,
         };
         let lanes = Method::Lanes(self.isa, self.operands());
+        if shape[0].min(shape[1]) <= super::inner::ROWS {
+            return Method::Inner(self.isa, self.operands());
+        }
         match (unit, parts) {
             (Some(unit), Some(parts)) if parts == Parts::One || shape[2] >= MIN_DEPTH => {
                 let pairs = Method::Pairs(unit, parts);
@@ -193,7 +199,7 @@ fn cost(method: Method, [m, n, k]: [usize; 3]) -> u64 {
     let block = super::pairs::BLOCK;
     let split = |parts: Parts| SPLIT.0 + SPLIT.1 * parts.count() as u64;
     let (multiplied, rate, pack, once) = match method {
-        Method::Lanes(_, operands) => {
+        Method::Lanes(_, operands) | Method::Inner(_, operands) => {
             let round = match operands {
                 Operands::Exact => 0,
                 Operands::Rounded => ROUND,

@@ -21,6 +21,21 @@ impl<T: Product, const N: usize> Packed<T, N> {
         }
     }
 
+    /// The memory, whatever its size.
+    #[inline(always)]
+    pub(super) fn room(&mut self) -> Room<'_, T> {
+        Room {
+            elements: &mut self.elements,
+        }
+    }
+}
+
+/// Memory for packed elements.
+pub(super) struct Room<'m, T> {
+    elements: &'m mut [MaybeUninit<T>],
+}
+
+impl<T: Product> Room<'_, T> {
     /// Packs `rows` of `x`, all columns in `cols`, from element `first` on: for every column the `width` numbers of its
     /// rows, zeros after the last row. Returns the packed elements.
     ///

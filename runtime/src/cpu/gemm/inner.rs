@@ -1,0 +1,207 @@
+//! Products of matrices of which one is only a few rows high: inner products of vectors that lie dense in memory.
+//!
+//! A layer of weights `[out, in]` applied to a single sample is the case that matters: every weight is used once, so packing it
+//! would cost several times what multiplying it does, and the time to read the weights is all that remains. `k` runs along the
+//! lanes of a register; some columns are taken at a time, so that a number of the short factor serves several and as many streams
+//! are read.
+//!
+//! An element of the result is computed alike wherever it stands in a block: along `k` in blocks of [`K_BLOCK`], in each as many
+//! chains of multiply-adds as there are lanes, which are then added up in halves. So its bits depend on `k` and the instruction
+//! set alone. A chain is no longer than those of packed products are.
+//!
+//! Not here: factors that lie in another way, which [`Sides::new`] refuses.
+
+use super::lanes::Lanes;
+use super::method::Operands;
+use super::pack::{Packed, Room};
+use super::tile::{Product, Start};
+use super::{Block, Factor, Matrix};
+use crate::cpu::isa::Kernel;
+
+/// Most rows of the short factor.
+pub(super) const ROWS: usize = 4;
+/// Columns of the other that are read at a time.
+const COLUMNS: usize = 4;
+/// Elements along `k` that are taken at a time.
+const K_BLOCK: usize = 1024;
+
+/// The factors of a product that can be computed as inner products.
+#[derive(Copy, Clone)]
+pub(super) struct Sides<'x, T> {
+    /// The short factor, `few x k`.
+    few: Matrix<'x, T>,
+    /// The other, `k x many`, its columns dense.
+    many: Matrix<'x, T>,
+    short: Short,
+}
+
+/// Which axis of the result is the short one.
+#[derive(Copy, Clone, PartialEq, Eq)]
+enum Short {
+    Rows,
+    Columns,
+}
+
+impl<'x, T: Product> Sides<'x, T> {
+    /// The factors of `a b`, if one is short and the numbers of the other that are multiplied follow each other in memory.
+    pub(super) fn new(a: &Factor<'x, T>, b: &Factor<'x, T>) -> Option<Self> {
+        let (Factor::Matrix(a), Factor::Matrix(b)) = (*a, *b) else {
+            return None;
+        };
+        let (few, many, short) = match (a.step(), b.step()) {
+            (_, [1, _]) if a.rows() <= ROWS => (a, b, Short::Rows),
+            ([_, 1], _) if b.cols() <= ROWS => (b.transposed(), a.transposed(), Short::Columns),
+            _ => return None,
+        };
+        Some(Self { few, many, short })
+    }
+}
+
+/// A product on the vectors of one instruction set.
+pub(super) struct InnerProducts<'x, 'c, 'a, L, T> {
+    pub(super) lanes: L,
+    pub(super) operands: Operands,
+    pub(super) sides: Sides<'x, T>,
+    pub(super) c: &'c mut Block<'a, T>,
+    pub(super) start: Start,
+}
+
+impl<T: Product, L: Lanes<T>> Kernel for InnerProducts<'_, '_, '_, L, T> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run(mut self) {
+        let (k, rows) = (self.sides.few.cols(), self.sides.few.rows());
+        if k == 0 && self.start == Start::Overwrite {
+            (0..self.c.rows()).for_each(|i| self.c.row_mut(i).fill(T::ZERO));
+        }
+        let mut few = Packed::<T, { ROWS * K_BLOCK }>::new();
+        let mut many = Packed::<T, { COLUMNS * K_BLOCK }>::new();
+        for from in (0..k).step_by(K_BLOCK) {
+            let to = (from + K_BLOCK).min(k);
+            let start = if from == 0 { self.start } else { Start::Accumulate };
+            match rows {
+                0 => (),
+                1 => self.k_block::<1>(&mut few.room(), &mut many.room(), from..to, start),
+                2 => self.k_block::<2>(&mut few.room(), &mut many.room(), from..to, start),
+                _ => self.k_block::<ROWS>(&mut few.room(), &mut many.room(), from..to, start),
+            }
+        }
+    }
+}
+
+type Range = std::ops::Range<usize>;
+
+impl<T: Product, L: Lanes<T>> InnerProducts<'_, '_, '_, L, T> {
+    /// Adds (or sets) what comes from indices `k`. Rows and columns beyond the last are the last once more, and are not written.
+    #[inline(always)]
+    fn k_block<const HEIGHT: usize>(
+        &mut self,
+        few_room: &mut Room<'_, T>,
+        many_room: &mut Room<'_, T>,
+        k: Range,
+        start: Start,
+    ) {
+        let (len, rows, cols) = (k.len(), self.sides.few.rows(), self.sides.many.cols());
+        let short = Factor::Matrix(self.sides.few.transposed());
+        let packed = few_room.pack_any(0, &short, k.clone(), 0..rows, len);
+        round(self.operands, packed);
+        let mut lines: [&[T]; HEIGHT] = [&[]; HEIGHT];
+        for i in 0..HEIGHT {
+            lines[i] = &packed[i.min(rows - 1) * len..][..len];
+        }
+        for first in (0..cols).step_by(COLUMNS) {
+            let mut columns: [&[T]; COLUMNS] = [&[]; COLUMNS];
+            match self.operands {
+                Operands::Exact => {
+                    for j in 0..COLUMNS {
+                        let column = (first + j).min(cols - 1);
+                        columns[j] = self.sides.many.run(k.start, column, len);
+                    }
+                }
+                Operands::Rounded => {
+                    let many = Factor::Matrix(self.sides.many);
+                    let last = (first + COLUMNS).min(cols);
+                    let packed = many_room.pack_any(0, &many, k.clone(), first..last, len);
+                    round(Operands::Rounded, packed);
+                    for j in 0..COLUMNS {
+                        columns[j] = &packed[j.min(last - first - 1) * len..][..len];
+                    }
+                }
+            }
+            let sums = micro::<T, L, HEIGHT>(self.lanes, lines, columns, len);
+            for i in 0..HEIGHT.min(rows) {
+                for j in 0..COLUMNS.min(cols - first) {
+                    let to = match self.sides.short {
+                        Short::Rows => &mut self.c.row_mut(i)[first + j],
+                        Short::Columns => &mut self.c.row_mut(first + j)[i],
+                    };
+                    *to = match start {
+                        Start::Overwrite => sums[i][j],
+                        Start::Accumulate => *to + sums[i][j],
+                    };
+                }
+            }
+        }
+    }
+}
+
+/// What happens to operands before they are multiplied.
+#[inline(always)]
+fn round<T: Product>(operands: Operands, numbers: &mut [T]) {
+    match operands {
+        Operands::Exact => (),
+        Operands::Rounded => T::round_operands(numbers),
+    }
+}
+
+/// The inner products of some lines with some columns, all of length `len`.
+#[inline(always)]
+fn micro<T: Product, L: Lanes<T>, const HEIGHT: usize>(
+    lanes: L,
+    lines: [&[T]; HEIGHT],
+    columns: [&[T]; COLUMNS],
+    len: usize,
+) -> [[T; COLUMNS]; HEIGHT] {
+    let (mut a, mut b) = (lines, columns);
+    for i in 0..HEIGHT {
+        a[i] = &lines[i][..len];
+    }
+    for j in 0..COLUMNS {
+        b[j] = &columns[j][..len];
+    }
+    let mut chains = [[lanes.splat(T::ZERO); COLUMNS]; HEIGHT];
+    let mut at = 0;
+    while at + L::LANES <= len {
+        let mut vectors = [lanes.splat(T::ZERO); COLUMNS];
+        for j in 0..COLUMNS {
+            vectors[j] = lanes.load(&b[j][at..]);
+        }
+        for i in 0..HEIGHT {
+            let x = lanes.load(&a[i][at..]);
+            for j in 0..COLUMNS {
+                chains[i][j] = lanes.mul_add(x, vectors[j], chains[i][j]);
+            }
+        }
+        at += L::LANES;
+    }
+    if at < len {
+        let mut vectors = [lanes.splat(T::ZERO); COLUMNS];
+        for j in 0..COLUMNS {
+            vectors[j] = lanes.load_part(&b[j][at..]);
+        }
+        for i in 0..HEIGHT {
+            let x = lanes.load_part(&a[i][at..]);
+            for j in 0..COLUMNS {
+                chains[i][j] = lanes.mul_add(x, vectors[j], chains[i][j]);
+            }
+        }
+    }
+    let mut sums = [[T::ZERO; COLUMNS]; HEIGHT];
+    for i in 0..HEIGHT {
+        for j in 0..COLUMNS {
+            sums[i][j] = lanes.sum(chains[i][j]);
+        }
+    }
+    sums
+}
