@@ -92,7 +92,7 @@ impl<T: Product, L: Lanes<T>> Kernel for InnerProducts<'_, '_, '_, L, T> {
 
 type Range = std::ops::Range<usize>;
 
-impl<T: Product, L: Lanes<T>> InnerProducts<'_, '_, '_, L, T> {
+impl<'x, T: Product, L: Lanes<T>> InnerProducts<'x, '_, '_, L, T> {
     /// Adds (or sets) what comes from indices `k`. Rows and columns beyond the last are the last once more, and are not written.
     #[inline(always)]
     fn k_block<const HEIGHT: usize>(
@@ -107,42 +107,55 @@ impl<T: Product, L: Lanes<T>> InnerProducts<'_, '_, '_, L, T> {
         let packed = few_room.pack_any(0, &short, k.clone(), 0..rows, len);
         round(self.operands, packed);
         let mut lines: [&[T]; HEIGHT] = [&[]; HEIGHT];
-        for i in 0..HEIGHT {
-            lines[i] = &packed[i.min(rows - 1) * len..][..len];
+        for (i, line) in lines.iter_mut().enumerate() {
+            *line = &packed[i.min(rows - 1) * len..][..len];
         }
         for first in (0..cols).step_by(COLUMNS) {
-            let mut columns: [&[T]; COLUMNS] = [&[]; COLUMNS];
-            match self.operands {
-                Operands::Exact => {
-                    for j in 0..COLUMNS {
-                        let column = (first + j).min(cols - 1);
-                        columns[j] = self.sides.many.run(k.start, column, len);
-                    }
-                }
-                Operands::Rounded => {
-                    let many = Factor::Matrix(self.sides.many);
-                    let last = (first + COLUMNS).min(cols);
-                    let packed = many_room.pack_any(0, &many, k.clone(), first..last, len);
-                    round(Operands::Rounded, packed);
-                    for j in 0..COLUMNS {
-                        columns[j] = &packed[j.min(last - first - 1) * len..][..len];
-                    }
-                }
-            }
+            let some = first..(first + COLUMNS).min(cols);
+            let columns = self.columns(many_room, &k, &some);
             let sums = micro::<T, L, HEIGHT>(self.lanes, lines, columns, len);
-            for i in 0..HEIGHT.min(rows) {
-                for j in 0..COLUMNS.min(cols - first) {
+            for (i, sums) in sums.iter().enumerate().take(rows) {
+                for (j, sum) in some.clone().zip(sums) {
                     let to = match self.sides.short {
-                        Short::Rows => &mut self.c.row_mut(i)[first + j],
-                        Short::Columns => &mut self.c.row_mut(first + j)[i],
+                        Short::Rows => &mut self.c.row_mut(i)[j],
+                        Short::Columns => &mut self.c.row_mut(j)[i],
                     };
                     *to = match start {
-                        Start::Overwrite => sums[i][j],
-                        Start::Accumulate => *to + sums[i][j],
+                        Start::Overwrite => *sum,
+                        Start::Accumulate => *to + *sum,
                     };
                 }
             }
         }
+    }
+
+    /// Some columns of the longer factor: where they lie, or a copy that is rounded.
+    #[inline(always)]
+    fn columns<'r>(&self, room: &'r mut Room<'_, T>, k: &Range, some: &Range) -> [&'r [T]; COLUMNS]
+    where
+        'x: 'r,
+    {
+        let len = k.len();
+        let mut columns: [&[T]; COLUMNS] = [&[]; COLUMNS];
+        match self.operands {
+            Operands::Exact => {
+                for (j, column) in columns.iter_mut().enumerate() {
+                    *column = self
+                        .sides
+                        .many
+                        .run(k.start, some.start + j.min(some.len() - 1), len);
+                }
+            }
+            Operands::Rounded => {
+                let many = Factor::Matrix(self.sides.many);
+                let packed = room.pack_any(0, &many, k.clone(), some.clone(), len);
+                round(Operands::Rounded, packed);
+                for (j, column) in columns.iter_mut().enumerate() {
+                    *column = &packed[j.min(some.len() - 1) * len..][..len];
+                }
+            }
+        }
+        columns
     }
 }
 

@@ -350,9 +350,24 @@ impl<'x, T: Product, L: Lanes<T>> BlockProduct<'x, '_, '_, L, T> {
         if let Some(strip) = self.lying(&place.rows, &k, &some, width) {
             return self.column_strip::<VECTORS>(a, strip, k.len(), place);
         }
-        let numbers = room.pack(0, &self.b.transposed(), some, k.clone(), width);
+        let (numbers, step) = match self.narrow(&k, &some, width, room.len()) {
+            Some((numbers, step)) => (room.copy(numbers, width), step),
+            None => (room.pack(0, &self.b.transposed(), some, k.clone(), width), width),
+        };
         self.round(numbers);
-        self.column_strip::<VECTORS>(a, Strip { numbers, step: width }, k.len(), place);
+        self.column_strip::<VECTORS>(a, Strip { numbers, step }, k.len(), place);
+    }
+
+    /// The last, incomplete strip of a matrix of few columns, with dense rows: all that lies in memory from its first element to its
+    /// last, and the distance of two rows, where there is room for it. Lanes beyond the last column multiply what lies there, and
+    /// are not written.
+    #[inline(always)]
+    fn narrow(&self, k: &Range, columns: &Range, width: usize, room: usize) -> Option<(&'x [T], usize)> {
+        let Factor::Matrix(b) = self.b else { return None };
+        let [down, 1] = b.step() else { return None };
+        let step = usize::try_from(down).ok().filter(|step| *step <= width)?;
+        let len = (k.len() - 1) * step + columns.len();
+        (columns.len() < width && len + width <= room).then(|| (b.run(k.start, columns.start, len), step))
     }
 
     /// A whole strip of columns where it lies, if its rows are dense and it is read once: then packing it would only be a detour,
@@ -421,13 +436,9 @@ impl<'x, T: Product, L: Lanes<T>> BlockProduct<'x, '_, '_, L, T> {
                 break;
             }
             let to = &mut self.c.row_mut(place.rows.start + i)[place.col..place.col + width];
-            if width == VECTORS * L::LANES {
-                write_row(self.lanes, sums, to, place.start);
-            } else {
-                // A padded tile: its row goes through memory that has room for the padding.
-                let mut row = [T::ZERO; MAX_COLS];
-                write_row(self.lanes, sums, &mut row, Start::Overwrite);
-                write_part(&row[..width], to, place.start);
+            match width == VECTORS * L::LANES {
+                true => write_row(self.lanes, sums, to, place.start),
+                false => write_part(self.lanes, sums, to, place.start),
             }
         }
     }
@@ -460,15 +471,21 @@ pub(super) fn write_row<T: Product, L: Lanes<T>, const VECTORS: usize>(
     }
 }
 
-/// The part of a row that lies inside the block.
-#[inline(never)]
-fn write_part<T: Product>(sums: &[T], to: &mut [T], start: Start) {
-    let sums = &sums[..to.len()];
-    for (i, to) in to.iter_mut().enumerate() {
-        *to = match start {
-            Start::Overwrite => sums[i],
-            Start::Accumulate => sums[i] + *to,
+/// [`write_row`] for a row that ends before the last vector does.
+#[inline(always)]
+fn write_part<T: Product, L: Lanes<T>, const VECTORS: usize>(
+    lanes: L,
+    sums: &[L::Vector; VECTORS],
+    to: &mut [T],
+    start: Start,
+) {
+    for (v, to) in to.chunks_mut(L::LANES).enumerate() {
+        let Some(&sum) = sums.get(v) else { break };
+        let value = match start {
+            Start::Overwrite => sum,
+            Start::Accumulate => lanes.mul_add(lanes.splat(T::ONE), sum, lanes.load_part(to)),
         };
+        lanes.store_part(value, to);
     }
 }
 
