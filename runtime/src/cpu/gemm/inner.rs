@@ -18,12 +18,23 @@ use super::tile::{Product, Start};
 use super::{Block, Factor, Matrix};
 use crate::cpu::isa::Kernel;
 
-/// Most rows of the short factor.
-pub(super) const ROWS: usize = 4;
+/// Most rows of the short factor. With more of them, packing the other pays.
+const ROWS: usize = 8;
+/// Rows that are taken at a time.
+const HEIGHT: usize = 4;
 /// Columns of the other that are read at a time.
 const COLUMNS: usize = 4;
 /// Elements along `k` that are taken at a time.
 const K_BLOCK: usize = 1024;
+/// The smallest inner size for more rows than are taken at a time: adding up the lanes of many short products takes longer than
+/// packing.
+const MIN_DEPTH: usize = 64;
+
+/// Whether inner products serve a result of `m` x `n` with the inner size `k`, if the factors lie right.
+pub(super) fn serve([m, n, k]: [usize; 3]) -> bool {
+    let few = m.min(n);
+    few <= HEIGHT || few <= ROWS && k >= MIN_DEPTH
+}
 
 /// The factors of a product that can be computed as inner products.
 #[derive(Copy, Clone)]
@@ -84,7 +95,7 @@ impl<T: Product, L: Lanes<T>> Kernel for InnerProducts<'_, '_, '_, L, T> {
                 0 => (),
                 1 => self.k_block::<1>(&mut few.room(), &mut many.room(), from..to, start),
                 2 => self.k_block::<2>(&mut few.room(), &mut many.room(), from..to, start),
-                _ => self.k_block::<ROWS>(&mut few.room(), &mut many.room(), from..to, start),
+                _ => self.k_block::<HEIGHT>(&mut few.room(), &mut many.room(), from..to, start),
             }
         }
     }
@@ -93,9 +104,9 @@ impl<T: Product, L: Lanes<T>> Kernel for InnerProducts<'_, '_, '_, L, T> {
 type Range = std::ops::Range<usize>;
 
 impl<'x, T: Product, L: Lanes<T>> InnerProducts<'x, '_, '_, L, T> {
-    /// Adds (or sets) what comes from indices `k`. Rows and columns beyond the last are the last once more, and are not written.
+    /// Adds (or sets) what comes from indices `k`, `N` rows at a time. Rows and columns beyond the last are the last once more, and are not written.
     #[inline(always)]
-    fn k_block<const HEIGHT: usize>(
+    fn k_block<const N: usize>(
         &mut self,
         few_room: &mut Room<'_, T>,
         many_room: &mut Room<'_, T>,
@@ -106,24 +117,26 @@ impl<'x, T: Product, L: Lanes<T>> InnerProducts<'x, '_, '_, L, T> {
         let short = Factor::Matrix(self.sides.few.transposed());
         let packed = few_room.pack_any(0, &short, k.clone(), 0..rows, len);
         round(self.operands, packed);
-        let mut lines: [&[T]; HEIGHT] = [&[]; HEIGHT];
-        for (i, line) in lines.iter_mut().enumerate() {
-            *line = &packed[i.min(rows - 1) * len..][..len];
-        }
         for first in (0..cols).step_by(COLUMNS) {
             let some = first..(first + COLUMNS).min(cols);
             let columns = self.columns(many_room, &k, &some);
-            let sums = micro::<T, L, HEIGHT>(self.lanes, lines, columns, len);
-            for (i, sums) in sums.iter().enumerate().take(rows) {
-                for (j, sum) in some.clone().zip(sums) {
-                    let to = match self.sides.short {
-                        Short::Rows => &mut self.c.row_mut(i)[j],
-                        Short::Columns => &mut self.c.row_mut(j)[i],
-                    };
-                    *to = match start {
-                        Start::Overwrite => *sum,
-                        Start::Accumulate => *to + *sum,
-                    };
+            for row in (0..rows).step_by(N) {
+                let mut lines: [&[T]; N] = [&[]; N];
+                for (i, line) in lines.iter_mut().enumerate() {
+                    *line = &packed[(row + i).min(rows - 1) * len..][..len];
+                }
+                let sums = micro::<T, L, N>(self.lanes, lines, columns, len);
+                for (i, sums) in (row..rows).zip(&sums) {
+                    for (j, sum) in some.clone().zip(sums) {
+                        let to = match self.sides.short {
+                            Short::Rows => &mut self.c.row_mut(i)[j],
+                            Short::Columns => &mut self.c.row_mut(j)[i],
+                        };
+                        *to = match start {
+                            Start::Overwrite => *sum,
+                            Start::Accumulate => *to + *sum,
+                        };
+                    }
                 }
             }
         }

@@ -13,6 +13,9 @@
 //!   those of the second once for each task below another;
 //! - the time to configure tiles.
 //!
+//! Where one factor has few rows and the other lies right for that ([`Method::Inner`]), nothing is packed, unless numbers must
+//! be rounded. The choice cannot know how factors lie, and takes it that they do: weights of layers lie so.
+//!
 //! The constants were measured: multiply-adds of vectors and tiles on a Sapphire Rapids (155 to 175 GFLOP/s; 330, 520 and 1000 for
 //! six, three and one product of parts; 0.17 ns to split a number into three parts), `vdpbf16ps` on Zen 4, relative to the
 //! same machine's multiply-adds. Only their ratios matter.
@@ -146,10 +149,10 @@ impl Arithmetic {
             Isa::Avx512Bf16(bf16) if parts == Some(Parts::One) => Some(Unit::Dots(bf16)),
             _ => None,
         };
-        let lanes = Method::Lanes(self.isa, self.operands());
-        if shape[0].min(shape[1]) <= super::inner::ROWS {
-            return Method::Inner(self.isa, self.operands());
-        }
+        let lanes = match super::inner::serve(shape) {
+            true => Method::Inner(self.isa, self.operands()),
+            false => Method::Lanes(self.isa, self.operands()),
+        };
         match (unit, parts) {
             (Some(unit), Some(parts)) if parts == Parts::One || shape[2] >= MIN_DEPTH => {
                 let pairs = Method::Pairs(unit, parts);
@@ -200,11 +203,12 @@ fn cost(method: Method, [m, n, k]: [usize; 3]) -> u64 {
     let split = |parts: Parts| SPLIT.0 + SPLIT.1 * parts.count() as u64;
     let (multiplied, rate, pack, once) = match method {
         Method::Lanes(_, operands) | Method::Inner(_, operands) => {
-            let round = match operands {
-                Operands::Exact => 0,
-                Operands::Rounded => ROUND,
+            let pack = match (method, operands) {
+                (Method::Inner(..), Operands::Exact) => 0,
+                (_, Operands::Exact) => PACK,
+                (_, Operands::Rounded) => PACK + ROUND,
             };
-            ([m, n.next_multiple_of(VECTOR), k], FMA, PACK + round, 0)
+            ([m, n.next_multiple_of(VECTOR), k], FMA, pack, 0)
         }
         Method::Pairs(Unit::Dots(_), parts) => {
             let tall = m.next_multiple_of(super::pairs::DOT_ROWS);

@@ -223,6 +223,10 @@ fn on_stack<T: Product, const ROWS: usize, const COLUMNS: usize>(work: impl FnOn
     });
 }
 
+/// Vectors of the tile of a single row: enough chains to hide that each waits for itself, and longer reads of the rows of the other
+/// factor.
+const WIDE: usize = 8;
+
 struct BlockProduct<'x, 'c, 'a, L, T> {
     lanes: L,
     operands: Operands,
@@ -242,11 +246,9 @@ impl<T: Product, L: Lanes<T>> Kernel for Packing<'_, '_, '_, '_, L, T> {
     type Output = ();
 
     #[inline(always)]
-    fn run(self) {
-        let Self {
-            mut product,
-            mut rooms,
-        } = self;
+    fn run(mut self) {
+        // Borrowed: a copy would wait until all of it has been written.
+        let (product, rooms) = (&mut self.product, &mut self.rooms);
         let ([_, k], rows) = (product.a.size(), product.c.rows());
         if k == 0 && product.start == Start::Overwrite {
             (0..rows).for_each(|i| product.c.row_mut(i).fill(T::ZERO));
@@ -264,7 +266,7 @@ impl<T: Product, L: Lanes<T>> Kernel for Packing<'_, '_, '_, '_, L, T> {
             };
             for first in (0..rows).step_by(ROW_BLOCK) {
                 let rows = first..(first + ROW_BLOCK).min(rows);
-                product.row_block(&mut rooms, rows, from..to, start);
+                product.row_block(rooms, rows, from..to, start);
             }
         }
     }
@@ -331,6 +333,15 @@ impl<'x, T: Product, L: Lanes<T>> BlockProduct<'x, '_, '_, L, T> {
                 col,
                 start,
             };
+            let wide = WIDE * L::LANES;
+            if rows.len() == 1
+                && rest >= wide
+                && let Some(strip) = self.lying(&rows, &k, &(col..col + wide), wide)
+            {
+                self.tile::<1, WIDE>(a, strip, place);
+                col += wide;
+                continue;
+            }
             // The width of a strip is a constant in each arm, which makes packing straight-line code.
             if rest > L::LANES {
                 self.columns::<2>(a, &mut rooms.columns, k.clone(), place);
