@@ -13,7 +13,7 @@
 //!   lies inside its slice.
 //!
 //! That is the method for products in f64, and for those in f32 that the [`Arithmetic`] leaves on vectors. The others are computed
-//! in pairs of bf16 numbers (`pairs.rs`), with blocks of their own and the same invariants; `method.rs` decides.
+//! in pairs of bf16 numbers (`pairs.rs`), or as inner products where one factor is short (`inner.rs`), with blocks of their own and the same invariants; `method.rs` decides.
 //!
 //! `unsafe` in `gemm/` is of three kinds: vector instructions, whose proof is the [`Isa`](crate::cpu::isa::Isa) (`lanes.rs`,
 //! `pairs/dots.rs`); the blocks of the result that tasks write (`block.rs`); and packed memory known to be filled (`pack.rs`,
@@ -37,7 +37,7 @@ pub use band::Band;
 pub use block::{At, Block, Blocks};
 pub use correlate::{Correlate, Correlation, Dots, LANES, Lines, Tap};
 pub use matrix::{Factor, Matrix};
-pub use method::{Arithmetic, Method, Operands, Parts, Unit};
+pub use method::{Arithmetic, Method, Operands, Parts, Short, Unit};
 pub(crate) use pairs::{BLOCK, Sums, Tile};
 pub use patches::{Patches, Slide};
 pub use tile::{Product, Start, prepare};

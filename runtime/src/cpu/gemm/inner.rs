@@ -12,7 +12,7 @@
 //! Not here: factors that lie in another way, which [`Sides::new`] refuses.
 
 use super::lanes::Lanes;
-use super::method::Operands;
+use super::method::{Operands, Short};
 use super::pack::{Packed, Room};
 use super::tile::{Product, Start};
 use super::{Block, Factor, Matrix};
@@ -30,10 +30,11 @@ const K_BLOCK: usize = 1024;
 /// packing.
 const MIN_DEPTH: usize = 64;
 
-/// Whether inner products serve a result of `m` x `n` with the inner size `k`, if the factors lie right.
-pub(super) fn serve([m, n, k]: [usize; 3]) -> bool {
+/// The short axis of a result of `m` x `n` with the inner size `k`, if inner products serve it where the factors lie right.
+pub(super) fn serve([m, n, k]: [usize; 3]) -> Option<Short> {
+    let short = if m <= n { Short::Rows } else { Short::Columns };
     let few = m.min(n);
-    few <= HEIGHT || few <= ROWS && k >= MIN_DEPTH
+    (few <= HEIGHT || few <= ROWS && k >= MIN_DEPTH).then_some(short)
 }
 
 /// The factors of a product that can be computed as inner products.
@@ -46,25 +47,17 @@ pub(super) struct Sides<'x, T> {
     short: Short,
 }
 
-/// Which axis of the result is the short one.
-#[derive(Copy, Clone, PartialEq, Eq)]
-enum Short {
-    Rows,
-    Columns,
-}
-
 impl<'x, T: Product> Sides<'x, T> {
-    /// The factors of `a b`, if one is short and the numbers of the other that are multiplied follow each other in memory.
-    pub(super) fn new(a: &Factor<'x, T>, b: &Factor<'x, T>) -> Option<Self> {
+    /// The factors of `a b`, if the numbers of the longer one that are multiplied follow each other in memory.
+    pub(super) fn new(short: Short, a: &Factor<'x, T>, b: &Factor<'x, T>) -> Option<Self> {
         let (Factor::Matrix(a), Factor::Matrix(b)) = (*a, *b) else {
             return None;
         };
-        let (few, many, short) = match (a.step(), b.step()) {
-            (_, [1, _]) if a.rows() <= ROWS => (a, b, Short::Rows),
-            ([_, 1], _) if b.cols() <= ROWS => (b.transposed(), a.transposed(), Short::Columns),
-            _ => return None,
+        let (few, many) = match short {
+            Short::Rows => (a, b),
+            Short::Columns => (b.transposed(), a.transposed()),
         };
-        Some(Self { few, many, short })
+        (many.step()[0] == 1 && few.rows() <= ROWS).then_some(Self { few, many, short })
     }
 }
 
@@ -104,7 +97,8 @@ impl<T: Product, L: Lanes<T>> Kernel for InnerProducts<'_, '_, '_, L, T> {
 type Range = std::ops::Range<usize>;
 
 impl<'x, T: Product, L: Lanes<T>> InnerProducts<'x, '_, '_, L, T> {
-    /// Adds (or sets) what comes from indices `k`, `N` rows at a time. Rows and columns beyond the last are the last once more, and are not written.
+    /// Adds (or sets) what comes from indices `k`, `N` rows at a time. Rows and columns beyond the last are the last once more, and are
+    /// not written.
     #[inline(always)]
     fn k_block<const N: usize>(
         &mut self,

@@ -40,7 +40,7 @@ pub enum Method {
     Lanes(Isa, Operands),
     /// The same, where one of the factors has few rows (or columns) and the numbers that are multiplied follow each other in memory:
     /// as inner products, which pack nothing. Factors that lie otherwise are multiplied as by [`Lanes`](Self::Lanes).
-    Inner(Isa, Operands),
+    Inner(Isa, Operands, Short),
     /// Products of pairs of bf16 numbers, each operand the sum of a number of parts.
     Pairs(Unit, Parts),
 }
@@ -52,6 +52,15 @@ pub enum Operands {
     Exact,
     /// They are rounded to bf16, to nearest even; numbers below 2^-126 become zero.
     Rounded,
+}
+
+/// Which axis of a result is the short one.
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+pub enum Short {
+    /// It has few rows.
+    Rows,
+    /// It has few columns.
+    Columns,
 }
 
 /// What multiplies pairs of bf16 numbers.
@@ -150,8 +159,8 @@ impl Arithmetic {
             _ => None,
         };
         let lanes = match super::inner::serve(shape) {
-            true => Method::Inner(self.isa, self.operands()),
-            false => Method::Lanes(self.isa, self.operands()),
+            Some(short) => Method::Inner(self.isa, self.operands(), short),
+            None => Method::Lanes(self.isa, self.operands()),
         };
         match (unit, parts) {
             (Some(unit), Some(parts)) if parts == Parts::One || shape[2] >= MIN_DEPTH => {
@@ -202,7 +211,7 @@ fn cost(method: Method, [m, n, k]: [usize; 3]) -> u64 {
     let block = super::pairs::BLOCK;
     let split = |parts: Parts| SPLIT.0 + SPLIT.1 * parts.count() as u64;
     let (multiplied, rate, pack, once) = match method {
-        Method::Lanes(_, operands) | Method::Inner(_, operands) => {
+        Method::Lanes(_, operands) | Method::Inner(_, operands, _) => {
             let pack = match (method, operands) {
                 (Method::Inner(..), Operands::Exact) => 0,
                 (_, Operands::Exact) => PACK,

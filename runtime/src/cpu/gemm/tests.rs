@@ -131,19 +131,31 @@ fn inner_products_round_their_operands_as_packed_products_do() {
     f32::round_operands(&mut rounded_x);
     f32::round_operands(&mut rounded_y);
     assert_ne!(x, rounded_x, "the numbers have more bits than bf16");
-    let run = |method: Method, x: &[f32], y: &[f32]| {
+    let run = |isa: Isa, operands: Operands, x: &[f32], y: &[f32]| {
         let (a, b) = (Matrix::row_major(x, few, k), Matrix::row_major(y, many, k));
         let mut rows = vec![f32::NAN; few * many];
         let to = &mut Block::whole(&mut rows, few, many);
-        f32::product(method, a.into(), b.transposed().into(), to, Start::Overwrite);
+        f32::product(
+            Method::Inner(isa, operands, Short::Rows),
+            a.into(),
+            b.transposed().into(),
+            to,
+            Start::Overwrite,
+        );
         let mut columns = vec![f32::NAN; few * many];
         let to = &mut Block::whole(&mut columns, many, few);
-        f32::product(method, b.into(), a.transposed().into(), to, Start::Overwrite);
+        f32::product(
+            Method::Inner(isa, operands, Short::Columns),
+            b.into(),
+            a.transposed().into(),
+            to,
+            Start::Overwrite,
+        );
         (rows, columns)
     };
     for &isa in Isa::available() {
-        let (rows, columns) = run(Method::Inner(isa, Operands::Rounded), &x, &y);
-        let expected = run(Method::Inner(isa, Operands::Exact), &rounded_x, &rounded_y);
+        let (rows, columns) = run(isa, Operands::Rounded, &x, &y);
+        let expected = run(isa, Operands::Exact, &rounded_x, &rounded_y);
         assert_eq!((&rows, &columns), (&expected.0, &expected.1), "{isa}");
         for (at, value) in rows.iter().enumerate() {
             let turned = columns[at % many * few + at / many];
@@ -188,15 +200,18 @@ fn sizes_beyond_one_block_are_right() {
 #[test]
 fn the_number_of_threads_and_the_cut_into_tasks_change_no_bit() {
     for [m, k, n] in [[130, 300, 150], [1, 1100, 400], [400, 1100, 3], [7, 200, 500]] {
-        for lie in [Lie::RowMajor, Lie::Transposed] {
-            cut_into_tasks([m, k, n], lie);
+        for lies in [Lie::RowMajor, Lie::Transposed]
+            .map(|a| [Lie::RowMajor, Lie::Transposed].map(|b| [a, b]))
+            .as_flattened()
+        {
+            cut_into_tasks([m, k, n], *lies);
         }
     }
 }
 
-fn cut_into_tasks([m, k, n]: [usize; 3], lie: Lie) {
+fn cut_into_tasks([m, k, n]: [usize; 3], lies: [Lie; 2]) {
     let (x, y) = (noise::<f32>(m * k, 3), noise::<f32>(k * n, 4));
-    let (a, b) = (Matrix::row_major(&x, m, k), factor(&y, [k, n], lie));
+    let (a, b) = (factor(&x, [m, k], lies[0]), factor(&y, [k, n], lies[1]));
     let bias = noise::<f32>(n, 5);
     for &isa in Isa::available() {
         let mut whole = vec![0.0; m * n];

@@ -71,8 +71,8 @@ macro_rules! products {
             fn product(method: Method, a: Factor<'_, $t>, b: Factor<'_, $t>, c: &mut Block<'_, $t>, start: Start) {
                 let (isa, operands) = match method {
                     Method::Lanes(isa, operands) => (isa, operands),
-                    Method::Inner(isa, operands) => {
-                        let Some(sides) = Sides::new(&a, &b) else {
+                    Method::Inner(isa, operands, short) => {
+                        let Some(sides) = Sides::new(short, &a, &b) else {
                             return Self::product(Method::Lanes(isa, operands), a, b, c, start);
                         };
                         return match isa.vectors() {
