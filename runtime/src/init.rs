@@ -10,9 +10,10 @@
 mod orthogonal;
 mod truncated;
 
+use crate::cpu::isa::{Isa, Kernel};
 use crate::error::{Error, ErrorKind};
 use crate::real::Real;
-use crate::rng::{Key, Stream};
+use crate::rng::{Key, Stream, unit_f64};
 
 /// Which of a weight's two fans scales its values.
 ///
@@ -300,8 +301,40 @@ pub mod gain {
 }
 
 fn uniform<T: Real>(stream: &Stream, low: f64, high: f64, out: &mut [T]) {
-    for (i, x) in (0..).zip(out) {
-        *x = T::from_f64(low + (high - low) * stream.uniform_f64(i));
+    Isa::best().run(Uniform {
+        stream,
+        low,
+        range: high - low,
+        out,
+    });
+}
+
+/// Fills `out` with `low + range * stream.uniform_f64(i)`: the same numbers on every instruction set.
+struct Uniform<'s, 'o, T> {
+    stream: &'s Stream,
+    low: f64,
+    range: f64,
+    out: &'o mut [T],
+}
+
+impl<T: Real> Kernel for Uniform<'_, '_, T> {
+    type Output = ();
+
+    /// By several blocks of random words, which are independent and fill vectors, and of which each gives two numbers.
+    #[inline(always)]
+    fn run(self) {
+        const BLOCKS: usize = 16;
+        let mut blocks = [[0; 4]; BLOCKS];
+        for (first, out) in (0..).step_by(BLOCKS).zip(self.out.chunks_mut(2 * BLOCKS)) {
+            for (index, block) in (first..).zip(&mut blocks) {
+                *block = self.stream.block(index);
+            }
+            let (words, _) = blocks.as_flattened().as_chunks::<2>();
+            for (&[low, high], x) in words.iter().zip(out) {
+                let bits = u64::from(low) | u64::from(high) << 32;
+                *x = T::from_f64(self.low + self.range * unit_f64(bits));
+            }
+        }
     }
 }
 

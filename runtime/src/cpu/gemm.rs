@@ -13,7 +13,7 @@
 //!   lies inside its slice.
 //!
 //! That is the method for products in f64, and for those in f32 that the [`Arithmetic`] leaves on vectors. The others are computed
-//! in pairs of bf16 numbers (`pairs.rs`), with blocks of their own and the same invariants; `method.rs` decides.
+//! in pairs of bf16 numbers (`pairs.rs`), or as inner products where one factor is short (`inner.rs`), with blocks of their own and the same invariants; `method.rs` decides.
 //!
 //! `unsafe` in `gemm/` is of three kinds: vector instructions, whose proof is the [`Isa`](crate::cpu::isa::Isa) (`lanes.rs`,
 //! `pairs/dots.rs`); the blocks of the result that tasks write (`block.rs`); and packed memory known to be filled (`pack.rs`,
@@ -22,6 +22,7 @@
 mod band;
 mod block;
 mod correlate;
+mod inner;
 mod lanes;
 mod matrix;
 mod method;
@@ -36,7 +37,7 @@ pub use band::Band;
 pub use block::{At, Block, Blocks};
 pub use correlate::{Correlate, Correlation, Dots, LANES, Lines, Tap};
 pub use matrix::{Factor, Matrix};
-pub use method::{Arithmetic, Method, Operands, Parts, Unit};
+pub use method::{Arithmetic, Method, Operands, Parts, Short, Unit};
 pub(crate) use pairs::{BLOCK, Sums, Tile};
 pub use patches::{Patches, Slide};
 pub use tile::{Product, Start, prepare};
@@ -109,7 +110,7 @@ impl Sharing {
 pub fn task_block(method: Method, sharing: Sharing, m: usize, n: usize, k: usize) -> (usize, usize) {
     let work = m.saturating_mul(n).saturating_mul(k);
     let (tasks, max, units) = match method {
-        Method::Lanes(..) => (sharing.tasks(work), MAX_BLOCK, (12, 32)),
+        Method::Lanes(..) | Method::Inner(..) => (sharing.tasks(work), MAX_BLOCK, (12, 32)),
         Method::Pairs(..) => {
             let tasks = (work / TASK_OF_PAIRS).clamp(1, TASKS_OF_PAIRS);
             (tasks, MAX_BLOCK_OF_PAIRS, (BLOCK, BLOCK))

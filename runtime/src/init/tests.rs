@@ -22,6 +22,18 @@ fn moments(x: &[f64]) -> (f64, f64) {
     )
 }
 
+#[test]
+fn uniform_numbers_are_those_of_the_stream_at_any_length() {
+    let stream = KEY.stream(0);
+    for len in [0, 1, 2, 31, 32, 33, 100] {
+        let numbers = values(Init::Uniform { low: -0.5, high: 2.0 }, &[len]);
+        let expected: Vec<f64> = (0..len as u64)
+            .map(|i| -0.5 + 2.5 * stream.uniform_f64(i))
+            .collect();
+        assert_eq!(numbers, expected);
+    }
+}
+
 fn assert_normal(x: &[f64], mean: f64, std: f64) {
     let (m, s) = moments(x);
     let n = x.len() as f64;

@@ -28,8 +28,14 @@ pub(super) trait Lanes<T>: Copy {
     /// The first elements of `from`.
     fn load(self, from: &[T]) -> Self::Vector;
 
+    /// The elements of `from`, fewer than a register has, and zeros.
+    fn load_part(self, from: &[T]) -> Self::Vector;
+
     /// Writes the elements to the front of `to`.
     fn store(self, x: Self::Vector, to: &mut [T]);
+
+    /// Writes the first elements to `to`, which is shorter than a register.
+    fn store_part(self, x: Self::Vector, to: &mut [T]);
 
     /// `a * b + c`, fused where the set has that instruction.
     fn mul_add(self, a: Self::Vector, b: Self::Vector, c: Self::Vector) -> Self::Vector;
@@ -59,8 +65,24 @@ impl<T: Real> Lanes<T> for Portable {
     }
 
     #[inline(always)]
+    fn load_part(self, from: &[T]) -> [T; 4] {
+        let mut x = [T::ZERO; 4];
+        for (x, from) in x.iter_mut().zip(from) {
+            *x = *from;
+        }
+        x
+    }
+
+    #[inline(always)]
     fn store(self, x: [T; 4], to: &mut [T]) {
         to[..4].copy_from_slice(&x);
+    }
+
+    #[inline(always)]
+    fn store_part(self, x: [T; 4], to: &mut [T]) {
+        for (to, x) in to.iter_mut().zip(x) {
+            *to = x;
+        }
     }
 
     #[inline(always)]
@@ -80,7 +102,7 @@ impl<T: Real> Lanes<T> for Portable {
 }
 
 macro_rules! x86_lanes {
-    ($($proof:ident $t:ident $vector:ident $lanes:literal [$($height:literal)* | $rows:literal] $splat:ident $load:ident $store:ident $fma:ident $sum:path;)*) => {$(
+    ($($proof:ident $t:ident $vector:ident $lanes:literal [$($height:literal)* | $rows:literal] $splat:ident $load:ident $store:ident $fma:ident $sum:path, $part:path, $store_part:path;)*) => {$(
         #[cfg(target_arch = "x86_64")]
         impl Lanes<$t> for $proof {
             type Vector = std::arch::x86_64::$vector;
@@ -103,10 +125,24 @@ macro_rules! x86_lanes {
             }
 
             #[inline(always)]
+            fn load_part(self, from: &[$t]) -> Self::Vector {
+                let from = &from[..from.len().min($lanes)];
+                // SAFETY: `self` proves that the CPU has the instructions, which read what the slice has.
+                unsafe { $part(from.as_ptr(), from.len()) }
+            }
+
+            #[inline(always)]
             fn store(self, x: Self::Vector, to: &mut [$t]) {
                 let to = &mut to[..$lanes];
                 // SAFETY: as in `load`, writing.
                 unsafe { std::arch::x86_64::$store(to.as_mut_ptr(), x) }
+            }
+
+            #[inline(always)]
+            fn store_part(self, x: Self::Vector, to: &mut [$t]) {
+                let len = to.len().min($lanes);
+                // SAFETY: `self` proves that the CPU has the instructions, which write no more than the slice has.
+                unsafe { $store_part(to.as_mut_ptr(), x, len) }
             }
 
             #[inline(always)]
@@ -125,9 +161,9 @@ macro_rules! x86_lanes {
 }
 
 x86_lanes! {
-    Avx512 f32 __m512 16 [1 2 4 6 8 | 12] _mm512_set1_ps _mm512_loadu_ps _mm512_storeu_ps _mm512_fmadd_ps halves::sum_16;
-    Avx2 f32 __m256 8 [1 2 4 | 6] _mm256_set1_ps _mm256_loadu_ps _mm256_storeu_ps _mm256_fmadd_ps halves::sum_8;
-    Avx2 f64 __m256d 4 [1 | 6] _mm256_set1_pd _mm256_loadu_pd _mm256_storeu_pd _mm256_fmadd_pd halves::sum_4d;
+    Avx512 f32 __m512 16 [1 2 4 6 8 | 12] _mm512_set1_ps _mm512_loadu_ps _mm512_storeu_ps _mm512_fmadd_ps halves::sum_16, parts::load_16, parts::store_16;
+    Avx2 f32 __m256 8 [1 2 4 | 6] _mm256_set1_ps _mm256_loadu_ps _mm256_storeu_ps _mm256_fmadd_ps halves::sum_8, parts::load_8, parts::store_8;
+    Avx2 f64 __m256d 4 [1 | 6] _mm256_set1_pd _mm256_loadu_pd _mm256_storeu_pd _mm256_fmadd_pd halves::sum_4d, parts::load_4d, parts::store_4d;
 }
 
 /// The sums of the elements of vectors. The order is written down, so that it is the same wherever they are inlined.
@@ -168,6 +204,64 @@ mod halves {
             let two = _mm_add_pd(_mm256_castpd256_pd128(x), _mm256_extractf128_pd::<1>(x));
             _mm_cvtsd_f64(_mm_add_sd(two, _mm_unpackhi_pd(two, two)))
         }
+    }
+}
+
+/// Loads and stores of fewer elements than a vector has.
+///
+/// Safe where the pointer is good for `len` elements, `len` is at most the number of lanes, and the CPU has AVX2, and AVX-512 for
+/// the vectors of that set.
+#[cfg(target_arch = "x86_64")]
+mod parts {
+    use std::arch::x86_64::{
+        __m256, __m256d, __m256i, __m512, _mm256_loadu_si256, _mm256_maskload_pd, _mm256_maskload_ps,
+        _mm256_maskstore_pd, _mm256_maskstore_ps, _mm512_mask_storeu_ps, _mm512_maskz_loadu_ps,
+    };
+
+    /// Ones and as many zeros: the masks of all numbers of 32-bit lanes are eight neighbours of these.
+    static MASKS: [i32; 16] = [-1, -1, -1, -1, -1, -1, -1, -1, 0, 0, 0, 0, 0, 0, 0, 0];
+
+    /// The mask of the first `len` lanes of eight.
+    #[inline(always)]
+    unsafe fn mask(len: usize) -> __m256i {
+        // SAFETY: the caller says that the CPU has the instruction; eight of sixteen numbers from `8 - len`, at most 8, on exist.
+        unsafe { _mm256_loadu_si256(MASKS.as_ptr().add(8 - len.min(8)).cast()) }
+    }
+
+    #[inline(always)]
+    pub(super) unsafe fn load_16(from: *const f32, len: usize) -> __m512 {
+        // SAFETY: the caller says so; lanes beyond the mask are not read.
+        unsafe { _mm512_maskz_loadu_ps(((1u32 << len) - 1) as u16, from) }
+    }
+
+    #[inline(always)]
+    pub(super) unsafe fn load_8(from: *const f32, len: usize) -> __m256 {
+        // SAFETY: as above.
+        unsafe { _mm256_maskload_ps(from, mask(len)) }
+    }
+
+    #[inline(always)]
+    pub(super) unsafe fn load_4d(from: *const f64, len: usize) -> __m256d {
+        // SAFETY: as above; a lane of 64 bits has two lanes of the mask.
+        unsafe { _mm256_maskload_pd(from, mask(2 * len)) }
+    }
+
+    #[inline(always)]
+    pub(super) unsafe fn store_16(to: *mut f32, x: __m512, len: usize) {
+        // SAFETY: the caller says so; lanes beyond the mask are not written.
+        unsafe { _mm512_mask_storeu_ps(to, ((1u32 << len) - 1) as u16, x) }
+    }
+
+    #[inline(always)]
+    pub(super) unsafe fn store_8(to: *mut f32, x: __m256, len: usize) {
+        // SAFETY: as above.
+        unsafe { _mm256_maskstore_ps(to, mask(len), x) }
+    }
+
+    #[inline(always)]
+    pub(super) unsafe fn store_4d(to: *mut f64, x: __m256d, len: usize) {
+        // SAFETY: as above.
+        unsafe { _mm256_maskstore_pd(to, mask(2 * len), x) }
     }
 }
 

@@ -106,6 +106,12 @@ impl<'a, T: Copy> Matrix<'a, T> {
         self.data[(self.start + i as isize * self.step[0] + j as isize * self.step[1]) as usize]
     }
 
+    /// What lies in memory from `(i, j)` on.
+    #[inline(always)]
+    pub(super) fn from(&self, i: usize, j: usize) -> &'a [T] {
+        &self.data[(self.start + i as isize * self.step[0] + j as isize * self.step[1]) as usize..]
+    }
+
     /// `len` elements from `(i, j)` on that follow each other in memory.
     #[inline(always)]
     pub fn run(&self, i: usize, j: usize, len: usize) -> &'a [T] {

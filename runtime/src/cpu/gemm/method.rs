@@ -13,6 +13,9 @@
 //!   those of the second once for each task below another;
 //! - the time to configure tiles.
 //!
+//! Where one factor has few rows and the other lies right for that ([`Method::Inner`]), nothing is packed, unless numbers must
+//! be rounded. The choice cannot know how factors lie, and takes it that they do: weights of layers lie so.
+//!
 //! Only the ratios of the constants matter. `vdpbf16ps` was measured with these kernels on Zen 4, relative to the same machine's
 //! multiply-adds. Those of tiles come from a prototype on a Sapphire Rapids (155 to 175 GFLOP/s for multiply-adds of vectors; 330,
 //! 520 and 1000 for six, three and one product of parts; 0.17 ns to split a number into three parts), the time of a configuration
@@ -36,6 +39,9 @@ pub struct Arithmetic {
 pub enum Method {
     /// Multiply-adds of vectors.
     Lanes(Isa, Operands),
+    /// The same, where one of the factors has few rows (or columns) and the numbers that are multiplied follow each other in memory:
+    /// as inner products, which pack nothing. Factors that lie otherwise are multiplied as by [`Lanes`](Self::Lanes).
+    Inner(Isa, Operands, Short),
     /// Products of pairs of bf16 numbers, each operand the sum of a number of parts.
     Pairs(Unit, Parts),
 }
@@ -47,6 +53,15 @@ pub enum Operands {
     Exact,
     /// They are rounded to bf16, to nearest even; numbers below 2^-126 become zero.
     Rounded,
+}
+
+/// Which axis of a result is the short one.
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+pub enum Short {
+    /// It has few rows.
+    Rows,
+    /// It has few columns.
+    Columns,
 }
 
 /// What multiplies pairs of bf16 numbers.
@@ -144,7 +159,10 @@ impl Arithmetic {
             Isa::Avx512Bf16(bf16) if parts == Some(Parts::One) => Some(Unit::Dots(bf16)),
             _ => None,
         };
-        let lanes = Method::Lanes(self.isa, self.operands());
+        let lanes = match super::inner::serve(shape) {
+            Some(short) => Method::Inner(self.isa, self.operands(), short),
+            None => Method::Lanes(self.isa, self.operands()),
+        };
         match (unit, parts) {
             (Some(unit), Some(parts)) if parts == Parts::One || shape[2] >= MIN_DEPTH => {
                 let pairs = Method::Pairs(unit, parts);
@@ -194,12 +212,13 @@ fn cost(method: Method, [m, n, k]: [usize; 3]) -> u64 {
     let block = super::pairs::BLOCK;
     let split = |parts: Parts| SPLIT.0 + SPLIT.1 * parts.count() as u64;
     let (multiplied, rate, pack, once) = match method {
-        Method::Lanes(_, operands) => {
-            let round = match operands {
-                Operands::Exact => 0,
-                Operands::Rounded => ROUND,
+        Method::Lanes(_, operands) | Method::Inner(_, operands, _) => {
+            let pack = match (method, operands) {
+                (Method::Inner(..), Operands::Exact) => 0,
+                (_, Operands::Exact) => PACK,
+                (_, Operands::Rounded) => PACK + ROUND,
             };
-            ([m, n.next_multiple_of(VECTOR), k], FMA, PACK + round, 0)
+            ([m, n.next_multiple_of(VECTOR), k], FMA, pack, 0)
         }
         Method::Pairs(Unit::Dots(_), parts) => {
             let tall = m.next_multiple_of(super::pairs::DOT_ROWS);

@@ -21,6 +21,40 @@ impl<T: Product, const N: usize> Packed<T, N> {
         }
     }
 
+    /// The memory, whatever its size.
+    #[inline(always)]
+    pub(super) fn room(&mut self) -> Room<'_, T> {
+        Room {
+            elements: &mut self.elements,
+        }
+    }
+}
+
+/// Memory for packed elements.
+pub(super) struct Room<'m, T> {
+    elements: &'m mut [MaybeUninit<T>],
+}
+
+impl<T: Product> Room<'_, T> {
+    /// Elements that there is room for.
+    pub(super) fn len(&self) -> usize {
+        self.elements.len()
+    }
+
+    /// Copies elements as they lie, and as many zeros as `padding` after them.
+    ///
+    /// # Panics
+    /// Where the memory is too small.
+    #[inline(always)]
+    pub(super) fn copy(&mut self, from: &[T], padding: usize) -> &mut [T] {
+        let out = &mut self.elements[..from.len() + padding];
+        let (copied, zeros) = out.split_at_mut(from.len());
+        copy(from, copied);
+        zeros.fill(MaybeUninit::new(T::ZERO));
+        // SAFETY: both parts have just been written.
+        unsafe { std::slice::from_raw_parts_mut(out.as_mut_ptr().cast::<T>(), out.len()) }
+    }
+
     /// Packs `rows` of `x`, all columns in `cols`, from element `first` on: for every column the `width` numbers of its
     /// rows, zeros after the last row. Returns the packed elements.
     ///

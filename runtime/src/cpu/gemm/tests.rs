@@ -4,6 +4,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::cpu::isa::Isa;
+use crate::dtype::Precision;
 use crate::ops::epilogue::{Activation, Finish};
 
 /// Numbers in [-1, 1] that look random and are exact in f32.
@@ -62,11 +63,16 @@ pub(super) fn factor<T: Product>(data: &[T], [m, n]: [usize; 2], lie: Lie) -> Ma
     }
 }
 
-fn check<T: Product>([m, k, n]: [usize; 3], lies: [Lie; 2]) {
+fn check<T: Product>(size: [usize; 3], lies: [Lie; 2]) {
+    check_within::<T>(size, lies, 4.0);
+}
+
+/// Within so many units of the last place of a sum that wanders from zero as far as random numbers do.
+fn check_within<T: Product>([m, k, n]: [usize; 3], lies: [Lie; 2], units: f64) {
     let (x, y) = (noise::<T>(3 * m * k + 2, 1), noise::<T>(3 * k * n + 2, 2));
     let (a, b) = (factor(&x, [m, k], lies[0]), factor(&y, [k, n], lies[1]));
     let expected = naive(&a, &b);
-    let tolerance = (k as f64).sqrt().max(1.0) * 4.0 * T::EPSILON.to_f64();
+    let tolerance = (k as f64).sqrt().max(1.0) * units * T::EPSILON.to_f64();
     for &isa in Isa::available() {
         let mut c = vec![T::NAN; m * n];
         product(isa, a, b, &mut Block::whole(&mut c, m, n), Start::Overwrite);
@@ -98,6 +104,85 @@ proptest! {
     }
 }
 
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(256))]
+
+    /// Short factors are read where they lie, edges through masks.
+    #[test]
+    fn products_of_few_rows_or_columns_are_those_of_the_definition(
+        few in 1usize..10,
+        many in 1usize..300,
+        depth in prop::sample::select(vec![1usize, 3, 4, 8, 15, 16, 17, 64, 100, 257, 1030]),
+        lies in prop::array::uniform2(lie()),
+    ) {
+        for [m, n] in [[few, many], [many, few]] {
+            // Many more numbers than below, of longer sums.
+            check_within::<f32>([m, depth, n], lies, 8.0);
+            check_within::<f64>([m, depth, n], lies, 8.0);
+        }
+    }
+}
+
+#[test]
+fn inner_products_round_their_operands_as_packed_products_do() {
+    let [few, k, many] = [3, 1100, 21];
+    let (x, y) = (noise::<f32>(few * k, 8), noise::<f32>(k * many, 9));
+    let (mut rounded_x, mut rounded_y) = (x.clone(), y.clone());
+    f32::round_operands(&mut rounded_x);
+    f32::round_operands(&mut rounded_y);
+    assert_ne!(x, rounded_x, "the numbers have more bits than bf16");
+    let run = |isa: Isa, operands: Operands, x: &[f32], y: &[f32]| {
+        let (a, b) = (Matrix::row_major(x, few, k), Matrix::row_major(y, many, k));
+        let mut rows = vec![f32::NAN; few * many];
+        let to = &mut Block::whole(&mut rows, few, many);
+        f32::product(
+            Method::Inner(isa, operands, Short::Rows),
+            a.into(),
+            b.transposed().into(),
+            to,
+            Start::Overwrite,
+        );
+        let mut columns = vec![f32::NAN; few * many];
+        let to = &mut Block::whole(&mut columns, many, few);
+        f32::product(
+            Method::Inner(isa, operands, Short::Columns),
+            b.into(),
+            a.transposed().into(),
+            to,
+            Start::Overwrite,
+        );
+        (rows, columns)
+    };
+    for &isa in Isa::available() {
+        let (rows, columns) = run(isa, Operands::Rounded, &x, &y);
+        let expected = run(isa, Operands::Exact, &rounded_x, &rounded_y);
+        assert_eq!((&rows, &columns), (&expected.0, &expected.1), "{isa}");
+        for (at, value) in rows.iter().enumerate() {
+            let turned = columns[at % many * few + at / many];
+            assert_eq!(
+                *value, turned,
+                "{isa}: an element is computed alike in either direction"
+            );
+        }
+    }
+}
+
+#[test]
+fn few_rows_are_inner_products_where_operands_are_not_rounded() {
+    for &isa in Isa::available() {
+        for precision in [Precision::F32, Precision::High] {
+            for (shape, is_inner) in [([1, 128, 784], true), ([784, 4, 1], true), ([64, 64, 64], false)] {
+                let method = Arithmetic::new(precision, isa).method(shape);
+                assert_eq!(
+                    matches!(method, Method::Inner(..)),
+                    is_inner,
+                    "{method:?} for {shape:?}"
+                );
+            }
+        }
+    }
+}
+
 #[test]
 fn sizes_beyond_one_block_are_right() {
     for size in [
@@ -114,9 +199,19 @@ fn sizes_beyond_one_block_are_right() {
 
 #[test]
 fn the_number_of_threads_and_the_cut_into_tasks_change_no_bit() {
-    let (m, k, n) = (130, 300, 150);
+    for [m, k, n] in [[130, 300, 150], [1, 1100, 400], [400, 1100, 3], [7, 200, 500]] {
+        for lies in [Lie::RowMajor, Lie::Transposed]
+            .map(|a| [Lie::RowMajor, Lie::Transposed].map(|b| [a, b]))
+            .as_flattened()
+        {
+            cut_into_tasks([m, k, n], *lies);
+        }
+    }
+}
+
+fn cut_into_tasks([m, k, n]: [usize; 3], lies: [Lie; 2]) {
     let (x, y) = (noise::<f32>(m * k, 3), noise::<f32>(k * n, 4));
-    let (a, b) = (Matrix::row_major(&x, m, k), Matrix::row_major(&y, k, n));
+    let (a, b) = (factor(&x, [m, k], lies[0]), factor(&y, [k, n], lies[1]));
     let bias = noise::<f32>(n, 5);
     for &isa in Isa::available() {
         let mut whole = vec![0.0; m * n];

@@ -1,8 +1,9 @@
 //! One block of a product: packing, the micro-kernel, and the way back to memory.
 
+use super::inner::{InnerProducts, Sides};
 use super::lanes::{self, Lanes, Portable, SQUARE};
 use super::method::{Arithmetic, Method, Operands};
-use super::pack::Packed;
+use super::pack::{Packed, Room};
 use super::{Block, Factor, pairs};
 use crate::cpu::isa::{self, Isa, Kernel};
 use crate::dtype::Element;
@@ -70,18 +71,33 @@ macro_rules! products {
             fn product(method: Method, a: Factor<'_, $t>, b: Factor<'_, $t>, c: &mut Block<'_, $t>, start: Start) {
                 let (isa, operands) = match method {
                     Method::Lanes(isa, operands) => (isa, operands),
+                    Method::Inner(isa, operands, short) => {
+                        let Some(sides) = Sides::new(short, &a, &b) else {
+                            return Self::product(Method::Lanes(isa, operands), a, b, c, start);
+                        };
+                        return match isa.vectors() {
+                            $(#[cfg(target_arch = "x86_64")]
+                            $set => {
+                                let lanes = $lanes;
+                                lanes.run(InnerProducts { lanes, operands, sides, c, start })
+                            })*
+                            _ => isa::run_portable(InnerProducts { lanes: Portable, operands, sides, c, start }),
+                        };
+                    }
                     Method::Pairs(unit, parts) => return $pairs(unit, parts, a, b, c, start),
                 };
-                match isa.vectors() {
+                with_rooms([c.rows(), a.size()[1]], |rooms| match isa.vectors() {
                     $(#[cfg(target_arch = "x86_64")]
                     $set => {
                         let lanes = $lanes;
-                        lanes.run(BlockProduct { lanes, operands, a, b, c, start })
+                        let product = BlockProduct { lanes, operands, a, b, c, start };
+                        lanes.run(Packing { product, rooms })
                     })*
-                    // A call of its own, as the others are: inlined, its packed blocks would lie on the stack beside theirs,
-                    // which together are more than a thread has.
-                    _ => isa::run_portable(BlockProduct { lanes: Portable, operands, a, b, c, start }),
-                }
+                    _ => {
+                        let product = BlockProduct { lanes: Portable, operands, a, b, c, start };
+                        isa::run_portable(Packing { product, rooms })
+                    }
+                });
             }
 
             #[inline(always)]
@@ -178,6 +194,39 @@ const MAX_COLS: usize = 32;
 /// Rows of the tallest tile.
 const MAX_ROWS: usize = 12;
 
+/// Memory for the packed rows of the first factor, and for a packed strip of columns of the second.
+struct Rooms<'m, T> {
+    rows: Room<'m, T>,
+    columns: Room<'m, T>,
+}
+
+/// Elements of either kind for which a few pages of the stack are enough.
+const SMALL: usize = 4096;
+
+/// Calls `work` with memory on the stack for a result with `rows` rows and an inner size `k`. A stack as large as the largest
+/// blocks need costs more to enter than many a small product takes.
+fn with_rooms<T: Product>([rows, k]: [usize; 2], work: impl FnOnce(Rooms<'_, T>)) {
+    if (rows + MAX_ROWS).saturating_mul(k) <= SMALL && MAX_COLS * k <= SMALL {
+        on_stack::<T, SMALL, SMALL>(work);
+    } else {
+        on_stack::<T, { (ROW_BLOCK + MAX_ROWS) * K_BLOCK }, { MAX_COLS * K_BLOCK }>(work);
+    }
+}
+
+#[inline(never)]
+fn on_stack<T: Product, const ROWS: usize, const COLUMNS: usize>(work: impl FnOnce(Rooms<'_, T>)) {
+    let mut rows = Packed::<T, ROWS>::new();
+    let mut columns = Packed::<T, COLUMNS>::new();
+    work(Rooms {
+        rows: rows.room(),
+        columns: columns.room(),
+    });
+}
+
+/// Vectors of the tile of a single row: enough chains to hide that each waits for itself, and longer reads of the rows of the other
+/// factor.
+const WIDE: usize = 8;
+
 struct BlockProduct<'x, 'c, 'a, L, T> {
     lanes: L,
     operands: Operands,
@@ -187,25 +236,37 @@ struct BlockProduct<'x, 'c, 'a, L, T> {
     start: Start,
 }
 
-impl<T: Product, L: Lanes<T>> Kernel for BlockProduct<'_, '_, '_, L, T> {
+/// A product with the memory for it.
+struct Packing<'x, 'c, 'a, 'm, L, T> {
+    product: BlockProduct<'x, 'c, 'a, L, T>,
+    rooms: Rooms<'m, T>,
+}
+
+impl<T: Product, L: Lanes<T>> Kernel for Packing<'_, '_, '_, '_, L, T> {
     type Output = ();
 
     #[inline(always)]
     fn run(mut self) {
-        let k = self.a.size()[1];
-        if k == 0 && self.start == Start::Overwrite {
-            (0..self.c.rows()).for_each(|i| self.c.row_mut(i).fill(T::ZERO));
+        // Borrowed: a copy would wait until all of it has been written.
+        let (product, rooms) = (&mut self.product, &mut self.rooms);
+        let ([_, k], rows) = (product.a.size(), product.c.rows());
+        if k == 0 && product.start == Start::Overwrite {
+            (0..rows).for_each(|i| product.c.row_mut(i).fill(T::ZERO));
         }
-        if k == 0 || self.c.cols() == 0 {
+        if k == 0 || product.c.cols() == 0 {
             return;
         }
-        let rows = self.c.rows();
         let k_block = k.div_ceil(k.div_ceil(K_BLOCK));
         for from in (0..k).step_by(k_block) {
             let to = (from + k_block).min(k);
-            let start = if from == 0 { self.start } else { Start::Accumulate };
+            let start = if from == 0 {
+                product.start
+            } else {
+                Start::Accumulate
+            };
             for first in (0..rows).step_by(ROW_BLOCK) {
-                self.row_block(first..(first + ROW_BLOCK).min(rows), from..to, start);
+                let rows = first..(first + ROW_BLOCK).min(rows);
+                product.row_block(rooms, rows, from..to, start);
             }
         }
     }
@@ -236,50 +297,102 @@ pub(super) const fn has<T, L: Lanes<T>>(rows: usize) -> bool {
     false
 }
 
-impl<T: Product, L: Lanes<T>> BlockProduct<'_, '_, '_, L, T> {
+/// A strip of columns as the micro-kernel reads it: the numbers of a row follow each other, and rows lie `step` apart.
+#[derive(Copy, Clone)]
+struct Strip<'b, T> {
+    numbers: &'b [T],
+    step: usize,
+}
+
+impl<'x, T: Product, L: Lanes<T>> BlockProduct<'x, '_, '_, L, T> {
     /// Adds (or sets) the part of rows `rows` that comes from indices `k`.
     #[inline(always)]
-    fn row_block(&mut self, rows: Range, k: Range, start: Start) {
-        let mut a = Packed::<T, { (ROW_BLOCK + MAX_ROWS) * K_BLOCK }>::new();
-        let mut b = Packed::<T, { MAX_COLS * K_BLOCK }>::new();
+    fn row_block(&mut self, rooms: &mut Rooms<'_, T>, rows: Range, k: Range, start: Start) {
         let mut packed = 0;
         let mut row = rows.start;
         while row < rows.end {
             let height = tile_rows::<T, L>(rows.end - row);
             let last = (row + height).min(rows.end);
+            let room = &mut rooms.rows;
             // As for columns below: a constant in the arm of full tiles. The last rows have a function of their own.
             packed += match height == L::ROWS {
-                true => a.pack(packed, &self.a, row..last, k.clone(), L::ROWS).len(),
-                false => a.pack_any(packed, &self.a, row..last, k.clone(), height).len(),
+                true => room.pack(packed, &self.a, row..last, k.clone(), L::ROWS).len(),
+                false => room.pack_any(packed, &self.a, row..last, k.clone(), height).len(),
             };
             row += height;
         }
         // SAFETY: `packed` counts the elements that the loop has just packed, one strip after the other.
-        let a = unsafe { a.filled(packed) };
+        let a = unsafe { rooms.rows.filled(packed) };
         self.round(a);
         let a: &[T] = a;
-        let columns = self.b.transposed();
         let mut col = 0;
         while col < self.c.cols() {
             let rest = self.c.cols() - col;
-            let vectors = if rest > L::LANES { 2 } else { 1 };
-            let width = vectors * L::LANES;
-            let some = col..(col + width).min(self.c.cols());
-            // The width of a strip is a constant in each arm, which makes packing straight-line code.
-            match vectors {
-                1 => {
-                    let b = b.pack(0, &columns, some, k.clone(), L::LANES);
-                    self.round(b);
-                    self.column_strip::<1>(a, b, rows.clone(), col, start);
-                }
-                _ => {
-                    let b = b.pack(0, &columns, some, k.clone(), 2 * L::LANES);
-                    self.round(b);
-                    self.column_strip::<2>(a, b, rows.clone(), col, start);
-                }
+            let place = Place {
+                rows: rows.clone(),
+                col,
+                start,
+            };
+            let wide = WIDE * L::LANES;
+            if rows.len() == 1
+                && rest >= wide
+                && let Some(strip) = self.lying(&rows, &k, &(col..col + wide), wide)
+            {
+                self.tile::<1, WIDE>(a, strip, place);
+                col += wide;
+                continue;
             }
-            col += width;
+            // The width of a strip is a constant in each arm, which makes packing straight-line code.
+            if rest > L::LANES {
+                self.columns::<2>(a, &mut rooms.columns, k.clone(), place);
+                col += 2 * L::LANES;
+            } else {
+                self.columns::<1>(a, &mut rooms.columns, k.clone(), place);
+                col += L::LANES;
+            }
         }
+    }
+
+    /// The part of one strip of columns: packed, or read where it lies.
+    #[inline(always)]
+    fn columns<const VECTORS: usize>(&mut self, a: &[T], room: &mut Room<'_, T>, k: Range, place: Place) {
+        let width = VECTORS * L::LANES;
+        let some = place.col..(place.col + width).min(self.c.cols());
+        if let Some(strip) = self.lying(&place.rows, &k, &some, width) {
+            return self.column_strip::<VECTORS>(a, strip, k.len(), place);
+        }
+        let (numbers, step) = match self.narrow(&k, &some, width, room.len()) {
+            Some((numbers, step)) => (room.copy(numbers, width), step),
+            None => (room.pack(0, &self.b.transposed(), some, k.clone(), width), width),
+        };
+        self.round(numbers);
+        self.column_strip::<VECTORS>(a, Strip { numbers, step }, k.len(), place);
+    }
+
+    /// The last, incomplete strip of a matrix of few columns, with dense rows: all that lies in memory from its first element to its
+    /// last, and the distance of two rows, where there is room for it. Lanes beyond the last column multiply what lies there, and
+    /// are not written.
+    #[inline(always)]
+    fn narrow(&self, k: &Range, columns: &Range, width: usize, room: usize) -> Option<(&'x [T], usize)> {
+        let Factor::Matrix(b) = self.b else { return None };
+        let [down, 1] = b.step() else { return None };
+        let step = usize::try_from(down).ok().filter(|step| *step <= width)?;
+        let len = (k.len() - 1) * step + columns.len();
+        (columns.len() < width && len + width <= room).then(|| (b.run(k.start, columns.start, len), step))
+    }
+
+    /// A whole strip of columns where it lies, if its rows are dense and it is read once: then packing it would only be a detour,
+    /// to the same numbers in the same order.
+    #[inline(always)]
+    fn lying(&self, rows: &Range, k: &Range, columns: &Range, width: usize) -> Option<Strip<'x, T>> {
+        let Factor::Matrix(b) = self.b else { return None };
+        let [down, 1] = b.step() else { return None };
+        let is_read_once = rows.len() <= L::ROWS && self.operands == Operands::Exact;
+        let step = usize::try_from(down).ok()?;
+        (is_read_once && columns.len() == width).then(|| Strip {
+            numbers: b.from(k.start, columns.start),
+            step,
+        })
     }
 
     /// What happens to packed operands before they are multiplied.
@@ -296,12 +409,10 @@ impl<T: Product, L: Lanes<T>> BlockProduct<'_, '_, '_, L, T> {
     fn column_strip<const VECTORS: usize>(
         &mut self,
         a: &[T],
-        b: &[T],
-        rows: Range,
-        col: usize,
-        start: Start,
+        b: Strip<'_, T>,
+        depth: usize,
+        Place { rows, col, start }: Place,
     ) {
-        let depth = b.len() / (VECTORS * L::LANES);
         let mut rest = a;
         let mut row = rows.start;
         while row < rows.end {
@@ -328,7 +439,7 @@ impl<T: Product, L: Lanes<T>> BlockProduct<'_, '_, '_, L, T> {
 
     /// Computes one tile and writes what of it lies inside the block.
     #[inline(always)]
-    fn tile<const ROWS: usize, const VECTORS: usize>(&mut self, a: &[T], b: &[T], place: Place) {
+    fn tile<const ROWS: usize, const VECTORS: usize>(&mut self, a: &[T], b: Strip<'_, T>, place: Place) {
         let sums = micro::<T, L, ROWS, VECTORS>(self.lanes, a, b);
         let width = (self.c.cols() - place.col).min(VECTORS * L::LANES);
         for (i, sums) in sums.iter().enumerate() {
@@ -336,13 +447,9 @@ impl<T: Product, L: Lanes<T>> BlockProduct<'_, '_, '_, L, T> {
                 break;
             }
             let to = &mut self.c.row_mut(place.rows.start + i)[place.col..place.col + width];
-            if width == VECTORS * L::LANES {
-                write_row(self.lanes, sums, to, place.start);
-            } else {
-                // A padded tile: its row goes through memory that has room for the padding.
-                let mut row = [T::ZERO; MAX_COLS];
-                write_row(self.lanes, sums, &mut row, Start::Overwrite);
-                write_part(&row[..width], to, place.start);
+            match width == VECTORS * L::LANES {
+                true => write_row(self.lanes, sums, to, place.start),
+                false => write_part(self.lanes, sums, to, place.start),
             }
         }
     }
@@ -375,15 +482,21 @@ pub(super) fn write_row<T: Product, L: Lanes<T>, const VECTORS: usize>(
     }
 }
 
-/// The part of a row that lies inside the block.
-#[inline(never)]
-fn write_part<T: Product>(sums: &[T], to: &mut [T], start: Start) {
-    let sums = &sums[..to.len()];
-    for (i, to) in to.iter_mut().enumerate() {
-        *to = match start {
-            Start::Overwrite => sums[i],
-            Start::Accumulate => sums[i] + *to,
+/// [`write_row`] for a row that ends before the last vector does.
+#[inline(always)]
+fn write_part<T: Product, L: Lanes<T>, const VECTORS: usize>(
+    lanes: L,
+    sums: &[L::Vector; VECTORS],
+    to: &mut [T],
+    start: Start,
+) {
+    for (v, to) in to.chunks_mut(L::LANES).enumerate() {
+        let Some(&sum) = sums.get(v) else { break };
+        let value = match start {
+            Start::Overwrite => sum,
+            Start::Accumulate => lanes.mul_add(lanes.splat(T::ONE), sum, lanes.load_part(to)),
         };
+        lanes.store_part(value, to);
     }
 }
 
@@ -395,13 +508,16 @@ fn write_part<T: Product>(sums: &[T], to: &mut [T], start: Start) {
 fn micro<T: Product, L: Lanes<T>, const ROWS: usize, const VECTORS: usize>(
     lanes: L,
     a: &[T],
-    b: &[T],
+    b: Strip<'_, T>,
 ) -> [[L::Vector; VECTORS]; ROWS] {
     let mut sums = [[lanes.splat(T::ZERO); VECTORS]; ROWS];
     let (columns, _) = a.as_chunks::<ROWS>();
-    let mut rows = b.chunks_exact(VECTORS * L::LANES);
+    let mut at = 0;
     for column in columns {
-        let Some(row) = rows.next() else { break };
+        let Some(row) = b.numbers.get(at..at + VECTORS * L::LANES) else {
+            break;
+        };
+        at += b.step;
         let mut vectors = [lanes.splat(T::ZERO); VECTORS];
         for v in 0..VECTORS {
             vectors[v] = lanes.load(&row[v * L::LANES..]);

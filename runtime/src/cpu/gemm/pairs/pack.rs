@@ -9,7 +9,7 @@ use std::ops::Range;
 
 use super::words::Words;
 use super::{BLOCK, Parts, SIDE, Tile};
-use crate::cpu::gemm::pack::Packed;
+use crate::cpu::gemm::pack::{Packed, Room};
 use crate::cpu::gemm::{Factor, Matrix};
 
 /// What the rows of a tile are.
@@ -86,7 +86,8 @@ impl<W: Words> Packer<W> {
     /// Packs up to 32 columns of up to 32 rows into tiles of zeros, two for each part.
     #[inline(always)]
     pub(super) fn step(&mut self, x: &Factor<'_, f32>, k: Range<usize>, order: Order, tiles: &mut [Tile]) {
-        let mut room = Packed::new();
+        let mut packed = Packed::<f32, { BLOCK * BLOCK }>::new();
+        let mut room = packed.room();
         let (x, k) = match x {
             Factor::Matrix(x) if x.step()[1] == 1 => return self.lines(x, k, order, tiles),
             Factor::Matrix(x) if x.step()[0] == 1 => (*x, k),
@@ -187,11 +188,7 @@ impl<W: Words> Packer<W> {
 
 /// Numbers that lie anyhow, column by column.
 #[inline(never)]
-fn gathered<'p>(
-    x: &Factor<'_, f32>,
-    k: Range<usize>,
-    room: &'p mut Packed<f32, { BLOCK * BLOCK }>,
-) -> Matrix<'p, f32> {
+fn gathered<'p>(x: &Factor<'_, f32>, k: Range<usize>, room: &'p mut Room<'_, f32>) -> Matrix<'p, f32> {
     let (rows, depth) = (x.size()[0], k.len());
     let packed = room.pack_any(0, x, 0..rows, k, BLOCK);
     Matrix::new(packed, 0, [BLOCK, depth], [1, BLOCK as isize])

@@ -335,7 +335,7 @@ fn the_number_of_threads_changes_no_bit_in_any_precision() {
 fn shapes_decide_where_products_run() {
     let on = |precision, isa, shape| match Arithmetic::new(precision, isa).method(shape) {
         Method::Pairs(unit, parts) => Some((unit, parts)),
-        Method::Lanes(..) => None,
+        Method::Lanes(..) | Method::Inner(..) => None,
     };
     let (large, thin, small) = ([256, 1024, 1024], [64, 10, 128], [8, 8, 8]);
     for &isa in Isa::available() {
