@@ -18,7 +18,7 @@
 # again. It takes the first line of the form `self.layer(…)`, as a value or bound to a name, with or without an activation.
 set -euo pipefail
 root=$(cd "$(dirname "$0")/.." && pwd)
-profile='incremental = true'
+profile=$'incremental = true\nlto = "off"'
 scratch=
 while getopts d:p: option; do
     case $option in
