@@ -237,7 +237,7 @@ mod tests {
         for rule in kinds.map(|optimizer| optimizer.rule) {
             let grads = [1e-18f32, -5e-19, 1e-19, 1e-15, 1.0, 0.0];
             let n = grads.len();
-            let (team, all) = (Team::serial(), [0..n]);
+            let (team, all) = (Team::serial(), 0..n);
             let mut params = vec![1.0; n];
             let mut moments = vec![0.0; n * rule.moments().len()];
             for step in 1..40 {
@@ -247,7 +247,7 @@ mod tests {
                     params: &mut params,
                     grads: &grads,
                     moments: &mut moments,
-                    runs: &all,
+                    runs: std::slice::from_ref(&all),
                     scale: 1.0,
                     limit: f32::INFINITY,
                 };
