@@ -282,7 +282,12 @@ fn compare_run(contents: &Contents, core: &Core) -> Result<Vec<String>> {
                 "was written in precision {found} and continues in {}: its products are rounded in another way",
                 own[key::PRECISION]
             )),
-            _ => return refuse(key::PRECISION, "precision", found),
+            Ok(_) => return refuse(key::PRECISION, "precision", found),
+            // The precision may be one that a feature brings.
+            Err(unknown) => {
+                let refused = refuse(key::PRECISION, "precision", found);
+                return refused.map_err(|error| error.hint(unknown.to_string()));
+            }
         }
     }
     if let Some(found) = differs(key::PATH) {

@@ -97,8 +97,8 @@ extern "C" fn on_fault(_: libc::c_int, _: *mut libc::siginfo_t, context: *mut li
             context.uc_mcontext.gregs[libc::REG_RIP as usize] += length as i64;
         },
         // Back to the fault, which now ends the process.
+        // SAFETY: this asks for the default action of a signal.
         None => unsafe {
-            // SAFETY: the default action of a signal.
             libc::signal(libc::SIGILL, libc::SIG_DFL);
         },
     }
