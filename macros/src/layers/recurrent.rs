@@ -201,16 +201,22 @@ fn gru(b: &mut Builder, layer: &Layer, args: &mut Args) -> Result<Vec<Value>, Sh
 }
 
 fn lstm(b: &mut Builder, layer: &Layer, args: &mut Args) -> Result<Vec<Value>, ShapeError> {
-    run(b, layer, args, (&["h0", "c0"], Biases::Joined), &|b, x, h, states| {
-        let sum = b.add(x, h);
-        let gates = chunks(b, sum, 4);
-        let [i, f, o] = [0, 1, 3].map(|k| b.pointwise("sigmoid", &[gates[k]]));
-        let g = b.pointwise("tanh", &[gates[2]]);
-        let (kept, new) = (b.mul(f, states[1]), b.mul(i, g));
-        let c = b.add(kept, new);
-        let bounded = b.pointwise("tanh", &[c]);
-        vec![b.mul(o, bounded), c]
-    })
+    run(
+        b,
+        layer,
+        args,
+        (&["h0", "c0"], Biases::Joined),
+        &|b, x, h, states| {
+            let sum = b.add(x, h);
+            let gates = chunks(b, sum, 4);
+            let [i, f, o] = [0, 1, 3].map(|k| b.pointwise("sigmoid", &[gates[k]]));
+            let g = b.pointwise("tanh", &[gates[2]]);
+            let (kept, new) = (b.mul(f, states[1]), b.mul(i, g));
+            let c = b.add(kept, new);
+            let bounded = b.pointwise("tanh", &[c]);
+            vec![b.mul(o, bounded), c]
+        },
+    )
 }
 
 /// The last axis in `n` equal parts.
