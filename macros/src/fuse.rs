@@ -1,11 +1,12 @@
 //! Fusion: from a graph of operations to a list of kernels.
 //!
-//! 1. [`epilogue`]: a bias and an activation that follow a matmul or convolution move into its call.
+//! 1. [`epilogue`]: a bias, a residual and an activation that follow a matmul or convolution move into its call.
 //! 2. [`recompute`]: cheap pointwise values that only backward would read are computed again there instead of recorded.
 //! 3. [`flatten`]: loops are laid open, so that what follows sees one list of operations.
 //! 4. [`reads`]: views become layouts of stored values; what cannot be read in place is copied.
 //! 5. [`group`]: pointwise operations over one shape become groups, each a single pass over memory.
-//! 6. [`order`]: the kernels are ordered by their dependencies, those of a loop one after the other.
+//! 6. [`pack`]: what every step of a loop multiplies by is packed before the loop.
+//! 7. [`order`]: the kernels are ordered by their dependencies, those of a loop one after the other.
 //!
 //! The numbers that come out are those of the unfused graph: fusion changes where values lie, not how they are computed.
 //! [`unfused`] makes a kernel of every operation, for tracing.
@@ -14,6 +15,7 @@ mod epilogue;
 mod flatten;
 mod group;
 mod order;
+mod pack;
 mod reads;
 mod recompute;
 
@@ -31,6 +33,7 @@ use epilogue::Epilogues;
 use flatten::{Flat, Region, Stays, Store, flatten};
 use group::Groups;
 use order::{Ordered, order};
+use pack::Packed;
 use reads::Reads;
 
 /// Kernels of a graph, fused.
@@ -70,6 +73,8 @@ struct Fuser<'a> {
     within: Map<Value, Within>,
     /// For every loop, values that it needs besides those that its kernels read.
     needs: Vec<Vec<Value>>,
+    /// Factors that are packed before loops.
+    packs: Vec<Packed>,
     /// Values whose place is decided.
     taken: Set<Value>,
     /// Buffers that no loop has by itself: every step's value, for a trace.
@@ -101,6 +106,7 @@ impl<'a> Fuser<'a> {
             placed: Vec::new(),
             within: windows.collect(),
             needs: vec![Vec::new(); flat.regions.len()],
+            packs: Vec::new(),
             taken: Set::new(),
             kept: Vec::new(),
             n_copies: 0,
@@ -148,8 +154,8 @@ impl<'a> Fuser<'a> {
     }
 
     /// The call of a structured operation, preceded by copies of operands that it cannot read as they lie.
-    fn call(&mut self, id: NodeId, node: &Node, call: Call) {
-        let epilogue = self.epilogues.of(id);
+    fn call(&mut self, id: NodeId, node: &Node, mut call: Call) {
+        let epilogue = self.epilogues.of(id).copied();
         let mut reads = Vec::new();
         for (k, &input) in node.inputs.iter().enumerate() {
             let mut operand = self.reads.operand(self.graph, input);
@@ -165,10 +171,16 @@ impl<'a> Fuser<'a> {
             }
             reads.push(operand);
         }
+        self.pack(id, &mut call.args, &mut reads);
         let mut title = node.op.rule().name().to_owned();
         let bias = epilogue.and_then(|e| e.bias).map(|bias| {
             title.push_str(" + bias");
             reads.push(self.reads.operand(self.graph, bias));
+            reads.len() - 1
+        });
+        let residual = epilogue.and_then(|e| e.residual).map(|residual| {
+            title.push_str(" + add");
+            reads.push(self.reads.operand(self.graph, residual));
             reads.len() - 1
         });
         let activation = epilogue.and_then(|e| e.activation);
@@ -185,7 +197,12 @@ impl<'a> Fuser<'a> {
         let types: Vec<Type> = node.inputs.iter().map(|v| self.graph.ty(*v).clone()).collect();
         let flops = node.op.rule().flops(&types, &node.types);
         let scratch = call.scratch.clone();
-        let task = Task::Call(Box::new(call), Epilogue { bias, activation });
+        let epilogue = Epilogue {
+            bias,
+            residual,
+            activation,
+        };
+        let task = Task::Call(Box::new(call), epilogue);
         self.placed.push(Placed {
             at: id.index(),
             region: self.flat.region_of[id.index()],
@@ -423,7 +440,7 @@ impl<'a> Fuser<'a> {
 /// True where argument `arg` (or a part of it) reads input `k` in any layout.
 fn reads_strided(arg: &CallArg, k: usize) -> bool {
     match arg {
-        CallArg::InView(j) => *j == k,
+        CallArg::InView(j) | CallArg::Packable(j, _) | CallArg::Packed(j, _) => *j == k,
         CallArg::Struct(_, fields) => fields.iter().any(|(_, arg)| reads_strided(arg, k)),
         CallArg::Present(arg) => reads_strided(arg, k),
         _ => false,

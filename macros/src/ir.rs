@@ -45,8 +45,8 @@ pub use graph::{Graph, Node, Origin, Output, OutputKind, Phase};
 pub use id::{InputId, NodeId, ParamId, StateId, Value};
 pub use layout::{Layout, ViewMap};
 pub use rule::{
-    Body, Call, CallArg, Constraints, Cotangents, Demand, Kernel, Rule, Sample, SampleGradient, ShapeError,
-    Site,
+    Body, Call, CallArg, Constraints, Cotangents, Demand, Kernel, Packing, Residual, Rule, Sample,
+    SampleGradient, ShapeError, Site,
 };
 pub use scalar::Scalar;
 pub use surface::{Args, Flag, Form, Operand, Surface};

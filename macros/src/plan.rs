@@ -66,6 +66,8 @@ pub enum Task {
 pub struct Epilogue {
     /// Index in [`Kernel::reads`] of a bias along the channel axis.
     pub bias: Option<usize>,
+    /// Index in [`Kernel::reads`] of a tensor of the result's shape that is added.
+    pub residual: Option<usize>,
     /// Name of the runtime's `Activation`.
     pub activation: Option<&'static str>,
 }

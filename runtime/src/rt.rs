@@ -20,7 +20,7 @@ pub use crate::ops::embedding::{Lookup, Table, take, take_grad};
 pub use crate::ops::epilogue::{Activation, Epilogue};
 pub use crate::ops::gather::{Gather, gather, scatter};
 pub use crate::ops::layer_norm::{layer_norm, layer_norm_grad};
-pub use crate::ops::matmul::matmul;
+pub use crate::ops::matmul::{Right, matmul, pack};
 pub use crate::ops::one_hot::one_hot;
 pub use crate::ops::pad::pad;
 pub use crate::ops::pointwise::{In, Ins, Int, Outs, Pointwise, Row, pointwise, row};

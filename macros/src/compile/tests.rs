@@ -288,7 +288,7 @@ fn bias_and_activation_are_inside_the_product() {
         .split("fn loss_train_backward")
         .next()
         .expect("there is a first part");
-    assert!(forward.contains("activation: rt::Activation::Relu"), "{forward}");
+    assert!(forward.contains("activation(rt::Activation::Relu)"), "{forward}");
     assert_eq!(forward.matches("rt::matmul").count(), 2, "{forward}");
     let sweep = forward
         .split("fn loss_train_forward")
@@ -302,7 +302,7 @@ fn bias_and_activation_are_inside_the_product() {
 fn a_convolution_of_sequences_is_one_call() {
     let text = sweeps(MOTIFS);
     assert_eq!(text.matches("rt::conv2d(").count(), 1, "{text}");
-    assert!(text.contains("activation: rt::Activation::Relu"), "{text}");
+    assert!(text.contains("activation(rt::Activation::Relu)"), "{text}");
 }
 
 #[test]

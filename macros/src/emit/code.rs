@@ -395,7 +395,11 @@ impl<'a> Part<'a> {
         let rt = self.around.rt;
         match arg {
             CallArg::In(k) => self.buffer(buffers, *k),
-            CallArg::InView(k) => self.view(buffers, *k),
+            CallArg::InView(k) | CallArg::Packable(k, _) => self.view(buffers, *k),
+            CallArg::Packed(k, packed) => {
+                let (view, packed) = (self.view(buffers, *k), self.buffer(buffers, *packed));
+                quote!(#view.packed(#packed))
+            }
             CallArg::Out(k) => {
                 let out = &buffers.writes[*k];
                 quote!(#out)
@@ -436,18 +440,19 @@ impl<'a> Part<'a> {
 
     fn epilogue(&mut self, epilogue: &Epilogue, buffers: &Buffers<'_>) -> TokenStream {
         let rt = self.around.rt;
-        if *epilogue == Epilogue::default() {
-            return quote!(#rt::Epilogue::NONE);
-        }
-        let bias = match epilogue.bias {
-            Some(k) => {
-                let bias = self.buffer(buffers, k);
-                quote!(Some(#bias))
-            }
-            None => quote!(None),
-        };
-        let activation = format_ident!("{}", epilogue.activation.unwrap_or("None"));
-        quote!(#rt::Epilogue { bias: #bias, activation: #rt::Activation::#activation })
+        let bias = epilogue.bias.map(|k| {
+            let bias = self.buffer(buffers, k);
+            quote!(.bias(#bias))
+        });
+        let residual = epilogue.residual.map(|k| {
+            let residual = self.buffer(buffers, k);
+            quote!(.residual(#residual))
+        });
+        let activation = epilogue.activation.map(|name| {
+            let name = format_ident!("{name}");
+            quote!(.activation(#rt::Activation::#name))
+        });
+        quote!(#rt::Epilogue::NONE #bias #residual #activation)
     }
 
     /// A contiguous operand: its whole buffer, or a part of it.

@@ -1,4 +1,4 @@
-//! Epilogues: a bias and an activation that move into the matmul or convolution before them.
+//! Epilogues: a bias, a residual and an activation that move into the matmul or convolution before them.
 //!
 //! ```text
 //! %2 = matmul(x, w)                      %2 = matmul(x, w) + bias + relu
@@ -7,6 +7,10 @@
 //! %5 = relu(%4)
 //! ```
 //!
+//! A residual is any tensor that lies row-major in memory and is added to a product: what skips a layer, what another product has
+//! made, the input's part of the gates of a recurrent cell. A sum of several products is then a chain of them, each adding to
+//! what the one before has stored.
+//!
 //! Allowed where nobody else reads the value in between, so that it need not exist: a backward pass that reads the value before
 //! the activation keeps the activation out.
 
@@ -14,7 +18,7 @@ use crate::map::{Map, Set};
 
 use super::flatten::Flat;
 
-use crate::ir::{CallArg, Graph, Kernel, NodeId, Type, Value, ViewMap};
+use crate::ir::{CallArg, Graph, Kernel, NodeId, Residual, Type, Value, ViewMap};
 use crate::ops::Op;
 
 /// What was absorbed into one call.
@@ -22,6 +26,8 @@ use crate::ops::Op;
 pub(super) struct Absorbed {
     /// The bias: a rank-1 value that exists before the call.
     pub(super) bias: Option<Value>,
+    /// What is added to every element: a value that exists before the call.
+    pub(super) residual: Option<Value>,
     /// Name of the runtime's `Activation`.
     pub(super) activation: Option<&'static str>,
     /// The value that the call stores in the end.
@@ -34,47 +40,58 @@ pub(super) struct Epilogues {
     calls: Map<NodeId, Absorbed>,
     absorbed: Set<NodeId>,
     results: Set<NodeId>,
+    residuals: Set<NodeId>,
 }
 
 impl Epilogues {
     /// Finds them. What stands in a loop does not move out of it.
     pub(super) fn find(flat: &Flat) -> Self {
-        Self::search(&flat.graph, &|id| flat.region_of[id.index()])
+        Self::search(&flat.graph, &|id| flat.region_of[id.index()], &|sum, other| {
+            flat.is_summed_in_place(sum, other)
+        })
     }
 
     /// Those of a graph whose loops are closed.
     pub(super) fn find_in(graph: &Graph) -> Self {
-        Self::search(graph, &|_| 0)
+        Self::search(graph, &|_| 0, &|_, _| false)
     }
 
-    fn search(graph: &Graph, region: &dyn Fn(NodeId) -> usize) -> Self {
-        let uses = Uses::count(graph);
+    fn search(
+        graph: &Graph,
+        region: &dyn Fn(NodeId) -> usize,
+        in_place: &dyn Fn(Value, Value) -> bool,
+    ) -> Self {
+        let around = Around {
+            graph,
+            uses: Uses::count(graph),
+            region,
+            in_place,
+        };
         let mut epilogues = Self::default();
         for (id, node) in graph.iter() {
             let inputs: Vec<Type> = node.inputs.iter().map(|v| graph.ty(*v).clone()).collect();
             let Kernel::Call(call) = node.op.rule().kernel(&inputs, &node.types) else {
                 continue;
             };
-            let Some(channel_axis) = call.args.iter().find_map(|arg| match arg {
-                CallArg::Epilogue { channel_axis } => Some(*channel_axis),
+            let place = call.args.iter().find_map(|arg| match arg {
+                CallArg::Epilogue {
+                    channel_axis,
+                    residual,
+                } => Some((*channel_axis, *residual)),
                 _ => None,
-            }) else {
-                continue;
-            };
-            epilogues.extend(graph, (&uses, region), id, channel_axis);
+            });
+            if let Some(place) = place {
+                epilogues.extend(&around, id, place);
+            }
         }
         epilogues
     }
 
-    fn extend(
-        &mut self,
-        graph: &Graph,
-        (uses, region): (&Uses, &dyn Fn(NodeId) -> usize),
-        call: NodeId,
-        channel_axis: usize,
-    ) {
+    fn extend(&mut self, around: &Around<'_>, call: NodeId, (channel_axis, residual): (usize, Residual)) {
+        let (graph, uses, region) = (around.graph, &around.uses, around.region);
         let mut absorbed = Absorbed {
             bias: None,
+            residual: None,
             activation: None,
             result: Value::first(call),
         };
@@ -90,14 +107,20 @@ impl Epilogues {
             };
             path.push(add);
         }
-        // A convolution of sequences gives an image of one row, which is reshaped before anybody else sees it.
-        let is_beside =
-            |id: NodeId| graph.node(id).phase == graph.node(call).phase && region(id) == region(call);
-        let reshape = uses
-            .only_user(absorbed.result)
-            .filter(|&id| is_beside(id) && is_reshape(graph, id));
-        if let Some(user) = uses.only_user(reshape.map_or(absorbed.result, Value::first))
-            && is_beside(user)
+        if residual == Residual::Added
+            && let Some((reshape, add)) = around.next(call, absorbed.result)
+            && !self.absorbed.contains(&add)
+            && let Some(other) = around.residual(add, reshape.map_or(absorbed.result, Value::first))
+        {
+            absorbed = Absorbed {
+                residual: Some(other),
+                result: Value::first(add),
+                ..absorbed
+            };
+            path.extend(reshape);
+            path.push(add);
+        }
+        if let Some((reshape, user)) = around.next(call, absorbed.result)
             && let Op::Pointwise(row) = &graph.node(user).op
             && let Some(name) = row.0.activation
         {
@@ -111,6 +134,7 @@ impl Epilogues {
         }
         if !path.is_empty() {
             self.results.insert(absorbed.result.node);
+            self.residuals.extend(absorbed.residual.map(|other| other.node));
             self.absorbed.extend(path);
             self.calls.insert(call, absorbed);
         }
@@ -130,6 +154,55 @@ impl Epilogues {
     pub(super) fn stores(&self, node: NodeId) -> bool {
         self.results.contains(&node)
     }
+
+    /// True for a node whose result a call adds, so that it lies in memory.
+    pub(super) fn adds(&self, node: NodeId) -> bool {
+        self.residuals.contains(&node)
+    }
+}
+
+/// What surrounds a call.
+struct Around<'a> {
+    graph: &'a Graph,
+    uses: Uses,
+    /// The loop that a node stands in.
+    region: &'a dyn Fn(NodeId) -> usize,
+    /// Whether a sum lies where one of its terms does.
+    in_place: &'a dyn Fn(Value, Value) -> bool,
+}
+
+impl Around<'_> {
+    /// The one node that reads a value, in the loop and the sweep of a call, and the reshape before it, if nobody else sees that.
+    ///
+    /// (A convolution of sequences gives an image of one row, a layer applied to sequences the rows of all of them: both are reshaped
+    /// before anybody else sees them.)
+    fn next(&self, call: NodeId, value: Value) -> Option<(Option<NodeId>, NodeId)> {
+        let (graph, uses, region) = (self.graph, &self.uses, self.region);
+        let is_beside =
+            |id: &NodeId| graph.node(*id).phase == graph.node(call).phase && region(*id) == region(call);
+        let reshape = uses
+            .only_user(value)
+            .filter(|id| is_beside(id) && is_reshape(graph, *id));
+        let user = uses.only_user(reshape.map_or(value, Value::first));
+        Some((reshape, user.filter(is_beside)?))
+    }
+
+    /// What `add` adds to `x`, where it is as large and lies row-major in memory of its own.
+    fn residual(&self, add: NodeId, x: Value) -> Option<Value> {
+        let graph = self.graph;
+        let node = graph.node(add);
+        let is_add = matches!(&node.op, Op::Pointwise(row) if row.0.name == "add");
+        if !is_add || node.types[0] != *graph.ty(x) {
+            return None;
+        }
+        let other = *node.inputs.iter().find(|input| **input != x)?;
+        let mut stored = other;
+        while is_reshape(graph, stored.node) {
+            stored = graph.node(stored.node).inputs[0];
+        }
+        let lies = !matches!(graph.node(stored.node).op, Op::View(_) | Op::Fill(_));
+        (lies && !(self.in_place)(Value::first(add), stored)).then_some(stored)
+    }
 }
 
 /// The same elements in the same order under another shape.
@@ -137,7 +210,7 @@ fn is_reshape(graph: &Graph, id: NodeId) -> bool {
     matches!(&graph.node(id).op, Op::View(view) if matches!(view.0, ViewMap::Reshape(_)))
 }
 
-/// The bias, where `add` adds a leaf of rank 1, spread along the channel axis, to `x`.
+/// The bias, where `add` adds a value of rank 1, spread along the channel axis, to `x`.
 fn bias_of(graph: &Graph, add: NodeId, x: Value, channel_axis: usize) -> Option<Value> {
     let node = graph.node(add);
     let Op::Pointwise(row) = &node.op else { return None };
@@ -157,7 +230,8 @@ fn bias_of(graph: &Graph, add: NodeId, x: Value, channel_axis: usize) -> Option<
         let source = graph.node(value.node);
         if ty.rank() == 1 && axis == 0 {
             let same = ty.shape[0] == graph.ty(x).shape[channel_axis];
-            return (same && source.leaf().is_some()).then_some(value);
+            let lies = !matches!(source.op, Op::View(_) | Op::Fill(_));
+            return (same && lies).then_some(value);
         }
         let Op::View(view) = &source.op else { return None };
         let inner = graph.ty(source.inputs[0]);

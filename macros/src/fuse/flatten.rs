@@ -443,6 +443,21 @@ impl Flat {
         }
     }
 
+    /// Whether a sum is stored over one of its terms: the next value of a carry that has a single row.
+    pub(super) fn is_summed_in_place(&self, sum: Value, term: Value) -> bool {
+        self.stores
+            .iter()
+            .filter(|store| store.value == sum)
+            .any(|store| {
+                let has_one_row = self.graph.ty(store.buffer).shape[0].is_one();
+                has_one_row
+                    && self
+                        .windows
+                        .iter()
+                        .any(|(window, of, _)| *window == term && *of == store.buffer)
+            })
+    }
+
     /// The loop standing directly in `region` that a node belongs to; `None` where it stands in `region` itself, or outside.
     pub(super) fn loop_in(&self, region: usize, node: NodeId) -> Option<usize> {
         let owner = (1..self.regions.len()).find(|&r| self.regions[r].buffers.iter().any(|b| b.node == node));

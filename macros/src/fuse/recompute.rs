@@ -48,7 +48,7 @@ fn stored_anyway(graph: &Graph, epilogues: &Epilogues) -> Vec<bool> {
         .collect();
     let mut stored: Vec<bool> = graph
         .iter()
-        .map(|(id, _)| !is_pointwise[id.index()] || epilogues.stores(id))
+        .map(|(id, _)| !is_pointwise[id.index()] || epilogues.stores(id) || epilogues.adds(id))
         .collect();
     for (id, node) in graph.iter() {
         if node.phase == Phase::Forward && !is_pointwise[id.index()] {

@@ -125,12 +125,38 @@ pub enum CallArg {
     Absent,
     /// The random stream of this node (`u64`): a hash of its layer path and place, the same in forward and backward.
     Stream(u64),
-    /// Place of the epilogue (bias along `channel_axis`, activation) that the fuse stage may fill; the call's
+    /// Place of the epilogue (bias along `channel_axis`, residual, activation) that the fuse stage may fill; the call's
     /// first result is what it applies to.
     Epilogue {
         /// The axis of the result along which a bias varies.
         channel_axis: usize,
+        /// Whether a tensor of the result's shape may be added.
+        residual: Residual,
     },
+    /// An input in whatever strided layout it has, which the fuse stage may have packed before a loop in which it stays the same.
+    Packable(usize, Packing),
+    /// An input in its layout, and the read operand that holds it packed.
+    Packed(usize, usize),
+}
+
+/// Whether an epilogue adds tensors.
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+pub enum Residual {
+    /// It does.
+    Added,
+    /// It does not.
+    Refused,
+}
+
+/// How an input is packed: by `rt::function(cx, view, packed, size)`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Packing {
+    /// Name of the function in `runtime/src/rt.rs`.
+    pub function: &'static str,
+    /// The size that it depends on besides those of the input.
+    pub size: Dim,
+    /// Floats that the packed input takes at most.
+    pub len: Dim,
 }
 
 /// A small program that uses an operation, for tests and benches.

@@ -163,20 +163,30 @@ fn nonlinearity(config: &mut Args) -> Result<&'static str, ShapeError> {
     }
 }
 
+/// How the two biases of a cell enter.
+#[derive(Copy, Clone, PartialEq, Eq)]
+enum Biases {
+    /// The cell adds both parts of its gates, so that the sum of the biases is added once, to the inputs' part, and their
+    /// gradients are one sum.
+    Joined,
+    /// The cell treats the state's part differently: each part has its bias.
+    Apart,
+}
+
 /// One step: from the input's part of the gates, the state's part of them and the states to the new states, the first of
 /// which is the output.
 type Cell<'a> = &'a dyn Fn(&mut Builder, Value, Value, &[Value]) -> Vec<Value>;
 
 fn rnn(b: &mut Builder, layer: &Layer, args: &mut Args) -> Result<Vec<Value>, ShapeError> {
     let activation = nonlinearity(&mut layer.config())?;
-    run(b, layer, args, &["h0"], &|b, x, h, _| {
+    run(b, layer, args, (&["h0"], Biases::Joined), &|b, x, h, _| {
         let sum = b.add(x, h);
         vec![b.pointwise(activation, &[sum])]
     })
 }
 
 fn gru(b: &mut Builder, layer: &Layer, args: &mut Args) -> Result<Vec<Value>, ShapeError> {
-    run(b, layer, args, &["h0"], &|b, x, h, states| {
+    run(b, layer, args, (&["h0"], Biases::Apart), &|b, x, h, states| {
         let (x, h) = (chunks(b, x, 3), chunks(b, h, 3));
         let (r, z) = (b.add(x[0], h[0]), b.add(x[1], h[1]));
         let (r, z) = (b.pointwise("sigmoid", &[r]), b.pointwise("sigmoid", &[z]));
@@ -191,16 +201,22 @@ fn gru(b: &mut Builder, layer: &Layer, args: &mut Args) -> Result<Vec<Value>, Sh
 }
 
 fn lstm(b: &mut Builder, layer: &Layer, args: &mut Args) -> Result<Vec<Value>, ShapeError> {
-    run(b, layer, args, &["h0", "c0"], &|b, x, h, states| {
-        let sum = b.add(x, h);
-        let gates = chunks(b, sum, 4);
-        let [i, f, o] = [0, 1, 3].map(|k| b.pointwise("sigmoid", &[gates[k]]));
-        let g = b.pointwise("tanh", &[gates[2]]);
-        let (kept, new) = (b.mul(f, states[1]), b.mul(i, g));
-        let c = b.add(kept, new);
-        let bounded = b.pointwise("tanh", &[c]);
-        vec![b.mul(o, bounded), c]
-    })
+    run(
+        b,
+        layer,
+        args,
+        (&["h0", "c0"], Biases::Joined),
+        &|b, x, h, states| {
+            let sum = b.add(x, h);
+            let gates = chunks(b, sum, 4);
+            let [i, f, o] = [0, 1, 3].map(|k| b.pointwise("sigmoid", &[gates[k]]));
+            let g = b.pointwise("tanh", &[gates[2]]);
+            let (kept, new) = (b.mul(f, states[1]), b.mul(i, g));
+            let c = b.add(kept, new);
+            let bounded = b.pointwise("tanh", &[c]);
+            vec![b.mul(o, bounded), c]
+        },
+    )
 }
 
 /// The last axis in `n` equal parts.
@@ -228,7 +244,7 @@ fn run(
     b: &mut Builder,
     layer: &Layer,
     args: &mut Args,
-    states: &[&str],
+    (states, biases): (&[&str], Biases),
     cell: Cell<'_>,
 ) -> Result<Vec<Value>, ShapeError> {
     let shape = Shape::read(&mut layer.config())?;
@@ -247,7 +263,7 @@ fn run(
         for (direction, &order) in shape.orders.iter().enumerate() {
             let row = index * shape.orders.len() + direction;
             let begin = begin(b, &first, row, &shape, &batch);
-            let weights = Weights::of(layer, index, order)?;
+            let weights = Weights::of(b, layer, (index, order), biases)?;
             let (y, end) = pass(b, x, &weights, &begin, (lengths, order), cell);
             outputs.push(y);
             for (states, end) in last.iter_mut().zip(end) {
@@ -348,12 +364,22 @@ struct Weights {
 }
 
 impl Weights {
-    fn of(layer: &Layer, index: usize, order: Order) -> Result<Self, ShapeError> {
+    fn of(
+        b: &mut Builder,
+        layer: &Layer,
+        (index, order): (usize, Order),
+        biases: Biases,
+    ) -> Result<Self, ShapeError> {
+        let bias = |tensor| layer.param(&name(tensor, index, order));
+        let (input_bias, hidden_bias) = match (bias("bias_ih"), bias("bias_hh"), biases) {
+            (Some(input), Some(hidden), Biases::Joined) => (Some(b.add(input, hidden)), None),
+            (input, hidden, _) => (input, hidden),
+        };
         Ok(Self {
             input: layer.weight(&name("weight_ih", index, order))?,
             hidden: layer.weight(&name("weight_hh", index, order))?,
-            input_bias: layer.param(&name("bias_ih", index, order)),
-            hidden_bias: layer.param(&name("bias_hh", index, order)),
+            input_bias,
+            hidden_bias,
         })
     }
 }
@@ -368,8 +394,10 @@ fn pass(
     cell: Cell<'_>,
 ) -> (Value, Vec<Value>) {
     let count = b.shape(x)[1].clone();
+    // The inputs are put in the order of the steps, not the gates: there are several times as many of these, and a step's lie
+    // in one piece then, forward and backward.
+    let x = b.permute(x, &[1, 0, 2]);
     let gates = b.linear(x, weights.input, weights.input_bias);
-    let gates = b.permute(gates, &[1, 0, 2]);
     let mut operands = vec![(gates, Role::Step), (weights.hidden, Role::Outer)];
     operands.extend(weights.hidden_bias.map(|bias| (bias, Role::Outer)));
     operands.extend(lengths.map(|lengths| (lengths, Role::Outer)));

@@ -3,8 +3,8 @@
 //! All three operations are linear in each operand, so the gradients of the gradients are again of the three.
 
 use crate::ir::{
-    Args, Builder, Call, CallArg, Constraints, Cotangents, DType, Form, Kernel, Operand, Rule, Sample,
-    SampleGradient, ShapeError, Site, Surface, Type, Value,
+    Args, Builder, Call, CallArg, Constraints, Cotangents, DType, Form, Kernel, Operand, Residual, Rule,
+    Sample, SampleGradient, ShapeError, Site, Surface, Type, Value,
 };
 use crate::ops::window::Window;
 use crate::shape::{self, Dim};
@@ -117,7 +117,10 @@ impl Rule for Conv2d {
             CallArg::Out(0),
             CallArg::Scratch(0),
             self.spec(&inputs[0].shape, &inputs[1].shape, &outputs[0].shape),
-            CallArg::Epilogue { channel_axis: 1 },
+            CallArg::Epilogue {
+                channel_axis: 1,
+                residual: Residual::Refused,
+            },
         ];
         Kernel::Call(Call {
             function: "conv2d",

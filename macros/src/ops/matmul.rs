@@ -2,7 +2,7 @@
 
 use crate::ir::{
     Args, Builder, Call, CallArg, Constraints, Cotangents, DType, Form, Kernel, Operand, Rule, Sample,
-    SampleGradient, ShapeError, Site, Surface, Type, Value,
+    Packing, Residual, SampleGradient, ShapeError, Site, Surface, Type, Value,
 };
 use crate::ops::einsum;
 use crate::shape::{self, Dim};
@@ -61,13 +61,19 @@ impl Rule for Matmul {
         Cotangents::Flow(vec![Some(a_bar), Some(b_bar)])
     }
 
-    fn kernel(&self, _: &[Type], outputs: &[Type]) -> Kernel {
+    fn kernel(&self, inputs: &[Type], outputs: &[Type]) -> Kernel {
+        let shape = &outputs[0].shape;
+        let right = match shape.as_slice() {
+            [m, n] => CallArg::Packable(1, packing(m, &inputs[1].shape[0], n)),
+            _ => CallArg::InView(1),
+        };
         let args = vec![
             CallArg::InView(0),
-            CallArg::InView(1),
+            right,
             CallArg::Out(0),
             CallArg::Epilogue {
-                channel_axis: outputs[0].rank() - 1,
+                channel_axis: shape.len() - 1,
+                residual: Residual::Added,
             },
         ];
         Kernel::Call(Call {
@@ -211,6 +217,18 @@ impl Rule for Matmul {
                 two,
             ),
         ]
+    }
+}
+
+/// How the second factor of a product of `m x k` and `k x n` is packed: its columns in strips, of at most 32 on any instruction
+/// set.
+fn packing(m: &Dim, k: &Dim, n: &Dim) -> Packing {
+    const WIDEST: i64 = 32;
+    let columns = (n + (WIDEST - 1)).floor_div(&Dim::lit(WIDEST)) * WIDEST;
+    Packing {
+        function: "pack",
+        size: m.clone(),
+        len: columns * k,
     }
 }
 

@@ -29,6 +29,7 @@ mod method;
 mod pack;
 mod pairs;
 mod patches;
+mod strips;
 #[cfg(test)]
 mod tests;
 mod tile;
@@ -40,6 +41,7 @@ pub use matrix::{Factor, Matrix};
 pub use method::{Arithmetic, Method, Operands, Parts, Short, Unit};
 pub(crate) use pairs::{BLOCK, Sums, Tile};
 pub use patches::{Patches, Slide};
+pub use strips::{Strips, pack_right, strips_len};
 pub use tile::{Product, Start, prepare};
 
 use crate::cpu::threads::Team;

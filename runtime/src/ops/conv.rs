@@ -167,6 +167,7 @@ fn forward<T: Correlate>(cx: &mut Cx<'_>, [x, w, y, scratch]: [Buf; 4], conv: Co
     let env = cx.env;
     let mut bind = cx.bind();
     let (x, w): (&[T], &[T]) = (bind.read(x), bind.read(w));
+    assert!(epilogue.residual.is_none(), "a convolution adds no residual");
     let finish: Finish<'_, T> = epilogue.bind(&mut bind, conv.out_channels);
     let (y, packed) = (bind.write::<T>(y), bind.write::<T>(scratch));
     let (in_channels, out_channels) = conv.group();

@@ -1,4 +1,4 @@
-//! What happens to a result of matmul or convolution while it is still in cache: bias, then activation.
+//! What happens to a result of matmul or convolution while it is still in cache: bias, then a residual, then activation.
 //!
 //! An [`Epilogue`] is what emitted code passes; a kernel binds it and applies the resulting [`Finish`] to every block that
 //! it has just computed. The numbers are those that the separate pointwise kernels would give, to the bit.
@@ -21,11 +21,13 @@ pub enum Activation {
     Sigmoid,
 }
 
-/// `activation(y + bias)`, where the bias varies along one axis of the result.
+/// `activation((y + bias) + residual)`, where the bias varies along one axis of the result.
 #[derive(Copy, Clone, Debug, Default)]
 pub struct Epilogue {
     /// One number for every index of the channel axis.
     pub bias: Option<Buf>,
+    /// One number for every element of the result: what is added to a product (to nothing else).
+    pub residual: Option<Buf>,
     /// What follows.
     pub activation: Activation,
 }
@@ -34,13 +36,34 @@ impl Epilogue {
     /// Nothing to be done.
     pub const NONE: Self = Self {
         bias: None,
+        residual: None,
         activation: Activation::None,
     };
 
-    /// Asks for the bias, which must have `channels` elements.
+    /// With a bias.
+    #[inline(never)]
+    pub fn bias(self, bias: Buf) -> Self {
+        let bias = Some(bias);
+        Self { bias, ..self }
+    }
+
+    /// With a residual.
+    #[inline(never)]
+    pub fn residual(self, residual: Buf) -> Self {
+        let residual = Some(residual);
+        Self { residual, ..self }
+    }
+
+    /// With an activation.
+    #[inline(never)]
+    pub fn activation(self, activation: Activation) -> Self {
+        Self { activation, ..self }
+    }
+
+    /// Asks for the bias, which must have `channels` elements, and the residual, which must have whole lines of as many.
     ///
     /// # Panics
-    /// Where the bias has another length: a mistake of the compiler.
+    /// Where one has another length: a mistake of the compiler.
     pub fn bind<'b, T: Element>(self, bind: &mut Binder<'b, '_>, channels: usize) -> Finish<'b, T> {
         let bias = self.bias.map(|buf| bind.read::<T>(buf));
         if let Some(bias) = bias {
@@ -50,38 +73,71 @@ impl Epilogue {
                 "a bias must have one element for every channel"
             );
         }
+        let residual = self.residual.map(|buf| bind.read::<T>(buf));
+        if let Some(residual) = residual {
+            assert!(
+                residual.len() % channels.max(1) == 0,
+                "a residual must have whole lines of {channels} elements"
+            );
+        }
         Finish {
             bias,
+            residual,
+            channels,
             activation: self.activation,
         }
     }
 }
 
-/// An epilogue with its bias at hand.
+/// An epilogue with its bias and its residual at hand.
 #[derive(Copy, Clone, Debug)]
 pub struct Finish<'b, T> {
     bias: Option<&'b [T]>,
+    residual: Option<&'b [T]>,
+    /// Elements of a line of the residual.
+    channels: usize,
     activation: Activation,
 }
 
 impl<'b, T: Real> Finish<'b, T> {
     /// An epilogue over a bias that lies in a slice.
     pub fn new(bias: Option<&'b [T]>, activation: Activation) -> Self {
-        Self { bias, activation }
+        Self {
+            bias,
+            residual: None,
+            channels: bias.map_or(0, <[T]>::len),
+            activation,
+        }
+    }
+
+    /// With a residual of whole lines, `channels` elements each.
+    pub fn with_residual(self, residual: &'b [T], channels: usize) -> Self {
+        let residual = Some(residual);
+        Self {
+            residual,
+            channels,
+            ..self
+        }
     }
 
     /// True where there is nothing to do.
     #[inline(always)]
     pub fn is_none(&self) -> bool {
-        self.bias.is_none() && self.activation == Activation::None
+        self.bias.is_none() && self.residual.is_none() && self.activation == Activation::None
     }
 
-    /// Finishes part of a row whose elements are the channels from `first` on.
+    /// Finishes part of line `line` of the result, whose elements are the channels from `first` on.
     #[inline(always)]
-    pub fn along_channels(&self, row: &mut [T], first: usize) {
+    pub fn along_channels(&self, row: &mut [T], line: usize, first: usize) {
         if let Some(bias) = self.bias {
             for (y, b) in row.iter_mut().zip(&bias[first..]) {
                 *y += *b;
+            }
+        }
+        if let Some(residual) = self.residual {
+            let other = &residual[line * self.channels + first..][..row.len()];
+            for k in 0..row.len() {
+                row[k] += other[k];
             }
         }
         self.activate(row);
@@ -119,12 +175,26 @@ mod tests {
         let bias = [1.0, -10.0, 0.0];
         let finish = Finish::new(Some(&bias), Activation::Relu);
         let mut row = [1.0f64, 2.0, f64::NAN];
-        finish.along_channels(&mut row, 0);
+        finish.along_channels(&mut row, 0, 0);
         assert_eq!(row[..2], [2.0, 0.0]);
         assert!(row[2].is_nan());
         let mut part = [3.0, 4.0];
-        finish.along_channels(&mut part, 1);
+        finish.along_channels(&mut part, 0, 1);
         assert_eq!(part, [0.0, 4.0]);
+    }
+
+    #[test]
+    fn the_residual_comes_between_bias_and_activation() {
+        let (bias, residual) = ([1.0, -10.0, 0.5], [0.0, 0.0, 0.0, 5.0, 6.0, -7.0]);
+        let finish = Finish::new(Some(&bias), Activation::Relu).with_residual(&residual, 3);
+        let mut row = [1.0f64, 2.0, 3.0];
+        finish.along_channels(&mut row, 1, 0);
+        assert_eq!(row, [7.0, 0.0, 0.0]);
+        let mut part = [3.0f64];
+        Finish::new(None, Activation::None)
+            .with_residual(&residual, 3)
+            .along_channels(&mut part, 1, 2);
+        assert_eq!(part, [-4.0]);
     }
 
     #[test]

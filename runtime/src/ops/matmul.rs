@@ -1,31 +1,101 @@
 //! Products of batches of matrices.
+//!
+//! The second factor of several products may be packed once for all of them by [`pack`]: emitted code does that before a loop whose
+//! steps multiply by the same weights. A product reads what was packed where its method does, and the factor itself elsewhere; the
+//! method depends on the sizes and the CPU, so that both calls take the same decision. The bits are those of the plain product.
 
 use crate::arena::Buf;
-use crate::cpu::gemm::{self, At, Block, Matrix, Product};
+use crate::cpu::gemm::{self, At, Block, Factor, Matrix, Product, Strips};
 use crate::cx::Cx;
 use crate::cx::float;
 use crate::ops::epilogue::Epilogue;
 use crate::ops::view::View;
 use crate::program::MAX_RANK;
 
-/// `y[.., i, j] = activation(sum over p of a[.., i, p] b[.., p, j] + bias[j])`.
+/// The second factor of a product: how it lies, and where it was packed.
+#[derive(Copy, Clone, Debug)]
+pub struct Right<const R: usize> {
+    view: View<R>,
+    packed: Option<Buf>,
+}
+
+impl<const R: usize> From<View<R>> for Right<R> {
+    fn from(view: View<R>) -> Self {
+        Self { view, packed: None }
+    }
+}
+
+impl View<2> {
+    /// A second factor that [`pack`] has packed.
+    #[inline(never)]
+    pub fn packed(self, numbers: Buf) -> Right<2> {
+        Right {
+            view: self,
+            packed: Some(numbers),
+        }
+    }
+}
+
+/// Packs the second factor `b` of products whose first has `rows` rows, for [`View::packed`].
+///
+/// `packed` must have room for as many columns as `b` has, rounded up to a multiple of 32. It stays as it is where such products
+/// read the factor itself: in pairs of bf16 numbers, and where there are few rows.
+///
+/// # Panics
+/// Where `packed` is too short: a mistake of the compiler.
+pub fn pack(cx: &mut Cx<'_>, b: View<2>, packed: Buf, rows: usize) {
+    float!(cx, T => pack_right::<T>(cx, &b, packed, rows));
+}
+
+fn pack_right<T: Product>(cx: &mut Cx<'_>, b: &View<2>, packed: Buf, rows: usize) {
+    let env = cx.env;
+    assert!(
+        packed.len >= gemm::strips_len(b.shape[0], b.shape[1]),
+        "{} elements for a packed factor of {:?}",
+        packed.len,
+        b.shape
+    );
+    let mut bind = cx.bind();
+    let factor = matrix(bind.read::<T>(b.buf), b, 0);
+    let packed = bind.write::<T>(packed);
+    gemm::pack_right(env.team, env.arithmetic(), rows, factor, packed);
+}
+
+/// `y[.., i, j] = activation(sum over p of a[.., i, p] b[.., p, j] + bias[j] + residual[.., i, j])`.
 ///
 /// `a` is `[batch.., m, k]`, `b` is `[batch.., k, n]`, `y` is `[batch.., m, n]` and contiguous. Factors may lie in any
-/// strided way, so transposed and broadcast ones cost no copy.
+/// strided way, so transposed and broadcast ones cost no copy. The residual is contiguous, and not the memory of `y`.
 ///
 /// # Panics
 /// Where the sizes do not fit together: a mistake of the compiler.
-pub fn matmul<const R: usize>(cx: &mut Cx<'_>, a: View<R>, b: View<R>, y: Buf, epilogue: Epilogue) {
+pub fn matmul<const R: usize>(
+    cx: &mut Cx<'_>,
+    a: View<R>,
+    b: impl Into<Right<R>>,
+    y: Buf,
+    epilogue: Epilogue,
+) {
     assert!(R >= 2, "a product takes matrices");
-    padded(cx, &a.padded(), &b.padded(), y, epilogue);
+    let Right { view, packed } = b.into();
+    let b = Right {
+        view: view.padded(),
+        packed,
+    };
+    padded(cx, &a.padded(), &b, y, epilogue);
 }
 
 #[inline(never)]
-fn padded(cx: &mut Cx<'_>, a: &View<MAX_RANK>, b: &View<MAX_RANK>, y: Buf, epilogue: Epilogue) {
+fn padded(cx: &mut Cx<'_>, a: &View<MAX_RANK>, b: &Right<MAX_RANK>, y: Buf, epilogue: Epilogue) {
     float!(cx, T => multiply::<T>(cx, a, b, y, epilogue));
 }
 
-fn multiply<T: Product>(cx: &mut Cx<'_>, a: &View<MAX_RANK>, b: &View<MAX_RANK>, y: Buf, epilogue: Epilogue) {
+fn multiply<T: Product>(
+    cx: &mut Cx<'_>,
+    a: &View<MAX_RANK>,
+    &Right { view: ref b, packed }: &Right<MAX_RANK>,
+    y: Buf,
+    epilogue: Epilogue,
+) {
     const R: usize = MAX_RANK;
     let env = cx.env;
     assert!(
@@ -38,12 +108,23 @@ fn multiply<T: Product>(cx: &mut Cx<'_>, a: &View<MAX_RANK>, b: &View<MAX_RANK>,
     let count = a.shape[..R - 2].iter().product();
     let mut bind = cx.bind();
     let (left, right): (&[T], &[T]) = (bind.read(a.buf), bind.read(b.buf));
+    if let Some(residual) = epilogue.residual {
+        assert_eq!(
+            residual.len, y.len,
+            "a residual has as many elements as the product"
+        );
+    }
+    let packed = packed.map(|packed| bind.read::<T>(packed));
+    let strips = packed.and_then(|packed| Strips::of(env.arithmetic(), [m, n, a.shape[R - 1]], packed));
     let finish = epilogue.bind(&mut bind, n);
     let y = bind.write::<T>(y);
-    let factors = |i| (matrix(left, a, i), matrix(right, b, i));
+    let factors = |i| -> (Factor<'_, T>, Factor<'_, T>) {
+        let right = strips.map_or_else(|| matrix(right, b, i).into(), Factor::Strips);
+        (matrix(left, a, i).into(), right)
+    };
     let finish = |at: At, block: &mut Block<'_, T>| {
         if !finish.is_none() {
-            T::finish_columns(env.isa, block, finish, at.col);
+            T::finish_columns(env.isa, block, finish, [at.matrix * m + at.row, at.col]);
         }
     };
     gemm::products((env.team, env.arithmetic()), count, factors, y, (m, n), finish);
@@ -74,6 +155,7 @@ pub(super) fn matrix<'a, const R: usize, T: Copy>(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cpu::isa::Isa;
     use crate::dtype::Precision;
     use crate::ops::epilogue::Activation;
     use crate::ops::testbed::{assert_close, numbers};
@@ -145,13 +227,88 @@ mod tests {
         for precision in [Precision::F32, Precision::F64] {
             let mut desk = Desk::new(precision);
             let (a, b, y) = (desk.floats(&x), desk.floats(&w), desk.blank(m * n));
-            let epilogue = Epilogue {
-                bias: Some(desk.floats(&bias)),
-                activation: Activation::Relu,
-            };
+            let epilogue = Epilogue::NONE
+                .bias(desk.floats(&bias))
+                .activation(Activation::Relu);
             let (a, b) = (View::contiguous(a, [m, k]), View::contiguous(b, [k, n]));
             desk.run(|cx| matmul(cx, a, b, y, epilogue));
             assert_close(&desk.read(y), &expected, 1e-5);
+        }
+    }
+
+    #[test]
+    fn a_residual_is_added_to_every_matrix_of_a_batch() {
+        for [batch, m, k, n] in [
+            [1, 33, 20, 70],
+            [3, 5, 9, 2],
+            [2, 1, 100, 40],
+            [1, 4, 0, 3],
+            [0, 2, 2, 2],
+        ] {
+            let (x, w) = (numbers(batch * m * k, 5), numbers(batch * k * n, 6));
+            let (bias, other) = (numbers(n, 7), numbers(batch * m * n, 8));
+            let products = naive(&x, &w, [batch, m, k, n]).into_iter().enumerate();
+            let expected: Vec<f64> = products
+                .map(|(at, y)| (y + bias[at % n] + other[at]).max(0.0))
+                .collect();
+            for precision in [Precision::F32, Precision::F64] {
+                let mut desk = Desk::new(precision);
+                let (a, b, y) = (desk.floats(&x), desk.floats(&w), desk.blank(batch * m * n));
+                let epilogue = Epilogue::NONE
+                    .bias(desk.floats(&bias))
+                    .residual(desk.floats(&other))
+                    .activation(Activation::Relu);
+                let a = View::contiguous(a, [batch, m, k]);
+                let b = View::contiguous(b, [batch, k, n]);
+                desk.run(|cx| matmul(cx, a, b, y, epilogue));
+                assert_close(&desk.read(y), &expected, 1e-5);
+            }
+        }
+    }
+
+    /// On every path and with every method: also where nothing is packed, and the product must not read it.
+    #[test]
+    fn a_packed_factor_gives_the_bits_of_the_plain_one() {
+        for size in [
+            [32, 256, 96],
+            [13, 300, 17],
+            [40, 64, 65],
+            [1, 70, 33],
+            [6, 9, 16],
+            [70, 1, 1],
+            [3, 0, 5],
+            [2, 5, 0],
+        ] {
+            for transposed in [false, true] {
+                same_bits_packed(size, transposed);
+            }
+        }
+    }
+
+    fn same_bits_packed([m, k, n]: [usize; 3], transposed: bool) {
+        let (x, w) = (numbers(m * k, 9), numbers(k * n, 10));
+        let precisions = [Precision::F32, Precision::High, Precision::Bf16, Precision::F64];
+        for (precision, &isa) in precisions
+            .iter()
+            .flat_map(|p| Isa::available().iter().map(move |isa| (*p, isa)))
+        {
+            let mut desk = Desk::with(precision, 2, isa);
+            let (a, b) = (desk.floats(&x), desk.floats(&w));
+            let a = View::contiguous(a, [m, k]);
+            let b = match transposed {
+                true => View::contiguous(b, [n, k]).t(),
+                false => View::contiguous(b, [k, n]),
+            };
+            let (plain, packed) = (desk.blank(m * n), desk.blank(m * n));
+            let strips = desk.blank(gemm::strips_len(k, n));
+            desk.run(|cx| matmul(cx, a, b, plain, Epilogue::NONE));
+            desk.run(|cx| pack(cx, b, strips, m));
+            desk.run(|cx| matmul(cx, a, b.packed(strips), packed, Epilogue::NONE));
+            assert_eq!(
+                desk.read(packed),
+                desk.read(plain),
+                "{precision:?} on {isa}, {m} x {k} x {n}, transposed: {transposed}"
+            );
         }
     }
 }

@@ -7,6 +7,7 @@ use tapeless_runtime::rt;
 pub enum Argument {
     Buf(rt::Buf),
     View(AnyView),
+    Packed(AnyView, rt::Buf),
     Size(usize),
     Sizes(Vec<usize>),
     Scalar(f64),
@@ -85,6 +86,16 @@ impl Arguments {
     pub fn view(&mut self) -> AnyView {
         match self.next() {
             Argument::View(view) => view,
+            other => panic!("a view was expected, found {other:?}"),
+        }
+    }
+
+    /// A view, and where it is packed.
+    #[track_caller]
+    pub fn packable(&mut self) -> (AnyView, Option<rt::Buf>) {
+        match self.next() {
+            Argument::View(view) => (view, None),
+            Argument::Packed(view, packed) => (view, Some(packed)),
             other => panic!("a view was expected, found {other:?}"),
         }
     }

@@ -56,6 +56,7 @@ pub(super) const FUNCTIONS: &[(&str, Function)] = &[
     ("layer_norm", layer_norm),
     ("layer_norm_grad", layer_norm_grad),
     ("matmul", matmul),
+    ("pack", pack),
     ("max_pool2d_grad", images::max_pool2d_grad),
     ("max_pool2d_pick", images::max_pool2d_pick),
     ("one_hot", |cx, a| rt::one_hot(cx, a.buf(), a.buf(), a.size())),
@@ -177,8 +178,18 @@ fn matmul(cx: &mut Cx<'_>, a: &mut Arguments) {
     ) {
         rt::matmul::<R>(cx, a.ranked(), b.ranked(), y, epilogue);
     }
-    let (left, right, y, epilogue) = (a.view(), a.view(), a.buf(), a.epilogue());
+    let (left, (right, packed)) = (a.view(), a.packable());
+    let (y, epilogue) = (a.buf(), a.epilogue());
+    if let Some(packed) = packed {
+        let right = right.ranked::<2>().packed(packed);
+        return rt::matmul(cx, left.ranked::<2>(), right, y, epilogue);
+    }
     ranked!(left.shape.len(), R => of_rank::<R>(cx, &left, &right, y, epilogue));
+}
+
+fn pack(cx: &mut Cx<'_>, a: &mut Arguments) {
+    let (factor, packed, rows) = (a.view(), a.buf(), a.size());
+    rt::pack(cx, factor.ranked::<2>(), packed, rows);
 }
 
 fn reduce(cx: &mut Cx<'_>, a: &mut Arguments) {
@@ -442,7 +453,8 @@ impl Site<'_> {
     fn argument(&self, cx: &Cx<'_>, arg: &CallArg, epilogue: &Epilogue) -> Argument {
         match arg {
             CallArg::In(k) => Argument::Buf(self.buffer(cx, *k)),
-            CallArg::InView(k) => Argument::View(self.view(cx, *k)),
+            CallArg::InView(k) | CallArg::Packable(k, _) => Argument::View(self.view(cx, *k)),
+            CallArg::Packed(k, packed) => Argument::Packed(self.view(cx, *k), self.buffer(cx, *packed)),
             CallArg::Out(k) => Argument::Buf(self.out(cx, *k)),
             CallArg::Scratch(k) => {
                 let (dtype, len) = &self.plan.kernels[self.k].scratch[*k];
@@ -465,6 +477,7 @@ impl Site<'_> {
             }
             CallArg::Epilogue { .. } => Argument::Epilogue(rt::Epilogue {
                 bias: epilogue.bias.map(|k| self.buffer(cx, k)),
+                residual: epilogue.residual.map(|k| self.buffer(cx, k)),
                 activation: activation(epilogue.activation),
             }),
         }

@@ -2,8 +2,8 @@
 
 use std::ops::Range;
 
-use super::Patches;
 use super::tile::Product;
+use super::{Patches, Strips};
 
 /// A strided reading of a slice as a matrix; every element is known to lie inside the slice.
 #[derive(Copy, Clone, Debug)]
@@ -127,6 +127,8 @@ pub enum Factor<'a, T> {
     Matrix(Matrix<'a, T>),
     /// The patches of an image.
     Patches(Patches<'a, T>),
+    /// A second factor that is packed already.
+    Strips(Strips<'a, T>),
 }
 
 impl<'a, T> From<Matrix<'a, T>> for Factor<'a, T> {
@@ -147,12 +149,17 @@ impl<T: Product> Factor<'_, T> {
         match self {
             Self::Matrix(x) => x.size,
             Self::Patches(x) => x.size(),
+            Self::Strips(x) => x.size(),
         }
     }
 
     /// The transposed factor.
+    ///
+    /// # Panics
+    /// For strips, which are read in one way only.
     pub fn transposed(self) -> Self {
         match self {
+            Self::Strips(_) => unreachable!("strips are packed as a second factor"),
             Self::Matrix(x) => Self::Matrix(x.transposed()),
             Self::Patches(x) => Self::Patches(x.transposed()),
         }
@@ -166,6 +173,7 @@ impl<T: Product> Factor<'_, T> {
         match self {
             Self::Matrix(x) => Self::Matrix(x.part(rows, cols)),
             Self::Patches(x) => Self::Patches(x.part(rows, cols)),
+            Self::Strips(x) => Self::Strips(x.part(rows, cols)),
         }
     }
 }

@@ -35,7 +35,18 @@ pub(super) struct Room<'m, T> {
     elements: &'m mut [MaybeUninit<T>],
 }
 
-impl<T: Product> Room<'_, T> {
+impl<'m, T: Product> Room<'m, T> {
+    /// Memory that holds numbers already, to be packed over.
+    #[inline(always)]
+    pub(super) fn over(numbers: &'m mut [T]) -> Self {
+        let (start, len) = (numbers.as_mut_ptr().cast::<MaybeUninit<T>>(), numbers.len());
+        Self {
+            // SAFETY: `MaybeUninit<T>` has the layout of `T`, and the numbers are borrowed exclusively for as long as the room is
+            // there. A room writes numbers and nothing else, so that each is one afterwards as well.
+            elements: unsafe { std::slice::from_raw_parts_mut(start, len) },
+        }
+    }
+
     /// Elements that there is room for.
     pub(super) fn len(&self) -> usize {
         self.elements.len()
@@ -74,6 +85,7 @@ impl<T: Product> Room<'_, T> {
         assert!(x.size()[0] <= width, "{} rows in a strip of {width}", x.size()[0]);
         match x {
             Factor::Patches(x) => x.pack(width, out),
+            Factor::Strips(_) => unreachable!("strips are packed already"),
             Factor::Matrix(x) => match x.step() {
                 [1, _] => along_rows(&x, width, out),
                 [_, 1] => across_rows(&x, width, out),

@@ -217,7 +217,12 @@ fn cut_into_tasks([m, k, n]: [usize; 3], lies: [Lie; 2]) {
         let mut whole = vec![0.0; m * n];
         let mut block = Block::whole(&mut whole, m, n);
         product(isa, a, b, &mut block, Start::Overwrite);
-        f32::finish_columns(isa, &mut block, Finish::new(Some(&bias), Activation::Tanh), 0);
+        f32::finish_columns(
+            isa,
+            &mut block,
+            Finish::new(Some(&bias), Activation::Tanh),
+            [0, 0],
+        );
         for threads in [1, 2, 3] {
             let team = Team::new(NonZeroUsize::new(threads).unwrap()).unwrap();
             let mut c = vec![f32::NAN; m * n];
@@ -229,7 +234,7 @@ fn cut_into_tasks([m, k, n]: [usize; 3], lies: [Lie; 2]) {
                 &mut c,
                 (m, n),
                 |at, block| {
-                    f32::finish_columns(isa, block, finish, at.col);
+                    f32::finish_columns(isa, block, finish, [at.row, at.col]);
                 },
             );
             assert_eq!(c, whole, "{isa} with {threads} threads");

@@ -1,9 +1,12 @@
 //! One block of a product: packing, the micro-kernel, and the way back to memory.
 
+use std::marker::PhantomData;
+
 use super::inner::{InnerProducts, Sides};
 use super::lanes::{self, Lanes, Portable, SQUARE};
 use super::method::{Arithmetic, Method, Operands};
 use super::pack::{Packed, Room};
+use super::strips::PackStrip;
 use super::{Block, Factor, pairs};
 use crate::cpu::isa::{self, Isa, Kernel};
 use crate::dtype::Element;
@@ -30,15 +33,32 @@ pub trait Product: Real + Element {
         start: Start,
     );
 
+    /// Elements of a register of an instruction set.
+    fn lanes(isa: Isa) -> usize;
+
+    /// Packs columns `cols` of a second factor as one strip: see [`strips`](super::strips).
+    fn pack_strip(
+        isa: Isa,
+        operands: Operands,
+        b: Factor<'_, Self>,
+        cols: std::ops::Range<usize>,
+        out: &mut [Self],
+    );
+
     /// Rounds numbers to bf16, where that is what a precision may ask for.
     fn round_operands(numbers: &mut [Self]);
 
     /// Rows become columns.
     fn transpose(rows: [&[Self; SQUARE]; SQUARE]) -> [[Self; SQUARE]; SQUARE];
 
-    /// Applies an epilogue to a block whose columns are channels from `first` on.
-    fn finish_columns(isa: Isa, c: &mut Block<'_, Self>, finish: Finish<'_, Self>, first: usize) {
-        let channels = Channels::Columns;
+    /// Applies an epilogue to a block whose first row is line `line` of the result, and whose columns are channels from `first` on.
+    fn finish_columns(
+        isa: Isa,
+        c: &mut Block<'_, Self>,
+        finish: Finish<'_, Self>,
+        [line, first]: [usize; 2],
+    ) {
+        let channels = Channels::Columns { line };
         Self::run(
             isa,
             FinishBlock {
@@ -100,6 +120,25 @@ macro_rules! products {
                 });
             }
 
+            fn lanes(isa: Isa) -> usize {
+                match isa.vectors() {
+                    $(#[cfg(target_arch = "x86_64")]
+                    $set => width::<$t, _>($lanes),)*
+                    _ => width::<$t, _>(Portable),
+                }
+            }
+
+            fn pack_strip(isa: Isa, operands: Operands, b: Factor<'_, $t>, cols: Range, out: &mut [$t]) {
+                match isa.vectors() {
+                    $(#[cfg(target_arch = "x86_64")]
+                    $set => {
+                        let lanes = $lanes;
+                        lanes.run(PackStrip { lanes: of(lanes), operands, b, cols, out })
+                    })*
+                    _ => isa::run_portable(PackStrip { lanes: of(Portable), operands, b, cols, out }),
+                }
+            }
+
             #[inline(always)]
             fn transpose(rows: [&[$t; SQUARE]; SQUARE]) -> [[$t; SQUARE]; SQUARE] {
                 $transpose(rows)
@@ -115,6 +154,16 @@ macro_rules! products {
 products! {
     f32 lanes::transpose, pairs::product, pairs::round, Isa::Avx512(lanes) => lanes, Isa::Avx2(lanes) => lanes;
 }
+/// Elements of a register.
+fn width<T, L: Lanes<T>>(_: L) -> usize {
+    L::LANES
+}
+
+/// The set of a proof, without the proof.
+fn of<L>(_: L) -> PhantomData<L> {
+    PhantomData
+}
+
 // Products are the part of a gradient check that takes long, so that f64 has one instruction set of vectors.
 #[cfg(feature = "f64")]
 products! {
@@ -167,7 +216,10 @@ struct FinishBlock<'c, 'a, 'f, T> {
 
 /// What the channels of a result are.
 enum Channels {
-    Columns,
+    /// Columns, of rows from this line of the result on.
+    Columns {
+        line: usize,
+    },
     Rows,
 }
 
@@ -178,7 +230,10 @@ impl<T: Real> Kernel for FinishBlock<'_, '_, '_, T> {
     fn run(self) {
         for i in 0..self.c.rows() {
             match self.channels {
-                Channels::Columns => self.finish.along_channels(self.c.row_mut(i), self.first),
+                Channels::Columns { line } => {
+                    self.finish
+                        .along_channels(self.c.row_mut(i), line + i, self.first);
+                }
                 Channels::Rows => self.finish.within_channel(self.c.row_mut(i), self.first + i),
             }
         }
@@ -358,6 +413,10 @@ impl<'x, T: Product, L: Lanes<T>> BlockProduct<'x, '_, '_, L, T> {
     fn columns<const VECTORS: usize>(&mut self, a: &[T], room: &mut Room<'_, T>, k: Range, place: Place) {
         let width = VECTORS * L::LANES;
         let some = place.col..(place.col + width).min(self.c.cols());
+        if let Factor::Strips(strips) = &self.b {
+            let numbers = strips.strip(&k, place.col, width);
+            return self.column_strip::<VECTORS>(a, Strip { numbers, step: width }, k.len(), place);
+        }
         if let Some(strip) = self.lying(&place.rows, &k, &some, width) {
             return self.column_strip::<VECTORS>(a, strip, k.len(), place);
         }
@@ -374,7 +433,7 @@ impl<'x, T: Product, L: Lanes<T>> BlockProduct<'x, '_, '_, L, T> {
     /// are not written.
     #[inline(always)]
     fn narrow(&self, k: &Range, columns: &Range, width: usize, room: usize) -> Option<(&'x [T], usize)> {
-        let Factor::Matrix(b) = self.b else { return None };
+        let Factor::Matrix(b) = &self.b else { return None };
         let [down, 1] = b.step() else { return None };
         let step = usize::try_from(down).ok().filter(|step| *step <= width)?;
         let len = (k.len() - 1) * step + columns.len();
@@ -385,7 +444,7 @@ impl<'x, T: Product, L: Lanes<T>> BlockProduct<'x, '_, '_, L, T> {
     /// to the same numbers in the same order.
     #[inline(always)]
     fn lying(&self, rows: &Range, k: &Range, columns: &Range, width: usize) -> Option<Strip<'x, T>> {
-        let Factor::Matrix(b) = self.b else { return None };
+        let Factor::Matrix(b) = &self.b else { return None };
         let [down, 1] = b.step() else { return None };
         let is_read_once = rows.len() <= L::ROWS && self.operands == Operands::Exact;
         let step = usize::try_from(down).ok()?;

@@ -89,10 +89,9 @@ fn check_with(conv: &Conv2d, mut desk: Desk, precision: Precision) {
         .map(|(at, y)| (y + bias[at / area % conv.out_channels]).max(0.0))
         .collect();
     let [x, w, dy] = given.map(|numbers| desk.floats(&numbers));
-    let epilogue = Epilogue {
-        bias: Some(desk.floats(&bias)),
-        activation: Activation::Relu,
-    };
+    let epilogue = Epilogue::NONE
+        .bias(desk.floats(&bias))
+        .activation(Activation::Relu);
     let outputs = (desk.blank(len.y), desk.blank(len.x), desk.blank(len.w));
     let (scratch, shards) = (desk.blank(len.w), desk.blank(len.w * SHARDS));
     desk.run(|cx| {
