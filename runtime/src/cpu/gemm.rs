@@ -75,7 +75,7 @@ const SMALL: usize = 1 << 17;
 /// factors anew.
 const TASKS: usize = 4;
 /// The largest block of a result that a task computes.
-const MAX_BLOCK: (usize, usize) = (192, 1024);
+const MAX_BLOCK: (usize, usize) = (768, 1024);
 /// Multiply-adds that are worth a task of their own in pairs: packing is dearer, and multiplying cheaper.
 const TASK_OF_PAIRS: usize = 1 << 25;
 /// Tasks that one product in pairs is cut into, about.

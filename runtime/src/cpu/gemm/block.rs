@@ -78,6 +78,51 @@ impl<'a, T> Block<'a, T> {
         // `rows` (see `whole` and `Blocks::take`); the result borrows the block.
         unsafe { std::slice::from_raw_parts_mut(self.start.add(i * self.row_step), self.cols) }
     }
+
+    /// `ROWS` rows from `row` on, of which `cols` columns from `col` on. What is checked here is not checked for every row again,
+    /// so that a loop over them is unrolled, and what it writes can come from registers.
+    ///
+    /// # Panics
+    /// Where they leave the block.
+    #[inline(always)]
+    pub(super) fn inside<const ROWS: usize>(
+        &mut self,
+        row: usize,
+        col: usize,
+        cols: usize,
+    ) -> Inside<'_, T, ROWS> {
+        let fits = |from: usize, len: usize, size: usize| from <= size && len <= size - from;
+        let inside = ROWS > 0 && fits(row, ROWS, self.rows) && fits(col, cols, self.cols);
+        assert!(inside, "a tile leaves its block");
+        Inside {
+            // SAFETY: a tile has a row, so that row `row` exists; `col` is one of its columns or their end.
+            start: unsafe { self.start.add(row * self.row_step + col) },
+            cols,
+            row_step: self.row_step,
+            elements: PhantomData,
+        }
+    }
+}
+
+/// A tile of a block with a constant number of rows.
+pub(super) struct Inside<'b, T, const ROWS: usize> {
+    start: *mut T,
+    cols: usize,
+    row_step: usize,
+    elements: PhantomData<&'b mut [T]>,
+}
+
+impl<T, const ROWS: usize> Inside<'_, T, ROWS> {
+    /// Row `i` of the tile.
+    ///
+    /// # Panics
+    /// Where there is no such row.
+    #[inline(always)]
+    pub(super) fn row_mut(&mut self, i: usize) -> &mut [T] {
+        assert!(i < ROWS, "a tile has no such row");
+        // SAFETY: `Block::inside` has found that the block has these rows with these columns, and borrows it.
+        unsafe { std::slice::from_raw_parts_mut(self.start.add(i * self.row_step), self.cols) }
+    }
 }
 
 /// Where a block lies.

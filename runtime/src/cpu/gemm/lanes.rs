@@ -34,9 +34,6 @@ pub(super) trait Lanes<T>: Copy {
     /// Writes the elements to the front of `to`.
     fn store(self, x: Self::Vector, to: &mut [T]);
 
-    /// Writes the first elements to `to`, which is shorter than a register.
-    fn store_part(self, x: Self::Vector, to: &mut [T]);
-
     /// `a * b + c`, fused where the set has that instruction.
     fn mul_add(self, a: Self::Vector, b: Self::Vector, c: Self::Vector) -> Self::Vector;
 
@@ -79,13 +76,6 @@ impl<T: Real> Lanes<T> for Portable {
     }
 
     #[inline(always)]
-    fn store_part(self, x: [T; 4], to: &mut [T]) {
-        for (to, x) in to.iter_mut().zip(x) {
-            *to = x;
-        }
-    }
-
-    #[inline(always)]
     fn mul_add(self, a: [T; 4], b: [T; 4], c: [T; 4]) -> [T; 4] {
         [
             a[0] * b[0] + c[0],
@@ -102,7 +92,7 @@ impl<T: Real> Lanes<T> for Portable {
 }
 
 macro_rules! x86_lanes {
-    ($($proof:ident $t:ident $vector:ident $lanes:literal [$($height:literal)* | $rows:literal] $splat:ident $load:ident $store:ident $fma:ident $sum:path, $part:path, $store_part:path;)*) => {$(
+    ($($proof:ident $t:ident $vector:ident $lanes:literal [$($height:literal)* | $rows:literal] $splat:ident $load:ident $store:ident $fma:ident $sum:path, $part:path;)*) => {$(
         #[cfg(target_arch = "x86_64")]
         impl Lanes<$t> for $proof {
             type Vector = std::arch::x86_64::$vector;
@@ -139,13 +129,6 @@ macro_rules! x86_lanes {
             }
 
             #[inline(always)]
-            fn store_part(self, x: Self::Vector, to: &mut [$t]) {
-                let len = to.len().min($lanes);
-                // SAFETY: `self` proves that the CPU has the instructions, which write no more than the slice has.
-                unsafe { $store_part(to.as_mut_ptr(), x, len) }
-            }
-
-            #[inline(always)]
             fn mul_add(self, a: Self::Vector, b: Self::Vector, c: Self::Vector) -> Self::Vector {
                 // SAFETY: `self` proves that the CPU has the instruction.
                 unsafe { std::arch::x86_64::$fma(a, b, c) }
@@ -161,9 +144,9 @@ macro_rules! x86_lanes {
 }
 
 x86_lanes! {
-    Avx512 f32 __m512 16 [1 2 4 6 8 | 12] _mm512_set1_ps _mm512_loadu_ps _mm512_storeu_ps _mm512_fmadd_ps halves::sum_16, parts::load_16, parts::store_16;
-    Avx2 f32 __m256 8 [1 2 4 | 6] _mm256_set1_ps _mm256_loadu_ps _mm256_storeu_ps _mm256_fmadd_ps halves::sum_8, parts::load_8, parts::store_8;
-    Avx2 f64 __m256d 4 [1 | 6] _mm256_set1_pd _mm256_loadu_pd _mm256_storeu_pd _mm256_fmadd_pd halves::sum_4d, parts::load_4d, parts::store_4d;
+    Avx512 f32 __m512 16 [1 2 4 6 8 | 12] _mm512_set1_ps _mm512_loadu_ps _mm512_storeu_ps _mm512_fmadd_ps halves::sum_16, parts::load_16;
+    Avx2 f32 __m256 8 [1 2 4 | 6] _mm256_set1_ps _mm256_loadu_ps _mm256_storeu_ps _mm256_fmadd_ps halves::sum_8, parts::load_8;
+    Avx2 f64 __m256d 4 [1 | 6] _mm256_set1_pd _mm256_loadu_pd _mm256_storeu_pd _mm256_fmadd_pd halves::sum_4d, parts::load_4d;
 }
 
 /// The sums of the elements of vectors. The order is written down, so that it is the same wherever they are inlined.
@@ -207,7 +190,7 @@ mod halves {
     }
 }
 
-/// Loads and stores of fewer elements than a vector has.
+/// Loads of fewer elements than a vector has.
 ///
 /// Safe where the pointer is good for `len` elements, `len` is at most the number of lanes, and the CPU has AVX2, and AVX-512 for
 /// the vectors of that set.
@@ -215,7 +198,7 @@ mod halves {
 mod parts {
     use std::arch::x86_64::{
         __m256, __m256d, __m256i, __m512, _mm256_loadu_si256, _mm256_maskload_pd, _mm256_maskload_ps,
-        _mm256_maskstore_pd, _mm256_maskstore_ps, _mm512_mask_storeu_ps, _mm512_maskz_loadu_ps,
+        _mm512_maskz_loadu_ps,
     };
 
     /// Ones and as many zeros: the masks of all numbers of 32-bit lanes are eight neighbours of these.
@@ -244,24 +227,6 @@ mod parts {
     pub(super) unsafe fn load_4d(from: *const f64, len: usize) -> __m256d {
         // SAFETY: as above; a lane of 64 bits has two lanes of the mask.
         unsafe { _mm256_maskload_pd(from, mask(2 * len)) }
-    }
-
-    #[inline(always)]
-    pub(super) unsafe fn store_16(to: *mut f32, x: __m512, len: usize) {
-        // SAFETY: the caller says so; lanes beyond the mask are not written.
-        unsafe { _mm512_mask_storeu_ps(to, ((1u32 << len) - 1) as u16, x) }
-    }
-
-    #[inline(always)]
-    pub(super) unsafe fn store_8(to: *mut f32, x: __m256, len: usize) {
-        // SAFETY: as above.
-        unsafe { _mm256_maskstore_ps(to, mask(len), x) }
-    }
-
-    #[inline(always)]
-    pub(super) unsafe fn store_4d(to: *mut f64, x: __m256d, len: usize) {
-        // SAFETY: as above.
-        unsafe { _mm256_maskstore_pd(to, mask(2 * len), x) }
     }
 }
 

@@ -167,9 +167,7 @@ fn across_rows<T: Product>(x: &Matrix<'_, T>, width: usize, out: &mut [MaybeUnin
             x.run(i + 2, 0, cols),
             x.run(i + 3, 0, cols),
         ];
-        for (j, columns) in out.chunks_mut(SQUARE * width).enumerate() {
-            transpose_square(lines, j * SQUARE, columns, width, i);
-        }
+        four_rows(lines, i, width, out);
     }
     for i in even_rows..rows {
         let line = x.run(i, 0, cols);
@@ -186,37 +184,33 @@ fn across_rows<T: Product>(x: &Matrix<'_, T>, width: usize, out: &mut [MaybeUnin
     }
 }
 
-/// Elements `from..` of four lines go to places `i..i + 4` of as many columns as `columns` holds, four at most.
+/// Four lines of equal length go to places `i..i + 4` of the columns of `out`.
+///
+/// The lines are cut into arrays beforehand, so that the loop over squares compares no index with a length.
 #[inline(always)]
-fn transpose_square<T: Product>(
-    lines: [&[T]; SQUARE],
-    from: usize,
-    columns: &mut [MaybeUninit<T>],
-    width: usize,
-    i: usize,
-) {
-    if columns.len() == SQUARE * width {
-        let [a, b, c, d] = lines;
-        let square = T::transpose([square(a, from), square(b, from), square(c, from), square(d, from)]);
-        for j in 0..SQUARE {
-            copy(&square[j], &mut columns[j * width + i..][..SQUARE]);
-        }
-    } else {
-        for (j, column) in columns.chunks_exact_mut(width).enumerate() {
-            let column = &mut column[i..i + SQUARE];
-            for k in 0..SQUARE {
-                column[k].write(lines[k][from + j]);
-            }
+fn four_rows<T: Product>(lines: [&[T]; SQUARE], i: usize, width: usize, out: &mut [MaybeUninit<T>]) {
+    assert!(i + SQUARE <= width, "four rows from {i} on in a strip of {width}");
+    let n_squares = lines[0].len() / SQUARE;
+    let squares: [&[[T; SQUARE]]; SQUARE] = [
+        &lines[0].as_chunks().0[..n_squares],
+        &lines[1].as_chunks().0[..n_squares],
+        &lines[2].as_chunks().0[..n_squares],
+        &lines[3].as_chunks().0[..n_squares],
+    ];
+    let mut columns = out.chunks_exact_mut(SQUARE * width);
+    for j in 0..n_squares {
+        let Some(columns) = columns.next() else { break };
+        let square = T::transpose([&squares[0][j], &squares[1][j], &squares[2][j], &squares[3][j]]);
+        for (k, column) in square.iter().enumerate() {
+            copy(column, &mut columns[k * width + i..][..SQUARE]);
         }
     }
-}
-
-/// The elements of a square in one of its lines.
-#[inline(always)]
-fn square<T>(line: &[T], from: usize) -> &[T; SQUARE] {
-    line[from..]
-        .first_chunk()
-        .expect("the line is longer than the square")
+    let rest = out.chunks_exact_mut(width).enumerate().skip(n_squares * SQUARE);
+    for (j, column) in rest {
+        for (to, line) in column[i..i + SQUARE].iter_mut().zip(lines) {
+            to.write(line[j]);
+        }
+    }
 }
 
 /// Neither axis is dense: element by element.

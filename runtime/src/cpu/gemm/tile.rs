@@ -242,8 +242,9 @@ impl<T: Real> Kernel for FinishBlock<'_, '_, '_, T> {
 
 /// Most elements along `k` that are packed at a time: a strip of both factors stays in the first two caches.
 const K_BLOCK: usize = 256;
-/// Most rows of the first factor that are packed at a time.
-const ROW_BLOCK: usize = 192;
+/// Most rows of the first factor that are packed at a time, where `K_BLOCK` elements of each are; of shorter ones more. They lie in the
+/// second cache, and the strips of the second factor are packed once for all of them.
+const ROW_BLOCK: usize = 384;
 /// Columns of the widest tile: two vectors of 16.
 const MAX_COLS: usize = 32;
 /// Rows of the tallest tile.
@@ -308,10 +309,12 @@ impl<T: Product, L: Lanes<T>> Kernel for Packing<'_, '_, '_, '_, L, T> {
         if k == 0 && product.start == Start::Overwrite {
             (0..rows).for_each(|i| product.c.row_mut(i).fill(T::ZERO));
         }
-        if k == 0 || product.c.cols() == 0 {
+        if k == 0 || rows == 0 || product.c.cols() == 0 {
             return;
         }
         let k_block = k.div_ceil(k.div_ceil(K_BLOCK));
+        let row_block = (ROW_BLOCK * K_BLOCK / k_block) / MAX_ROWS * MAX_ROWS;
+        let row_block = rows.div_ceil(rows.div_ceil(row_block)).next_multiple_of(MAX_ROWS);
         for from in (0..k).step_by(k_block) {
             let to = (from + k_block).min(k);
             let start = if from == 0 {
@@ -319,8 +322,8 @@ impl<T: Product, L: Lanes<T>> Kernel for Packing<'_, '_, '_, '_, L, T> {
             } else {
                 Start::Accumulate
             };
-            for first in (0..rows).step_by(ROW_BLOCK) {
-                let rows = first..(first + ROW_BLOCK).min(rows);
+            for first in (0..rows).step_by(row_block) {
+                let rows = first..(first + row_block).min(rows);
                 product.row_block(rooms, rows, from..to, start);
             }
         }
@@ -497,18 +500,51 @@ impl<'x, T: Product, L: Lanes<T>> BlockProduct<'x, '_, '_, L, T> {
     }
 
     /// Computes one tile and writes what of it lies inside the block.
+    ///
+    /// A tile that lies inside whole goes from the registers to its place. Only at an edge are the sums looked at one by one: were
+    /// it so for every tile, they would lie in memory from the start, and be cleared, read and written there.
     #[inline(always)]
     fn tile<const ROWS: usize, const VECTORS: usize>(&mut self, a: &[T], b: Strip<'_, T>, place: Place) {
-        let sums = micro::<T, L, ROWS, VECTORS>(self.lanes, a, b);
-        let width = (self.c.cols() - place.col).min(VECTORS * L::LANES);
-        for (i, sums) in sums.iter().enumerate() {
-            if i == place.rows.len() {
-                break;
+        let (lanes, width) = (self.lanes, VECTORS * L::LANES);
+        let sums = micro::<T, L, ROWS, VECTORS>(lanes, a, b);
+        let Place { rows, col, start } = place;
+        if rows.len() == ROWS && self.c.cols() - col >= width {
+            let mut to = self.c.inside::<ROWS>(rows.start, col, width);
+            match start {
+                Start::Overwrite => {
+                    for i in 0..ROWS {
+                        write_row(lanes, &sums[i], to.row_mut(i), Start::Overwrite);
+                    }
+                }
+                Start::Accumulate => {
+                    for i in 0..ROWS {
+                        write_row(lanes, &sums[i], to.row_mut(i), Start::Accumulate);
+                    }
+                }
             }
-            let to = &mut self.c.row_mut(place.rows.start + i)[place.col..place.col + width];
-            match width == VECTORS * L::LANES {
-                true => write_row(self.lanes, sums, to, place.start),
-                false => write_part(self.lanes, sums, to, place.start),
+            return;
+        }
+        let mut edge = [T::ZERO; MAX_ROWS * MAX_COLS];
+        for i in 0..ROWS {
+            write_row(lanes, &sums[i], &mut edge[i * width..][..width], Start::Overwrite);
+        }
+        write_edge(&edge, width, self.c, Place { rows, col, start });
+    }
+}
+
+/// Writes what of a tile, whose rows lie `width` apart, is inside the block.
+#[inline(never)]
+fn write_edge<T: Product>(tile: &[T], width: usize, c: &mut Block<'_, T>, Place { rows, col, start }: Place) {
+    let width_inside = width.min(c.cols() - col);
+    for (i, row) in rows.enumerate() {
+        let from = &tile[i * width..][..width_inside];
+        let to = &mut c.row_mut(row)[col..][..width_inside];
+        match start {
+            Start::Overwrite => to.copy_from_slice(from),
+            Start::Accumulate => {
+                for k in 0..width_inside {
+                    to[k] = from[k] + to[k];
+                }
             }
         }
     }
@@ -538,24 +574,6 @@ pub(super) fn write_row<T: Product, L: Lanes<T>, const VECTORS: usize>(
             Start::Accumulate => lanes.mul_add(lanes.splat(T::ONE), sums[v], lanes.load(to)),
         };
         lanes.store(value, to);
-    }
-}
-
-/// [`write_row`] for a row that ends before the last vector does.
-#[inline(always)]
-fn write_part<T: Product, L: Lanes<T>, const VECTORS: usize>(
-    lanes: L,
-    sums: &[L::Vector; VECTORS],
-    to: &mut [T],
-    start: Start,
-) {
-    for (v, to) in to.chunks_mut(L::LANES).enumerate() {
-        let Some(&sum) = sums.get(v) else { break };
-        let value = match start {
-            Start::Overwrite => sum,
-            Start::Accumulate => lanes.mul_add(lanes.splat(T::ONE), sum, lanes.load_part(to)),
-        };
-        lanes.store_part(value, to);
     }
 }
 
