@@ -395,6 +395,10 @@ impl<'a> Part<'a> {
         let rt = self.around.rt;
         match arg {
             CallArg::In(k) => self.buffer(buffers, *k),
+            CallArg::Ins(all) => {
+                let all = all.iter().map(|k| self.buffer(buffers, *k));
+                quote!([#(#all),*])
+            }
             CallArg::InView(k) | CallArg::Packable(k, _) => self.view(buffers, *k),
             CallArg::Packed(k, packed) => {
                 let (view, packed) = (self.view(buffers, *k), self.buffer(buffers, *packed));
