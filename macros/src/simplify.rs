@@ -6,6 +6,7 @@
 //!
 //! No rule changes a result beyond the sign of a zero, and none makes a graph larger.
 
+mod join;
 mod loops;
 
 use crate::map::{Map, Set};
@@ -39,6 +40,7 @@ const RULES: &[RewriteRule] = &[
     view_that_changes_nothing,
     neutral_element,
     double_negation,
+    join::sum_of_parts,
 ];
 
 fn rewrite(graph: &Graph) -> Graph {
@@ -346,6 +348,7 @@ mod tests {
     use crate::diag::SourceSpan;
     use crate::ir::{Builder, InputId, Mode, Origin, OutputKind, verify::verify};
     use crate::ops::leaf::{Leaf, LeafKind};
+    use crate::ops::pad::Pad;
     use crate::shape::Dim;
 
     fn simplified(f: impl FnOnce(&mut Builder, Value) -> Value) -> String {
@@ -384,6 +387,42 @@ mod tests {
             b.add(y, z)
         });
         assert_eq!(text.matches("exp").count(), 1, "{text}");
+    }
+
+    #[test]
+    fn gradients_of_all_slices_are_joined() {
+        let slice = |b: &mut Builder, x: Value, k: i64| {
+            let map = ViewMap::Slice {
+                starts: vec![Dim::zero(), Dim::lit(k)],
+                steps: vec![1, 1],
+                sizes: vec![Dim::dynamic("B"), Dim::one()],
+            };
+            b.push(View(map), &[x])
+        };
+        let placed = |b: &mut Builder, x: Value, k: i64| {
+            let shape = vec![Dim::dynamic("B"), Dim::lit(3)];
+            let pad = Pad::scatter(vec![Dim::zero(), Dim::lit(k)], vec![1, 1], shape);
+            let part = slice(b, x, k);
+            b.push(pad, &[part])
+        };
+        let sum = |order: [i64; 3]| {
+            simplified(|b, x| {
+                let [p, q, r] = order.map(|k| placed(b, x, k));
+                let two = b.add(p, q);
+                b.add(two, r)
+            })
+        };
+        for order in [[0, 1, 2], [2, 0, 1], [1, 2, 0]] {
+            let text = sum(order);
+            assert!(
+                text.contains("concat") && !text.contains("pad") && !text.contains("add"),
+                "{text}"
+            );
+        }
+        // What overlaps, and what leaves a gap, is added up.
+        for order in [[0, 1, 1], [0, 0, 2]] {
+            assert!(!sum(order).contains("concat"));
+        }
     }
 
     #[test]

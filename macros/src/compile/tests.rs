@@ -88,6 +88,16 @@ const RNN: &str = "
     }
 ";
 
+const LSTM: &str = "
+    struct Sentences { rnn: Lstm<3, 5>, out: Linear<5, 2> }
+    impl Sentences {
+        pub fn loss<B: Dim, T: Dim>(&self, x: Tensor<B, T, 3>, label: Tensor<u8, B>) -> Scalar {
+            let (_, last, _) = self.rnn(x);
+            cross_entropy(self.out(last.squeeze(0)), label)
+        }
+    }
+";
+
 const TUNED: &str = "
     struct Tuned { #[freeze] first: Linear<8, 16>, #[freeze] second: Linear<16, 12>, head: Linear<12, 4> }
     impl Tuned {
@@ -204,6 +214,82 @@ fn sweeps_of_the_residual_block() {
 #[test]
 fn stages_of_a_frozen_backbone() {
     insta::assert_snapshot!(stages(TUNED));
+}
+
+#[test]
+fn stages_of_the_lstm() {
+    insta::assert_snapshot!(stages(LSTM));
+}
+
+/// The plan of the loss and its gradient.
+fn joint_plan(source: &str) -> Plan {
+    let lowered = compiled(source, lower::lower);
+    let function = lowered.functions.iter().find(|f| f.name == "loss");
+    let function = function.expect("the model has a loss");
+    let graph = function.train.as_ref().expect("a loss is compiled in train mode");
+    let wanted = wanted(&lowered, function);
+    plan(&joint(function, graph, &wanted, &mut Diagnostics::new()).expect("the loss has a gradient"))
+}
+
+/// Weights are packed before the loops, the input's part of the gates is added where the state's part is multiplied, and the gradients
+/// of the gates are joined, not placed into zeros and added up.
+#[test]
+fn a_step_of_a_recurrent_layer_is_one_product_and_what_is_pointwise() {
+    let plan = joint_plan(LSTM);
+    let loops = plan.loops.iter().map(|l| l.kernels.clone());
+    let titles = loops.map(|kernels| {
+        plan.kernels[kernels]
+            .iter()
+            .map(|k| &*k.title)
+            .collect::<Vec<_>>()
+    });
+    let [forward, backward]: [Vec<&str>; 2] = titles.collect::<Vec<_>>().try_into().expect("two loops");
+    assert_eq!(
+        forward
+            .iter()
+            .filter(|t| t.starts_with("matmul"))
+            .collect::<Vec<_>>(),
+        [&"matmul + add"]
+    );
+    assert_eq!(forward.len(), 2, "{forward:?}");
+    for name in ["pad", "copy", "pack", "add + add"] {
+        assert!(!backward.iter().any(|t| t.starts_with(name)), "{backward:?}");
+    }
+    assert_eq!(
+        backward.iter().filter(|t| **t == "concat").count(),
+        1,
+        "{backward:?}"
+    );
+    let packs = plan.kernels.iter().filter(|k| k.title == "pack");
+    assert_eq!(packs.count(), 2, "one for each sweep");
+    let sums = plan
+        .kernels
+        .iter()
+        .filter(|k| k.title == "sum" && k.writes[0].ty.rank() == 1);
+    assert_eq!(
+        sums.count(),
+        2,
+        "one for both biases of the layer, one for that of the classifier"
+    );
+}
+
+/// What skips a layer is added by the product at its end, and the gradients of several products are a chain of them.
+#[test]
+fn sums_of_products_are_made_by_products() {
+    let plan = joint_plan(
+        "struct Three { q: Linear<6, 6>, k: Linear<6, 6>, v: Linear<6, 6>, first: Linear<6, 6> }
+         impl Three {
+             pub fn loss<B: Dim, T: Dim>(&self, x: Tensor<B, T, 6>) -> Scalar {
+                 let x = self.first(x).tanh();
+                 (x + self.v((self.q(x) * self.k(x)).tanh())).square().mean()
+             }
+         }",
+    );
+    let titles: Vec<&str> = plan.kernels.iter().map(|k| &*k.title).collect();
+    let of = |title: &str| titles.iter().filter(|t| **t == title).count();
+    assert_eq!(of("matmul + bias + add"), 1, "{titles:?}");
+    assert_eq!(of("matmul + add"), 2, "{titles:?}");
+    assert_eq!(of("add"), 0, "{titles:?}");
 }
 
 /// What backward computes of a loss, and the names of the values that are stored for it.

@@ -18,6 +18,7 @@
 //!     for i in 0..4 { loss_forward_blocks(cx, i); }
 //! ```
 
+mod epilogue;
 mod row;
 
 use std::ops::Range;
@@ -395,6 +396,10 @@ impl<'a> Part<'a> {
         let rt = self.around.rt;
         match arg {
             CallArg::In(k) => self.buffer(buffers, *k),
+            CallArg::Ins(all) => {
+                let all = all.iter().map(|k| self.buffer(buffers, *k));
+                quote!([#(#all),*])
+            }
             CallArg::InView(k) | CallArg::Packable(k, _) => self.view(buffers, *k),
             CallArg::Packed(k, packed) => {
                 let (view, packed) = (self.view(buffers, *k), self.buffer(buffers, *packed));
@@ -436,23 +441,6 @@ impl<'a> Part<'a> {
             }
             CallArg::Epilogue { .. } => self.epilogue(epilogue, buffers),
         }
-    }
-
-    fn epilogue(&mut self, epilogue: &Epilogue, buffers: &Buffers<'_>) -> TokenStream {
-        let rt = self.around.rt;
-        let bias = epilogue.bias.map(|k| {
-            let bias = self.buffer(buffers, k);
-            quote!(.bias(#bias))
-        });
-        let residual = epilogue.residual.map(|k| {
-            let residual = self.buffer(buffers, k);
-            quote!(.residual(#residual))
-        });
-        let activation = epilogue.activation.map(|name| {
-            let name = format_ident!("{name}");
-            quote!(.activation(#rt::Activation::#name))
-        });
-        quote!(#rt::Epilogue::NONE #bias #residual #activation)
     }
 
     /// A contiguous operand: its whole buffer, or a part of it.

@@ -242,6 +242,15 @@ impl<'a> Body<'a> {
             let names = lines.iter().map(|&line| &self.idents[line]);
             (!lines.is_empty()).then(|| quote!(let [#(#names),*] = #arg;))
         });
+        let rows = self.group.lines.iter();
+        let functions = rows.filter(|line| matches!(&line.code, LineCode::Row(row, _) if row.is_function()));
+        let functions = match functions.count() {
+            0 => None,
+            n => {
+                let n = proc_macro2::Literal::usize_unsuffixed(n);
+                Some(quote!(const FUNCTIONS: usize = #n;))
+            }
+        };
         let lines = (0..self.group.lines.len()).filter_map(|k| self.line(k, &rt));
         let list = |lines: &[usize]| {
             let names = lines.iter().map(|&line| &self.idents[line]);
@@ -249,6 +258,7 @@ impl<'a> Body<'a> {
         };
         let (fo, io, bo) = (list(&fo), list(&io), list(&bo));
         quote! {
+            #functions
             #[inline(always)]
             fn eval<T: #rt::Real>(
                 #fa: [T; #nf], #ia: [#rt::Int; #ni], #ba: [bool; #nb], #sa: &[f64; #ns]

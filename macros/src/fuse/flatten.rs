@@ -407,16 +407,20 @@ impl Flat {
 
     /// The slice of an operand that a step gets: a window where it lies in one piece.
     fn step(&mut self, node: &Node, scan: &Scan, (k, input): (usize, Value), region: usize) -> Value {
-        let is_view = matches!(self.graph.node(input.node).op, Op::View(_));
-        if is_view {
+        let ty = scan.arg_type(k, self.graph.ty(input));
+        // Under another shape, the same elements lie there in the same order.
+        let mut stored = input;
+        while let Op::View(View(ViewMap::Reshape(_))) = self.graph.node(stored.node).op {
+            stored = self.graph.node(stored.node).inputs[0];
+        }
+        if matches!(self.graph.node(stored.node).op, Op::View(_)) {
             return self.row(input, scan.step(), node, region);
         }
-        let ty = scan.arg_type(k, self.graph.ty(input));
         let origin = scan
             .arg(k)
             .map_or(&node.origin, |leaf| &scan.body.node(leaf.node).origin)
             .clone();
-        self.window(input, scan.step() * ty.numel(), ty, (node.phase, origin), region)
+        self.window(stored, scan.step() * ty.numel(), ty, (node.phase, origin), region)
     }
 
     /// Writes down what a step leaves. The sink is a reader of all of it.

@@ -103,6 +103,8 @@ pub struct Call {
 pub enum CallArg {
     /// The buffer of an input, contiguous and row-major.
     In(usize),
+    /// The buffers of several inputs, as an array; each contiguous and row-major.
+    Ins(Vec<usize>),
     /// An input in whatever strided layout it has (an `rt::View`).
     InView(usize),
     /// The buffer of a result.

@@ -7,7 +7,10 @@ use crate::ir::{
 use crate::ops::view::View;
 use crate::shape::{self, Dim};
 
-/// Two tensors of one kind joined along an axis; the other sizes are equal. Longer lists are trees of pairs.
+/// The most tensors that one call of the runtime joins.
+pub const MAX_PARTS: usize = 16;
+
+/// Tensors of one kind joined along an axis, at most [`MAX_PARTS`]; the other sizes are equal. Longer lists are trees.
 #[derive(Clone, PartialEq, Debug)]
 pub struct Concat {
     /// The axis.
@@ -24,40 +27,52 @@ impl Rule for Concat {
     }
 
     fn types(&self, inputs: &[Type], constraints: &mut Constraints) -> Result<Vec<Type>, ShapeError> {
-        let (a, b) = (&inputs[0], &inputs[1]);
-        if a.dtype != b.dtype {
-            return Err(ShapeError::new(format!("`concat` takes tensors of one kind, found {a} and {b}")));
-        }
-        if self.axis >= a.rank() {
-            return Err(ShapeError::new(format!("axis {} of {a}, which has {} axes", self.axis, a.rank())));
-        }
-        let is_same = |(k, (n, m)): (usize, (&Dim, &Dim))| k == self.axis || constraints.equal(n, m);
-        if a.rank() != b.rank() || !a.shape.iter().zip(&b.shape).enumerate().all(is_same) {
-            let message = format!("`concat` along axis {} of {a} and {b}", self.axis);
-            return Err(ShapeError::new(message).help("all sizes but those along the axis must be equal"));
-        }
+        let (a, rest) = inputs.split_first().expect("something is joined");
         let mut joined = a.shape.clone();
-        joined[self.axis] = &a.shape[self.axis] + &b.shape[self.axis];
+        for b in rest {
+            if a.dtype != b.dtype {
+                return Err(ShapeError::new(format!("`concat` takes tensors of one kind, found {a} and {b}")));
+            }
+            if self.axis >= a.rank() {
+                return Err(ShapeError::new(format!("axis {} of {a}, which has {} axes", self.axis, a.rank())));
+            }
+            let is_same =
+                |(k, (n, m)): (usize, (&Dim, &Dim))| k == self.axis || constraints.equal(n, m);
+            if a.rank() != b.rank() || !a.shape.iter().zip(&b.shape).enumerate().all(is_same) {
+                let message = format!("`concat` along axis {} of {a} and {b}", self.axis);
+                return Err(ShapeError::new(message).help("all sizes but those along the axis must be equal"));
+            }
+            joined[self.axis] = &joined[self.axis] + &b.shape[self.axis];
+        }
         Ok(vec![a.with_shape(joined)])
     }
 
     fn grad(&self, b: &mut Builder, site: &Site<'_>, out_bars: &[Option<Value>]) -> Cotangents {
-        let Some(g) = out_bars[0] else { return Cotangents::Flow(vec![None; 2]) };
-        let sizes = b.shape(site.inputs[0]);
-        let second = b.shape(site.inputs[1]);
-        let zeros = vec![Dim::zero(); sizes.len()];
-        let mut starts = zeros.clone();
-        starts[self.axis] = sizes[self.axis].clone();
-        let steps = vec![1; sizes.len()];
-        let head = ViewMap::Slice { starts: zeros, steps: steps.clone(), sizes };
-        let tail = ViewMap::Slice { starts, steps, sizes: second };
-        Cotangents::Flow(vec![Some(b.push(View(head), &[g])), Some(b.push(View(tail), &[g]))])
+        let Some(g) = out_bars[0] else {
+            return Cotangents::Flow(vec![None; site.inputs.len()]);
+        };
+        let mut start = Dim::zero();
+        let mut bars = Vec::with_capacity(site.inputs.len());
+        for &input in site.inputs {
+            let sizes = b.shape(input);
+            let mut starts = vec![Dim::zero(); sizes.len()];
+            starts[self.axis] = start.clone();
+            start = start + &sizes[self.axis];
+            let steps = vec![1; sizes.len()];
+            bars.push(Some(b.push(View(ViewMap::Slice { starts, steps, sizes }), &[g])));
+        }
+        Cotangents::Flow(bars)
     }
 
     fn kernel(&self, inputs: &[Type], _: &[Type]) -> Kernel {
-        let block = |k: usize| CallArg::Size(shape::numel(&inputs[k].shape[self.axis..]));
+        let block = |part: &Type| shape::numel(&part.shape[self.axis..]);
         let outer = CallArg::Size(shape::numel(&inputs[0].shape[..self.axis]));
-        let args = vec![CallArg::In(0), CallArg::In(1), CallArg::Out(0), outer, block(0), block(1)];
+        let args = vec![
+            CallArg::Ins((0..inputs.len()).collect()),
+            CallArg::Out(0),
+            outer,
+            CallArg::Sizes(inputs.iter().map(block).collect()),
+        ];
         Kernel::Call(Call { function: "concat", args, scratch: Vec::new() })
     }
 
@@ -166,12 +181,12 @@ fn lower_stack(b: &mut Builder, args: &mut Args) -> Result<Operand, ShapeError> 
 
 /// Constructors.
 impl Builder {
-    /// Tensors joined along an axis, at least one. Pairs are joined first, so that no element is copied more than
-    /// logarithmically often.
+    /// Tensors joined along an axis, at least one.
     pub fn concat(&mut self, values: &[Value], axis: usize) -> Value {
         match values {
             [] => self.fail(ShapeError::new("there is nothing to join")),
             [one] => *one,
+            few if few.len() <= MAX_PARTS => self.push(Concat { axis }, few),
             more => {
                 let (head, tail) = more.split_at(more.len().div_ceil(2));
                 let (head, tail) = (self.concat(head, axis), self.concat(tail, axis));

@@ -45,6 +45,13 @@ pub struct Row {
     pub domain: (f64, f64),
 }
 
+impl Row {
+    /// Whether it takes as long as the exponential, rather than as a sum.
+    pub fn is_function(&self) -> bool {
+        smooth::ROWS.iter().any(|row| row.name == self.name)
+    }
+}
+
 /// The derivative of a row.
 pub type Gradient = fn(&mut Builder, &[Value], Value, Value) -> Vec<Option<Value>>;
 

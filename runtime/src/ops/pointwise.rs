@@ -106,6 +106,10 @@ pub trait Pointwise<
     const S: usize,
 >
 {
+    /// How many functions such as the exponential it computes for an element: what decides for how many elements other threads
+    /// are asked for help.
+    const FUNCTIONS: usize = 0;
+
     /// The results at one element. Host scalars are in `f64`, to be converted (`T::from_f64(s[0])`) where they are used.
     fn eval<T: Real>(
         floats: [T; F],
@@ -227,6 +231,7 @@ pub fn pointwise<
         out_ints: &outs.ints,
         out_bools: &outs.bools,
         scalars: &scalars,
+        functions: P::FUNCTIONS,
         bodies: Bodies::Each {
             f32: single::<P, F, I, B, FO, IO, BO, S>,
             #[cfg(feature = "f64")]

@@ -306,10 +306,15 @@ fn fold<T: Real + Element>(cx: &mut Cx<'_>, x: Buf, y: Buf, split: &Split, steps
         }
         return;
     }
+    let least = match split.last {
+        // Whole lines of memory, and enough of them that they are worth a visit to every row.
+        Last::Kept => WIDTH,
+        Last::Reduced => 1,
+    };
     let chunk = if x.len() < TASK {
         results
     } else {
-        (TASK / depth.max(1)).max(1)
+        (TASK / depth.max(1)).max(least)
     };
     env.team.chunks_mut(y, chunk, |k, ys| {
         for (group, ys) in ys.chunks_mut(WIDTH).enumerate() {

@@ -6,6 +6,7 @@ use tapeless_runtime::rt;
 #[derive(Clone, Debug)]
 pub enum Argument {
     Buf(rt::Buf),
+    Bufs(Vec<rt::Buf>),
     View(AnyView),
     Packed(AnyView, rt::Buf),
     Size(usize),
@@ -70,6 +71,14 @@ impl Arguments {
         match self.next() {
             Argument::Buf(buf) => buf,
             other => panic!("a buffer was expected, found {other:?}"),
+        }
+    }
+
+    #[track_caller]
+    pub fn bufs(&mut self) -> Vec<rt::Buf> {
+        match self.next() {
+            Argument::Bufs(bufs) => bufs,
+            other => panic!("a list of buffers was expected, found {other:?}"),
         }
     }
 

@@ -33,7 +33,8 @@ pub(super) const FUNCTIONS: &[(&str, Function)] = &[
     ("batch_norm", batch_norm),
     ("batch_norm_grad", batch_norm_grad),
     ("concat", |cx, a| {
-        rt::concat(cx, a.buf(), a.buf(), a.buf(), a.size(), a.size(), a.size())
+        let (parts, y, outer, blocks) = (a.bufs(), a.buf(), a.size(), a.sizes());
+        ranked!(parts.len(), N => rt::concat::<N>(cx, array(&parts), y, outer, array(&blocks)); 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16)
     }),
     ("conv2d", images::conv2d),
     ("conv2d_input_grad", images::conv2d_input_grad),
@@ -453,6 +454,7 @@ impl Site<'_> {
     fn argument(&self, cx: &Cx<'_>, arg: &CallArg, epilogue: &Epilogue) -> Argument {
         match arg {
             CallArg::In(k) => Argument::Buf(self.buffer(cx, *k)),
+            CallArg::Ins(all) => Argument::Bufs(all.iter().map(|k| self.buffer(cx, *k)).collect()),
             CallArg::InView(k) | CallArg::Packable(k, _) => Argument::View(self.view(cx, *k)),
             CallArg::Packed(k, packed) => Argument::Packed(self.view(cx, *k), self.buffer(cx, *packed)),
             CallArg::Out(k) => Argument::Buf(self.out(cx, *k)),

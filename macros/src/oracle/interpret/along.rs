@@ -79,32 +79,29 @@ pub(super) fn arg(op: &Arg, node: &Node<'_>) -> Vec<Tensor> {
 }
 
 pub(super) fn concat(op: &Concat, node: &Node<'_>) -> Vec<Tensor> {
-    let [a, b] = node.inputs[..] else {
-        panic!("two tensors are joined")
-    };
-    let n = a.shape()[op.axis];
-    let from = |i: &[usize]| {
-        let mut own = i.to_vec();
-        let is_first = i[op.axis] < n;
-        if !is_first {
-            own[op.axis] -= n;
+    // The part in which an element of the result lies, and where.
+    let find = |i: &[usize]| {
+        let (mut own, mut part) = (i.to_vec(), 0);
+        while own[op.axis] >= node.inputs[part].shape()[op.axis] {
+            own[op.axis] -= node.inputs[part].shape()[op.axis];
+            part += 1;
         }
-        (is_first, own)
+        (node.inputs[part], own)
     };
     let shape = &node.shapes[0];
-    vec![match (a, b) {
-        (Tensor::Float(a), Tensor::Float(b)) => Tensor::Float(build(shape, |i| {
-            let (is_first, own) = from(i);
-            if is_first { a[&own[..]] } else { b[&own[..]] }
+    let other = "tensors of one kind are joined";
+    vec![match node.inputs[0] {
+        Tensor::Float(_) => Tensor::Float(build(shape, |i| match find(i) {
+            (Tensor::Float(x), own) => x[&own[..]],
+            _ => panic!("{other}"),
         })),
-        (Tensor::Int(a), Tensor::Int(b)) => Tensor::Int(build(shape, |i| {
-            let (is_first, own) = from(i);
-            if is_first { a[&own[..]] } else { b[&own[..]] }
+        Tensor::Int(_) => Tensor::Int(build(shape, |i| match find(i) {
+            (Tensor::Int(x), own) => x[&own[..]],
+            _ => panic!("{other}"),
         })),
-        (Tensor::Bool(a), Tensor::Bool(b)) => Tensor::Bool(build(shape, |i| {
-            let (is_first, own) = from(i);
-            if is_first { a[&own[..]] } else { b[&own[..]] }
+        Tensor::Bool(_) => Tensor::Bool(build(shape, |i| match find(i) {
+            (Tensor::Bool(x), own) => x[&own[..]],
+            _ => panic!("{other}"),
         })),
-        _ => panic!("tensors of one kind are joined"),
     }]
 }

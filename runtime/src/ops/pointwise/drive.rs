@@ -13,11 +13,14 @@ use crate::dtype::{Element, Float};
 use crate::program::MAX_RANK;
 use crate::real::Real;
 
-/// Elements below which a call stays on the caller's thread: a thread takes longer to wake.
+/// Elements below which a call stays on the caller's thread, where it does no more than arithmetic: a thread takes longer to wake.
 const SERIAL: usize = 1 << 14;
 
-/// Elements a task takes at least.
+/// Elements a task takes at least, likewise.
 const TASK: usize = 1 << 13;
+
+/// How many elements' arithmetic takes as long as one function such as the exponential: both limits fall accordingly.
+const FUNCTION: usize = 8;
 
 /// The most tasks of a call, which bounds what it keeps on the stack.
 const MAX_TASKS: usize = 64;
@@ -32,6 +35,8 @@ pub(super) struct Problem<'p> {
     pub(super) out_ints: &'p [Buf],
     pub(super) out_bools: &'p [Buf],
     pub(super) scalars: &'p [f64],
+    /// Functions such as the exponential that an element takes.
+    pub(super) functions: usize,
     pub(super) bodies: Bodies,
 }
 
@@ -94,10 +99,11 @@ fn evaluate<T: Real + Element>(cx: &mut Cx<'_>, problem: &Problem<'_>, body: Bod
         ints: Lanes::bind(&mut bind, problem.ints, &axes, len),
         bools: Lanes::bind(&mut bind, problem.bools, &axes, len),
     };
-    if len < SERIAL {
+    let weight = 1 + FUNCTION * problem.functions;
+    if len < SERIAL / weight {
         return call.part(0, len, &mut outs);
     }
-    let task = len.div_ceil(MAX_TASKS).max(TASK).next_multiple_of(TILE);
+    let task = len.div_ceil(MAX_TASKS).max(TASK / weight).next_multiple_of(TILE);
     let parts: [_; MAX_TASKS] = std::array::from_fn(|_| Mutex::new(outs.split_off(task)));
     env.team.run(len.div_ceil(task), &|k| {
         let mut part = parts[k].lock().unwrap_or_else(PoisonError::into_inner);

@@ -291,6 +291,7 @@ pub fn row(cx: &mut Cx<'_>, row: Row, shape: &[usize], operands: [&[In]; 3], out
         out_ints: of_kind(Dtype::Int),
         out_bools: of_kind(Dtype::Bool),
         scalars: &[],
+        functions: 0,
         bodies: entry.bodies,
     };
     drive::run(cx, &problem);
