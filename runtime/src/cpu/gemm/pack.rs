@@ -97,32 +97,6 @@ impl<'m, T: Product> Room<'m, T> {
         unsafe { std::slice::from_raw_parts_mut(out.as_mut_ptr().cast::<T>(), out.len()) }
     }
 
-    /// Packs `rows` of `x`, a whole number of strips of `width` rows, one strip after the other from the first element on, where the
-    /// rows follow each other in memory; `None` where they do not. Every line of memory is read once, front to back: strip by strip,
-    /// columns that lie a power of two apart would push each other out of the caches before the next strip reads its part of them.
-    #[inline(always)]
-    pub(super) fn pack_beside(
-        &mut self,
-        x: &Factor<'_, T>,
-        rows: Range<usize>,
-        cols: Range<usize>,
-        width: usize,
-    ) -> Option<usize> {
-        let Factor::Matrix(x) = x else { return None };
-        if x.step()[0] != 1 || rows.is_empty() {
-            return None;
-        }
-        let (x, depth) = (x.part(rows, cols.clone()), cols.len());
-        let out = &mut self.elements[..x.rows() * depth];
-        for j in 0..depth {
-            let run = x.run(0, j, x.rows());
-            for (strip, part) in run.chunks_exact(width).enumerate() {
-                copy(part, &mut out[(strip * depth + j) * width..][..width]);
-            }
-        }
-        Some(out.len())
-    }
-
     /// [`pack`](Self::pack) for widths that are no constants, which inlining would not make faster.
     #[inline(never)]
     pub(super) fn pack_any(

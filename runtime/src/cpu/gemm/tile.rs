@@ -365,10 +365,6 @@ impl<'x, T: Product, L: Lanes<T>> BlockProduct<'x, '_, '_, L, T> {
     fn row_block(&mut self, rooms: &mut Rooms<'_, T>, rows: Range, k: Range, start: Start) {
         let mut packed = 0;
         let mut row = rows.start;
-        let full = rows.start..rows.end - rows.len() % L::ROWS;
-        if let Some(beside) = rooms.rows.pack_beside(&self.a, full.clone(), k.clone(), L::ROWS) {
-            (packed, row) = (beside, full.end);
-        }
         while row < rows.end {
             let height = tile_rows::<T, L>(rows.end - row);
             let last = (row + height).min(rows.end);
