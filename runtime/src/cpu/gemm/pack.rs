@@ -6,6 +6,9 @@ use std::ops::Range;
 use super::tile::Product;
 use super::{Factor, Matrix, lanes};
 
+/// Strips that are packed at a time.
+pub(super) const BESIDE: usize = 4;
+
 /// A fixed piece of the stack for packed elements, aligned so that a vector never straddles two cache lines.
 #[repr(C, align(64))]
 pub(super) struct Packed<T, const N: usize> {
@@ -97,30 +100,34 @@ impl<'m, T: Product> Room<'m, T> {
         unsafe { std::slice::from_raw_parts_mut(out.as_mut_ptr().cast::<T>(), out.len()) }
     }
 
-    /// Packs `rows` of `x`, a whole number of strips of `width` rows, one strip after the other from the first element on, where the
-    /// rows follow each other in memory; `None` where they do not. Every line of memory is read once, front to back: strip by strip,
-    /// columns that lie a power of two apart would push each other out of the caches before the next strip reads its part of them.
+    /// Packs `rows` of `x`, [`BESIDE`] strips of `width` rows, one strip after the other from element `first` on, where the rows
+    /// follow each other in memory; false where they do not.
+    ///
+    /// Strip by strip, columns that lie a power of two apart push each other out of the first cache before the next strip reads its
+    /// part of their lines. More strips at a time would do the same to what is written.
     #[inline(always)]
     pub(super) fn pack_beside(
         &mut self,
+        first: usize,
         x: &Factor<'_, T>,
         rows: Range<usize>,
         cols: Range<usize>,
         width: usize,
-    ) -> Option<usize> {
-        let Factor::Matrix(x) = x else { return None };
-        if x.step()[0] != 1 || rows.is_empty() {
-            return None;
+    ) -> bool {
+        let Factor::Matrix(x) = x else { return false };
+        if x.step()[0] != 1 {
+            return false;
         }
         let (x, depth) = (x.part(rows, cols.clone()), cols.len());
-        let out = &mut self.elements[..x.rows() * depth];
+        let out = &mut self.elements[first..][..BESIDE * width * depth];
         for j in 0..depth {
-            let run = x.run(0, j, x.rows());
-            for (strip, part) in run.chunks_exact(width).enumerate() {
-                copy(part, &mut out[(strip * depth + j) * width..][..width]);
+            let run = x.run(0, j, BESIDE * width);
+            for strip in 0..BESIDE {
+                let to = &mut out[(strip * depth + j) * width..][..width];
+                copy(&run[strip * width..][..width], to);
             }
         }
-        Some(out.len())
+        true
     }
 
     /// [`pack`](Self::pack) for widths that are no constants, which inlining would not make faster.

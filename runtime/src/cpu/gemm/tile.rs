@@ -5,7 +5,7 @@ use std::marker::PhantomData;
 use super::inner::{InnerProducts, Sides};
 use super::lanes::{self, Lanes, Portable, SQUARE};
 use super::method::{Arithmetic, Method, Operands};
-use super::pack::{Packed, Room};
+use super::pack::{BESIDE, Packed, Room};
 use super::strips::PackStrip;
 use super::{Block, Factor, pairs};
 use crate::cpu::isa::{self, Isa, Kernel};
@@ -368,14 +368,17 @@ impl<'x, T: Product, L: Lanes<T>> BlockProduct<'x, '_, '_, L, T> {
     fn row_block(&mut self, rooms: &mut Rooms<'_, T>, rows: Range, k: Range, start: Start) {
         let mut packed = 0;
         let mut row = rows.start;
-        let full = rows.start..rows.end - rows.len() % L::ROWS;
-        if let Some(beside) = rooms.rows.pack_beside(&self.a, full.clone(), k.clone(), L::ROWS) {
-            (packed, row) = (beside, full.end);
-        }
         while row < rows.end {
             let height = tile_rows::<T, L>(rows.end - row);
             let last = (row + height).min(rows.end);
             let room = &mut rooms.rows;
+            let several = row..row + BESIDE * L::ROWS;
+            if several.end <= rows.end
+                && room.pack_beside(packed, &self.a, several.clone(), k.clone(), L::ROWS)
+            {
+                (packed, row) = (packed + several.len() * k.len(), several.end);
+                continue;
+            }
             // As for columns below: a constant in the arm of full tiles. The last rows have a function of their own.
             packed += match height == L::ROWS {
                 true => room.pack(packed, &self.a, row..last, k.clone(), L::ROWS).len(),
