@@ -19,11 +19,13 @@
 //! `pairs/dots.rs`); the blocks of the result that tasks write (`block.rs`); and packed memory known to be filled (`pack.rs`,
 //! `band.rs`, `pairs.rs`).
 
+mod ahead;
 mod band;
 mod block;
 mod correlate;
 mod inner;
 mod lanes;
+mod lines;
 mod matrix;
 mod method;
 mod pack;
@@ -33,9 +35,11 @@ mod patches;
 mod tests;
 mod tile;
 
+pub use ahead::{Ahead, Runs};
 pub use band::Band;
 pub use block::{At, Block, Blocks};
 pub use correlate::{Correlate, Correlation, Dots, LANES, Lines, Tap};
+pub use lines::{Placing, Plane};
 pub use matrix::{Factor, Matrix};
 pub use method::{Arithmetic, Method, Operands, Parts, Short, Unit};
 pub(crate) use pairs::{BLOCK, Sums, Tile};

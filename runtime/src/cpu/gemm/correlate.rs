@@ -13,7 +13,9 @@
 )]
 
 use super::Block;
+use super::ahead::Ahead;
 use super::lanes::{Lanes, Portable};
+use super::lines::{Laying, Placing, Plane, Putting};
 use super::tile::{Product, Start, has, write_row};
 use crate::cpu::isa::{self, Isa, Kernel};
 
@@ -57,6 +59,8 @@ pub struct Correlation<'a, T> {
     pub places: usize,
     /// Whether old sums are replaced.
     pub start: Start,
+    /// What will be needed next: asked for after each tile.
+    pub ahead: &'a mut Ahead,
 }
 
 /// `sums[r, first + k] += sum over p of rows[r, p] lines[k / taps, p + taps[k % taps].offset]`, for `k` over all taps of all
@@ -72,6 +76,8 @@ pub struct Dots<'a, 'b, T> {
     pub sums: &'a mut Block<'b, T>,
     /// The first column to add to.
     pub first: usize,
+    /// What will be needed next: asked for after each tile.
+    pub ahead: &'a mut Ahead,
 }
 
 impl<T> Lines<'_, T> {
@@ -119,6 +125,18 @@ pub trait Correlate: Product {
     /// # Panics
     /// Where the sizes do not fit together.
     fn dots(isa: Isa, dots: Dots<'_, '_, Self>);
+
+    /// Lays out a plane of an image.
+    ///
+    /// # Panics
+    /// Where the sizes do not fit together.
+    fn lay(isa: Isa, plane: Plane<'_, Self>);
+
+    /// Copies sums to where they belong.
+    ///
+    /// # Panics
+    /// Where the sizes do not fit together.
+    fn put(isa: Isa, placing: Placing<'_, '_, Self>);
 }
 
 macro_rules! correlates {
@@ -134,29 +152,33 @@ macro_rules! correlates {
 
             fn correlate(isa: Isa, work: Correlation<'_, $t>) {
                 work.check();
-                match isa.vectors() {
-                    $(#[cfg(target_arch = "x86_64")]
-                    $set => {
-                        let lanes = $lanes;
-                        lanes.run(Tiles { lanes, work })
-                    })*
-                    _ => isa::run_portable(Tiles { lanes: Portable, work }),
-                }
+                correlates!(run isa, Tiles work, $($set => $lanes),*);
             }
 
             fn dots(isa: Isa, work: Dots<'_, '_, $t>) {
                 work.check();
-                match isa.vectors() {
-                    $(#[cfg(target_arch = "x86_64")]
-                    $set => {
-                        let lanes = $lanes;
-                        lanes.run(DotTiles { lanes, work })
-                    })*
-                    _ => isa::run_portable(DotTiles { lanes: Portable, work }),
-                }
+                correlates!(run isa, DotTiles work, $($set => $lanes),*);
+            }
+
+            fn lay(isa: Isa, plane: Plane<'_, $t>) {
+                correlates!(run isa, Laying plane, $($set => $lanes),*);
+            }
+
+            fn put(isa: Isa, placing: Placing<'_, '_, $t>) {
+                correlates!(run isa, Putting placing, $($set => $lanes),*);
             }
         }
     )*};
+    (run $isa:ident, $kernel:ident $work:ident, $($set:pat => $lanes:expr),*) => {
+        match $isa.vectors() {
+            $(#[cfg(target_arch = "x86_64")]
+            $set => {
+                let lanes = $lanes;
+                lanes.run($kernel { lanes, $work })
+            })*
+            _ => isa::run_portable($kernel { lanes: Portable, $work }),
+        }
+    };
 }
 correlates! {
     f32 Isa::Avx512(lanes) => lanes, Isa::Avx2(lanes) => lanes;
@@ -219,6 +241,7 @@ impl<T: Product, L: Lanes<T>> Tiles<'_, L, T> {
             let to = &mut work.sums[i * work.row + place..][..VECTORS * L::LANES];
             write_row(lanes, &sums[i], to, work.start);
         }
+        work.ahead.ask();
     }
 }
 
@@ -333,6 +356,7 @@ impl<T: Product, L: Lanes<T>> DotTiles<'_, '_, L, T> {
                 to[j] += lanes.sum(sums[i][j]);
             }
         }
+        work.ahead.ask();
     }
 }
 

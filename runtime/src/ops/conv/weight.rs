@@ -6,8 +6,8 @@
 use std::ops::Range;
 
 use super::Conv2d;
-use super::window::{Axis, BAND, Cut, Layout, SUMMED, TAPS};
-use crate::cpu::gemm::{self, At, Band, Block, Blocks, Correlate, Dots, LANES, Lines, Tap};
+use super::window::{Axis, BAND, Cut, Layout, SUMMED, TAPS, runs};
+use crate::cpu::gemm::{self, Ahead, At, Band, Block, Blocks, Correlate, Dots, LANES, Lines, Runs, Tap};
 use crate::cx::Env;
 
 /// Most shards of the images: the scratch memory is as many times as large as the weight.
@@ -15,7 +15,7 @@ pub const SHARDS: usize = 4;
 /// Rows of a cotangent that find room beside each other.
 const ROWS: usize = BAND / SUMMED;
 /// Tasks of the gradient, at least, where it is large enough: every task lays out its images anew.
-const TASKS: usize = 16;
+const TASKS: usize = 8;
 /// Fewest rows and channels of a task, for the same reason.
 const FEW: [usize; 2] = [16, 8];
 /// Multiply-adds in all below which other threads are not asked for help.
@@ -94,60 +94,100 @@ impl<T: Correlate> Sums<'_, T> {
         let team = (work >= SMALL).then_some(self.env.team);
         let size = [self.shards * conv.out_channels, channels * window];
         let blocks = Blocks::new(parts, size, rows, [task_rows, task_channels * window]);
-        blocks.run(team, |at, mut block| self.block(cut, at, &mut block));
+        blocks.run(team, |at, block| self.block(cut, at, block));
     }
 
     /// A block of the gradient of one group in one shard.
     #[inline(never)]
-    fn block(&self, cut: Cut, at: At, block: &mut Block<'_, T>) {
+    fn block(&self, cut: Cut, at: At, mut block: Block<'_, T>) {
         let conv = &self.conv;
         (0..block.rows()).for_each(|r| block.row_mut(r).fill(T::ZERO));
         let (shard, group) = (at.matrix / conv.groups, at.matrix % conv.groups);
+        let (rows, channels) = (block.rows(), block.cols() / Conv2d::area(conv.kernel));
+        let channel = at.col / Conv2d::area(conv.kernel);
         let images = shard * conv.batch / self.shards..(shard + 1) * conv.batch / self.shards;
         let [y, x] = conv.forward();
+        let (down, across) = (y.places.div_ceil(cut.lines), x.places.div_ceil(cut.places));
         let mut dy = Band::<T, BAND>::new();
         let mut band = Band::<T, BAND>::new();
-        for first in images.clone().step_by(cut.images) {
-            let part = Part {
-                images: first..(first + cut.images).min(images.end),
+        let part = |number: usize| {
+            let (first, place) = (number / across % down * cut.lines, number % across * cut.places);
+            let image = images.start + number / (across * down) * cut.images;
+            (image < images.end).then(|| Part {
+                images: image..(image + cut.images).min(images.end),
                 group,
-                rows: at.row..at.row + block.rows(),
-                channel: at.col / Conv2d::area(conv.kernel),
-            };
-            for line in (0..y.places).step_by(cut.lines) {
-                for place in (0..x.places).step_by(cut.places) {
-                    let first = [line, place];
-                    let axes = (
-                        Axis::new(y, line, y.places.min(line + cut.lines)),
-                        Axis::new(x, place, x.places.min(place + cut.places)),
-                    );
-                    if let (Some(y), Some(x)) = axes {
-                        let layout = Layout::new([y, x], part.images.len());
-                        self.cotangent(&part, &layout, first, &mut dy);
-                        gemm::prepare(self.env.arithmetic(), dy.filled_mut());
-                        self.places(&part, &layout, cut, dy.filled(), &mut band, block);
-                    }
-                }
+                rows: at.row..at.row + rows,
+                channels: channel..channel + channels,
+                first: [first, place],
+                end: [y.places.min(first + cut.lines), x.places.min(place + cut.places)],
+            })
+        };
+        let mut next = part(0);
+        for number in 1.. {
+            let Some(now) = next else { break };
+            next = part(number);
+            let axes = (
+                Axis::new(y, now.first[0], now.end[0]),
+                Axis::new(x, now.first[1], now.end[1]),
+            );
+            if let (Some(y), Some(x)) = axes {
+                let layout = Layout::new([y, x], now.images.len());
+                self.cotangent(&now, &layout, &mut dy);
+                gemm::prepare(self.env.arithmetic(), dy.filled_mut());
+                let runs = next.as_ref().map_or([Runs::NONE; 2], |next| self.runs(next));
+                let tiles = rows.div_ceil(8) * block.cols().div_ceil(3);
+                let mut ahead = Ahead::new(runs, tiles);
+                self.places(&now, &layout, cut, dy.filled(), &mut band, &mut block, &mut ahead);
             }
         }
     }
 
+    /// The memory of a part.
+    fn runs(&self, part: &Part) -> [Runs; 2] {
+        let conv = &self.conv;
+        let [channels, rows] = [conv.in_channels, conv.out_channels];
+        let (ins, outs) = conv.group();
+        let lines = Axis::new(conv.forward()[0], part.first[0], part.end[0]).map_or(0..0, |axis| axis.seen());
+        let image =
+            (part.images.start * channels + part.group * ins + part.channels.start) * Conv2d::area(conv.size);
+        let cotangent =
+            (part.images.start * rows + part.group * outs + part.rows.start) * Conv2d::area(conv.out);
+        [
+            runs(
+                &self.x[image..],
+                conv.size,
+                lines,
+                [part.images.len(), channels, part.channels.len()],
+            ),
+            runs(
+                &self.dy[cotangent..],
+                conv.out,
+                part.first[0]..part.end[0],
+                [part.images.len(), rows, part.rows.len()],
+            ),
+        ]
+    }
+
     /// Lays out the cotangent as the image is, with zeros where no place is.
-    fn cotangent(&self, part: &Part, layout: &Layout, first: [usize; 2], dy: &mut Band<T, BAND>) {
+    fn cotangent(&self, part: &Part, layout: &Layout, dy: &mut Band<T, BAND>) {
         dy.clear();
         let conv = &self.conv;
         let row = layout.places().next_multiple_of(LANES);
-        let [lines, places] = layout.size();
         let rows = conv.group().1;
         let area = Conv2d::area(conv.out);
         for r in part.rows.clone() {
-            let to = dy.zeros(row);
-            for (m, image) in part.images.clone().enumerate() {
+            let mut rest = dy.push(row);
+            for image in part.images.clone() {
+                let len = if image + 1 < part.images.end {
+                    layout.image
+                } else {
+                    rest.len()
+                };
+                let (to, after) = rest.split_at_mut(len);
                 let plane = &self.dy[((image * conv.groups + part.group) * rows + r) * area..][..area];
-                for line in 0..lines {
-                    let from = &plane[(first[0] + line) * conv.out[1] + first[1]..][..places];
-                    to[m * layout.image + line * layout.pitch..][..places].copy_from_slice(from);
-                }
+                let from = &plane[part.first[0] * conv.out[1] + part.first[1]..];
+                T::lay(self.env.isa, layout.cotangent(from, conv.out[1], to));
+                rest = after;
             }
         }
     }
@@ -161,6 +201,7 @@ impl<T: Correlate> Sums<'_, T> {
         dy: &[T],
         band: &mut Band<T, BAND>,
         block: &mut Block<'_, T>,
+        ahead: &mut Ahead,
     ) {
         let conv = &self.conv;
         let (window, area) = (Conv2d::area(conv.kernel), Conv2d::area(conv.size));
@@ -169,10 +210,10 @@ impl<T: Correlate> Sums<'_, T> {
         let row = layout.places().next_multiple_of(LANES);
         let channels = block.cols() / window;
         let step = conv.in_channels * area;
-        let first = (part.images.start * conv.groups + part.group) * conv.group().0 + part.channel;
+        let first = (part.images.start * conv.groups + part.group) * conv.group().0 + part.channels.start;
         for from in (0..channels).step_by(cut.channels) {
             let some = cut.channels.min(channels - from);
-            layout.lay(&self.x[(first + from) * area..], step, some, band);
+            layout.lay(self.env.isa, &self.x[(first + from) * area..], step, some, band);
             gemm::prepare(self.env.arithmetic(), band.filled_mut());
             let dots = Dots {
                 lines: Lines {
@@ -185,6 +226,7 @@ impl<T: Correlate> Sums<'_, T> {
                 row,
                 first: from * window,
                 sums: block,
+                ahead,
             };
             T::dots(self.env.isa, dots);
         }
@@ -196,6 +238,9 @@ struct Part {
     images: Range<usize>,
     group: usize,
     rows: Range<usize>,
-    /// The first channel.
-    channel: usize,
+    channels: Range<usize>,
+    /// The first line and place.
+    first: [usize; 2],
+    /// Where lines and places end.
+    end: [usize; 2],
 }
