@@ -16,6 +16,7 @@ use super::Block;
 use super::ahead::Ahead;
 use super::lanes::{Lanes, Portable};
 use super::lines::{Laying, Placing, Plane, Putting};
+use super::outer::{self, Outer, OuterTiles, Turn, Turning};
 use super::tile::{Product, Start, has, write_row};
 use crate::cpu::isa::{self, Isa, Kernel};
 
@@ -126,6 +127,21 @@ pub trait Correlate: Product {
     /// Where the sizes do not fit together.
     fn dots(isa: Isa, dots: Dots<'_, '_, Self>);
 
+    /// Rows and channels of a tile of [`Outer`] sums.
+    fn tile(isa: Isa) -> [usize; 2];
+
+    /// Adds sums of outer products.
+    ///
+    /// # Panics
+    /// Where the sizes do not fit together.
+    fn outer(isa: Isa, outer: Outer<'_, Self>);
+
+    /// Turns rows into columns.
+    ///
+    /// # Panics
+    /// Where the sizes do not fit together.
+    fn turn(isa: Isa, turn: Turn<'_, Self>);
+
     /// Lays out a plane of an image.
     ///
     /// # Panics
@@ -158,6 +174,22 @@ macro_rules! correlates {
             fn dots(isa: Isa, work: Dots<'_, '_, $t>) {
                 work.check();
                 correlates!(run isa, DotTiles work, $($set => $lanes),*);
+            }
+
+            fn tile(isa: Isa) -> [usize; 2] {
+                match isa.vectors() {
+                    $(#[cfg(target_arch = "x86_64")]
+                    $set => outer::tile::<$t, _>($lanes),)*
+                    _ => outer::tile::<$t, _>(Portable),
+                }
+            }
+
+            fn outer(isa: Isa, work: Outer<'_, $t>) {
+                correlates!(run isa, OuterTiles work, $($set => $lanes),*);
+            }
+
+            fn turn(isa: Isa, turn: Turn<'_, $t>) {
+                correlates!(run isa, Turning turn, $($set => $lanes),*);
             }
 
             fn lay(isa: Isa, plane: Plane<'_, $t>) {

@@ -3,11 +3,14 @@
 //! The images are cut into at most [`SHARDS`] shards, by their number alone, whose gradients are then added in order; within a
 //! shard images follow each other in order. So the bits depend on shapes alone.
 
+mod lines;
+mod pixels;
+
 use std::ops::Range;
 
 use super::Conv2d;
-use super::window::{Axis, BAND, Cut, Layout, SUMMED, TAPS, runs};
-use crate::cpu::gemm::{self, Ahead, At, Band, Block, Blocks, Correlate, Dots, LANES, Lines, Runs, Tap};
+use super::window::{Axis, BAND, Cut, Layout, SUMMED, runs};
+use crate::cpu::gemm::{Ahead, At, Block, Blocks, Correlate, Runs};
 use crate::cx::Env;
 
 /// Most shards of the images: the scratch memory is as many times as large as the weight.
@@ -30,6 +33,31 @@ struct Sums<'a, T> {
     x: &'a [T],
     dy: &'a [T],
     shards: usize,
+    cut: Cut,
+    way: Way,
+}
+
+/// How the sums are computed.
+#[derive(Copy, Clone)]
+enum Way {
+    /// As dot products of lines, with pixels in the lanes of vectors.
+    Lines,
+    /// As outer products, with channels in the lanes: tiles of so many rows and channels.
+    Pixels([usize; 2]),
+}
+
+impl Way {
+    /// Channels in the lanes where they fill most of them: what is added to make tiles whole is computed for nothing, but lines need
+    /// sums across lanes, and compute what lies between the places of two lines.
+    fn new<T: Correlate>(env: Env<'_>, conv: &Conv2d, cut: &Cut) -> Self {
+        let (channels, rows) = conv.group();
+        let tile = T::tile(env.isa);
+        let whole = rows.next_multiple_of(tile[0]) * channels.next_multiple_of(tile[1]);
+        match rows * channels * 10 >= whole * 7 && cut.channels >= tile[1].min(channels) {
+            true => Self::Pixels(tile),
+            false => Self::Lines,
+        }
+    }
 }
 
 /// Computes the gradient of the weight. `scratch` is [`SHARDS`] times as large.
@@ -47,13 +75,15 @@ pub(super) fn run<T: Correlate>(
         x,
         dy,
         shards,
+        cut,
+        way: Way::new::<T>(env, &conv, &cut),
     };
     if shards == 1 {
-        return sums.add(cut, dw);
+        return sums.add(dw);
     }
     let len = dw.len();
     let parts = &mut scratch[..shards * len];
-    sums.add(cut, parts);
+    sums.add(parts);
     let parts: &[T] = parts;
     env.team.chunks_mut(dw, CHUNK, |n, dw| {
         let first = n * CHUNK;
@@ -71,21 +101,47 @@ impl<T: Correlate> Sums<'_, T> {
     /// Rows and channels of a task.
     fn task(&self) -> [usize; 2] {
         let (channels, rows) = self.conv.group();
-        let (mut down, mut across) = (rows.div_ceil(ROWS).max(1), 1);
+        let unit = match self.way {
+            Way::Lines => [1, 1],
+            Way::Pixels(tile) => tile,
+        };
+        let (mut down, mut across) = (1, 1);
+        let task = |down: usize, across: usize| {
+            [
+                rows.div_ceil(down).next_multiple_of(unit[0]),
+                channels.div_ceil(across).next_multiple_of(unit[1]),
+            ]
+        };
+        while !self.fits(task(down, across)) {
+            *(if down * unit[0] < rows {
+                &mut down
+            } else {
+                &mut across
+            }) += 1;
+        }
         while self.shards * self.conv.groups * down * across < TASKS {
             if rows / (down + 1) >= FEW[0] && rows / down >= channels / across {
                 down += 1;
-            } else if channels / (across + 1) >= FEW[1] {
+            } else if channels / (across + 1) >= FEW[1].max(unit[1]) {
                 across += 1;
             } else {
                 break;
             }
         }
-        [rows.div_ceil(down), channels.div_ceil(across)]
+        let [task_rows, task_channels] = task(down, across);
+        [task_rows.min(rows), task_channels.min(channels)]
+    }
+
+    /// Whether a task finds room for what it computes.
+    fn fits(&self, [rows, channels]: [usize; 2]) -> bool {
+        match self.way {
+            Way::Lines => rows <= ROWS,
+            Way::Pixels(_) => rows <= ROWS && rows * channels * Conv2d::area(self.conv.kernel) <= BAND,
+        }
     }
 
     /// Computes the gradients of the shards one after the other.
-    fn add(&self, cut: Cut, parts: &mut [T]) {
+    fn add(&self, parts: &mut [T]) {
         let conv = &self.conv;
         let (channels, rows) = conv.group();
         let window = Conv2d::area(conv.kernel);
@@ -94,29 +150,35 @@ impl<T: Correlate> Sums<'_, T> {
         let team = (work >= SMALL).then_some(self.env.team);
         let size = [self.shards * conv.out_channels, channels * window];
         let blocks = Blocks::new(parts, size, rows, [task_rows, task_channels * window]);
-        blocks.run(team, |at, block| self.block(cut, at, block));
+        blocks.run(team, |at, block| match self.way {
+            Way::Lines => self.lines(at, block),
+            Way::Pixels(tile) => self.pixels(tile, at, block),
+        });
     }
 
-    /// A block of the gradient of one group in one shard.
-    #[inline(never)]
-    fn block(&self, cut: Cut, at: At, mut block: Block<'_, T>) {
-        let conv = &self.conv;
-        (0..block.rows()).for_each(|r| block.row_mut(r).fill(T::ZERO));
+    /// Calls `f` with each part of the images that a block of the gradient of one group in one shard sums over, how it is laid out, and
+    /// what to ask for in so many `times`.
+    fn for_each_part(
+        &self,
+        at: At,
+        block: [usize; 2],
+        times: usize,
+        mut f: impl FnMut(&Part, &Layout, &mut Ahead),
+    ) {
+        let (conv, cut) = (&self.conv, self.cut);
         let (shard, group) = (at.matrix / conv.groups, at.matrix % conv.groups);
-        let (rows, channels) = (block.rows(), block.cols() / Conv2d::area(conv.kernel));
-        let channel = at.col / Conv2d::area(conv.kernel);
+        let window = Conv2d::area(conv.kernel);
+        let (channel, channels) = (at.col / window, block[1] / window);
         let images = shard * conv.batch / self.shards..(shard + 1) * conv.batch / self.shards;
         let [y, x] = conv.forward();
         let (down, across) = (y.places.div_ceil(cut.lines), x.places.div_ceil(cut.places));
-        let mut dy = Band::<T, BAND>::new();
-        let mut band = Band::<T, BAND>::new();
         let part = |number: usize| {
             let (first, place) = (number / across % down * cut.lines, number % across * cut.places);
             let image = images.start + number / (across * down) * cut.images;
             (image < images.end).then(|| Part {
                 images: image..(image + cut.images).min(images.end),
                 group,
-                rows: at.row..at.row + rows,
+                rows: at.row..at.row + block[0],
                 channels: channel..channel + channels,
                 first: [first, place],
                 end: [y.places.min(first + cut.lines), x.places.min(place + cut.places)],
@@ -131,13 +193,12 @@ impl<T: Correlate> Sums<'_, T> {
                 Axis::new(x, now.first[1], now.end[1]),
             );
             if let (Some(y), Some(x)) = axes {
-                let layout = Layout::new([y, x], now.images.len());
-                self.cotangent(&now, &layout, &mut dy);
-                gemm::prepare(self.env.arithmetic(), dy.filled_mut());
                 let runs = next.as_ref().map_or([Runs::NONE; 2], |next| self.runs(next));
-                let tiles = rows.div_ceil(8) * block.cols().div_ceil(3);
-                let mut ahead = Ahead::new(runs, tiles);
-                self.places(&now, &layout, cut, dy.filled(), &mut band, &mut block, &mut ahead);
+                f(
+                    &now,
+                    &Layout::new([y, x], now.images.len()),
+                    &mut Ahead::new(runs, times),
+                );
             }
         }
     }
@@ -168,68 +229,23 @@ impl<T: Correlate> Sums<'_, T> {
         ]
     }
 
-    /// Lays out the cotangent as the image is, with zeros where no place is.
-    fn cotangent(&self, part: &Part, layout: &Layout, dy: &mut Band<T, BAND>) {
-        dy.clear();
+    /// A row of the cotangent of an image, from the first place of a part on.
+    fn cotangent(&self, part: &Part, image: usize, row: usize) -> &[T] {
         let conv = &self.conv;
-        let row = layout.places().next_multiple_of(LANES);
-        let rows = conv.group().1;
-        let area = Conv2d::area(conv.out);
-        for r in part.rows.clone() {
-            let mut rest = dy.push(row);
-            for image in part.images.clone() {
-                let len = if image + 1 < part.images.end {
-                    layout.image
-                } else {
-                    rest.len()
-                };
-                let (to, after) = rest.split_at_mut(len);
-                let plane = &self.dy[((image * conv.groups + part.group) * rows + r) * area..][..area];
-                let from = &plane[part.first[0] * conv.out[1] + part.first[1]..];
-                T::lay(self.env.isa, layout.cotangent(from, conv.out[1], to));
-                rest = after;
-            }
-        }
+        let plane = (image * conv.groups + part.group) * conv.group().1 + row;
+        &self.dy[plane * Conv2d::area(conv.out) + part.first[0] * conv.out[1] + part.first[1]..]
     }
 
-    /// Adds what the places of a layout give.
-    fn places(
-        &self,
-        part: &Part,
-        layout: &Layout,
-        cut: Cut,
-        dy: &[T],
-        band: &mut Band<T, BAND>,
-        block: &mut Block<'_, T>,
-        ahead: &mut Ahead,
-    ) {
+    /// A channel of the first image of a part.
+    fn channel(&self, part: &Part, channel: usize) -> &[T] {
         let conv = &self.conv;
-        let (window, area) = (Conv2d::area(conv.kernel), Conv2d::area(conv.size));
-        let mut taps = [Tap::default(); TAPS];
-        let taps = layout.taps(&mut taps);
-        let row = layout.places().next_multiple_of(LANES);
-        let channels = block.cols() / window;
-        let step = conv.in_channels * area;
-        let first = (part.images.start * conv.groups + part.group) * conv.group().0 + part.channels.start;
-        for from in (0..channels).step_by(cut.channels) {
-            let some = cut.channels.min(channels - from);
-            layout.lay(self.env.isa, &self.x[(first + from) * area..], step, some, band);
-            gemm::prepare(self.env.arithmetic(), band.filled_mut());
-            let dots = Dots {
-                lines: Lines {
-                    data: band.filled(),
-                    step: layout.channel,
-                    channels: some,
-                    taps,
-                },
-                rows: dy,
-                row,
-                first: from * window,
-                sums: block,
-                ahead,
-            };
-            T::dots(self.env.isa, dots);
-        }
+        let plane = (part.images.start * conv.groups + part.group) * conv.group().0 + channel;
+        &self.x[plane * Conv2d::area(conv.size)..]
+    }
+
+    /// From an image to the next.
+    fn image(&self) -> usize {
+        self.conv.in_channels * Conv2d::area(self.conv.size)
     }
 }
 

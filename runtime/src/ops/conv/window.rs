@@ -17,8 +17,8 @@ use crate::cpu::isa::Isa;
 pub(super) const BAND: usize = 1 << 15;
 /// Places that are computed at a time: twelve rows of sums stay in the first-level cache.
 pub(super) const PLACES: usize = 512;
-/// Places that are summed at a time: eight lines of them stay in the first-level cache.
-pub(super) const SUMMED: usize = 768;
+/// Places that are summed at a time: eight lines of them stay in the first-level cache, and sixty-four find room in a band.
+pub(super) const SUMMED: usize = 512;
 /// Places below which a block is not cut further only to hold all channels: the halo around it would be most of it.
 const FEW_PLACES: usize = 96;
 /// Elements of the largest window.
