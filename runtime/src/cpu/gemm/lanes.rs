@@ -7,6 +7,7 @@
 //! standard library that takes a closure. Whether such a function is inlined depends on the profile that a program is built
 //! with (`lto`, `codegen-units`), and where it is not, its body lacks the instruction set.
 
+use super::tile::Product;
 use crate::cpu::isa::{Avx2, Avx512};
 use crate::real::Real;
 
@@ -42,6 +43,38 @@ pub(super) trait Lanes<T>: Copy {
 
     /// The sum of the elements: halves are added until one number is left.
     fn sum(self, x: Self::Vector) -> T;
+
+    /// Turns a square: `to[k * LANES + r] = from[min(r, last) * step + k]` for all `r` and `k` of a register.
+    #[inline(always)]
+    fn turn(self, from: &[T], step: usize, last: usize, to: &mut [T])
+    where
+        T: Product,
+    {
+        turn_in_squares(from, step, last, to, Self::LANES);
+    }
+}
+
+/// Turns a square of `width` numbers in smaller ones.
+#[inline(always)]
+fn turn_in_squares<T: Product>(from: &[T], step: usize, last: usize, to: &mut [T], width: usize) {
+    for r in (0..width).step_by(SQUARE) {
+        for k in (0..width).step_by(SQUARE) {
+            let mut rows = [[T::ZERO; SQUARE]; SQUARE];
+            for i in 0..SQUARE {
+                let from = &from[(r + i).min(last) * step + k..][..SQUARE];
+                for j in 0..SQUARE {
+                    rows[i][j] = from[j];
+                }
+            }
+            let columns = T::transpose([&rows[0], &rows[1], &rows[2], &rows[3]]);
+            for j in 0..SQUARE {
+                let to = &mut to[(k + j) * width + r..][..SQUARE];
+                for i in 0..SQUARE {
+                    to[i] = columns[j][i];
+                }
+            }
+        }
+    }
 }
 
 /// What every CPU can do: four numbers at a time, products rounded before they are added.
@@ -102,7 +135,7 @@ impl<T: Real> Lanes<T> for Portable {
 }
 
 macro_rules! x86_lanes {
-    ($($proof:ident $t:ident $vector:ident $lanes:literal [$($height:literal)* | $rows:literal] $splat:ident $load:ident $store:ident $fma:ident $sum:path, $part:path, $store_part:path;)*) => {$(
+    ($($proof:ident $t:ident $vector:ident $lanes:literal [$($height:literal)* | $rows:literal] $splat:ident $load:ident $store:ident $fma:ident $sum:path, $part:path, $store_part:path $(, $turn:path)?;)*) => {$(
         #[cfg(target_arch = "x86_64")]
         impl Lanes<$t> for $proof {
             type Vector = std::arch::x86_64::$vector;
@@ -156,12 +189,18 @@ macro_rules! x86_lanes {
                 // SAFETY: `self` proves that the CPU has the instructions.
                 unsafe { $sum(x) }
             }
+
+            $(#[inline(always)]
+            fn turn(self, from: &[$t], step: usize, last: usize, to: &mut [$t]) {
+                // SAFETY: `self` proves that the CPU has the instructions.
+                unsafe { $turn(from, step, last, to) }
+            })?
         }
     )*};
 }
 
 x86_lanes! {
-    Avx512 f32 __m512 16 [1 2 4 6 8 | 12] _mm512_set1_ps _mm512_loadu_ps _mm512_storeu_ps _mm512_fmadd_ps halves::sum_16, parts::load_16, parts::store_16;
+    Avx512 f32 __m512 16 [1 2 4 6 8 | 12] _mm512_set1_ps _mm512_loadu_ps _mm512_storeu_ps _mm512_fmadd_ps halves::sum_16, parts::load_16, parts::store_16, squares::turn_16;
     Avx2 f32 __m256 8 [1 2 4 | 6] _mm256_set1_ps _mm256_loadu_ps _mm256_storeu_ps _mm256_fmadd_ps halves::sum_8, parts::load_8, parts::store_8;
     Avx2 f64 __m256d 4 [1 | 6] _mm256_set1_pd _mm256_loadu_pd _mm256_storeu_pd _mm256_fmadd_pd halves::sum_4d, parts::load_4d, parts::store_4d;
 }
@@ -262,6 +301,64 @@ mod parts {
     pub(super) unsafe fn store_4d(to: *mut f64, x: __m256d, len: usize) {
         // SAFETY: as above.
         unsafe { _mm256_maskstore_pd(to, mask(2 * len), x) }
+    }
+}
+
+/// Squares that are turned in registers.
+///
+/// Safe where the CPU has AVX-512.
+#[cfg(target_arch = "x86_64")]
+mod squares {
+    use std::arch::x86_64::{
+        __m512, _mm512_castpd_ps, _mm512_castps_pd, _mm512_loadu_ps, _mm512_setzero_ps, _mm512_shuffle_f32x4,
+        _mm512_storeu_ps, _mm512_unpackhi_pd, _mm512_unpackhi_ps, _mm512_unpacklo_pd, _mm512_unpacklo_ps,
+    };
+
+    /// Pairs of rows are interleaved, then pairs of pairs, which turns squares of four; what is left is to exchange these.
+    #[inline(always)]
+    pub(super) unsafe fn turn_16(from: &[f32], step: usize, last: usize, to: &mut [f32]) {
+        let from = &from[..15.min(last) * step + 16];
+        let to = &mut to[..256];
+        // SAFETY: the caller says that the CPU has the instructions. Rows lie inside `from`, whose last has sixteen numbers, and
+        // sixteen columns of sixteen inside `to`.
+        unsafe {
+            let mut x: [__m512; 16] = [_mm512_setzero_ps(); 16];
+            for r in 0..16 {
+                x[r] = _mm512_loadu_ps(from.as_ptr().add(r.min(last) * step));
+            }
+            for i in 0..8 {
+                let (a, b) = (x[2 * i], x[2 * i + 1]);
+                (x[2 * i], x[2 * i + 1]) = (_mm512_unpacklo_ps(a, b), _mm512_unpackhi_ps(a, b));
+            }
+            let mut y = x;
+            for i in 0..4 {
+                for j in 0..2 {
+                    let (a, b) = (_mm512_castps_pd(x[4 * i + j]), _mm512_castps_pd(x[4 * i + 2 + j]));
+                    y[4 * i + 2 * j] = _mm512_castpd_ps(_mm512_unpacklo_pd(a, b));
+                    y[4 * i + 2 * j + 1] = _mm512_castpd_ps(_mm512_unpackhi_pd(a, b));
+                }
+            }
+            // Lane `l` of `y[4 i + j]` now holds rows `4 i` to `4 i + 3` of column `4 l + j`.
+            for j in 0..4 {
+                let (a, b) = (
+                    _mm512_shuffle_f32x4::<0x44>(y[j], y[4 + j]),
+                    _mm512_shuffle_f32x4::<0xee>(y[j], y[4 + j]),
+                );
+                let (c, d) = (
+                    _mm512_shuffle_f32x4::<0x44>(y[8 + j], y[12 + j]),
+                    _mm512_shuffle_f32x4::<0xee>(y[8 + j], y[12 + j]),
+                );
+                let columns = [
+                    _mm512_shuffle_f32x4::<0x88>(a, c),
+                    _mm512_shuffle_f32x4::<0xdd>(a, c),
+                    _mm512_shuffle_f32x4::<0x88>(b, d),
+                    _mm512_shuffle_f32x4::<0xdd>(b, d),
+                ];
+                for l in 0..4 {
+                    _mm512_storeu_ps(to.as_mut_ptr().add((4 * l + j) * 16), columns[l]);
+                }
+            }
+        }
     }
 }
 

@@ -11,43 +11,45 @@
 
 use super::ahead::Ahead;
 use super::correlate::Tap;
-use super::lanes::{Lanes, SQUARE};
+use super::lanes::Lanes;
 use super::tile::{Product, Start, write_row};
 use crate::cpu::isa::Kernel;
 
-/// Rows of numbers that become columns: `to[k * width + r] = from[r * step + k]` for `k < len`, and zero from row `rows` on.
+/// Rows of numbers that become columns of as many as a vector has: `to[k * lanes + r] = from[min(r, rows - 1) * step + k]` for
+/// `k < len`.
 pub struct Turn<'a, T> {
     /// The rows.
     pub from: &'a [T],
     /// From a row to the next.
     pub step: usize,
-    /// Number of rows: at most `width`.
+    /// Number of rows: at least one, and at most as many as a vector has.
     pub rows: usize,
     /// Numbers of a row.
     pub len: usize,
     /// The columns.
     pub to: &'a mut [T],
-    /// Numbers of a column: a multiple of four.
-    pub width: usize,
 }
 
-/// `sums[i, t, r, c] += sum over images n, lines l, places p of rows[i, n, l, p, r] pixels[n * image + l * pitch + p + taps[t].offset, c]`.
+/// `sums[r, t, c] += sum over images n, lines l, places p of rows[n, l, p, r] pixels[n * image + l * step[0] + p * step[1] +
+/// taps[t].offset, c]`.
 ///
-/// Numbers lie in the order of the indices; `r` and `c` are the rows and channels of a [`tile`](super::Correlate::tile).
+/// `c` are the channels of a vector. Rows lie in vectors too, one behind the other: `[vectors, n, l, p, lanes]`.
 pub struct Outer<'a, T> {
     /// The image: a vector of channels for each pixel.
     pub pixels: &'a [T],
     /// The elements of the window.
     pub taps: &'a [Tap],
-    /// The cotangent: the rows of a tile for each place.
+    /// The cotangent: a vector of rows for each place, all places for as many vectors as there are.
     pub rows: &'a [T],
+    /// Number of rows.
+    pub count: usize,
     /// Images, lines of each, places of a line.
     pub size: [usize; 3],
     /// From an image to the next.
     pub image: usize,
-    /// From a line to the next.
-    pub pitch: usize,
-    /// The sums.
+    /// Pixels from a line to the next, and from a place to the next.
+    pub step: [usize; 2],
+    /// The sums, for whole tiles of rows.
     pub sums: &'a mut [T],
     /// What will be needed next: asked for after each tile.
     pub ahead: &'a mut Ahead,
@@ -64,44 +66,21 @@ impl<T: Product, L: Lanes<T>> Kernel for Turning<'_, L, T> {
     #[inline(always)]
     fn run(mut self) {
         let turn = &mut self.turn;
-        let whole = turn.rows / SQUARE * SQUARE;
-        let squares = turn.len / SQUARE * SQUARE;
-        let to = &mut turn.to[..turn.len * turn.width];
-        for k in (0..squares).step_by(SQUARE) {
-            let to = &mut to[k * turn.width..][..SQUARE * turn.width];
-            for r in (0..whole).step_by(SQUARE) {
-                let from = &turn.from[r * turn.step + k..];
-                let Some(square) = square(from, turn.step) else {
-                    return;
-                };
-                let columns = T::transpose(square);
-                for j in 0..SQUARE {
-                    to[j * turn.width + r..][..SQUARE].copy_from_slice(&columns[j]);
-                }
-            }
+        let last = turn.rows - 1;
+        let mut k = 0;
+        while k + L::LANES <= turn.len {
+            self.lanes
+                .turn(&turn.from[k..], turn.step, last, &mut turn.to[k * L::LANES..]);
+            k += L::LANES;
         }
-        for k in 0..turn.len {
-            let column = &mut to[k * turn.width..][..turn.width];
-            let first = if k < squares { whole } else { 0 };
-            for r in first..turn.width {
-                column[r] = match r < turn.rows {
-                    true => turn.from[r * turn.step + k],
-                    false => T::ZERO,
-                };
+        while k < turn.len {
+            let column = &mut turn.to[k * L::LANES..][..L::LANES];
+            for r in 0..L::LANES {
+                column[r] = turn.from[r.min(last) * turn.step + k];
             }
+            k += 1;
         }
     }
-}
-
-/// The first numbers of four rows.
-#[inline(always)]
-fn square<T>(from: &[T], step: usize) -> Option<[&[T; SQUARE]; SQUARE]> {
-    Some([
-        from.first_chunk()?,
-        from.get(step..)?.first_chunk()?,
-        from.get(2 * step..)?.first_chunk()?,
-        from.get(3 * step..)?.first_chunk()?,
-    ])
 }
 
 pub(super) struct OuterTiles<'a, L, T> {
@@ -142,10 +121,8 @@ impl<T: Product, L: Lanes<T>> Kernel for OuterTiles<'_, L, T> {
 impl<T: Product, L: Lanes<T>> OuterTiles<'_, L, T> {
     #[inline(always)]
     fn rows<const ROWS: usize>(&mut self) {
-        let places: usize = self.work.size.iter().product();
         let taps = self.work.taps.len();
-        let strips = self.work.rows.len() / (places * ROWS);
-        for strip in 0..strips {
+        for strip in 0..self.work.count.div_ceil(ROWS) {
             let mut t = 0;
             while t + TAPS <= taps {
                 self.tile::<ROWS, TAPS>(strip, t);
@@ -162,8 +139,9 @@ impl<T: Product, L: Lanes<T>> OuterTiles<'_, L, T> {
     fn tile<const ROWS: usize, const COUNT: usize>(&mut self, strip: usize, t: usize) {
         let (lanes, work) = (self.lanes, &mut self.work);
         let [images, lines, places] = work.size;
-        let strip_len = images * lines * places * ROWS;
-        let mut rows = &work.rows[strip * strip_len..][..strip_len];
+        let (vector, first_row) = (strip * ROWS / L::LANES, strip * ROWS % L::LANES);
+        let len = images * lines * places * L::LANES;
+        let mut rows = &work.rows[vector * len..][..len];
         let mut offsets = [0; COUNT];
         for j in 0..COUNT {
             offsets[j] = work.taps[t + j].offset as usize;
@@ -171,18 +149,16 @@ impl<T: Product, L: Lanes<T>> OuterTiles<'_, L, T> {
         let mut sums = [[lanes.splat(T::ZERO); COUNT]; ROWS];
         for n in 0..images {
             for l in 0..lines {
-                let first = n * work.image + l * work.pitch;
+                let first = n * work.image + l * work.step[0];
                 let mut columns: [&[T]; COUNT] = [&[]; COUNT];
                 for j in 0..COUNT {
                     let from = (first + offsets[j]) * L::LANES;
-                    columns[j] = work
-                        .pixels
-                        .get(from..from + places * L::LANES)
-                        .unwrap_or_default();
+                    columns[j] = work.pixels.get(from..).unwrap_or_default();
                 }
-                let (line, rest) = rows.split_at_checked(places * ROWS).unwrap_or_default();
+                let (line, rest) = rows.split_at_checked(places * L::LANES).unwrap_or_default();
                 rows = rest;
-                sums = add::<T, L, ROWS, COUNT>(lanes, columns, line, sums);
+                let step = work.step[1] * L::LANES;
+                sums = add::<T, L, ROWS, COUNT>(lanes, columns, step, (line, first_row), sums);
             }
         }
         for r in 0..ROWS {
@@ -193,19 +169,24 @@ impl<T: Product, L: Lanes<T>> OuterTiles<'_, L, T> {
     }
 }
 
-/// Adds what the places of a line give. No panic in it: otherwise the optimiser keeps some of the sums in memory.
+/// Adds what the places of a line give: those of a column lie `step` apart, and those of the rows as vectors, of which `ROWS` numbers
+/// from `first` on count. No panic in it: otherwise the optimiser keeps some of the sums in memory.
 #[inline(always)]
 fn add<T: Product, L: Lanes<T>, const ROWS: usize, const COUNT: usize>(
     lanes: L,
     columns: [&[T]; COUNT],
-    rows: &[T],
+    step: usize,
+    (rows, first): (&[T], usize),
     mut sums: [[L::Vector; COUNT]; ROWS],
 ) -> [[L::Vector; COUNT]; ROWS] {
-    let rows = rows.as_chunks::<ROWS>().0;
-    for p in 0..rows.len() {
+    let mut at = 0;
+    let Some((_, mut rest)) = rows.split_at_checked(first) else {
+        return sums;
+    };
+    while let Some(row) = rest.first_chunk::<ROWS>() {
         let mut vectors = [lanes.splat(T::ZERO); COUNT];
         for j in 0..COUNT {
-            let Some((_, x)) = columns[j].split_at_checked(p * L::LANES) else {
+            let Some((_, x)) = columns[j].split_at_checked(at) else {
                 return sums;
             };
             let Some((x, _)) = x.split_at_checked(L::LANES) else {
@@ -214,11 +195,16 @@ fn add<T: Product, L: Lanes<T>, const ROWS: usize, const COUNT: usize>(
             vectors[j] = lanes.load(x);
         }
         for r in 0..ROWS {
-            let x = lanes.splat(rows[p][r]);
+            let x = lanes.splat(row[r]);
             for j in 0..COUNT {
                 sums[r][j] = lanes.mul_add(x, vectors[j], sums[r][j]);
             }
         }
+        at += step;
+        rest = match rest.split_at_checked(L::LANES) {
+            Some((_, rest)) => rest,
+            None => return sums,
+        };
     }
     sums
 }

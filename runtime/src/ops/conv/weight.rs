@@ -9,7 +9,7 @@ mod pixels;
 use std::ops::Range;
 
 use super::Conv2d;
-use super::window::{Axis, BAND, Cut, Layout, SUMMED, runs};
+use super::window::{Axis, BAND, Cut, SUMMED, runs};
 use crate::cpu::gemm::{Ahead, At, Block, Blocks, Correlate, Runs};
 use crate::cx::Env;
 
@@ -53,7 +53,7 @@ impl Way {
         let (channels, rows) = conv.group();
         let tile = T::tile(env.isa);
         let whole = rows.next_multiple_of(tile[0]) * channels.next_multiple_of(tile[1]);
-        match rows * channels * 10 >= whole * 7 && cut.channels >= tile[1].min(channels) {
+        match 5 * rows * channels >= 4 * whole && cut.channels >= tile[1].min(channels) {
             true => Self::Pixels(tile),
             false => Self::Lines,
         }
@@ -163,7 +163,7 @@ impl<T: Correlate> Sums<'_, T> {
         at: At,
         block: [usize; 2],
         times: usize,
-        mut f: impl FnMut(&Part, &Layout, &mut Ahead),
+        mut f: impl FnMut(&Part, [Axis; 2], &mut Ahead),
     ) {
         let (conv, cut) = (&self.conv, self.cut);
         let (shard, group) = (at.matrix / conv.groups, at.matrix % conv.groups);
@@ -194,11 +194,7 @@ impl<T: Correlate> Sums<'_, T> {
             );
             if let (Some(y), Some(x)) = axes {
                 let runs = next.as_ref().map_or([Runs::NONE; 2], |next| self.runs(next));
-                f(
-                    &now,
-                    &Layout::new([y, x], now.images.len()),
-                    &mut Ahead::new(runs, times),
-                );
+                f(&now, [y, x], &mut Ahead::new(runs, times));
             }
         }
     }

@@ -61,6 +61,23 @@ impl Axis {
         phases(&self.slide, self.reach)
     }
 
+    /// The same positions in one phase, where they fill all, and how far apart its places then lie.
+    pub fn merged(self) -> (Self, usize) {
+        let stride = self.slide.stride;
+        if stride == 1 || self.phases() < stride || self.slide.divisor > 1 {
+            return (self, 1);
+        }
+        let slide = Slide {
+            stride: 1,
+            ..self.slide
+        };
+        let last = self.first + self.places.max(1) - 1;
+        match Self::new(slide, self.first * stride, last * stride + 1) {
+            Some(axis) => (axis, stride),
+            None => (self, 1),
+        }
+    }
+
     /// Phase and column of a distance from the first of the elements.
     fn split(&self, relative: usize) -> (usize, usize) {
         (relative % self.slide.stride, relative / self.slide.stride)

@@ -14,7 +14,8 @@ impl<T: Correlate> Sums<'_, T> {
         let mut band = Band::<T, BAND>::new();
         let size = [block.rows(), block.cols()];
         let tiles = size[0].div_ceil(8) * size[1].div_ceil(3);
-        self.for_each_part(at, size, tiles, |part, layout, ahead| {
+        self.for_each_part(at, size, tiles, |part, axes, ahead| {
+            let layout = &Layout::new(axes, part.images.len());
             self.lay_cotangent(part, layout, &mut dy);
             gemm::prepare(self.env.arithmetic(), dy.filled_mut());
             self.add_lines(part, layout, dy.filled(), &mut band, &mut block, ahead);

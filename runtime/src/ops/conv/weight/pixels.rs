@@ -3,7 +3,7 @@
 use super::{Part, Sums};
 use crate::cpu::gemm::{self, At, Band, Block, Correlate, Outer, Tap, Turn};
 use crate::ops::conv::Conv2d;
-use crate::ops::conv::window::{BAND, Layout, TAPS};
+use crate::ops::conv::window::{Axis, BAND, Layout, TAPS};
 
 impl<T: Correlate> Sums<'_, T> {
     /// Computes a block of the gradient in tiles of so many rows and channels.
@@ -17,11 +17,12 @@ impl<T: Correlate> Sums<'_, T> {
         let sums = sums.push(vectors * rows * window * lanes);
         let (mut places, mut planes, mut pixels) = (Band::new(), Band::new(), Band::new());
         let tiles = vectors * (rows / height) * window.div_ceil(3);
-        self.for_each_part(at, size, tiles, |part, layout, ahead| {
-            self.turn_cotangent(part, layout, height, &mut places);
+        self.for_each_part(at, size, tiles, |part, axes, ahead| {
+            self.turn_cotangent(part, lanes, &mut places);
+            let [(y, down), (x, right)] = axes.map(Axis::merged);
+            let layout = &Layout::new([y, x], part.images.len());
             let mut taps = [Tap::default(); TAPS];
             let taps = layout.taps(&mut taps);
-            let [lines, line] = layout.size();
             for (sums, c) in sums
                 .chunks_exact_mut(rows * window * lanes)
                 .zip(part.channels.clone().step_by(lanes))
@@ -39,9 +40,10 @@ impl<T: Correlate> Sums<'_, T> {
                     pixels: pixels.filled(),
                     taps,
                     rows: places.filled(),
-                    size: [part.images.len(), lines, line],
+                    count: part.rows.len(),
+                    size: [part.images.len(), axes[0].places, axes[1].places],
                     image: layout.image,
-                    pitch: layout.pitch,
+                    step: [down * layout.pitch, right],
                     sums,
                     ahead,
                 };
@@ -51,27 +53,24 @@ impl<T: Correlate> Sums<'_, T> {
         write(sums, [rows, window, lanes], &mut block);
     }
 
-    /// The rows of a tile for each place, for all tiles below each other.
-    fn turn_cotangent(&self, part: &Part, layout: &Layout, height: usize, places: &mut Band<T, BAND>) {
+    /// A vector of rows for each place.
+    fn turn_cotangent(&self, part: &Part, lanes: usize, places: &mut Band<T, BAND>) {
         let conv = &self.conv;
-        let [lines, line] = layout.size();
-        // Lines that follow each other are one.
-        let (lines, line) = if line == conv.out[1] {
-            (1, lines * line)
-        } else {
-            (lines, line)
-        };
+        let [mut lines, mut line] = [0, 1].map(|k| part.end[k] - part.first[k]);
+        if line == conv.out[1] {
+            // Lines that follow each other are one.
+            (lines, line) = (1, lines * line);
+        }
         places.clear();
-        for r in part.rows.clone().step_by(height) {
+        for r in part.rows.clone().step_by(lanes) {
             for image in part.images.clone() {
                 for l in 0..lines {
                     let turn = Turn {
                         from: &self.cotangent(part, image, r)[l * conv.out[1]..],
                         step: Conv2d::area(conv.out),
-                        rows: height.min(part.rows.end - r),
+                        rows: lanes.min(part.rows.end - r),
                         len: line,
-                        to: places.push(line * height),
-                        width: height,
+                        to: places.push(line * lanes),
                     };
                     T::turn(self.env.isa, turn);
                 }
@@ -96,7 +95,6 @@ impl<T: Correlate> Sums<'_, T> {
             rows: channels,
             len: layout.channel,
             to: pixels.push(layout.channel * lanes),
-            width: lanes,
         };
         T::turn(self.env.isa, turn);
         gemm::prepare(self.env.arithmetic(), pixels.filled_mut());
