@@ -32,6 +32,9 @@ pub(super) trait Lanes<T>: Copy {
     /// The elements of `from`, fewer than a register has, and zeros.
     fn load_part(self, from: &[T]) -> Self::Vector;
 
+    /// Half a register of elements of `low`, and as many of `high`.
+    fn load_halves(self, low: &[T], high: &[T]) -> Self::Vector;
+
     /// Writes the elements to the front of `to`.
     fn store(self, x: Self::Vector, to: &mut [T]);
 
@@ -107,6 +110,11 @@ impl<T: Real> Lanes<T> for Portable {
     }
 
     #[inline(always)]
+    fn load_halves(self, low: &[T], high: &[T]) -> [T; 4] {
+        [low[0], low[1], high[0], high[1]]
+    }
+
+    #[inline(always)]
     fn store(self, x: [T; 4], to: &mut [T]) {
         to[..4].copy_from_slice(&x);
     }
@@ -135,7 +143,7 @@ impl<T: Real> Lanes<T> for Portable {
 }
 
 macro_rules! x86_lanes {
-    ($($proof:ident $t:ident $vector:ident $lanes:literal [$($height:literal)* | $rows:literal] $splat:ident $load:ident $store:ident $fma:ident $sum:path, $part:path, $store_part:path $(, $turn:path)?;)*) => {$(
+    ($($proof:ident $t:ident $vector:ident $lanes:literal [$($height:literal)* | $rows:literal] $splat:ident $load:ident $store:ident $fma:ident $sum:path, $part:path, $store_part:path, $halves:path $(, $turn:path)?;)*) => {$(
         #[cfg(target_arch = "x86_64")]
         impl Lanes<$t> for $proof {
             type Vector = std::arch::x86_64::$vector;
@@ -162,6 +170,13 @@ macro_rules! x86_lanes {
                 let from = &from[..from.len().min($lanes)];
                 // SAFETY: `self` proves that the CPU has the instructions, which read what the slice has.
                 unsafe { $part(from.as_ptr(), from.len()) }
+            }
+
+            #[inline(always)]
+            fn load_halves(self, low: &[$t], high: &[$t]) -> Self::Vector {
+                let (low, high) = (&low[..$lanes / 2], &high[..$lanes / 2]);
+                // SAFETY: `self` proves that the CPU has the instructions, which read half as many elements from either slice.
+                unsafe { $halves(low.as_ptr(), high.as_ptr()) }
             }
 
             #[inline(always)]
@@ -200,9 +215,9 @@ macro_rules! x86_lanes {
 }
 
 x86_lanes! {
-    Avx512 f32 __m512 16 [1 2 4 6 8 | 12] _mm512_set1_ps _mm512_loadu_ps _mm512_storeu_ps _mm512_fmadd_ps halves::sum_16, parts::load_16, parts::store_16, squares::turn_16;
-    Avx2 f32 __m256 8 [1 2 4 | 6] _mm256_set1_ps _mm256_loadu_ps _mm256_storeu_ps _mm256_fmadd_ps halves::sum_8, parts::load_8, parts::store_8;
-    Avx2 f64 __m256d 4 [1 | 6] _mm256_set1_pd _mm256_loadu_pd _mm256_storeu_pd _mm256_fmadd_pd halves::sum_4d, parts::load_4d, parts::store_4d;
+    Avx512 f32 __m512 16 [1 2 4 6 8 | 12] _mm512_set1_ps _mm512_loadu_ps _mm512_storeu_ps _mm512_fmadd_ps halves::sum_16, parts::load_16, parts::store_16, parts::halves_16, squares::turn_16;
+    Avx2 f32 __m256 8 [1 2 4 | 6] _mm256_set1_ps _mm256_loadu_ps _mm256_storeu_ps _mm256_fmadd_ps halves::sum_8, parts::load_8, parts::store_8, parts::halves_8;
+    Avx2 f64 __m256d 4 [1 | 6] _mm256_set1_pd _mm256_loadu_pd _mm256_storeu_pd _mm256_fmadd_pd halves::sum_4d, parts::load_4d, parts::store_4d, parts::halves_4d;
 }
 
 /// The sums of the elements of vectors. The order is written down, so that it is the same wherever they are inlined.
@@ -246,15 +261,18 @@ mod halves {
     }
 }
 
-/// Loads and stores of fewer elements than a vector has.
+/// Loads and stores of fewer elements than a vector has, and loads of halves.
 ///
-/// Safe where the pointer is good for `len` elements, `len` is at most the number of lanes, and the CPU has AVX2, and AVX-512 for
+/// Safe where the pointer is good for `len` elements, or those of halves for half a vector, `len` is at most the number of lanes, and the CPU has AVX2, and AVX-512 for
 /// the vectors of that set.
 #[cfg(target_arch = "x86_64")]
 mod parts {
     use std::arch::x86_64::{
-        __m256, __m256d, __m256i, __m512, _mm256_loadu_si256, _mm256_maskload_pd, _mm256_maskload_ps,
-        _mm256_maskstore_pd, _mm256_maskstore_ps, _mm512_mask_storeu_ps, _mm512_maskz_loadu_ps,
+        __m256, __m256d, __m256i, __m512, _mm_loadu_pd, _mm_loadu_ps, _mm256_castpd128_pd256,
+        _mm256_castps128_ps256, _mm256_insertf128_pd, _mm256_insertf128_ps, _mm256_loadu_pd, _mm256_loadu_ps,
+        _mm256_loadu_si256, _mm256_maskload_pd, _mm256_maskload_ps, _mm256_maskstore_pd, _mm256_maskstore_ps,
+        _mm512_castpd_ps, _mm512_castps_pd, _mm512_castps256_ps512, _mm512_insertf64x4,
+        _mm512_mask_storeu_ps, _mm512_maskz_loadu_ps,
     };
 
     /// Ones and as many zeros: the masks of all numbers of 32-bit lanes are eight neighbours of these.
@@ -283,6 +301,27 @@ mod parts {
     pub(super) unsafe fn load_4d(from: *const f64, len: usize) -> __m256d {
         // SAFETY: as above; a lane of 64 bits has two lanes of the mask.
         unsafe { _mm256_maskload_pd(from, mask(2 * len)) }
+    }
+
+    #[inline(always)]
+    pub(super) unsafe fn halves_16(low: *const f32, high: *const f32) -> __m512 {
+        // SAFETY: the caller says that both are good for eight elements.
+        unsafe {
+            let low = _mm512_castps_pd(_mm512_castps256_ps512(_mm256_loadu_ps(low)));
+            _mm512_castpd_ps(_mm512_insertf64x4::<1>(low, _mm256_loadu_pd(high.cast())))
+        }
+    }
+
+    #[inline(always)]
+    pub(super) unsafe fn halves_8(low: *const f32, high: *const f32) -> __m256 {
+        // SAFETY: the caller says that both are good for four elements.
+        unsafe { _mm256_insertf128_ps::<1>(_mm256_castps128_ps256(_mm_loadu_ps(low)), _mm_loadu_ps(high)) }
+    }
+
+    #[inline(always)]
+    pub(super) unsafe fn halves_4d(low: *const f64, high: *const f64) -> __m256d {
+        // SAFETY: the caller says that both are good for two elements.
+        unsafe { _mm256_insertf128_pd::<1>(_mm256_castpd128_pd256(_mm_loadu_pd(low)), _mm_loadu_pd(high)) }
     }
 
     #[inline(always)]

@@ -484,7 +484,7 @@ pub(super) fn write_row<T: Product, L: Lanes<T>, const VECTORS: usize>(
 
 /// [`write_row`] for a row that ends before the last vector does.
 #[inline(always)]
-fn write_part<T: Product, L: Lanes<T>, const VECTORS: usize>(
+pub(super) fn write_part<T: Product, L: Lanes<T>, const VECTORS: usize>(
     lanes: L,
     sums: &[L::Vector; VECTORS],
     to: &mut [T],

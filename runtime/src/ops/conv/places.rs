@@ -258,9 +258,13 @@ impl<T: Correlate> Task<'_, T> {
         let (depth, window) = (self.places.depth(), self.places.window());
         let mut taps = [Tap::default(); TAPS];
         let taps = layout.taps(&mut taps);
+        let lying = self.lying(&layout, target, block.rows());
         let row = layout.places().next_multiple_of(LANES);
         sums.clear();
-        let sums = sums.push(row * block.rows().min(MAX_STRIP));
+        let sums = match lying {
+            Some(_) => &mut [],
+            None => sums.push(row * block.rows().min(MAX_STRIP)),
+        };
         let mut rest = self.weights;
         let mut first = 0;
         let mut laid = 0..0;
@@ -274,6 +278,7 @@ impl<T: Correlate> Task<'_, T> {
                     gemm::prepare(self.env.arithmetic(), band.filled_mut());
                     laid = some.clone();
                 }
+                let (places, [width, gap]) = lying.unwrap_or((layout.places(), [layout.places(), 0]));
                 let correlation = Correlation {
                     lines: Lines {
                         data: band.filled(),
@@ -283,10 +288,13 @@ impl<T: Correlate> Task<'_, T> {
                     },
                     weights: &strip[from * window * rows..],
                     window,
-                    rows,
-                    sums,
-                    row,
-                    places: layout.places(),
+                    sums: match lying {
+                        Some(_) => block.part(first..first + rows, 0..block.cols()),
+                        None => Block::whole(&mut sums[..rows * row], rows, row),
+                    },
+                    places,
+                    width,
+                    gap,
                     ahead,
                     start: match from {
                         0 => Start::Overwrite,
@@ -295,9 +303,8 @@ impl<T: Correlate> Task<'_, T> {
                 };
                 T::correlate(self.env.isa, correlation);
             }
-            T::put(
-                self.env.isa,
-                Placing {
+            if lying.is_none() {
+                let placing = Placing {
                     from: sums,
                     row,
                     pitch: layout.pitch,
@@ -306,10 +313,27 @@ impl<T: Correlate> Task<'_, T> {
                     to: target.first[0] * target.width + target.first[1],
                     width: target.step[0] * target.width,
                     stride: target.step[1],
-                },
-            );
+                };
+                T::put(self.env.isa, placing);
+            }
             (rest, first) = (after, first + rows);
         }
+    }
+
+    /// Number of places, and the width of lines with the gap between them, where the places of a layout are those of the block as they
+    /// lie there, and no vector would be cut by the end of a line, or only in its middle: then sums are written where they belong, and nothing is
+    /// computed for the gaps.
+    fn lying(&self, layout: &Layout, target: &Target, rows: usize) -> Option<(usize, [usize; 2])> {
+        let [lines, width] = layout.size();
+        if target.step != [1, 1] || width != target.width {
+            return None;
+        }
+        let unit = T::unit(self.env.isa, rows);
+        let gap = match lines {
+            1 => 0,
+            _ => layout.pitch - width,
+        };
+        (gap == 0 || width.is_multiple_of(unit)).then_some((lines * width, [width, gap]))
     }
 }
 
