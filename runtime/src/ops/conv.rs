@@ -130,9 +130,9 @@ impl Conv2d {
         (!self.is_pointwise()).then(cut).flatten()
     }
 
-    /// The blocks of the sums over places.
-    fn sums(&self) -> Option<Cut> {
-        let cut = || Cut::sums(self.group().0, self.forward());
+    /// The blocks of the sums over places, at most so many at a time, for so many channels.
+    fn sums(&self, channels: usize, most: usize) -> Option<Cut> {
+        let cut = || Cut::sums(channels, self.forward(), most);
         (!self.is_pointwise()).then(cut).flatten()
     }
 
@@ -235,8 +235,7 @@ fn weight_grad<T: Correlate>(cx: &mut Cx<'_>, [x, dy, dw, scratch]: [Buf; 4], co
     if conv.batch == 0 || dw.is_empty() {
         return dw.fill(T::ZERO);
     }
-    match conv.sums() {
-        Some(cut) => weight::run(env, cut, (x, dy), (dw, scratch), conv),
-        None => patches::weight_grad(env, (x, dy), dw, conv),
+    if weight::run(env, (x, dy), (dw, scratch), conv).is_none() {
+        patches::weight_grad(env, (x, dy), dw, conv);
     }
 }

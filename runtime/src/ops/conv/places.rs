@@ -176,8 +176,9 @@ impl<T: Correlate> Weights<'_, T> {
                         let to = &mut strip[c * window * rows..][..window * rows];
                         for r in 0..rows {
                             let from = &from[r * self.row + c * self.channel..][..window];
-                            for (to, from) in to.chunks_exact_mut(rows).zip(from) {
-                                to[r] = *from;
+                            // Indices: an iterator's methods need not be inlined, and cost more than the copies.
+                            for t in 0..window {
+                                to[t * rows + r] = from[t];
                             }
                         }
                     }

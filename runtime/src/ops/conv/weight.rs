@@ -9,14 +9,14 @@ mod pixels;
 use std::ops::Range;
 
 use super::Conv2d;
-use super::window::{Axis, BAND, Cut, SUMMED, runs};
-use crate::cpu::gemm::{Ahead, At, Block, Blocks, Correlate, Runs};
+use super::window::{Axis, BAND, Cut, SUMMED, TURNED, runs};
+use crate::cpu::gemm::{Ahead, At, Blocks, Correlate, Runs};
 use crate::cx::Env;
 
 /// Most shards of the images: the scratch memory is as many times as large as the weight.
 pub const SHARDS: usize = 4;
-/// Rows of a cotangent that find room beside each other.
-const ROWS: usize = BAND / SUMMED;
+/// Which part of tiles must be full for channels to be in the lanes.
+const FULL: [usize; 2] = [4, 5];
 /// Tasks of the gradient, at least, where it is large enough: every task lays out its images anew.
 const TASKS: usize = 8;
 /// Fewest rows and channels of a task, for the same reason.
@@ -48,26 +48,37 @@ enum Way {
 
 impl Way {
     /// Channels in the lanes where they fill most of them: what is added to make tiles whole is computed for nothing, but lines need
-    /// sums across lanes, and compute what lies between the places of two lines.
-    fn new<T: Correlate>(env: Env<'_>, conv: &Conv2d, cut: &Cut) -> Self {
+    /// sums across lanes, and compute what lies between the places of two lines. Nothing where a window is too large.
+    fn new<T: Correlate>(env: Env<'_>, conv: &Conv2d) -> Option<(Self, Cut)> {
         let (channels, rows) = conv.group();
         let tile = T::tile(env.isa);
-        let whole = rows.next_multiple_of(tile[0]) * channels.next_multiple_of(tile[1]);
-        match 5 * rows * channels >= 4 * whole && cut.channels >= tile[1].min(channels) {
-            true => Self::Pixels(tile),
-            false => Self::Lines,
+        let whole = [rows.next_multiple_of(tile[0]), channels.next_multiple_of(tile[1])];
+        if FULL[1] * rows * channels >= FULL[0] * whole[0] * whole[1]
+            && let Some(cut) = conv.sums(whole[1], TURNED)
+            && cut.channels >= tile[1]
+        {
+            return Some((Self::Pixels(tile), cut));
+        }
+        Some((Self::Lines, conv.sums(channels, SUMMED)?))
+    }
+
+    /// Rows of a cotangent that find room beside each other.
+    fn most_rows(self) -> usize {
+        match self {
+            Self::Lines => BAND / SUMMED,
+            Self::Pixels(_) => BAND / TURNED,
         }
     }
 }
 
-/// Computes the gradient of the weight. `scratch` is [`SHARDS`] times as large.
+/// Computes the gradient of the weight, if a window is not too large. `scratch` is [`SHARDS`] times as large.
 pub(super) fn run<T: Correlate>(
     env: Env<'_>,
-    cut: Cut,
     (x, dy): (&[T], &[T]),
     (dw, scratch): (&mut [T], &mut [T]),
     conv: Conv2d,
-) {
+) -> Option<()> {
+    let (way, cut) = Way::new::<T>(env, &conv)?;
     let shards = SHARDS.min(conv.batch.div_ceil(cut.images)).max(1);
     let sums = Sums {
         env,
@@ -76,10 +87,11 @@ pub(super) fn run<T: Correlate>(
         dy,
         shards,
         cut,
-        way: Way::new::<T>(env, &conv, &cut),
+        way,
     };
     if shards == 1 {
-        return sums.add(dw);
+        sums.add(dw);
+        return Some(());
     }
     let len = dw.len();
     let parts = &mut scratch[..shards * len];
@@ -95,6 +107,7 @@ pub(super) fn run<T: Correlate>(
             }
         }
     });
+    Some(())
 }
 
 impl<T: Correlate> Sums<'_, T> {
@@ -135,8 +148,10 @@ impl<T: Correlate> Sums<'_, T> {
     /// Whether a task finds room for what it computes.
     fn fits(&self, [rows, channels]: [usize; 2]) -> bool {
         match self.way {
-            Way::Lines => rows <= ROWS,
-            Way::Pixels(_) => rows <= ROWS && rows * channels * Conv2d::area(self.conv.kernel) <= BAND,
+            Way::Lines => rows <= self.way.most_rows(),
+            Way::Pixels(_) => {
+                rows <= self.way.most_rows() && rows * channels * Conv2d::area(self.conv.kernel) <= BAND
+            }
         }
     }
 

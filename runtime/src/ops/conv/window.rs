@@ -17,8 +17,10 @@ use crate::cpu::isa::Isa;
 pub(super) const BAND: usize = 1 << 15;
 /// Places that are computed at a time: twelve rows of sums stay in the first-level cache.
 pub(super) const PLACES: usize = 512;
-/// Places that are summed at a time: eight lines of them stay in the first-level cache, and sixty-four find room in a band.
-pub(super) const SUMMED: usize = 512;
+/// Places that are summed at a time with pixels in the lanes: eight lines of them stay in the first-level cache.
+pub(super) const SUMMED: usize = 768;
+/// Places that are summed at a time with channels in the lanes: as many of sixty-four rows find room in a band.
+pub(super) const TURNED: usize = 512;
 /// Places below which a block is not cut further only to hold all channels: the halo around it would be most of it.
 const FEW_PLACES: usize = 96;
 /// Elements of the largest window.
@@ -323,9 +325,9 @@ impl Cut {
         Self::with(&room, slides, channels, even(all, lines), 1)
     }
 
-    /// The blocks for sums over places, in which every channel stands for itself.
-    pub fn sums(channels: usize, slides: [Slide; 2]) -> Option<Self> {
-        let room = Room::new(slides, SUMMED);
+    /// The blocks for sums over at most so many places at a time, in which every channel stands for itself.
+    pub fn sums(channels: usize, slides: [Slide; 2], most: usize) -> Option<Self> {
+        let room = Room::new(slides, most);
         let all = slides[0].places;
         let mut lines = room.most_lines.min(all).max(1);
         while lines > 1 && room.channel(1, lines) > BAND {
@@ -334,7 +336,7 @@ impl Cut {
         let mut images = 1;
         if lines == all {
             let image = (all + room.halo[0]) * room.width();
-            images = (SUMMED / image).max(1);
+            images = (most / image).max(1);
             while images > 1 && room.channel(images, lines) > BAND {
                 images -= 1;
             }
