@@ -291,7 +291,7 @@ impl<T: Product, L: Lanes<T>> Tiles<'_, '_, L, T> {
     #[inline(always)]
     fn strip<const ROWS: usize>(&mut self) {
         let is_cut = self.work.gap != 0 && !self.work.width.is_multiple_of(L::LANES);
-        if const { has_halves::<T, L>() && ROWS % SPLIT_ROWS == 0 } && is_cut {
+        if const { has_halves::<T, L>() && ROWS.is_multiple_of(SPLIT_ROWS) } && is_cut {
             self.pieces::<ROWS, 2>();
         } else {
             self.pieces::<ROWS, 1>();

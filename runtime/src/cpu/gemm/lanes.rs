@@ -62,19 +62,16 @@ pub(super) trait Lanes<T>: Copy {
 fn turn_in_squares<T: Product>(from: &[T], step: usize, last: usize, to: &mut [T], width: usize) {
     for r in (0..width).step_by(SQUARE) {
         for k in (0..width).step_by(SQUARE) {
-            let mut rows = [[T::ZERO; SQUARE]; SQUARE];
+            let zeros = [T::ZERO; SQUARE];
+            let mut rows = [&zeros; SQUARE];
             for i in 0..SQUARE {
-                let from = &from[(r + i).min(last) * step + k..][..SQUARE];
-                for j in 0..SQUARE {
-                    rows[i][j] = from[j];
-                }
+                let from = &from[(r + i).min(last) * step + k..];
+                rows[i] = from.first_chunk().expect("four numbers");
             }
-            let columns = T::transpose([&rows[0], &rows[1], &rows[2], &rows[3]]);
+            let columns = T::transpose(rows);
             for j in 0..SQUARE {
-                let to = &mut to[(k + j) * width + r..][..SQUARE];
-                for i in 0..SQUARE {
-                    to[i] = columns[j][i];
-                }
+                let to = &mut to[(k + j) * width + r..];
+                *to.first_chunk_mut().expect("four numbers") = columns[j];
             }
         }
     }
@@ -347,6 +344,10 @@ mod parts {
 ///
 /// Safe where the CPU has AVX-512.
 #[cfg(target_arch = "x86_64")]
+#[expect(
+    clippy::needless_range_loop,
+    reason = "as everywhere here: an iterator's methods need not be inlined"
+)]
 mod squares {
     use std::arch::x86_64::{
         __m512, _mm512_castpd_ps, _mm512_castps_pd, _mm512_loadu_ps, _mm512_setzero_ps, _mm512_shuffle_f32x4,

@@ -3,11 +3,6 @@
 //! Copies of a few dozen numbers, in which a call of `memcpy` a line would take as long as the arithmetic does on few channels:
 //! vectors instead, in one call a plane, with the zeros of the padding written on the way.
 
-#![expect(
-    clippy::needless_range_loop,
-    reason = "an iterator's methods need not be inlined, and then lack the instruction set"
-)]
-
 use std::ops::Range;
 
 use super::Block;
