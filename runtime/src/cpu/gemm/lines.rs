@@ -103,11 +103,7 @@ impl<T: Product, L: Lanes<T>> Kernel for Putting<'_, '_, L, T> {
     #[inline(always)]
     fn run(mut self) {
         let (lanes, placing) = (self.lanes, &mut self.placing);
-        let (mut lines, mut len) = (placing.size[0], placing.size[1]);
-        if placing.pitch == placing.width && placing.stride == 1 {
-            // The lines follow each other as they are.
-            (lines, len) = (1, (lines - 1) * placing.pitch + len);
-        }
+        let [lines, len] = placing.size;
         for r in 0..placing.block.rows() {
             let from = &placing.from[r * placing.row..];
             let to = &mut placing.block.row_mut(r)[placing.to..];

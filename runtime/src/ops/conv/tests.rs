@@ -224,6 +224,15 @@ fn cut_sizes() -> Vec<Conv2d> {
         plain(2, [3, 21], [7, 24], 3, 1),
         plain(2, [3, 20], [7, 32], 3, 1),
         plain(2, [3, 20], [7, 20], 3, 1),
+        // Lines of an image's gradient that are as far apart as those that lie between them are wide.
+        Conv2d {
+            size: [6, 1],
+            out: [2, 3],
+            kernel: [2, 3],
+            stride: [3, 1],
+            padding: [0, 2],
+            ..plain(1, [2, 3], [6, 6], 3, 0)
+        },
         // The window lies in the padding at most places.
         plain(2, [3, 2], [1, 2], 3, 2),
         // More elements of a window than there is room for: the patches are gathered.
