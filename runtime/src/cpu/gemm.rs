@@ -16,8 +16,8 @@
 //! in pairs of bf16 numbers (`pairs.rs`), or as inner products where one factor is short (`inner.rs`), with blocks of their own and the same invariants; `method.rs` decides.
 //!
 //! `unsafe` in `gemm/` is of three kinds: vector instructions, whose proof is the [`Isa`](crate::cpu::isa::Isa) (`lanes.rs`,
-//! `pairs/dots.rs`); the blocks of the result that tasks write (`block.rs`); and packed memory known to be filled (`pack.rs`,
-//! `band.rs`, `pairs.rs`).
+//! `pairs/dots.rs`), or which every CPU has (`ahead.rs`); the blocks of the result that tasks write (`block.rs`); and packed memory
+//! known to be filled (`pack.rs`, `band.rs`, `pairs.rs`).
 
 mod ahead;
 mod band;

@@ -1,7 +1,9 @@
 //! The gradient of a convolution's weight: sums over the places of all images.
 //!
 //! The images are cut into at most [`SHARDS`] shards, by their number alone, whose gradients are then added in order; within a
-//! shard images follow each other in order. So the bits depend on shapes alone.
+//! shard images follow each other in order. So the bits depend on shapes alone (and on the instruction set, as everywhere).
+//!
+//! While a block of images is multiplied, its kernels ask the memory for the next one.
 
 mod lines;
 mod pixels;
