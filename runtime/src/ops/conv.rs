@@ -5,10 +5,11 @@
 //! - A kernel of one element with stride 1 and no padding is a product of matrices as it stands.
 //! - Otherwise images are laid out with their padding, a block of lines at a time and on the stack, so that every element of the
 //!   window is a fixed step away from every place (`conv/window.rs`). Results and gradients of images are then sums of shifted
-//!   lines, with pixels in the lanes of vectors (`conv/places.rs`), gradients of weights dot products of lines (`conv/weight.rs`).
-//!   Nothing is gathered or transposed, and few channels are as fast as many. This is direct convolution as in J. Zhang,
-//!   F. Franchetti, T. M. Low, *High Performance Zero-Memory Overhead Direct Convolutions* (2018), but for the layout: images stay
-//!   as they are.
+//!   lines, with pixels in the lanes of vectors (`conv/places.rs`): nothing is gathered or transposed, and few channels are as fast
+//!   as many. Gradients of weights are sums of outer products, with channels in the lanes (`conv/weight/pixels.rs`), where there
+//!   are channels enough to fill most of them, and dot products of lines otherwise (`conv/weight/lines.rs`). This is direct
+//!   convolution as in J. Zhang, F. Franchetti, T. M. Low, *High Performance Zero-Memory Overhead Direct Convolutions* (2018), but
+//!   for the layout: images stay as they are.
 //! - Where a block of one line and its halo is larger than the room on the stack, or a window has more than 256 elements, the
 //!   patches of the image are gathered while a product packs them (`conv/patches.rs`).
 //!
@@ -130,9 +131,9 @@ impl Conv2d {
         (!self.is_pointwise()).then(cut).flatten()
     }
 
-    /// The blocks of the sums over places.
-    fn sums(&self) -> Option<Cut> {
-        let cut = || Cut::sums(self.group().0, self.forward());
+    /// The blocks of the sums over places, at most so many at a time, for so many channels.
+    fn sums(&self, channels: usize, most: usize) -> Option<Cut> {
+        let cut = || Cut::sums(channels, self.forward(), most);
         (!self.is_pointwise()).then(cut).flatten()
     }
 
@@ -236,8 +237,7 @@ fn weight_grad<T: Correlate>(cx: &mut Cx<'_>, [x, dy, dw, scratch]: [Buf; 4], co
     if conv.batch == 0 || dw.is_empty() {
         return dw.fill(T::ZERO);
     }
-    match conv.sums() {
-        Some(cut) => weight::run(env, cut, (x, dy), (dw, scratch), conv),
-        None => patches::weight_grad(env, (x, dy), dw, conv),
+    if weight::run(env, (x, dy), (dw, scratch), conv).is_none() {
+        patches::weight_grad(env, (x, dy), dw, conv);
     }
 }

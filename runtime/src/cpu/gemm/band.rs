@@ -9,6 +9,8 @@ use super::tile::Product;
 pub struct Band<T, const N: usize> {
     elements: [MaybeUninit<T>; N],
     len: usize,
+    /// Elements at the front that have been written.
+    written: usize,
 }
 
 impl<T: Product, const N: usize> Band<T, N> {
@@ -18,6 +20,7 @@ impl<T: Product, const N: usize> Band<T, N> {
         Self {
             elements: [const { MaybeUninit::uninit() }; N],
             len: 0,
+            written: 0,
         }
     }
 
@@ -26,17 +29,19 @@ impl<T: Product, const N: usize> Band<T, N> {
         self.len = 0;
     }
 
-    /// Pushes zeros; returns them, to be replaced.
+    /// Pushes numbers, zeros or older ones; returns them, to be replaced.
     ///
     /// # Panics
     /// Where there is no room for them.
     #[inline]
-    pub fn zeros(&mut self, len: usize) -> &mut [T] {
-        let to = &mut self.elements[self.len..][..len];
-        to.fill(MaybeUninit::new(T::ZERO));
-        self.len += len;
-        // SAFETY: `fill` has just written all of them, and every value of `T` is fine to write in their place.
-        unsafe { std::slice::from_raw_parts_mut(to.as_mut_ptr().cast::<T>(), to.len()) }
+    pub fn push(&mut self, len: usize) -> &mut [T] {
+        let (first, end) = (self.len, self.len + len);
+        if end > self.written {
+            self.elements[self.written..end].fill(MaybeUninit::new(T::ZERO));
+            self.written = end;
+        }
+        self.len = end;
+        &mut self.filled_mut()[first..]
     }
 
     /// What was pushed, to be changed.
@@ -51,7 +56,7 @@ impl<T: Product, const N: usize> Band<T, N> {
     #[inline]
     pub fn filled(&self) -> &[T] {
         let elements = &self.elements[..self.len];
-        // SAFETY: `len` grows only in `zeros`, which has written the elements that it adds.
+        // SAFETY: `len` grows only in `push`, to no more than `written`, the elements that it has written once.
         unsafe { std::slice::from_raw_parts(elements.as_ptr().cast::<T>(), elements.len()) }
     }
 }

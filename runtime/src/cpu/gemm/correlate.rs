@@ -13,8 +13,11 @@
 )]
 
 use super::Block;
+use super::ahead::Ahead;
 use super::lanes::{Lanes, Portable};
-use super::tile::{Product, Start, has, write_row};
+use super::lines::{Laying, Placing, Plane, Putting};
+use super::outer::{self, Outer, OuterTiles, Turn, Turning};
+use super::tile::{Product, Start, has, write_part, write_row};
 use crate::cpu::isa::{self, Isa, Kernel};
 
 /// An element of a window.
@@ -39,24 +42,27 @@ pub struct Lines<'a, T> {
     pub taps: &'a [Tap],
 }
 
-/// `sums[r, p] = sum over c, t of weights[c, t.weight, r] lines[c, t.offset + p]`, or adds that.
-pub struct Correlation<'a, T> {
+/// `sums[r, p] = sum over c, t of weights[c, t.weight, r] lines[c, t.offset + at(p)]`, or adds that, where place `p` lies at
+/// `at(p) = p + p / width * gap`.
+pub struct Correlation<'a, 'b, T> {
     /// The image.
     pub lines: Lines<'a, T>,
     /// `[channels, window, rows]`.
     pub weights: &'a [T],
     /// Weights of a channel and a row, those without a tap included.
     pub window: usize,
-    /// One of the numbers that [`Correlate::strip`] gives.
-    pub rows: usize,
-    /// Rows of `row` numbers each.
-    pub sums: &'a mut [T],
-    /// From a row to the next: at least the number of places, rounded up to [`LANES`].
-    pub row: usize,
-    /// Number of pixels.
+    /// Where the sums go: as many rows as [`Correlate::strip`] gives, and at least as many columns as there are places.
+    pub sums: Block<'b, T>,
+    /// Number of places.
     pub places: usize,
+    /// Places of a line: a multiple of [`Correlate::unit`], where there is a gap.
+    pub width: usize,
+    /// Numbers between the end of a line and the next line.
+    pub gap: usize,
     /// Whether old sums are replaced.
     pub start: Start,
+    /// What will be needed next: asked for after each tile.
+    pub ahead: &'a mut Ahead,
 }
 
 /// `sums[r, first + k] += sum over p of rows[r, p] lines[k / taps, p + taps[k % taps].offset]`, for `k` over all taps of all
@@ -72,6 +78,8 @@ pub struct Dots<'a, 'b, T> {
     pub sums: &'a mut Block<'b, T>,
     /// The first column to add to.
     pub first: usize,
+    /// What will be needed next: asked for after each tile.
+    pub ahead: &'a mut Ahead,
 }
 
 impl<T> Lines<'_, T> {
@@ -83,13 +91,23 @@ impl<T> Lines<'_, T> {
     }
 }
 
-impl<T> Correlation<'_, T> {
+impl<T> Correlation<'_, '_, T> {
     fn check(&self) {
         let weight = self.lines.taps.iter().map(|tap| tap.weight as usize).max();
-        let fits = self.lines.hold(self.places.next_multiple_of(LANES))
+        let last = self.at(self.places.saturating_sub(1)) + LANES;
+        let fits = self.lines.hold(last)
             && weight.is_none_or(|weight| weight < self.window)
-            && self.lines.channels * self.window * self.rows <= self.weights.len();
+            && self.lines.channels * self.window * self.sums.rows() <= self.weights.len()
+            && self.places <= self.sums.cols();
         assert!(fits, "the sizes of a correlation do not fit");
+    }
+
+    /// Where a place lies.
+    fn at(&self, place: usize) -> usize {
+        match self.gap {
+            0 => place,
+            gap => place + place / self.width * gap,
+        }
     }
 }
 
@@ -108,17 +126,47 @@ pub trait Correlate: Product {
     /// How many of `rest` rows the next [`Correlation`] takes.
     fn strip(isa: Isa, rest: usize) -> usize;
 
+    /// What the width of lines with a gap between them must be a multiple of, for so many rows in all.
+    fn unit(isa: Isa, rows: usize) -> usize;
+
     /// Computes a correlation.
     ///
     /// # Panics
     /// Where the sizes do not fit together.
-    fn correlate(isa: Isa, correlation: Correlation<'_, Self>);
+    fn correlate(isa: Isa, correlation: Correlation<'_, '_, Self>);
 
     /// Computes the sums of products of rows and lines.
     ///
     /// # Panics
     /// Where the sizes do not fit together.
     fn dots(isa: Isa, dots: Dots<'_, '_, Self>);
+
+    /// Rows and channels of a tile of [`Outer`] sums.
+    fn tile(isa: Isa) -> [usize; 2];
+
+    /// Adds sums of outer products.
+    ///
+    /// # Panics
+    /// Where the sizes do not fit together.
+    fn outer(isa: Isa, outer: Outer<'_, Self>);
+
+    /// Turns rows into columns.
+    ///
+    /// # Panics
+    /// Where the sizes do not fit together.
+    fn turn(isa: Isa, turn: Turn<'_, Self>);
+
+    /// Lays out a plane of an image.
+    ///
+    /// # Panics
+    /// Where the sizes do not fit together.
+    fn lay(isa: Isa, plane: Plane<'_, Self>);
+
+    /// Copies sums to where they belong.
+    ///
+    /// # Panics
+    /// Where the sizes do not fit together.
+    fn put(isa: Isa, placing: Placing<'_, '_, Self>);
 }
 
 macro_rules! correlates {
@@ -132,31 +180,59 @@ macro_rules! correlates {
                 }
             }
 
-            fn correlate(isa: Isa, work: Correlation<'_, $t>) {
-                work.check();
+            fn unit(isa: Isa, rows: usize) -> usize {
                 match isa.vectors() {
                     $(#[cfg(target_arch = "x86_64")]
-                    $set => {
-                        let lanes = $lanes;
-                        lanes.run(Tiles { lanes, work })
-                    })*
-                    _ => isa::run_portable(Tiles { lanes: Portable, work }),
+                    $set => unit::<$t, _>($lanes, rows),)*
+                    _ => unit::<$t, _>(Portable, rows),
                 }
+            }
+
+            fn correlate(isa: Isa, work: Correlation<'_, '_, $t>) {
+                work.check();
+                correlates!(run isa, Tiles work, $($set => $lanes),*);
             }
 
             fn dots(isa: Isa, work: Dots<'_, '_, $t>) {
                 work.check();
+                correlates!(run isa, DotTiles work, $($set => $lanes),*);
+            }
+
+            fn tile(isa: Isa) -> [usize; 2] {
                 match isa.vectors() {
                     $(#[cfg(target_arch = "x86_64")]
-                    $set => {
-                        let lanes = $lanes;
-                        lanes.run(DotTiles { lanes, work })
-                    })*
-                    _ => isa::run_portable(DotTiles { lanes: Portable, work }),
+                    $set => outer::tile::<$t, _>($lanes),)*
+                    _ => outer::tile::<$t, _>(Portable),
                 }
+            }
+
+            fn outer(isa: Isa, work: Outer<'_, $t>) {
+                correlates!(run isa, OuterTiles work, $($set => $lanes),*);
+            }
+
+            fn turn(isa: Isa, turn: Turn<'_, $t>) {
+                correlates!(run isa, Turning turn, $($set => $lanes),*);
+            }
+
+            fn lay(isa: Isa, plane: Plane<'_, $t>) {
+                correlates!(run isa, Laying plane, $($set => $lanes),*);
+            }
+
+            fn put(isa: Isa, placing: Placing<'_, '_, $t>) {
+                correlates!(run isa, Putting placing, $($set => $lanes),*);
             }
         }
     )*};
+    (run $isa:ident, $kernel:ident $work:ident, $($set:pat => $lanes:expr),*) => {
+        match $isa.vectors() {
+            $(#[cfg(target_arch = "x86_64")]
+            $set => {
+                let lanes = $lanes;
+                lanes.run($kernel { lanes, $work })
+            })*
+            _ => isa::run_portable($kernel { lanes: Portable, $work }),
+        }
+    };
 }
 correlates! {
     f32 Isa::Avx512(lanes) => lanes, Isa::Avx2(lanes) => lanes;
@@ -173,17 +249,33 @@ fn rows<T, L: Lanes<T>>(_: L, rest: usize) -> usize {
     L::HEIGHTS.iter().rev().copied().find(fits).unwrap_or(1)
 }
 
-struct Tiles<'a, L, T> {
-    lanes: L,
-    work: Correlation<'a, T>,
+/// What the numbers of rows are multiples of in tiles that load vectors in halves: the others are not compiled.
+const SPLIT_ROWS: usize = 4;
+
+/// Whether there are such tiles: where vectors are so long that many lines are cut by them.
+const fn has_halves<T, L: Lanes<T>>() -> bool {
+    L::LANES == 16
 }
 
-impl<T: Product, L: Lanes<T>> Kernel for Tiles<'_, L, T> {
+/// A vector, or half a vector where that is loaded.
+fn unit<T, L: Lanes<T>>(_: L, rows: usize) -> usize {
+    match has_halves::<T, L>() && rows.is_multiple_of(SPLIT_ROWS) {
+        true => L::LANES / 2,
+        false => L::LANES,
+    }
+}
+
+struct Tiles<'a, 'b, L, T> {
+    lanes: L,
+    work: Correlation<'a, 'b, T>,
+}
+
+impl<T: Product, L: Lanes<T>> Kernel for Tiles<'_, '_, L, T> {
     type Output = ();
 
     #[inline(always)]
     fn run(mut self) {
-        match self.work.rows {
+        match self.work.sums.rows() {
             1 => self.strip::<1>(),
             2 if const { has::<T, L>(2) } => self.strip::<2>(),
             4 if const { has::<T, L>(4) } => self.strip::<4>(),
@@ -195,29 +287,78 @@ impl<T: Product, L: Lanes<T>> Kernel for Tiles<'_, L, T> {
     }
 }
 
-impl<T: Product, L: Lanes<T>> Tiles<'_, L, T> {
+impl<T: Product, L: Lanes<T>> Tiles<'_, '_, L, T> {
     #[inline(always)]
     fn strip<const ROWS: usize>(&mut self) {
-        let mut place = 0;
+        let is_cut = self.work.gap != 0 && !self.work.width.is_multiple_of(L::LANES);
+        if const { has_halves::<T, L>() && ROWS.is_multiple_of(SPLIT_ROWS) } && is_cut {
+            self.pieces::<ROWS, 2>();
+        } else {
+            self.pieces::<ROWS, 1>();
+        }
+    }
+
+    /// The tiles of a strip, with vectors that are loaded in one piece or in two.
+    #[inline(always)]
+    fn pieces<const ROWS: usize, const PIECES: usize>(&mut self) {
+        let (mut place, mut lines) = (0, Walk { at: 0, column: 0 });
         while place < self.work.places {
             if self.work.places - place > L::LANES {
-                self.tile::<ROWS, 2>(place);
+                self.tile::<ROWS, 2, PIECES>(place, &mut lines);
                 place += 2 * L::LANES;
             } else {
-                self.tile::<ROWS, 1>(place);
+                self.tile::<ROWS, 1, PIECES>(place, &mut lines);
                 place += L::LANES;
             }
         }
     }
 
-    /// `VECTORS` vectors of pixels from `place` on.
+    /// `VECTORS` vectors of places from `place` on.
     #[inline(always)]
-    fn tile<const ROWS: usize, const VECTORS: usize>(&mut self, place: usize) {
+    fn tile<const ROWS: usize, const VECTORS: usize, const PIECES: usize>(
+        &mut self,
+        place: usize,
+        lines: &mut Walk,
+    ) {
         let (lanes, work) = (self.lanes, &mut self.work);
-        let sums = sums::<T, L, ROWS, VECTORS>(lanes, work.lines, work.weights, work.window, place);
+        // Each piece lies within a line. Those after the last place multiply what lies at the first.
+        let mut pieces = [[0; PIECES]; VECTORS];
+        let len = L::LANES / PIECES;
+        for v in 0..VECTORS {
+            for k in 0..PIECES {
+                let first = place + v * L::LANES + k * len;
+                pieces[v][k] = if first < work.places { lines.at } else { 0 };
+                lines.step(len, work.width, work.gap);
+            }
+        }
+        let sums = sums::<T, L, ROWS, VECTORS, PIECES>(lanes, work.lines, work.weights, work.window, pieces);
+        let width = (work.sums.cols() - place).min(VECTORS * L::LANES);
         for i in 0..ROWS {
-            let to = &mut work.sums[i * work.row + place..][..VECTORS * L::LANES];
-            write_row(lanes, &sums[i], to, work.start);
+            let to = &mut work.sums.row_mut(i)[place..place + width];
+            match width == VECTORS * L::LANES {
+                true => write_row(lanes, &sums[i], to, work.start),
+                false => write_part(lanes, &sums[i], to, work.start),
+            }
+        }
+        work.ahead.ask();
+    }
+}
+
+/// Where the next places lie.
+struct Walk {
+    at: usize,
+    column: usize,
+}
+
+impl Walk {
+    /// Goes on by so many places.
+    #[inline(always)]
+    fn step(&mut self, len: usize, width: usize, gap: usize) {
+        self.at += len;
+        self.column += len;
+        if self.column >= width {
+            self.column = 0;
+            self.at += gap;
         }
     }
 }
@@ -227,21 +368,18 @@ impl<T: Product, L: Lanes<T>> Tiles<'_, L, T> {
 /// One loop for both and no panic in it: otherwise the optimiser keeps some of the sums in memory. [`Correlate::correlate`] has
 /// checked the sizes, so that no loop ends early.
 #[inline(always)]
-fn sums<T: Product, L: Lanes<T>, const ROWS: usize, const VECTORS: usize>(
+fn sums<T: Product, L: Lanes<T>, const ROWS: usize, const VECTORS: usize, const PIECES: usize>(
     lanes: L,
     lines: Lines<'_, T>,
     weights: &[T],
     window: usize,
-    place: usize,
+    pieces: [[usize; PIECES]; VECTORS],
 ) -> [[L::Vector; VECTORS]; ROWS] {
     let mut sums = [[lanes.splat(T::ZERO); VECTORS]; ROWS];
-    let (mut next, mut line, mut weight) = (0, place, 0);
+    let (mut next, mut line, mut weight) = (0, 0, 0);
     for _ in 0..lines.channels * lines.taps.len() {
         let Some(tap) = lines.taps.get(next) else { break };
         let Some((_, pixels)) = lines.data.split_at_checked(line + tap.offset as usize) else {
-            break;
-        };
-        let Some((pixels, _)) = pixels.split_at_checked(VECTORS * L::LANES) else {
             break;
         };
         let Some((_, column)) = weights.split_at_checked(weight + tap.weight as usize * ROWS) else {
@@ -256,7 +394,24 @@ fn sums<T: Product, L: Lanes<T>, const ROWS: usize, const VECTORS: usize>(
         }
         let mut vectors = [lanes.splat(T::ZERO); VECTORS];
         for v in 0..VECTORS {
-            vectors[v] = lanes.load(&pixels[v * L::LANES..]);
+            let len = L::LANES / PIECES;
+            let Some((_, low)) = pixels.split_at_checked(pieces[v][0]) else {
+                return sums;
+            };
+            let Some((low, _)) = low.split_at_checked(len) else {
+                return sums;
+            };
+            if PIECES == 1 {
+                vectors[v] = lanes.load(low);
+                continue;
+            }
+            let Some((_, high)) = pixels.split_at_checked(pieces[v][PIECES - 1]) else {
+                return sums;
+            };
+            let Some((high, _)) = high.split_at_checked(len) else {
+                return sums;
+            };
+            vectors[v] = lanes.load_halves(low, high);
         }
         for i in 0..ROWS {
             let x = lanes.splat(column[i]);
@@ -333,6 +488,7 @@ impl<T: Product, L: Lanes<T>> DotTiles<'_, '_, L, T> {
                 to[j] += lanes.sum(sums[i][j]);
             }
         }
+        work.ahead.ask();
     }
 }
 

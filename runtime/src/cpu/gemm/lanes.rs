@@ -7,6 +7,7 @@
 //! standard library that takes a closure. Whether such a function is inlined depends on the profile that a program is built
 //! with (`lto`, `codegen-units`), and where it is not, its body lacks the instruction set.
 
+use super::tile::Product;
 use crate::cpu::isa::{Avx2, Avx512};
 use crate::real::Real;
 
@@ -31,14 +32,49 @@ pub(super) trait Lanes<T>: Copy {
     /// The elements of `from`, fewer than a register has, and zeros.
     fn load_part(self, from: &[T]) -> Self::Vector;
 
+    /// Half a register of elements of `low`, and as many of `high`.
+    fn load_halves(self, low: &[T], high: &[T]) -> Self::Vector;
+
     /// Writes the elements to the front of `to`.
     fn store(self, x: Self::Vector, to: &mut [T]);
+
+    /// Writes the first elements to `to`, which is shorter than a register.
+    fn store_part(self, x: Self::Vector, to: &mut [T]);
 
     /// `a * b + c`, fused where the set has that instruction.
     fn mul_add(self, a: Self::Vector, b: Self::Vector, c: Self::Vector) -> Self::Vector;
 
     /// The sum of the elements: halves are added until one number is left.
     fn sum(self, x: Self::Vector) -> T;
+
+    /// Turns a square: `to[k * LANES + r] = from[min(r, last) * step + k]` for all `r` and `k` of a register.
+    #[inline(always)]
+    fn turn(self, from: &[T], step: usize, last: usize, to: &mut [T])
+    where
+        T: Product,
+    {
+        turn_in_squares(from, step, last, to, Self::LANES);
+    }
+}
+
+/// Turns a square of `width` numbers in smaller ones.
+#[inline(always)]
+fn turn_in_squares<T: Product>(from: &[T], step: usize, last: usize, to: &mut [T], width: usize) {
+    for r in (0..width).step_by(SQUARE) {
+        for k in (0..width).step_by(SQUARE) {
+            let zeros = [T::ZERO; SQUARE];
+            let mut rows = [&zeros; SQUARE];
+            for i in 0..SQUARE {
+                let from = &from[(r + i).min(last) * step + k..];
+                rows[i] = from.first_chunk().expect("four numbers");
+            }
+            let columns = T::transpose(rows);
+            for j in 0..SQUARE {
+                let to = &mut to[(k + j) * width + r..];
+                *to.first_chunk_mut().expect("four numbers") = columns[j];
+            }
+        }
+    }
 }
 
 /// What every CPU can do: four numbers at a time, products rounded before they are added.
@@ -71,8 +107,20 @@ impl<T: Real> Lanes<T> for Portable {
     }
 
     #[inline(always)]
+    fn load_halves(self, low: &[T], high: &[T]) -> [T; 4] {
+        [low[0], low[1], high[0], high[1]]
+    }
+
+    #[inline(always)]
     fn store(self, x: [T; 4], to: &mut [T]) {
         to[..4].copy_from_slice(&x);
+    }
+
+    #[inline(always)]
+    fn store_part(self, x: [T; 4], to: &mut [T]) {
+        for (to, x) in to.iter_mut().zip(x) {
+            *to = x;
+        }
     }
 
     #[inline(always)]
@@ -92,7 +140,7 @@ impl<T: Real> Lanes<T> for Portable {
 }
 
 macro_rules! x86_lanes {
-    ($($proof:ident $t:ident $vector:ident $lanes:literal [$($height:literal)* | $rows:literal] $splat:ident $load:ident $store:ident $fma:ident $sum:path, $part:path;)*) => {$(
+    ($($proof:ident $t:ident $vector:ident $lanes:literal [$($height:literal)* | $rows:literal] $splat:ident $load:ident $store:ident $fma:ident $sum:path, $part:path, $store_part:path, $halves:path $(, $turn:path)?;)*) => {$(
         #[cfg(target_arch = "x86_64")]
         impl Lanes<$t> for $proof {
             type Vector = std::arch::x86_64::$vector;
@@ -122,10 +170,24 @@ macro_rules! x86_lanes {
             }
 
             #[inline(always)]
+            fn load_halves(self, low: &[$t], high: &[$t]) -> Self::Vector {
+                let (low, high) = (&low[..$lanes / 2], &high[..$lanes / 2]);
+                // SAFETY: `self` proves that the CPU has the instructions, which read half as many elements from either slice.
+                unsafe { $halves(low.as_ptr(), high.as_ptr()) }
+            }
+
+            #[inline(always)]
             fn store(self, x: Self::Vector, to: &mut [$t]) {
                 let to = &mut to[..$lanes];
                 // SAFETY: as in `load`, writing.
                 unsafe { std::arch::x86_64::$store(to.as_mut_ptr(), x) }
+            }
+
+            #[inline(always)]
+            fn store_part(self, x: Self::Vector, to: &mut [$t]) {
+                let len = to.len().min($lanes);
+                // SAFETY: `self` proves that the CPU has the instructions, which write no more than the slice has.
+                unsafe { $store_part(to.as_mut_ptr(), x, len) }
             }
 
             #[inline(always)]
@@ -139,14 +201,20 @@ macro_rules! x86_lanes {
                 // SAFETY: `self` proves that the CPU has the instructions.
                 unsafe { $sum(x) }
             }
+
+            $(#[inline(always)]
+            fn turn(self, from: &[$t], step: usize, last: usize, to: &mut [$t]) {
+                // SAFETY: `self` proves that the CPU has the instructions.
+                unsafe { $turn(from, step, last, to) }
+            })?
         }
     )*};
 }
 
 x86_lanes! {
-    Avx512 f32 __m512 16 [1 2 4 6 8 | 12] _mm512_set1_ps _mm512_loadu_ps _mm512_storeu_ps _mm512_fmadd_ps halves::sum_16, parts::load_16;
-    Avx2 f32 __m256 8 [1 2 4 | 6] _mm256_set1_ps _mm256_loadu_ps _mm256_storeu_ps _mm256_fmadd_ps halves::sum_8, parts::load_8;
-    Avx2 f64 __m256d 4 [1 | 6] _mm256_set1_pd _mm256_loadu_pd _mm256_storeu_pd _mm256_fmadd_pd halves::sum_4d, parts::load_4d;
+    Avx512 f32 __m512 16 [1 2 4 6 8 | 12] _mm512_set1_ps _mm512_loadu_ps _mm512_storeu_ps _mm512_fmadd_ps halves::sum_16, parts::load_16, parts::store_16, parts::halves_16, squares::turn_16;
+    Avx2 f32 __m256 8 [1 2 4 | 6] _mm256_set1_ps _mm256_loadu_ps _mm256_storeu_ps _mm256_fmadd_ps halves::sum_8, parts::load_8, parts::store_8, parts::halves_8;
+    Avx2 f64 __m256d 4 [1 | 6] _mm256_set1_pd _mm256_loadu_pd _mm256_storeu_pd _mm256_fmadd_pd halves::sum_4d, parts::load_4d, parts::store_4d, parts::halves_4d;
 }
 
 /// The sums of the elements of vectors. The order is written down, so that it is the same wherever they are inlined.
@@ -190,15 +258,18 @@ mod halves {
     }
 }
 
-/// Loads of fewer elements than a vector has.
+/// Loads and stores of fewer elements than a vector has, and loads of halves.
 ///
-/// Safe where the pointer is good for `len` elements, `len` is at most the number of lanes, and the CPU has AVX2, and AVX-512 for
+/// Safe where the pointer is good for `len` elements, or those of halves for half a vector, `len` is at most the number of lanes, and the CPU has AVX2, and AVX-512 for
 /// the vectors of that set.
 #[cfg(target_arch = "x86_64")]
 mod parts {
     use std::arch::x86_64::{
-        __m256, __m256d, __m256i, __m512, _mm256_loadu_si256, _mm256_maskload_pd, _mm256_maskload_ps,
-        _mm512_maskz_loadu_ps,
+        __m256, __m256d, __m256i, __m512, _mm_loadu_pd, _mm_loadu_ps, _mm256_castpd128_pd256,
+        _mm256_castps128_ps256, _mm256_insertf128_pd, _mm256_insertf128_ps, _mm256_loadu_pd, _mm256_loadu_ps,
+        _mm256_loadu_si256, _mm256_maskload_pd, _mm256_maskload_ps, _mm256_maskstore_pd, _mm256_maskstore_ps,
+        _mm512_castpd_ps, _mm512_castps_pd, _mm512_castps256_ps512, _mm512_insertf64x4,
+        _mm512_mask_storeu_ps, _mm512_maskz_loadu_ps,
     };
 
     /// Ones and as many zeros: the masks of all numbers of 32-bit lanes are eight neighbours of these.
@@ -227,6 +298,107 @@ mod parts {
     pub(super) unsafe fn load_4d(from: *const f64, len: usize) -> __m256d {
         // SAFETY: as above; a lane of 64 bits has two lanes of the mask.
         unsafe { _mm256_maskload_pd(from, mask(2 * len)) }
+    }
+
+    #[inline(always)]
+    pub(super) unsafe fn halves_16(low: *const f32, high: *const f32) -> __m512 {
+        // SAFETY: the caller says that both are good for eight elements.
+        unsafe {
+            let low = _mm512_castps_pd(_mm512_castps256_ps512(_mm256_loadu_ps(low)));
+            _mm512_castpd_ps(_mm512_insertf64x4::<1>(low, _mm256_loadu_pd(high.cast())))
+        }
+    }
+
+    #[inline(always)]
+    pub(super) unsafe fn halves_8(low: *const f32, high: *const f32) -> __m256 {
+        // SAFETY: the caller says that both are good for four elements.
+        unsafe { _mm256_insertf128_ps::<1>(_mm256_castps128_ps256(_mm_loadu_ps(low)), _mm_loadu_ps(high)) }
+    }
+
+    #[inline(always)]
+    pub(super) unsafe fn halves_4d(low: *const f64, high: *const f64) -> __m256d {
+        // SAFETY: the caller says that both are good for two elements.
+        unsafe { _mm256_insertf128_pd::<1>(_mm256_castpd128_pd256(_mm_loadu_pd(low)), _mm_loadu_pd(high)) }
+    }
+
+    #[inline(always)]
+    pub(super) unsafe fn store_16(to: *mut f32, x: __m512, len: usize) {
+        // SAFETY: the caller says so; lanes beyond the mask are not written.
+        unsafe { _mm512_mask_storeu_ps(to, ((1u32 << len) - 1) as u16, x) }
+    }
+
+    #[inline(always)]
+    pub(super) unsafe fn store_8(to: *mut f32, x: __m256, len: usize) {
+        // SAFETY: as above.
+        unsafe { _mm256_maskstore_ps(to, mask(len), x) }
+    }
+
+    #[inline(always)]
+    pub(super) unsafe fn store_4d(to: *mut f64, x: __m256d, len: usize) {
+        // SAFETY: as above.
+        unsafe { _mm256_maskstore_pd(to, mask(2 * len), x) }
+    }
+}
+
+/// Squares that are turned in registers.
+///
+/// Safe where the CPU has AVX-512.
+#[cfg(target_arch = "x86_64")]
+#[expect(
+    clippy::needless_range_loop,
+    reason = "as everywhere here: an iterator's methods need not be inlined"
+)]
+mod squares {
+    use std::arch::x86_64::{
+        __m512, _mm512_castpd_ps, _mm512_castps_pd, _mm512_loadu_ps, _mm512_setzero_ps, _mm512_shuffle_f32x4,
+        _mm512_storeu_ps, _mm512_unpackhi_pd, _mm512_unpackhi_ps, _mm512_unpacklo_pd, _mm512_unpacklo_ps,
+    };
+
+    /// Pairs of rows are interleaved, then pairs of pairs, which turns squares of four; what is left is to exchange these.
+    #[inline(always)]
+    pub(super) unsafe fn turn_16(from: &[f32], step: usize, last: usize, to: &mut [f32]) {
+        let from = &from[..15.min(last) * step + 16];
+        let to = &mut to[..256];
+        // SAFETY: the caller says that the CPU has the instructions. Rows lie inside `from`, whose last has sixteen numbers, and
+        // sixteen columns of sixteen inside `to`.
+        unsafe {
+            let mut x: [__m512; 16] = [_mm512_setzero_ps(); 16];
+            for r in 0..16 {
+                x[r] = _mm512_loadu_ps(from.as_ptr().add(r.min(last) * step));
+            }
+            for i in 0..8 {
+                let (a, b) = (x[2 * i], x[2 * i + 1]);
+                (x[2 * i], x[2 * i + 1]) = (_mm512_unpacklo_ps(a, b), _mm512_unpackhi_ps(a, b));
+            }
+            let mut y = x;
+            for i in 0..4 {
+                for j in 0..2 {
+                    let (a, b) = (_mm512_castps_pd(x[4 * i + j]), _mm512_castps_pd(x[4 * i + 2 + j]));
+                    y[4 * i + 2 * j] = _mm512_castpd_ps(_mm512_unpacklo_pd(a, b));
+                    y[4 * i + 2 * j + 1] = _mm512_castpd_ps(_mm512_unpackhi_pd(a, b));
+                }
+            }
+            // Lane `l` of `y[4 i + j]` now holds rows `4 i` to `4 i + 3` of column `4 l + j`.
+            for j in 0..4 {
+                let (a, b) = (
+                    _mm512_shuffle_f32x4::<0x44>(y[j], y[4 + j]),
+                    _mm512_shuffle_f32x4::<0xee>(y[j], y[4 + j]),
+                );
+                let (c, d) = (
+                    _mm512_shuffle_f32x4::<0x44>(y[8 + j], y[12 + j]),
+                    _mm512_shuffle_f32x4::<0xee>(y[8 + j], y[12 + j]),
+                );
+                let columns = [
+                    _mm512_shuffle_f32x4::<0x88>(a, c),
+                    _mm512_shuffle_f32x4::<0xdd>(a, c),
+                    _mm512_shuffle_f32x4::<0x88>(b, d),
+                    _mm512_shuffle_f32x4::<0xdd>(b, d),
+                ];
+                for l in 0..4 {
+                    _mm512_storeu_ps(to.as_mut_ptr().add((4 * l + j) * 16), columns[l]);
+                }
+            }
+        }
     }
 }
 

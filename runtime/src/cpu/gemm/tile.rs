@@ -584,6 +584,24 @@ pub(super) fn write_row<T: Product, L: Lanes<T>, const VECTORS: usize>(
     }
 }
 
+/// [`write_row`] for a row that ends before the last vector does.
+#[inline(always)]
+pub(super) fn write_part<T: Product, L: Lanes<T>, const VECTORS: usize>(
+    lanes: L,
+    sums: &[L::Vector; VECTORS],
+    to: &mut [T],
+    start: Start,
+) {
+    for (v, to) in to.chunks_mut(L::LANES).enumerate() {
+        let Some(&sum) = sums.get(v) else { break };
+        let value = match start {
+            Start::Overwrite => sum,
+            Start::Accumulate => lanes.mul_add(lanes.splat(T::ONE), sum, lanes.load_part(to)),
+        };
+        lanes.store_part(value, to);
+    }
+}
+
 /// The product of a packed strip of `ROWS` rows and one of `VECTORS` vectors of columns, in registers.
 ///
 /// Every count is a constant that needs no analysis to be seen, and nothing in the loop can panic: otherwise it depends on the

@@ -2,9 +2,10 @@
 
 use std::ops::Range;
 
-use super::window::{Axis, BAND, Cut, Layout, PLACES, TAPS};
+use super::window::{Axis, BAND, Cut, Layout, PLACES, TAPS, runs};
 use crate::cpu::gemm::{
-    self, At, Band, Block, Blocks, Correlate, Correlation, LANES, Lines, Slide, Start, Tap,
+    self, Ahead, At, Band, Block, Blocks, Correlate, Correlation, LANES, Lines, Placing, Runs, Slide, Start,
+    Tap,
 };
 use crate::cx::Env;
 
@@ -92,6 +93,7 @@ impl Places {
         let image = self.channels * self.slides[0].image * self.slides[1].image;
         let blocks = Blocks::new(out, [count * self.rows, self.area()], self.rows, [rows, places]);
         blocks.run(team, |at, mut block| {
+            let ahead = self.ahead(env, &cut, (images, places), at, &mut block);
             let first = at.matrix % self.groups * self.rows + at.row;
             let task = Task {
                 places: self,
@@ -100,9 +102,46 @@ impl Places {
                 image: &images[at.matrix * image..][..image],
                 weights: &packed[first * depth..][..block.rows() * depth],
             };
-            task.run(at.col, &mut block);
+            task.run(at.col, &mut block, ahead);
             finish(at, &mut block);
         });
+    }
+
+    /// What to ask for while a block is computed: the block itself, and what of an image the block of `places` places will need that
+    /// this thread is likely to compute next.
+    fn ahead<T>(
+        &self,
+        env: Env<'_>,
+        cut: &Cut,
+        (images, places): (&[T], usize),
+        at: At,
+        block: &mut Block<'_, T>,
+    ) -> Ahead {
+        let [y, x] = self.slides;
+        let across = self.area().div_ceil(places);
+        let next = at.matrix * across + at.col / places + env.team.threads();
+        let (matrix, col) = (next / across, next % across * places);
+        let axis = || {
+            let (first, lines) = (col / x.places, places.div_ceil(x.places));
+            Axis::new(y, first, y.places.min(first + lines))
+        };
+        let area = y.image * x.image;
+        let input = match images
+            .get(matrix * self.channels * area..)
+            .and_then(|from| Some((from, axis()?)))
+        {
+            Some((from, axis)) => runs(
+                from,
+                [y.image, x.image],
+                axis.seen(),
+                [1, self.channels, self.channels],
+            ),
+            None => Runs::NONE,
+        };
+        let (rows, cols) = (block.rows(), block.cols());
+        let output = Runs::new(block.row_mut(0), cols, self.area(), rows);
+        let tiles = rows.div_ceil(MAX_STRIP) * cols.div_ceil(LANES) * self.channels.div_ceil(cut.channels);
+        Ahead::new([output, input], tiles)
     }
 }
 
@@ -137,8 +176,9 @@ impl<T: Correlate> Weights<'_, T> {
                         let to = &mut strip[c * window * rows..][..window * rows];
                         for r in 0..rows {
                             let from = &from[r * self.row + c * self.channel..][..window];
-                            for (to, from) in to.chunks_exact_mut(rows).zip(from) {
-                                to[r] = *from;
+                            // Indices: an iterator's methods need not be inlined, and cost more than the copies.
+                            for t in 0..window {
+                                to[t * rows + r] = from[t];
                             }
                         }
                     }
@@ -170,7 +210,7 @@ struct Target {
 impl<T: Correlate> Task<'_, T> {
     /// Computes the block whose first place is number `col`.
     #[inline(never)]
-    fn run(&self, col: usize, block: &mut Block<'_, T>) {
+    fn run(&self, col: usize, block: &mut Block<'_, T>, mut ahead: Ahead) {
         let [y, x] = self.places.slides;
         let (lines, columns) = match y.places {
             1 => (0..1, col..col + block.cols()),
@@ -195,7 +235,8 @@ impl<T: Correlate> Task<'_, T> {
                     );
                     match axes {
                         (Some(y), Some(x)) => {
-                            self.layout(Layout::new([y, x], 1), &mut band, &mut sums, block, &target);
+                            let rooms = (&mut band, &mut sums);
+                            self.layout(Layout::new([y, x], 1), rooms, block, &target, &mut ahead);
                         }
                         _ => clear(block, &target, [&lines, &part], first),
                     }
@@ -208,19 +249,23 @@ impl<T: Correlate> Task<'_, T> {
     fn layout(
         &self,
         layout: Layout,
-        band: &mut Band<T, BAND>,
-        sums: &mut Band<T, SUMS>,
+        (band, sums): (&mut Band<T, BAND>, &mut Band<T, SUMS>),
         block: &mut Block<'_, T>,
         target: &Target,
+        ahead: &mut Ahead,
     ) {
         let Places { channels, .. } = *self.places;
         let area = self.image.len() / channels.max(1);
         let (depth, window) = (self.places.depth(), self.places.window());
         let mut taps = [Tap::default(); TAPS];
         let taps = layout.taps(&mut taps);
+        let lying = self.lying(&layout, target, block.rows());
         let row = layout.places().next_multiple_of(LANES);
         sums.clear();
-        let sums = sums.zeros(row * block.rows().min(MAX_STRIP));
+        let sums = match lying {
+            Some(_) => &mut [],
+            None => sums.push(row * block.rows().min(MAX_STRIP)),
+        };
         let mut rest = self.weights;
         let mut first = 0;
         let mut laid = 0..0;
@@ -230,10 +275,11 @@ impl<T: Correlate> Task<'_, T> {
             for from in (0..channels).step_by(self.cut.channels) {
                 let some = from..(from + self.cut.channels).min(channels);
                 if laid != some {
-                    layout.lay(&self.image[from * area..], 0, some.len(), band);
+                    layout.lay(self.env.isa, &self.image[from * area..], 0, some.len(), band);
                     gemm::prepare(self.env.arithmetic(), band.filled_mut());
                     laid = some.clone();
                 }
+                let (places, [width, gap]) = lying.unwrap_or((layout.places(), [layout.places(), 0]));
                 let correlation = Correlation {
                     lines: Lines {
                         data: band.filled(),
@@ -243,10 +289,14 @@ impl<T: Correlate> Task<'_, T> {
                     },
                     weights: &strip[from * window * rows..],
                     window,
-                    rows,
-                    sums,
-                    row,
-                    places: layout.places(),
+                    sums: match lying {
+                        Some(_) => block.part(first..first + rows, 0..block.cols()),
+                        None => Block::whole(&mut sums[..rows * row], rows, row),
+                    },
+                    places,
+                    width,
+                    gap,
+                    ahead,
                     start: match from {
                         0 => Start::Overwrite,
                         _ => Start::Accumulate,
@@ -254,28 +304,37 @@ impl<T: Correlate> Task<'_, T> {
                 };
                 T::correlate(self.env.isa, correlation);
             }
-            for (sums, r) in sums.chunks_exact(row).zip(first..first + rows) {
-                put(sums, &layout, block.row_mut(r), target);
+            if lying.is_none() {
+                let placing = Placing {
+                    from: sums,
+                    row,
+                    pitch: layout.pitch,
+                    size: layout.size(),
+                    block: block.part(first..first + rows, 0..block.cols()),
+                    to: target.first[0] * target.width + target.first[1],
+                    width: target.step[0] * target.width,
+                    stride: target.step[1],
+                };
+                T::put(self.env.isa, placing);
             }
             (rest, first) = (after, first + rows);
         }
     }
-}
 
-/// Writes the sums of one row to where its places are.
-fn put<T: Copy>(sums: &[T], layout: &Layout, to: &mut [T], target: &Target) {
-    let [lines, places] = layout.size();
-    for line in 0..lines {
-        let from = &sums[line * layout.pitch..][..places];
-        let to = &mut to[(target.first[0] + line * target.step[0]) * target.width + target.first[1]..];
-        match target.step[1] {
-            1 => to[..places].copy_from_slice(from),
-            step => {
-                for (u, from) in from.iter().enumerate() {
-                    to[u * step] = *from;
-                }
-            }
+    /// Number of places, and the width of lines with the gap between them, where the places of a layout are those of the block as they
+    /// lie there, and no vector would be cut by the end of a line, or only in its middle: then sums are written where they belong, and nothing is
+    /// computed for the gaps.
+    fn lying(&self, layout: &Layout, target: &Target, rows: usize) -> Option<(usize, [usize; 2])> {
+        let [lines, width] = layout.size();
+        if target.step != [1, 1] || width != target.width {
+            return None;
         }
+        let unit = T::unit(self.env.isa, rows);
+        let gap = match lines {
+            1 => 0,
+            _ => layout.pitch - width,
+        };
+        (gap == 0 || width.is_multiple_of(unit)).then_some((lines * width, [width, gap]))
     }
 }
 

@@ -211,6 +211,27 @@ fn cut_sizes() -> Vec<Conv2d> {
         plain(23, [4, 19], [6, 5], 3, 1),
         grouped,
         moved(grouped, [2, 3], [1, 1]),
+        // Channels enough to fill vectors: whole ones, and a part of the last; whole tiles of rows, and a part.
+        moved(plain(5, [16, 24], [17, 24], 3, 1), [2, 2], [1, 1]),
+        moved(plain(3, [30, 13], [9, 48], 3, 1), [1, 3], [2, 1]),
+        plain(3, [20, 70], [5, 5], 4, 2),
+        line(3, [16, 8], 1200, 5),
+        // So wide that a band has room for the channels, but not for vectors of them.
+        moved(plain(2, [13, 8], [7, 1300], 3, 1), [2, 2], [1, 1]),
+        // Lines of whole and of half vectors, and of neither.
+        plain(2, [3, 20], [7, 24], 3, 1),
+        plain(2, [3, 21], [7, 24], 3, 1),
+        plain(2, [3, 20], [7, 32], 3, 1),
+        plain(2, [3, 20], [7, 20], 3, 1),
+        // Lines of an image's gradient that are as far apart as those that lie between them are wide.
+        Conv2d {
+            size: [6, 1],
+            out: [2, 3],
+            kernel: [2, 3],
+            stride: [3, 1],
+            padding: [0, 2],
+            ..plain(1, [2, 3], [6, 6], 3, 0)
+        },
         // The window lies in the padding at most places.
         plain(2, [3, 2], [1, 2], 3, 2),
         // More elements of a window than there is room for: the patches are gathered.
@@ -221,16 +242,24 @@ fn cut_sizes() -> Vec<Conv2d> {
 #[test]
 fn sizes_that_are_cut_are_right() {
     for conv in cut_sizes() {
-        check(&conv, Precision::F64);
+        for precision in [Precision::F32, Precision::F64] {
+            check(&conv, precision);
+        }
     }
 }
 
 #[test]
 fn every_instruction_set_is_right() {
-    let conv = moved(plain(3, [7, 27], [19, 23], 3, 1), [1, 2], [1, 1]);
-    for &isa in Isa::available() {
+    let sizes = [
+        moved(plain(3, [7, 27], [19, 23], 3, 1), [1, 2], [1, 1]),
+        moved(plain(3, [32, 24], [9, 24], 3, 1), [2, 1], [1, 1]),
+    ];
+    for (conv, &isa) in sizes
+        .iter()
+        .flat_map(|conv| Isa::available().iter().map(move |isa| (conv, isa)))
+    {
         for precision in [Precision::F32, Precision::Bf16, Precision::F64] {
-            check_with(&conv, Desk::with(precision, 2, isa), precision);
+            check_with(conv, Desk::with(precision, 2, isa), precision);
         }
     }
 }

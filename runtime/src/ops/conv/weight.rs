@@ -1,21 +1,26 @@
 //! The gradient of a convolution's weight: sums over the places of all images.
 //!
 //! The images are cut into at most [`SHARDS`] shards, by their number alone, whose gradients are then added in order; within a
-//! shard images follow each other in order. So the bits depend on shapes alone.
+//! shard images follow each other in order. So the bits depend on shapes alone (and on the instruction set, as everywhere).
+//!
+//! While a block of images is multiplied, its kernels ask the memory for the next one.
+
+mod lines;
+mod pixels;
 
 use std::ops::Range;
 
 use super::Conv2d;
-use super::window::{Axis, BAND, Cut, Layout, SUMMED, TAPS};
-use crate::cpu::gemm::{self, At, Band, Block, Blocks, Correlate, Dots, LANES, Lines, Tap};
+use super::window::{Axis, BAND, Cut, SUMMED, TURNED, runs};
+use crate::cpu::gemm::{Ahead, At, Blocks, Correlate, Runs};
 use crate::cx::Env;
 
 /// Most shards of the images: the scratch memory is as many times as large as the weight.
 pub const SHARDS: usize = 4;
-/// Rows of a cotangent that find room beside each other.
-const ROWS: usize = BAND / SUMMED;
+/// Which part of tiles must be full for channels to be in the lanes.
+const FULL: [usize; 2] = [4, 5];
 /// Tasks of the gradient, at least, where it is large enough: every task lays out its images anew.
-const TASKS: usize = 16;
+const TASKS: usize = 8;
 /// Fewest rows and channels of a task, for the same reason.
 const FEW: [usize; 2] = [16, 8];
 /// Multiply-adds in all below which other threads are not asked for help.
@@ -30,16 +35,52 @@ struct Sums<'a, T> {
     x: &'a [T],
     dy: &'a [T],
     shards: usize,
+    cut: Cut,
+    way: Way,
 }
 
-/// Computes the gradient of the weight. `scratch` is [`SHARDS`] times as large.
+/// How the sums are computed.
+#[derive(Copy, Clone)]
+enum Way {
+    /// As dot products of lines, with pixels in the lanes of vectors.
+    Lines,
+    /// As outer products, with channels in the lanes: tiles of so many rows and channels.
+    Pixels([usize; 2]),
+}
+
+impl Way {
+    /// Channels in the lanes where they fill most of them: what is added to make tiles whole is computed for nothing, but lines need
+    /// sums across lanes, and compute what lies between the places of two lines. Nothing where a window is too large.
+    fn new<T: Correlate>(env: Env<'_>, conv: &Conv2d) -> Option<(Self, Cut)> {
+        let (channels, rows) = conv.group();
+        let tile = T::tile(env.isa);
+        let whole = [rows.next_multiple_of(tile[0]), channels.next_multiple_of(tile[1])];
+        if FULL[1] * rows * channels >= FULL[0] * whole[0] * whole[1]
+            && let Some(cut) = conv.sums(whole[1], TURNED)
+            && cut.channels >= tile[1]
+        {
+            return Some((Self::Pixels(tile), cut));
+        }
+        Some((Self::Lines, conv.sums(channels, SUMMED)?))
+    }
+
+    /// Rows of a cotangent that find room beside each other.
+    fn most_rows(self) -> usize {
+        match self {
+            Self::Lines => BAND / SUMMED,
+            Self::Pixels(_) => BAND / TURNED,
+        }
+    }
+}
+
+/// Computes the gradient of the weight, if a window is not too large. `scratch` is [`SHARDS`] times as large.
 pub(super) fn run<T: Correlate>(
     env: Env<'_>,
-    cut: Cut,
     (x, dy): (&[T], &[T]),
     (dw, scratch): (&mut [T], &mut [T]),
     conv: Conv2d,
-) {
+) -> Option<()> {
+    let (way, cut) = Way::new::<T>(env, &conv)?;
     let shards = SHARDS.min(conv.batch.div_ceil(cut.images)).max(1);
     let sums = Sums {
         env,
@@ -47,13 +88,16 @@ pub(super) fn run<T: Correlate>(
         x,
         dy,
         shards,
+        cut,
+        way,
     };
     if shards == 1 {
-        return sums.add(cut, dw);
+        sums.add(dw);
+        return Some(());
     }
     let len = dw.len();
     let parts = &mut scratch[..shards * len];
-    sums.add(cut, parts);
+    sums.add(parts);
     let parts: &[T] = parts;
     env.team.chunks_mut(dw, CHUNK, |n, dw| {
         let first = n * CHUNK;
@@ -65,27 +109,56 @@ pub(super) fn run<T: Correlate>(
             }
         }
     });
+    Some(())
 }
 
 impl<T: Correlate> Sums<'_, T> {
     /// Rows and channels of a task.
     fn task(&self) -> [usize; 2] {
         let (channels, rows) = self.conv.group();
-        let (mut down, mut across) = (rows.div_ceil(ROWS).max(1), 1);
+        let unit = match self.way {
+            Way::Lines => [1, 1],
+            Way::Pixels(tile) => tile,
+        };
+        let (mut down, mut across) = (1, 1);
+        let task = |down: usize, across: usize| {
+            [
+                rows.div_ceil(down).next_multiple_of(unit[0]),
+                channels.div_ceil(across).next_multiple_of(unit[1]),
+            ]
+        };
+        while !self.fits(task(down, across)) {
+            *(if down * unit[0] < rows {
+                &mut down
+            } else {
+                &mut across
+            }) += 1;
+        }
         while self.shards * self.conv.groups * down * across < TASKS {
             if rows / (down + 1) >= FEW[0] && rows / down >= channels / across {
                 down += 1;
-            } else if channels / (across + 1) >= FEW[1] {
+            } else if channels / (across + 1) >= FEW[1].max(unit[1]) {
                 across += 1;
             } else {
                 break;
             }
         }
-        [rows.div_ceil(down), channels.div_ceil(across)]
+        let [task_rows, task_channels] = task(down, across);
+        [task_rows.min(rows), task_channels.min(channels)]
+    }
+
+    /// Whether a task finds room for what it computes.
+    fn fits(&self, [rows, channels]: [usize; 2]) -> bool {
+        match self.way {
+            Way::Lines => rows <= self.way.most_rows(),
+            Way::Pixels(_) => {
+                rows <= self.way.most_rows() && rows * channels * Conv2d::area(self.conv.kernel) <= BAND
+            }
+        }
     }
 
     /// Computes the gradients of the shards one after the other.
-    fn add(&self, cut: Cut, parts: &mut [T]) {
+    fn add(&self, parts: &mut [T]) {
         let conv = &self.conv;
         let (channels, rows) = conv.group();
         let window = Conv2d::area(conv.kernel);
@@ -94,100 +167,98 @@ impl<T: Correlate> Sums<'_, T> {
         let team = (work >= SMALL).then_some(self.env.team);
         let size = [self.shards * conv.out_channels, channels * window];
         let blocks = Blocks::new(parts, size, rows, [task_rows, task_channels * window]);
-        blocks.run(team, |at, mut block| self.block(cut, at, &mut block));
+        blocks.run(team, |at, block| match self.way {
+            Way::Lines => self.lines(at, block),
+            Way::Pixels(tile) => self.pixels(tile, at, block),
+        });
     }
 
-    /// A block of the gradient of one group in one shard.
-    #[inline(never)]
-    fn block(&self, cut: Cut, at: At, block: &mut Block<'_, T>) {
-        let conv = &self.conv;
-        (0..block.rows()).for_each(|r| block.row_mut(r).fill(T::ZERO));
+    /// Calls `f` with each part of the images that a block of the gradient of one group in one shard sums over, how it is laid out, and
+    /// what to ask for in so many `times`.
+    fn for_each_part(
+        &self,
+        at: At,
+        block: [usize; 2],
+        times: usize,
+        mut f: impl FnMut(&Part, [Axis; 2], &mut Ahead),
+    ) {
+        let (conv, cut) = (&self.conv, self.cut);
         let (shard, group) = (at.matrix / conv.groups, at.matrix % conv.groups);
+        let window = Conv2d::area(conv.kernel);
+        let (channel, channels) = (at.col / window, block[1] / window);
         let images = shard * conv.batch / self.shards..(shard + 1) * conv.batch / self.shards;
         let [y, x] = conv.forward();
-        let mut dy = Band::<T, BAND>::new();
-        let mut band = Band::<T, BAND>::new();
-        for first in images.clone().step_by(cut.images) {
-            let part = Part {
-                images: first..(first + cut.images).min(images.end),
+        let (down, across) = (y.places.div_ceil(cut.lines), x.places.div_ceil(cut.places));
+        let part = |number: usize| {
+            let (first, place) = (number / across % down * cut.lines, number % across * cut.places);
+            let image = images.start + number / (across * down) * cut.images;
+            (image < images.end).then(|| Part {
+                images: image..(image + cut.images).min(images.end),
                 group,
-                rows: at.row..at.row + block.rows(),
-                channel: at.col / Conv2d::area(conv.kernel),
-            };
-            for line in (0..y.places).step_by(cut.lines) {
-                for place in (0..x.places).step_by(cut.places) {
-                    let first = [line, place];
-                    let axes = (
-                        Axis::new(y, line, y.places.min(line + cut.lines)),
-                        Axis::new(x, place, x.places.min(place + cut.places)),
-                    );
-                    if let (Some(y), Some(x)) = axes {
-                        let layout = Layout::new([y, x], part.images.len());
-                        self.cotangent(&part, &layout, first, &mut dy);
-                        gemm::prepare(self.env.arithmetic(), dy.filled_mut());
-                        self.places(&part, &layout, cut, dy.filled(), &mut band, block);
-                    }
-                }
+                rows: at.row..at.row + block[0],
+                channels: channel..channel + channels,
+                first: [first, place],
+                end: [y.places.min(first + cut.lines), x.places.min(place + cut.places)],
+            })
+        };
+        let mut next = part(0);
+        for number in 1.. {
+            let Some(now) = next else { break };
+            next = part(number);
+            let axes = (
+                Axis::new(y, now.first[0], now.end[0]),
+                Axis::new(x, now.first[1], now.end[1]),
+            );
+            if let (Some(y), Some(x)) = axes {
+                let runs = next.as_ref().map_or([Runs::NONE; 2], |next| self.runs(next));
+                f(&now, [y, x], &mut Ahead::new(runs, times));
             }
         }
     }
 
-    /// Lays out the cotangent as the image is, with zeros where no place is.
-    fn cotangent(&self, part: &Part, layout: &Layout, first: [usize; 2], dy: &mut Band<T, BAND>) {
-        dy.clear();
+    /// The memory of a part.
+    fn runs(&self, part: &Part) -> [Runs; 2] {
         let conv = &self.conv;
-        let row = layout.places().next_multiple_of(LANES);
-        let [lines, places] = layout.size();
-        let rows = conv.group().1;
-        let area = Conv2d::area(conv.out);
-        for r in part.rows.clone() {
-            let to = dy.zeros(row);
-            for (m, image) in part.images.clone().enumerate() {
-                let plane = &self.dy[((image * conv.groups + part.group) * rows + r) * area..][..area];
-                for line in 0..lines {
-                    let from = &plane[(first[0] + line) * conv.out[1] + first[1]..][..places];
-                    to[m * layout.image + line * layout.pitch..][..places].copy_from_slice(from);
-                }
-            }
-        }
+        let [channels, rows] = [conv.in_channels, conv.out_channels];
+        let (ins, outs) = conv.group();
+        let lines = Axis::new(conv.forward()[0], part.first[0], part.end[0]).map_or(0..0, |axis| axis.seen());
+        let image =
+            (part.images.start * channels + part.group * ins + part.channels.start) * Conv2d::area(conv.size);
+        let cotangent =
+            (part.images.start * rows + part.group * outs + part.rows.start) * Conv2d::area(conv.out);
+        [
+            runs(
+                &self.x[image..],
+                conv.size,
+                lines,
+                [part.images.len(), channels, part.channels.len()],
+            ),
+            runs(
+                &self.dy[cotangent..],
+                conv.out,
+                part.first[0]..part.end[0],
+                [part.images.len(), rows, part.rows.len()],
+            ),
+        ]
     }
 
-    /// Adds what the places of a layout give.
-    fn places(
-        &self,
-        part: &Part,
-        layout: &Layout,
-        cut: Cut,
-        dy: &[T],
-        band: &mut Band<T, BAND>,
-        block: &mut Block<'_, T>,
-    ) {
+    /// A row of the cotangent of an image, from the first place of a part on.
+    fn cotangent(&self, part: &Part, image: usize, row: usize) -> &[T] {
         let conv = &self.conv;
-        let (window, area) = (Conv2d::area(conv.kernel), Conv2d::area(conv.size));
-        let mut taps = [Tap::default(); TAPS];
-        let taps = layout.taps(&mut taps);
-        let row = layout.places().next_multiple_of(LANES);
-        let channels = block.cols() / window;
-        let step = conv.in_channels * area;
-        let first = (part.images.start * conv.groups + part.group) * conv.group().0 + part.channel;
-        for from in (0..channels).step_by(cut.channels) {
-            let some = cut.channels.min(channels - from);
-            layout.lay(&self.x[(first + from) * area..], step, some, band);
-            gemm::prepare(self.env.arithmetic(), band.filled_mut());
-            let dots = Dots {
-                lines: Lines {
-                    data: band.filled(),
-                    step: layout.channel,
-                    channels: some,
-                    taps,
-                },
-                rows: dy,
-                row,
-                first: from * window,
-                sums: block,
-            };
-            T::dots(self.env.isa, dots);
-        }
+        let plane = (image * conv.groups + part.group) * conv.group().1 + row;
+        &self.dy[plane * Conv2d::area(conv.out) + part.first[0] * conv.out[1] + part.first[1]..]
+    }
+
+    /// A channel of the first image of a part.
+    fn channel(&self, part: &Part, channel: usize) -> &[T] {
+        let conv = &self.conv;
+        let plane = (part.images.start * conv.groups + part.group) * conv.group().0 + channel;
+        &self.x[plane * Conv2d::area(conv.size)..]
+    }
+
+    /// From an image to the next.
+    fn image(&self) -> usize {
+        self.conv.in_channels * Conv2d::area(self.conv.size)
     }
 }
 
@@ -196,6 +267,9 @@ struct Part {
     images: Range<usize>,
     group: usize,
     rows: Range<usize>,
-    /// The first channel.
-    channel: usize,
+    channels: Range<usize>,
+    /// The first line and place.
+    first: [usize; 2],
+    /// Where lines and places end.
+    end: [usize; 2],
 }

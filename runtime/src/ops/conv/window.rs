@@ -10,14 +10,17 @@
 
 use std::ops::Range;
 
-use crate::cpu::gemm::{Band, Correlate, LANES, Slide, Tap};
+use crate::cpu::gemm::{Band, Correlate, LANES, Plane, Runs, Slide, Tap};
+use crate::cpu::isa::Isa;
 
 /// Numbers of an image that are laid out at a time: in f32 an eighth of the smallest second-level cache in use (1 MiB).
 pub(super) const BAND: usize = 1 << 15;
 /// Places that are computed at a time: twelve rows of sums stay in the first-level cache.
 pub(super) const PLACES: usize = 512;
-/// Places that are summed at a time: eight lines of them stay in the first-level cache.
+/// Places that are summed at a time with pixels in the lanes: eight lines of them stay in the first-level cache.
 pub(super) const SUMMED: usize = 768;
+/// Places that are summed at a time with channels in the lanes: as many of sixty-four rows find room in a band.
+pub(super) const TURNED: usize = 512;
 /// Places below which a block is not cut further only to hold all channels: the halo around it would be most of it.
 const FEW_PLACES: usize = 96;
 /// Elements of the largest window.
@@ -60,6 +63,23 @@ impl Axis {
         phases(&self.slide, self.reach)
     }
 
+    /// The same positions in one phase, where they fill all, and how far apart its places then lie.
+    pub fn merged(self) -> (Self, usize) {
+        let stride = self.slide.stride;
+        if stride == 1 || self.phases() < stride || self.slide.divisor > 1 {
+            return (self, 1);
+        }
+        let slide = Slide {
+            stride: 1,
+            ..self.slide
+        };
+        let last = self.first + self.places.max(1) - 1;
+        match Self::new(slide, self.first * stride, last * stride + 1) {
+            Some(axis) => (axis, stride),
+            None => (self, 1),
+        }
+    }
+
     /// Phase and column of a distance from the first of the elements.
     fn split(&self, relative: usize) -> (usize, usize) {
         (relative % self.slide.stride, relative / self.slide.stride)
@@ -85,6 +105,13 @@ impl Axis {
     /// The position in the image of a column that lies in it.
     fn image(&self, phase: usize, column: usize) -> usize {
         (self.origin + (column * self.slide.stride + phase) as isize) as usize
+    }
+
+    /// Positions of the image that a window sees.
+    pub fn seen(&self) -> Range<usize> {
+        let image = self.slide.image as isize;
+        let end = self.origin + ((self.places.max(1) - 1) * self.slide.stride + self.reach) as isize + 1;
+        self.origin.clamp(0, image) as usize..end.clamp(0, image) as usize
     }
 
     /// Columns at the end of a line that the zeros at the start of the next can stand for (or lines at the end of an image).
@@ -176,6 +203,7 @@ impl Layout {
     /// Lays out channels of images in an empty band; `image` numbers lie between an image and the next.
     pub fn lay<T: Correlate, const N: usize>(
         &self,
+        isa: Isa,
         planes: &[T],
         image: usize,
         channels: usize,
@@ -184,47 +212,56 @@ impl Layout {
         band.clear();
         let [y, x] = self.axes;
         let area = x.slide.image * y.slide.image;
+        let (wide, count) = (x.phases(), y.phases() * x.phases() * self.images);
         for c in 0..channels {
-            let mut rest = band.zeros(self.channel);
-            for phase_y in 0..y.phases() {
-                for phase_x in 0..x.phases() {
-                    for n in 0..self.images {
-                        let (to, after) = rest.split_at_mut(self.image);
-                        let plane = &planes[n * image + c * area..][..area];
-                        self.plane(plane, [phase_y, phase_x], to);
-                        rest = after;
-                    }
-                }
+            let mut rest = band.push(self.channel);
+            for k in 0..count {
+                let (phase, n) = (k / self.images, k % self.images);
+                let len = if k + 1 < count { self.image } else { rest.len() };
+                let (to, after) = rest.split_at_mut(len);
+                let from = &planes[n * image + c * area..][..area];
+                T::lay(isa, self.plane(from, [phase / wide, phase % wide], to));
+                rest = after;
             }
         }
     }
 
-    /// The lines of one phase of a channel of an image, into zeros.
-    fn plane<T: Correlate>(&self, plane: &[T], [phase_y, phase_x]: [usize; 2], to: &mut [T]) {
+    /// The lines of one phase of a channel of an image.
+    fn plane<'a, T>(&self, from: &'a [T], [phase_y, phase_x]: [usize; 2], to: &'a mut [T]) -> Plane<'a, T> {
         let [y, x] = self.axes;
-        let inside = x.inside(phase_x);
-        if inside.is_empty() {
-            return;
-        }
-        let from = x.image(phase_x, inside.start);
-        for line in y.inside(phase_y) {
-            let from = &plane[y.image(phase_y, line) * x.slide.image..][from..x.slide.image];
-            let to = &mut to[line * self.pitch + inside.start..][..inside.len()];
-            match x.slide.stride {
-                1 => to.copy_from_slice(&from[..to.len()]),
-                // A constant, with which this is a few shuffles.
-                2 => every(from, 2, to),
-                stride => every(from, stride, to),
-            }
+        let (lines, inside) = (y.inside(phase_y), x.inside(phase_x));
+        let is_empty = lines.is_empty() || inside.is_empty();
+        let (lines, inside) = if is_empty { (0..0, 0..0) } else { (lines, inside) };
+        let first = match is_empty {
+            true => 0,
+            false => y.image(phase_y, lines.start) * x.slide.image + x.image(phase_x, inside.start),
+        };
+        Plane {
+            from: &from[first..],
+            step: y.slide.stride * x.slide.image,
+            stride: x.slide.stride,
+            len: inside.len(),
+            lines,
+            before: inside.start,
+            pitch: self.pitch,
+            to,
         }
     }
-}
 
-/// Takes every `step`th number.
-#[inline(always)]
-fn every<T: Copy>(from: &[T], step: usize, to: &mut [T]) {
-    for (to, from) in to.iter_mut().zip(from.chunks(step)) {
-        *to = from[0];
+    /// The lines of a cotangent as those of the image lie, with zeros where no place is. In `from`, `step` numbers lie between a line
+    /// and the next.
+    pub fn cotangent<'a, T>(&self, from: &'a [T], step: usize, to: &'a mut [T]) -> Plane<'a, T> {
+        let [lines, len] = self.size();
+        Plane {
+            from,
+            step,
+            stride: 1,
+            len,
+            lines: 0..lines,
+            before: 0,
+            pitch: self.pitch,
+            to,
+        }
     }
 }
 
@@ -288,9 +325,9 @@ impl Cut {
         Self::with(&room, slides, channels, even(all, lines), 1)
     }
 
-    /// The blocks for sums over places, in which every channel stands for itself.
-    pub fn sums(channels: usize, slides: [Slide; 2]) -> Option<Self> {
-        let room = Room::new(slides, SUMMED);
+    /// The blocks for sums over at most so many places at a time, in which every channel stands for itself.
+    pub fn sums(channels: usize, slides: [Slide; 2], most: usize) -> Option<Self> {
+        let room = Room::new(slides, most);
         let all = slides[0].places;
         let mut lines = room.most_lines.min(all).max(1);
         while lines > 1 && room.channel(1, lines) > BAND {
@@ -299,7 +336,7 @@ impl Cut {
         let mut images = 1;
         if lines == all {
             let image = (all + room.halo[0]) * room.width();
-            images = (SUMMED / image).max(1);
+            images = (most / image).max(1);
             while images > 1 && room.channel(images, lines) > BAND {
                 images -= 1;
             }
@@ -321,4 +358,23 @@ impl Cut {
 /// The size of the parts of `n` that are at most `most`, as even as can be.
 fn even(n: usize, most: usize) -> usize {
     n.div_ceil(n.div_ceil(most).max(1)).max(1)
+}
+
+/// The memory of some lines of `part` of the `channels` channels of some images, from the first of them on.
+pub(super) fn runs<T>(
+    from: &[T],
+    size: [usize; 2],
+    lines: Range<usize>,
+    [images, channels, part]: [usize; 3],
+) -> Runs {
+    let area = size[0] * size[1];
+    match lines.len() == size[0] {
+        true => Runs::new(from, part * area, channels * area, images),
+        false => Runs::new(
+            from.get(lines.start * size[1]..).unwrap_or_default(),
+            lines.len() * size[1],
+            area,
+            part,
+        ),
+    }
 }
