@@ -442,6 +442,25 @@ impl<'x, T: Product, L: Lanes<T>> BlockProduct<'x, '_, '_, L, T> {
     fn tile<const ROWS: usize, const VECTORS: usize>(&mut self, a: &[T], b: Strip<'_, T>, place: Place) {
         let sums = micro::<T, L, ROWS, VECTORS>(self.lanes, a, b);
         let width = (self.c.cols() - place.col).min(VECTORS * L::LANES);
+        if place.rows.len() == ROWS && width == VECTORS * L::LANES {
+            // Nothing but constants counts the rows here, which keeps the sums in registers from their first zero on.
+            let mut whole = self.c.part(place.rows, place.col..place.col + width);
+            match place.start {
+                Start::Overwrite => {
+                    for i in 0..ROWS {
+                        write_row(self.lanes, &sums[i], whole.row_mut(i), Start::Overwrite);
+                    }
+                }
+                Start::Accumulate => {
+                    for i in 0..ROWS {
+                        write_row(self.lanes, &sums[i], whole.row_mut(i), Start::Accumulate);
+                    }
+                }
+            }
+            return;
+        }
+        // A copy, since rows that are counted at run time need their sums in memory.
+        let sums = sums;
         for (i, sums) in sums.iter().enumerate() {
             if i == place.rows.len() {
                 break;
