@@ -408,8 +408,11 @@ fn attend_strip<T: Product>(
     };
     let (n, width) = (tile.queries.len(), head.sizes.value_width);
     let cols = tile.keys.len().next_multiple_of(VECTOR).min(across.cols());
-    let scores = &mut memory[..n * cols];
-    head.products(isa, &tile.queries, across, &mut Block::whole(scores, n, cols));
+    // Whole vectors, whatever is computed of them.
+    let step = cols.next_multiple_of(VECTOR);
+    let scores = &mut memory[..n * step];
+    let mut products = Block::whole(scores, n, step);
+    head.products(isa, &tile.queries, across, &mut products.part(0..n, 0..cols));
     let values = head.v.part(tile.keys.clone(), 0..width);
     let some = 0..tile.keys.len();
     T::run(
@@ -424,7 +427,7 @@ fn attend_strip<T: Product>(
             start,
         },
     );
-    let weights = Matrix::row_major(scores, n, cols).part(0..n, some);
+    let weights = Matrix::row_major(scores, n, step).part(0..n, some);
     gemm::product(isa, weights, values, &mut Block::whole(y, n, width), start);
 }
 

@@ -174,9 +174,7 @@ impl<const R: usize, T: Product> Gradient<'_, R, T> {
             .team
             .chunks_mut3(parts.0, parts.1, parts.2, |task, dq, dk, dv| {
                 let mut memory = Memory::new();
-                for buffer in [&mut *dq, &mut *dk, &mut *dv] {
-                    buffer.fill(T::ZERO);
-                }
+                self.clear_unseen([dq, dk, dv]);
                 for local in 0..n.min(s.heads - task * n) {
                     let part = |of: usize| local * lens[of]..(local + 1) * lens[of];
                     let (dq, dk, dv) = (&mut dq[part(0)], &mut dk[part(1)], &mut dv[part(2)]);
@@ -211,7 +209,7 @@ impl<const R: usize, T: Product> Gradient<'_, R, T> {
         let n = s.rows_per_task(QUERIES, s.keys);
         self.problem.env.team.chunks_mut(dq, n * s.width, |task, dq| {
             let mut memory = Memory::new();
-            dq.fill(T::ZERO);
+            self.clear_unseen([dq, &mut [], &mut []]);
             for (number, queries, local) in tiles(task * n, dq.len() / s.width, s.queries, QUERIES) {
                 let dq = &mut dq[local.start * s.width..local.end * s.width];
                 let head = self.head(number);
@@ -239,8 +237,7 @@ impl<const R: usize, T: Product> Gradient<'_, R, T> {
             .team
             .chunks_mut2(dk, lens[0], dv, lens[1], |task, dk, dv| {
                 let mut memory = Memory::new();
-                dk.fill(T::ZERO);
-                dv.fill(T::ZERO);
+                self.clear_unseen([&mut [], dk, dv]);
                 let some = tiles(task * n, n.min(all - task * n), s.keys, s.keys_of_tile());
                 for (number, keys, local) in some {
                     let dk = &mut dk[local.start * s.width..local.end * s.width];
@@ -257,6 +254,22 @@ impl<const R: usize, T: Product> Gradient<'_, R, T> {
                     }
                 }
             });
+    }
+
+    /// Clears what no tile writes: the first tile that a query or a key belongs to overwrites its cotangents.
+    fn clear_unseen(&self, [dq, dk, dv]: [&mut [T]; 3]) {
+        let s = self.problem.sizes;
+        if s.keys == 0 {
+            dq.fill(T::ZERO);
+        }
+        if self
+            .problem
+            .queries_of(&(s.keys.saturating_sub(1)..s.keys))
+            .is_empty()
+        {
+            dk.fill(T::ZERO);
+            dv.fill(T::ZERO);
+        }
     }
 
     fn head(&self, number: usize) -> GradientHead<'_, T> {
@@ -388,7 +401,7 @@ impl<'a, T: Product> GradientHead<'a, T> {
         }
     }
 
-    /// `dq += ds k` for the queries of a tile.
+    /// `dq += ds k` for the queries of a tile; the first keys overwrite.
     fn add_query_part(&self, tile: &Tile, tiles: &Tiles<T>, dq: &mut [T]) {
         let (step, width) = (step(tile), self.head.sizes.width);
         let ds = Matrix::row_major(&tiles.ds, tile.queries.len(), step);
@@ -397,22 +410,31 @@ impl<'a, T: Product> GradientHead<'a, T> {
             let k = self.head.k.part(seen.keys, 0..width);
             let dq = &mut dq[rows.start * width..rows.end * width];
             let mut dq = Block::whole(dq, rows.len(), width);
-            gemm::product(self.isa, left, k, &mut dq, Start::Accumulate);
+            let start = match tile.keys.start {
+                0 => Start::Overwrite,
+                _ => Start::Accumulate,
+            };
+            gemm::product(self.isa, left, k, &mut dq, start);
         }
     }
 
-    /// `dk += ds^T q` and `dv += (f p)^T g` for the keys of a tile.
+    /// `dk += ds^T q` and `dv += (f p)^T g` for the keys of a tile; the first queries that see a key overwrite.
     fn add_key_part(&self, tile: &Tile, tiles: &Tiles<T>, dk: &mut [T], dv: &mut [T]) {
         let (sizes, n) = (self.head.sizes, tile.queries.len());
         for keys in strips(0..tile.keys.len(), height(self.isa)) {
             // Those before it see none of these keys.
-            let first = match self.head.reach {
-                Reach::All => tile.queries.start,
-                Reach::Causal => tile.queries.start.max(tile.keys.start + keys.start),
+            let seeing = match self.head.reach {
+                Reach::All => 0,
+                Reach::Causal => tile.keys.start + keys.start,
             };
+            let first = seeing.max(tile.queries.start);
             if first >= tile.queries.end {
                 continue;
             }
+            let start = match tile.queries.start <= seeing {
+                true => Start::Overwrite,
+                false => Start::Accumulate,
+            };
             for (left, right, width, to) in [
                 (&tiles.ds, self.head.q, sizes.width, &mut *dk),
                 (&tiles.weights, self.g, sizes.value_width, &mut *dv),
@@ -422,7 +444,7 @@ impl<'a, T: Product> GradientHead<'a, T> {
                 let right = right.part(first..tile.queries.end, 0..width);
                 let to = &mut to[keys.start * width..keys.end * width];
                 let mut to = Block::whole(to, keys.len(), width);
-                gemm::product(self.isa, left.transposed(), right, &mut to, Start::Accumulate);
+                gemm::product(self.isa, left.transposed(), right, &mut to, start);
             }
         }
     }
@@ -448,32 +470,47 @@ impl<T: Product> Kernel for Cotangents<'_, '_, T> {
     #[inline(always)]
     fn run(self) {
         let (head, keys, [cols, read]) = (&self.of.head, &self.tile.keys, self.cols);
-        let rows = self
-            .weights
-            .chunks_exact_mut(self.step)
-            .zip(self.ds.chunks_exact_mut(self.step));
-        for ((p, ds), query) in rows.zip(self.tile.queries.clone()) {
-            if cols < read {
-                p[cols..read].fill(T::ZERO);
-                ds[cols..read].fill(T::ZERO);
-            }
-            let (p, ds) = (&mut p[..cols], &mut ds[..cols]);
+        let whole = cols.next_multiple_of(VECTOR);
+        let mut factors = [T::ONE; KEYS];
+        for (r, query) in self.tile.queries.clone().enumerate() {
+            let p = &mut self.weights[r * self.step..][..self.step];
+            let ds = &mut self.ds[r * self.step..][..self.step];
             let (lse, sum) = (self.of.lse[query], self.of.sums[query]);
-            head.score(query, keys, p);
-            for p in p.iter_mut() {
-                *p = (*p - lse).exp();
+            head.score(query, keys, p[..whole].as_chunks_mut().0);
+            let (ps, dss) = (p[..whole].as_chunks_mut().0, ds[..whole].as_chunks_mut().0);
+            if head.dropout.is_some() {
+                factors.fill(T::ONE);
+                head.drop_out(query, keys, &mut factors[..keys.len()]);
             }
-            if head.dropout.is_none() {
-                lanes::each(ds, p, |ds, p| *ds = p * (*ds - sum) * head.scale);
-                continue;
+            let factors: &[[T; VECTOR]] = factors.as_chunks().0;
+            for v in 0..ps.len() {
+                cotangents(&mut ps[v], &mut dss[v], &factors[v], [lse, sum, head.scale]);
             }
-            let mut factors = [T::ONE; KEYS];
-            let factors = &mut factors[..cols];
-            head.drop_out(query, keys, &mut factors[..keys.len()]);
-            lanes::each2(ds, p, factors, |ds, p, f| *ds = p * (*ds * f - sum) * head.scale);
-            lanes::each(p, factors, |p, f| *p *= f);
+            if whole < read {
+                p[whole..read].fill(T::ZERO);
+                ds[whole..read].fill(T::ZERO);
+            }
         }
     }
+}
+
+/// Those of a vector of keys, from scores and cotangents of probabilities.
+#[inline(always)]
+fn cotangents<T: Product>(
+    weights: &mut [T; VECTOR],
+    ds: &mut [T; VECTOR],
+    factors: &[T; VECTOR],
+    [lse, sum, scale]: [T; 3],
+) {
+    // Copies, which overlap nothing.
+    let (scores, of_p, factors) = (*weights, *ds, *factors);
+    let (mut left, mut right) = ([T::ZERO; VECTOR], [T::ZERO; VECTOR]);
+    for l in 0..VECTOR {
+        let p = (scores[l] - lse).exp();
+        left[l] = p * factors[l];
+        right[l] = p * (of_p[l] * factors[l] - sum) * scale;
+    }
+    (*weights, *ds) = (left, right);
 }
 
 /// The sum of `g y` over every row.

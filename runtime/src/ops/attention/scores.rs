@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use super::strip::across;
+use super::strip::{VECTOR, across};
 use super::{Reach, Sizes, TILE};
 use crate::cpu::gemm::{self, Block, Matrix, Product, Start};
 use crate::cpu::isa::Isa;
@@ -88,14 +88,19 @@ impl<'a, T: Product> Head<'a, T> {
 
     /// Makes scores of the products of one query with some keys: minus infinity where it may not attend, and beyond the last key.
     #[inline(always)]
-    pub(super) fn score(&self, query: usize, keys: &Range<usize>, row: &mut [T]) {
+    pub(super) fn score(&self, query: usize, keys: &Range<usize>, row: &mut [[T; VECTOR]]) {
         let visible = match self.reach {
             Reach::All => keys.len(),
             Reach::Causal => keys.len().min((query + 1).saturating_sub(keys.start)),
         };
-        for key in 0..row.len() {
-            row[key] = T::select(key < visible, row[key] * self.scale, -T::INFINITY);
+        for (v, chunk) in row.iter_mut().enumerate() {
+            // Of this vector: a number of 32 bits, to be compared in lanes as narrow.
+            let visible = visible.saturating_sub(v * VECTOR).min(VECTOR) as u32;
+            for l in 0..VECTOR {
+                chunk[l] = T::select((l as u32) < visible, chunk[l] * self.scale, -T::INFINITY);
+            }
         }
+        let row = row.as_flattened_mut();
         let row = &mut row[..visible];
         match &self.mask {
             Mask::None => (),

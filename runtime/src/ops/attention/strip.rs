@@ -11,7 +11,6 @@ use super::TILE;
 use super::scores::{Head, Tile};
 use crate::cpu::gemm::{Matrix, Product, Start};
 use crate::cpu::isa::{Isa, Kernel};
-use crate::ops::lanes;
 
 /// Keys that are computed at a time: those of a vector.
 pub(super) const VECTOR: usize = 16;
@@ -87,14 +86,16 @@ impl<T: Product> Kernel for Turn<'_, '_, T> {
             for j in 0..whole[1] / SQUARE {
                 let square = T::transpose([&lines[0][j], &lines[1][j], &lines[2][j], &lines[3][j]]);
                 for k in 0..SQUARE {
-                    room[(j * SQUARE + k) * n + i..][..SQUARE].copy_from_slice(&square[k]);
+                    let to = room[(j * SQUARE + k) * n + i..].first_chunk_mut();
+                    *to.expect("a row has whole vectors of keys") = square[k];
                 }
             }
         }
-        for (j, row) in room.chunks_exact_mut(n).enumerate() {
+        for j in 0..width {
             let done = if j < whole[1] { whole[0] } else { 0 };
-            for (i, to) in row.iter_mut().enumerate().skip(done) {
-                *to = if i < rows { keys.at(i, j) } else { T::ZERO };
+            let row = &mut room[j * n..][..n];
+            for i in done..n {
+                row[i] = if i < rows { keys.at(i, j) } else { T::ZERO };
             }
         }
     }
@@ -126,7 +127,7 @@ impl<T: Product> Kernel for Absorb<'_, '_, T> {
         let cols = self.scores.len() / rows;
         let mut most = [-T::INFINITY; STRIP];
         for r in 0..rows {
-            let row = &mut self.scores[r * cols..][..cols];
+            let row = self.scores[r * cols..][..cols].as_chunks_mut().0;
             head.score(first + r, keys, row);
             most[r] = largest(row);
         }
@@ -143,10 +144,8 @@ impl<T: Product> Kernel for Absorb<'_, '_, T> {
         self.largest.copy_from_slice(&most[..rows]);
         for r in 0..rows {
             let row = &mut self.scores[r * cols..][..cols];
-            for s in row.iter_mut() {
-                *s = (*s - offsets[r]).exp();
-            }
-            self.sums[r] = self.sums[r] * shrinks[r].to_f64() + lanes::sum(row);
+            let sum = exponentials(row.as_chunks_mut().0, offsets[r]);
+            self.sums[r] = self.sums[r] * shrinks[r].to_f64() + sum.to_f64();
             head.drop_out(first + r, keys, &mut row[..keys.len()]);
         }
         if self.start == Start::Overwrite {
@@ -162,28 +161,50 @@ impl<T: Product> Kernel for Absorb<'_, '_, T> {
 }
 
 /// The largest element that is no NaN; minus infinity where there is none.
-///
-/// As [`lanes::max`], but the lanes are compared in halves.
 #[inline(always)]
-fn largest<T: Product>(row: &[T]) -> T {
+fn largest<T: Product>(row: &[[T; VECTOR]]) -> T {
     let mut most = [-T::INFINITY; VECTOR];
-    let (whole, rest) = row.as_chunks::<VECTOR>();
-    for chunk in whole {
+    for chunk in row {
         for l in 0..VECTOR {
-            most[l] = T::select(chunk[l] > most[l], chunk[l], most[l]);
+            most[l] = larger(chunk[l], most[l]);
         }
     }
-    for (l, &x) in rest.iter().enumerate() {
-        most[l] = T::select(x > most[l], x, most[l]);
+    in_halves(most, larger)
+}
+
+#[inline(always)]
+fn larger<T: Product>(a: T, b: T) -> T {
+    T::select(a > b, a, b)
+}
+
+/// Replaces scores by the exponentials of what they exceed `offset` by, and returns the sum of these: a row has a block of sums at
+/// most, as [`lanes`](crate::ops::lanes) has them.
+#[inline(always)]
+fn exponentials<T: Product>(row: &mut [[T; VECTOR]], offset: T) -> T {
+    let mut sums = [T::ZERO; VECTOR];
+    for chunk in row {
+        // Copies, which overlap nothing.
+        let (scores, mut powers) = (*chunk, [T::ZERO; VECTOR]);
+        for l in 0..VECTOR {
+            powers[l] = (scores[l] - offset).exp();
+            sums[l] += powers[l];
+        }
+        *chunk = powers;
     }
+    in_halves(sums, |a, b| b + a)
+}
+
+/// Combines lanes in halves.
+#[inline(always)]
+fn in_halves<T: Product>(mut lanes: [T; VECTOR], f: impl Fn(T, T) -> T) -> T {
     let mut half = VECTOR / 2;
     while half > 0 {
         for l in 0..half {
-            most[l] = T::select(most[l + half] > most[l], most[l + half], most[l]);
+            lanes[l] = f(lanes[l + half], lanes[l]);
         }
         half /= 2;
     }
-    most[0]
+    lanes[0]
 }
 
 /// What the queries of a block have seen so far.
