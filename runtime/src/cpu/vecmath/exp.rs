@@ -51,7 +51,12 @@ impl Parts {
     #[inline(always)]
     pub(super) fn power(self, more: i32) -> f32 {
         // What `ROUND` has in its bits beyond those of `k` is shifted out.
-        f32::from_bits(self.shifted.to_bits().wrapping_add(127u32.wrapping_add_signed(more)) << 23)
+        f32::from_bits(
+            self.shifted
+                .to_bits()
+                .wrapping_add(127u32.wrapping_add_signed(more))
+                << 23,
+        )
     }
 }
 
