@@ -438,6 +438,10 @@ impl<'x, T: Product, L: Lanes<T>> BlockProduct<'x, '_, '_, L, T> {
     }
 
     /// Computes one tile and writes what of it lies inside the block.
+    #[expect(
+        clippy::needless_range_loop,
+        reason = "adaptors between the sums and their registers are inlined in some profiles only"
+    )]
     #[inline(always)]
     fn tile<const ROWS: usize, const VECTORS: usize>(&mut self, a: &[T], b: Strip<'_, T>, place: Place) {
         let sums = micro::<T, L, ROWS, VECTORS>(self.lanes, a, b);
@@ -460,8 +464,8 @@ impl<'x, T: Product, L: Lanes<T>> BlockProduct<'x, '_, '_, L, T> {
             return;
         }
         // A copy, since rows that are counted at run time need their sums in memory.
-        let sums = sums;
-        for (i, sums) in sums.iter().enumerate() {
+        let edge = sums;
+        for (i, sums) in edge.iter().enumerate() {
             if i == place.rows.len() {
                 break;
             }

@@ -87,6 +87,7 @@ impl<'a, T: Product> Head<'a, T> {
     }
 
     /// Makes scores of the products of one query with some keys: minus infinity where it may not attend, and beyond the last key.
+    #[expect(clippy::needless_range_loop, reason = "lanes go by index")]
     #[inline(always)]
     pub(super) fn score(&self, query: usize, keys: &Range<usize>, row: &mut [[T; VECTOR]]) {
         let visible = match self.reach {

@@ -94,8 +94,8 @@ impl<T: Product> Kernel for Turn<'_, '_, T> {
         for j in 0..width {
             let done = if j < whole[1] { whole[0] } else { 0 };
             let row = &mut room[j * n..][..n];
-            for i in done..n {
-                row[i] = if i < rows { keys.at(i, j) } else { T::ZERO };
+            for (i, to) in row.iter_mut().enumerate().skip(done) {
+                *to = if i < rows { keys.at(i, j) } else { T::ZERO };
             }
         }
     }
@@ -120,6 +120,7 @@ pub(super) struct Absorb<'x, 'a, T> {
 impl<T: Product> Kernel for Absorb<'_, '_, T> {
     type Output = ();
 
+    #[expect(clippy::needless_range_loop, reason = "a row has its place in five arrays")]
     #[inline(always)]
     fn run(self) {
         let (head, keys) = (self.head, &self.tile.keys);
