@@ -158,16 +158,17 @@ impl Builder {
         self.half_gate(x, erf)
     }
 
-    /// The approximation `x (1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3))) / 2`, as GPT-2 has it.
+    /// The approximation `x (1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3))) / 2`, as GPT-2 has it. As (1 + tanh u) / 2 is the
+    /// logistic function of 2 u, it is computed by that, which takes less time and loses no digits where the result is small.
     pub fn gelu_tanh(&mut self, x: Value) -> Value {
         let square = self.mul(x, x);
         let bend = self.scale(square, GELU_CUBIC);
         let bend = self.offset(bend, 1.0);
         let bent = self.mul(x, bend);
-        // sqrt(2 / pi) = (2 / sqrt pi) / sqrt 2
-        let scaled = self.scale(bent, FRAC_2_SQRT_PI / SQRT_2);
-        let tanh = self.pointwise("tanh", &[scaled]);
-        self.half_gate(x, tanh)
+        // 2 sqrt(2 / pi) = (2 / sqrt pi) sqrt 2
+        let scaled = self.scale(bent, FRAC_2_SQRT_PI * SQRT_2);
+        let gate = self.pointwise("sigmoid", &[scaled]);
+        self.mul(x, gate)
     }
 
     /// `x (1 + gate) / 2`.

@@ -21,6 +21,7 @@
 
 mod backward;
 mod scores;
+mod strip;
 #[cfg(test)]
 mod tests;
 
@@ -30,17 +31,17 @@ use std::ops::Range;
 
 use crate::arena::{Binder, Buf};
 use crate::cpu::gemm::{self, Block, Matrix, Product, Start};
-use crate::cpu::isa::Kernel;
+use crate::cpu::isa::{Isa, Kernel};
 use crate::cx::float;
 use crate::cx::{Cx, Env};
 use crate::error::Error;
 use crate::ops::dropout;
-use crate::ops::lanes;
 use crate::ops::matmul::matrix;
 use crate::ops::view::View;
 use crate::program::MAX_RANK;
 use crate::real::Real;
 use scores::{Head, Mask, Tile};
+use strip::{Absorb, STRIP, Seen, VECTOR, strips};
 
 /// What an attention computes beside its operands.
 #[derive(Copy, Clone, PartialEq, Debug)]
@@ -137,6 +138,15 @@ struct Sizes {
 }
 
 impl Sizes {
+    /// Keys of a tile: as many as there is room for, turned around.
+    fn keys_of_tile(&self) -> usize {
+        match TILE / self.width.max(self.value_width).max(1) {
+            // They are not turned around.
+            ..VECTOR => KEYS,
+            keys => (keys - keys % VECTOR).min(KEYS),
+        }
+    }
+
     /// Rows that make a task, where every row meets `others` rows of the other side: whole tiles at least.
     fn rows_per_task(&self, tile: usize, others: usize) -> usize {
         let row = others.saturating_mul(self.width + self.value_width).max(1);
@@ -313,7 +323,10 @@ fn forward<const R: usize, T: Product>(
     );
     let n = sizes.rows_per_task(QUERIES, sizes.keys);
     env.team.chunks_mut2(y, n * width, lse, n, |task, y, lse| {
-        let mut memory = [T::ZERO; TILE];
+        let mut memory = Memory {
+            keys: [T::ZERO; TILE],
+            scores: [T::ZERO; STRIP * KEYS],
+        };
         for (head, rows, local) in tiles(task * n, lse.len(), queries, QUERIES) {
             let y = &mut y[local.start * width..local.end * width];
             attend(
@@ -333,51 +346,37 @@ fn attend<const R: usize, T: Product>(
     problem: &Problem<'_, R, T>,
     head: &Head<'_, T>,
     queries: Range<usize>,
-    memory: &mut [T; TILE],
+    memory: &mut Memory<T>,
     y: &mut [T],
     lse: &mut [T],
 ) {
     let isa = problem.env.isa;
     let (n, width) = (queries.len(), problem.sizes.value_width);
-    let (mut largest, mut sums) = ([-T::INFINITY; QUERIES], [0.0; QUERIES]);
+    let mut seen = Seen::nothing();
     let visible = problem.keys_of(&queries);
     if visible.is_empty() {
         y.fill(T::ZERO);
     }
-    for first in visible.clone().step_by(KEYS) {
-        let keys = first..(first + KEYS).min(visible.end);
-        let tile = Tile {
-            queries: queries.clone(),
-            keys: keys.clone(),
-        };
-        let scores = &mut memory[..n * keys.len()];
-        head.products(isa, &tile, scores);
-        let start = if first == 0 {
-            Start::Overwrite
-        } else {
-            Start::Accumulate
-        };
-        T::run(
-            isa,
-            Absorb {
-                head,
-                tile,
-                scores,
-                largest: &mut largest,
-                sums: &mut sums,
-                y,
-                start,
-            },
-        );
-        let weights = Matrix::row_major(scores, n, keys.len());
-        let values = head.v.part(keys, 0..width);
-        gemm::product(isa, weights, values, &mut Block::whole(y, n, width), start);
+    let tile = problem.sizes.keys_of_tile();
+    for first in visible.clone().step_by(tile) {
+        let keys = first..(first + tile).min(visible.end);
+        let across = head.keys_across(isa, &keys, n, &mut memory.keys);
+        for rows in strips(0..n, strip::height(isa)) {
+            let strip = Tile {
+                queries: queries.start + rows.start..queries.start + rows.end,
+                keys: keys.clone(),
+            };
+            let y = &mut y[rows.start * width..rows.end * width];
+            let (largest, sums) = (&mut seen.largest[rows.clone()], &mut seen.sums[rows]);
+            attend_strip(isa, head, strip, across, &mut memory.scores, (largest, sums), y);
+        }
     }
+    let (largest, sums) = (&seen.largest[..n], &seen.sums[..n]);
     T::run(
         isa,
         Finish {
-            largest: &largest[..n],
-            sums: &sums[..n],
+            largest,
+            sums,
             y,
             lse,
             width,
@@ -385,47 +384,51 @@ fn attend<const R: usize, T: Product>(
     );
 }
 
-/// Turns a tile of products into exponentials of scores, less the largest so far, and scales down what was added up below
-/// a smaller maximum.
-struct Absorb<'x, 'a, T> {
-    head: &'x Head<'a, T>,
-    tile: Tile,
-    scores: &'x mut [T],
-    largest: &'x mut [T; QUERIES],
-    sums: &'x mut [f64; QUERIES],
-    y: &'x mut [T],
-    start: Start,
+/// Memory of a task.
+struct Memory<T> {
+    keys: [T; TILE],
+    scores: [T; STRIP * KEYS],
 }
 
-impl<T: Product> Kernel for Absorb<'_, '_, T> {
-    type Output = ();
-
-    #[inline(always)]
-    fn run(self) {
-        let width = self.head.sizes.value_width;
-        let rows = self.scores.chunks_exact_mut(self.tile.keys.len());
-        for (r, (row, query)) in rows.zip(self.tile.queries.clone()).enumerate() {
-            self.head.score(query, &self.tile.keys, row);
-            let old = self.largest[r];
-            let most = lanes::max(row);
-            let new = T::select(most > old, most, old);
-            // A row of which nothing is visible yet: exp(-inf - 0) is 0, and a NaN stays one.
-            let offset = T::select(new == -T::INFINITY, T::ZERO, new);
-            for s in row.iter_mut() {
-                *s = (*s - offset).exp();
-            }
-            let shrink = (old - offset).exp();
-            self.largest[r] = new;
-            self.sums[r] = self.sums[r] * shrink.to_f64() + lanes::sum(row);
-            self.head.drop_out(query, &self.tile.keys, row);
-            if self.start == Start::Accumulate && shrink != T::ONE {
-                let y = &mut self.y[r * width..][..width];
-                for y in y {
-                    *y *= shrink;
-                }
-            }
-        }
-    }
+/// Takes the keys of a tile into the results of a strip of queries: `across` holds these keys.
+fn attend_strip<T: Product>(
+    isa: Isa,
+    head: &Head<'_, T>,
+    tile: Tile,
+    across: Matrix<'_, T>,
+    memory: &mut [T; STRIP * KEYS],
+    (largest, sums): (&mut [T], &mut [f64]),
+    y: &mut [T],
+) {
+    let Some(tile) = head.seen(&tile) else { return };
+    let start = if tile.keys.start == 0 {
+        Start::Overwrite
+    } else {
+        Start::Accumulate
+    };
+    let (n, width) = (tile.queries.len(), head.sizes.value_width);
+    let cols = tile.keys.len().next_multiple_of(VECTOR).min(across.cols());
+    // Whole vectors, whatever is computed of them.
+    let step = cols.next_multiple_of(VECTOR);
+    let scores = &mut memory[..n * step];
+    let mut products = Block::whole(scores, n, step);
+    head.products(isa, &tile.queries, across, &mut products.part(0..n, 0..cols));
+    let values = head.v.part(tile.keys.clone(), 0..width);
+    let some = 0..tile.keys.len();
+    T::run(
+        isa,
+        Absorb {
+            head,
+            tile,
+            scores,
+            largest,
+            sums,
+            y,
+            start,
+        },
+    );
+    let weights = Matrix::row_major(scores, n, step).part(0..n, some);
+    gemm::product(isa, weights, values, &mut Block::whole(y, n, width), start);
 }
 
 /// Divides by the sums and writes their logarithms.

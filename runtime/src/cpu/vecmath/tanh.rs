@@ -1,6 +1,6 @@
 //! The two saturating curves: hyperbolic tangent and logistic sigmoid.
 
-use super::exp::exp;
+use super::exp::{FAR, Parts};
 
 /// (tanh(x) - x) / x^3 as a polynomial in x^2 for |x| <= 0.625: relative error of tanh 2^-27.8.
 const TANH: [f32; 6] = [
@@ -15,26 +15,34 @@ const TANH: [f32; 6] = [
 /// Hyperbolic tangent.
 ///
 /// A polynomial below 0.625, 1 - 2 / (e^(2|x|) + 1) above (the split of Cody and Waite, 1980). Within
-/// 1.5 ULP for all `f32` (measured: 1.306); keeps the sign of zero.
+/// 1.5 ULP for all `f32` (measured: 1.201); keeps the sign of zero.
 #[inline(always)]
 pub fn tanh(x: f32) -> f32 {
     let a = x.abs();
     let z = a * a;
     let p = TANH[0] + z * (TANH[1] + z * (TANH[2] + z * (TANH[3] + z * (TANH[4] + z * TANH[5]))));
     let near = a + (a * z) * p;
-    let far = 1.0 - 2.0 / (exp(2.0 * a) + 1.0);
+    // The result rounds to 1 from 9.02 on; NaN stays NaN.
+    let parts = Parts::of(if a > 10.0 { 20.0 } else { a + a });
+    let scale = parts.power(0);
+    // e^(2a) + 1, rounded once: the product is exact, as is scale + 1 wherever that matters.
+    let far = 1.0 - 2.0 / (scale * parts.p + (scale + 1.0));
     (if a < 0.625 { near } else { far }).copysign(x)
 }
 
 /// Logistic function 1 / (1 + e^-x).
 ///
-/// The exponential is taken of -|x| only, so that neither side overflows and the left tail keeps its digits
-/// down to subnormal results. Within 2.5 ULP for all `f32` (measured: 2.402).
+/// The left tail keeps its digits down to subnormal results. Within 2.5 ULP for all `f32` (measured: 2.320).
 #[inline(always)]
 pub fn sigmoid(x: f32) -> f32 {
-    let e = exp(-x.abs());
-    let numerator = if x < 0.0 { e } else { 1.0 };
-    numerator / (1.0 + e)
+    // The result is 1 already above, and 0 below.
+    let x = if x > 40.0 { 40.0 } else { x };
+    let x = if x < -104.0 { -104.0 } else { x };
+    let parts = Parts::of(-x);
+    // Numerator and denominator are 2^-64 times as large, so that the latter does not overflow; it is rounded once, but where the
+    // sum of powers is inexact, because one of them hardly counts.
+    let scale = parts.power(-64);
+    (1.0 / FAR) / (scale * parts.p + (scale + 1.0 / FAR))
 }
 
 #[cfg(test)]

@@ -14,7 +14,8 @@
 use std::ops::Range;
 
 use super::scores::{Head, Tile};
-use super::{Attention, KEYS, Operands, Problem, QUERIES, TASK, TILE, dropout_mask, tiles};
+use super::strip::{STRIP, VECTOR, across, height, strips};
+use super::{Attention, KEYS, Operands, Problem, QUERIES, Reach, TASK, TILE, dropout_mask, tiles};
 use crate::arena::Buf;
 use crate::cpu::gemm::{self, Block, Matrix, Product, Start};
 use crate::cpu::isa::Kernel;
@@ -172,10 +173,8 @@ impl<const R: usize, T: Product> Gradient<'_, R, T> {
             .env
             .team
             .chunks_mut3(parts.0, parts.1, parts.2, |task, dq, dk, dv| {
-                let mut memory = [[T::ZERO; TILE]; 2];
-                for buffer in [&mut *dq, &mut *dk, &mut *dv] {
-                    buffer.fill(T::ZERO);
-                }
+                let mut memory = Memory::new();
+                self.clear_unseen([dq, dk, dv]);
                 for local in 0..n.min(s.heads - task * n) {
                     let part = |of: usize| local * lens[of]..(local + 1) * lens[of];
                     let (dq, dk, dv) = (&mut dq[part(0)], &mut dk[part(1)], &mut dv[part(2)]);
@@ -184,29 +183,22 @@ impl<const R: usize, T: Product> Gradient<'_, R, T> {
             });
     }
 
-    fn whole_head(
-        &self,
-        number: usize,
-        memory: &mut [[T; TILE]; 2],
-        dq: &mut [T],
-        dk: &mut [T],
-        dv: &mut [T],
-    ) {
+    fn whole_head(&self, number: usize, memory: &mut Memory<T>, dq: &mut [T], dk: &mut [T], dv: &mut [T]) {
         let s = self.problem.sizes;
         let head = self.head(number);
-        for keys in pieces(0..s.keys, KEYS) {
+        for keys in pieces(0..s.keys, s.keys_of_tile()) {
             let dk = &mut dk[keys.start * s.width..keys.end * s.width];
             let dv = &mut dv[keys.start * s.value_width..keys.end * s.value_width];
+            let (across, tiles) = head.across(&keys, s.queries, memory);
             for queries in pieces(self.problem.queries_of(&keys), QUERIES) {
                 let dq = &mut dq[queries.start * s.width..queries.end * s.width];
                 let tile = Tile {
                     queries,
                     keys: keys.clone(),
                 };
-                head.visit(&tile, memory, |weights, ds| {
-                    head.add_query_part(&tile, ds, dq);
-                    head.add_key_part(&tile, weights, ds, dk, dv);
-                });
+                head.visit(&tile, across, tiles);
+                head.add_query_part(&tile, tiles, dq);
+                head.add_key_part(&tile, tiles, dk, dv);
             }
         }
     }
@@ -216,17 +208,19 @@ impl<const R: usize, T: Product> Gradient<'_, R, T> {
         let s = self.problem.sizes;
         let n = s.rows_per_task(QUERIES, s.keys);
         self.problem.env.team.chunks_mut(dq, n * s.width, |task, dq| {
-            let mut memory = [[T::ZERO; TILE]; 2];
-            dq.fill(T::ZERO);
+            let mut memory = Memory::new();
+            self.clear_unseen([dq, &mut [], &mut []]);
             for (number, queries, local) in tiles(task * n, dq.len() / s.width, s.queries, QUERIES) {
                 let dq = &mut dq[local.start * s.width..local.end * s.width];
                 let head = self.head(number);
-                for keys in pieces(self.problem.keys_of(&queries), KEYS) {
+                for keys in pieces(self.problem.keys_of(&queries), s.keys_of_tile()) {
+                    let (across, tiles) = head.across(&keys, queries.len(), &mut memory);
                     let tile = Tile {
                         queries: queries.clone(),
                         keys,
                     };
-                    head.visit(&tile, &mut memory, |_, ds| head.add_query_part(&tile, ds, dq));
+                    head.visit(&tile, across, tiles);
+                    head.add_query_part(&tile, tiles, dq);
                 }
             }
         });
@@ -242,24 +236,40 @@ impl<const R: usize, T: Product> Gradient<'_, R, T> {
             .env
             .team
             .chunks_mut2(dk, lens[0], dv, lens[1], |task, dk, dv| {
-                let mut memory = [[T::ZERO; TILE]; 2];
-                dk.fill(T::ZERO);
-                dv.fill(T::ZERO);
-                for (number, keys, local) in tiles(task * n, n.min(all - task * n), s.keys, KEYS) {
+                let mut memory = Memory::new();
+                self.clear_unseen([&mut [], dk, dv]);
+                let some = tiles(task * n, n.min(all - task * n), s.keys, s.keys_of_tile());
+                for (number, keys, local) in some {
                     let dk = &mut dk[local.start * s.width..local.end * s.width];
                     let dv = &mut dv[local.start * s.value_width..local.end * s.value_width];
                     let head = self.head(number);
+                    let (across, tiles) = head.across(&keys, s.queries, &mut memory);
                     for queries in pieces(self.problem.queries_of(&keys), QUERIES) {
                         let tile = Tile {
                             queries,
                             keys: keys.clone(),
                         };
-                        head.visit(&tile, &mut memory, |weights, ds| {
-                            head.add_key_part(&tile, weights, ds, dk, dv)
-                        });
+                        head.visit(&tile, across, tiles);
+                        head.add_key_part(&tile, tiles, dk, dv);
                     }
                 }
             });
+    }
+
+    /// Clears what no tile writes: the first tile that a query or a key belongs to overwrites its cotangents.
+    fn clear_unseen(&self, [dq, dk, dv]: [&mut [T]; 3]) {
+        let s = self.problem.sizes;
+        if s.keys == 0 {
+            dq.fill(T::ZERO);
+        }
+        if self
+            .problem
+            .queries_of(&(s.keys.saturating_sub(1)..s.keys))
+            .is_empty()
+        {
+            dk.fill(T::ZERO);
+            dv.fill(T::ZERO);
+        }
     }
 
     fn head(&self, number: usize) -> GradientHead<'_, T> {
@@ -289,67 +299,153 @@ struct GradientHead<'a, T> {
     sums: &'a [T],
 }
 
-impl<T: Product> GradientHead<'_, T> {
-    /// Computes the dropped-out probabilities of a tile and the cotangents of its products, both row-major, and hands them
-    /// on.
-    fn visit(&self, tile: &Tile, [weights, ds]: &mut [[T; TILE]; 2], then: impl FnOnce(&[T], &[T])) {
-        let (m, n) = (tile.queries.len(), tile.keys.len());
-        let (weights, ds) = (&mut weights[..m * n], &mut ds[..m * n]);
-        self.head.products(self.isa, tile, weights);
-        let width = self.head.sizes.value_width;
-        let (g, v) = (
-            self.g.part(tile.queries.clone(), 0..width),
-            self.head.v.part(tile.keys.clone(), 0..width),
-        );
-        gemm::product(
-            self.isa,
-            g,
-            v.transposed(),
-            &mut Block::whole(ds, m, n),
-            Start::Overwrite,
-        );
-        T::run(
-            self.isa,
-            Cotangents {
-                of: self,
-                tile,
-                weights,
-                ds,
+/// Memory of a task.
+struct Memory<T> {
+    keys: [T; TILE],
+    values: [T; TILE],
+    tiles: Tiles<T>,
+}
+
+impl<T: Product> Memory<T> {
+    fn new() -> Self {
+        Self {
+            keys: [T::ZERO; TILE],
+            values: [T::ZERO; TILE],
+            tiles: Tiles {
+                weights: [T::ZERO; TILE],
+                ds: [T::ZERO; TILE],
             },
-        );
-        then(weights, ds);
+        }
+    }
+}
+
+/// The dropped-out probabilities of a tile and the cotangents of its products, in rows of [`step`] elements. What lies behind the
+/// last key that a strip of queries may see is 0 as far as strips of keys reach that one of its queries sees.
+struct Tiles<T> {
+    weights: [T; TILE],
+    ds: [T; TILE],
+}
+
+/// Elements of a row of [`Tiles`].
+fn step(tile: &Tile) -> usize {
+    tile.keys.len().next_multiple_of(VECTOR)
+}
+
+/// Keys and values of a tile, transposed.
+#[derive(Copy, Clone)]
+struct Across<'m, T> {
+    keys: Matrix<'m, T>,
+    values: Matrix<'m, T>,
+}
+
+impl<'a, T: Product> GradientHead<'a, T> {
+    /// Lays out keys and values for tiles of `rows` queries in all.
+    fn across<'m>(
+        &self,
+        keys: &Range<usize>,
+        rows: usize,
+        memory: &'m mut Memory<T>,
+    ) -> (Across<'m, T>, &'m mut Tiles<T>)
+    where
+        'a: 'm,
+    {
+        let values = self.head.v.part(keys.clone(), 0..self.head.sizes.value_width);
+        let across = Across {
+            keys: self.head.keys_across(self.isa, keys, rows, &mut memory.keys),
+            values: across(self.isa, values, rows, &mut memory.values),
+        };
+        (across, &mut memory.tiles)
     }
 
-    /// `dq += ds k` for the queries of a tile.
-    fn add_query_part(&self, tile: &Tile, ds: &[T], dq: &mut [T]) {
-        let (m, n, width) = (tile.queries.len(), tile.keys.len(), self.head.sizes.width);
-        let k = self.head.k.part(tile.keys.clone(), 0..width);
-        let mut dq = Block::whole(dq, m, width);
-        gemm::product(
-            self.isa,
-            Matrix::row_major(ds, m, n),
-            k,
-            &mut dq,
-            Start::Accumulate,
-        );
+    /// The strips of a tile: rows within it, and what of the tile they see.
+    fn strips(&self, tile: &Tile) -> impl Iterator<Item = (Range<usize>, Tile)> {
+        let first = tile.queries.start;
+        strips(0..tile.queries.len(), height(self.isa)).filter_map(move |rows| {
+            let seen = self.head.seen(&Tile {
+                queries: first + rows.start..first + rows.end,
+                keys: tile.keys.clone(),
+            });
+            seen.map(|seen| (rows, seen))
+        })
     }
 
-    /// `dk += ds^T q` and `dv += (f p)^T g` for the keys of a tile.
-    fn add_key_part(&self, tile: &Tile, weights: &[T], ds: &[T], dk: &mut [T], dv: &mut [T]) {
-        let (m, n, sizes) = (tile.queries.len(), tile.keys.len(), self.head.sizes);
-        for (left, right, width, to) in [
-            (ds, self.head.q, sizes.width, dk),
-            (weights, self.g, sizes.value_width, dv),
-        ] {
-            let left = Matrix::row_major(left, m, n).transposed();
-            let right = right.part(tile.queries.clone(), 0..width);
-            gemm::product(
+    /// Computes the dropped-out probabilities of a tile and the cotangents of its products.
+    fn visit(&self, tile: &Tile, across: Across<'_, T>, Tiles { weights, ds }: &mut Tiles<T>) {
+        let (step, width) = (step(tile), self.head.sizes.value_width);
+        for (rows, seen) in self.strips(tile) {
+            let (n, place) = (rows.len(), rows.start * step..rows.end * step);
+            let (weights, ds) = (&mut weights[place.clone()], &mut ds[place]);
+            let cols = seen.keys.len().next_multiple_of(VECTOR).min(across.keys.cols());
+            self.head.products(
                 self.isa,
-                left,
-                right,
-                &mut Block::whole(to, n, width),
-                Start::Accumulate,
+                &seen.queries,
+                across.keys,
+                &mut Block::whole(weights, n, step).part(0..n, 0..cols),
             );
+            let g = self.g.part(seen.queries.clone(), 0..width);
+            let values = across.values.part(0..width, 0..cols);
+            let mut to = Block::whole(ds, n, step);
+            gemm::product(self.isa, g, values, &mut to.part(0..n, 0..cols), Start::Overwrite);
+            let read = tile.keys.len().min(seen.keys.len() + STRIP);
+            T::run(
+                self.isa,
+                Cotangents {
+                    of: self,
+                    tile: seen,
+                    weights,
+                    ds,
+                    step,
+                    cols: [cols, read],
+                },
+            );
+        }
+    }
+
+    /// `dq += ds k` for the queries of a tile; the first keys overwrite.
+    fn add_query_part(&self, tile: &Tile, tiles: &Tiles<T>, dq: &mut [T]) {
+        let (step, width) = (step(tile), self.head.sizes.width);
+        let ds = Matrix::row_major(&tiles.ds, tile.queries.len(), step);
+        for (rows, seen) in self.strips(tile) {
+            let left = ds.part(rows.clone(), 0..seen.keys.len());
+            let k = self.head.k.part(seen.keys, 0..width);
+            let dq = &mut dq[rows.start * width..rows.end * width];
+            let mut dq = Block::whole(dq, rows.len(), width);
+            let start = match tile.keys.start {
+                0 => Start::Overwrite,
+                _ => Start::Accumulate,
+            };
+            gemm::product(self.isa, left, k, &mut dq, start);
+        }
+    }
+
+    /// `dk += ds^T q` and `dv += (f p)^T g` for the keys of a tile; the first queries that see a key overwrite.
+    fn add_key_part(&self, tile: &Tile, tiles: &Tiles<T>, dk: &mut [T], dv: &mut [T]) {
+        let (sizes, n) = (self.head.sizes, tile.queries.len());
+        for keys in strips(0..tile.keys.len(), height(self.isa)) {
+            // Those before it see none of these keys.
+            let seeing = match self.head.reach {
+                Reach::All => 0,
+                Reach::Causal => tile.keys.start + keys.start,
+            };
+            let first = seeing.max(tile.queries.start);
+            if first >= tile.queries.end {
+                continue;
+            }
+            let start = match tile.queries.start <= seeing {
+                true => Start::Overwrite,
+                false => Start::Accumulate,
+            };
+            for (left, right, width, to) in [
+                (&tiles.ds, self.head.q, sizes.width, &mut *dk),
+                (&tiles.weights, self.g, sizes.value_width, &mut *dv),
+            ] {
+                let left = Matrix::row_major(left, n, step(tile));
+                let left = left.part(first - tile.queries.start..n, keys.clone());
+                let right = right.part(first..tile.queries.end, 0..width);
+                let to = &mut to[keys.start * width..keys.end * width];
+                let mut to = Block::whole(to, keys.len(), width);
+                gemm::product(self.isa, left.transposed(), right, &mut to, start);
+            }
         }
     }
 }
@@ -358,9 +454,14 @@ impl<T: Product> GradientHead<'_, T> {
 /// the cotangents of the former products.
 struct Cotangents<'x, 'a, T> {
     of: &'x GradientHead<'a, T>,
-    tile: &'x Tile,
+    /// The queries of a strip, and the keys that they see.
+    tile: Tile,
     weights: &'x mut [T],
     ds: &'x mut [T],
+    /// Elements from a row to the next.
+    step: usize,
+    /// Columns that were computed, and those that will be read.
+    cols: [usize; 2],
 }
 
 impl<T: Product> Kernel for Cotangents<'_, '_, T> {
@@ -368,28 +469,48 @@ impl<T: Product> Kernel for Cotangents<'_, '_, T> {
 
     #[inline(always)]
     fn run(self) {
-        let (head, keys) = (&self.of.head, &self.tile.keys);
-        let rows = self
-            .weights
-            .chunks_exact_mut(keys.len())
-            .zip(self.ds.chunks_exact_mut(keys.len()));
-        for ((p, ds), query) in rows.zip(self.tile.queries.clone()) {
+        let (head, keys, [cols, read]) = (&self.of.head, &self.tile.keys, self.cols);
+        let whole = cols.next_multiple_of(VECTOR);
+        let mut factors = [T::ONE; KEYS];
+        for (r, query) in self.tile.queries.clone().enumerate() {
+            let p = &mut self.weights[r * self.step..][..self.step];
+            let ds = &mut self.ds[r * self.step..][..self.step];
             let (lse, sum) = (self.of.lse[query], self.of.sums[query]);
-            head.score(query, keys, p);
-            for p in p.iter_mut() {
-                *p = (*p - lse).exp();
+            head.score(query, keys, p[..whole].as_chunks_mut().0);
+            let (ps, dss) = (p[..whole].as_chunks_mut().0, ds[..whole].as_chunks_mut().0);
+            if head.dropout.is_some() {
+                factors.fill(T::ONE);
+                head.drop_out(query, keys, &mut factors[..keys.len()]);
             }
-            if head.dropout.is_none() {
-                lanes::each(ds, p, |ds, p| *ds = p * (*ds - sum) * head.scale);
-                continue;
+            let factors: &[[T; VECTOR]] = factors.as_chunks().0;
+            for v in 0..ps.len() {
+                cotangents(&mut ps[v], &mut dss[v], &factors[v], [lse, sum, head.scale]);
             }
-            let mut factors = [T::ONE; KEYS];
-            let factors = &mut factors[..keys.len()];
-            head.drop_out(query, keys, factors);
-            lanes::each2(ds, p, factors, |ds, p, f| *ds = p * (*ds * f - sum) * head.scale);
-            lanes::each(p, factors, |p, f| *p *= f);
+            if whole < read {
+                p[whole..read].fill(T::ZERO);
+                ds[whole..read].fill(T::ZERO);
+            }
         }
     }
+}
+
+/// Those of a vector of keys, from scores and cotangents of probabilities.
+#[inline(always)]
+fn cotangents<T: Product>(
+    weights: &mut [T; VECTOR],
+    ds: &mut [T; VECTOR],
+    factors: &[T; VECTOR],
+    [lse, sum, scale]: [T; 3],
+) {
+    // Copies, which overlap nothing.
+    let (scores, of_p, factors) = (*weights, *ds, *factors);
+    let (mut left, mut right) = ([T::ZERO; VECTOR], [T::ZERO; VECTOR]);
+    for l in 0..VECTOR {
+        let p = (scores[l] - lse).exp();
+        left[l] = p * factors[l];
+        right[l] = p * (of_p[l] * factors[l] - sum) * scale;
+    }
+    (*weights, *ds) = (left, right);
 }
 
 /// The sum of `g y` over every row.

@@ -2,7 +2,8 @@
 
 use std::ops::Range;
 
-use super::{Reach, Sizes};
+use super::strip::{VECTOR, across};
+use super::{Reach, Sizes, TILE};
 use crate::cpu::gemm::{self, Block, Matrix, Product, Start};
 use crate::cpu::isa::Isa;
 use crate::ops::{dropout, lanes};
@@ -43,31 +44,71 @@ pub(super) struct Tile {
     pub(super) keys: Range<usize>,
 }
 
-impl<T: Product> Head<'_, T> {
-    /// `q k^T` of a tile, row-major.
-    pub(super) fn products(&self, isa: Isa, tile: &Tile, to: &mut [T]) {
-        let q = self.q.part(tile.queries.clone(), 0..self.sizes.width);
-        let k = self.k.part(tile.keys.clone(), 0..self.sizes.width);
-        let mut to = Block::whole(to, tile.queries.len(), tile.keys.len());
-        gemm::product(isa, q, k.transposed(), &mut to, Start::Overwrite);
+impl<'a, T: Product> Head<'a, T> {
+    /// The keys of a tile that one of its queries may see, by the order of both alone; `None` where it sees none of them.
+    pub(super) fn seen(&self, tile: &Tile) -> Option<Tile> {
+        let keys = &tile.keys;
+        let end = match self.reach {
+            Reach::All => keys.end,
+            Reach::Causal => keys.end.min(tile.queries.end),
+        };
+        (end > keys.start).then(|| Tile {
+            queries: tile.queries.clone(),
+            keys: keys.start..end,
+        })
     }
 
-    /// Makes scores of the products of one query with some keys: minus infinity where it may not attend.
+    /// Some keys, transposed, for products with `rows` queries: see [`across`].
+    pub(super) fn keys_across<'m>(
+        &self,
+        isa: Isa,
+        keys: &Range<usize>,
+        rows: usize,
+        room: &'m mut [T; TILE],
+    ) -> Matrix<'m, T>
+    where
+        'a: 'm,
+    {
+        across(isa, self.k.part(keys.clone(), 0..self.sizes.width), rows, room)
+    }
+
+    /// Products of some queries with the first keys of those that `across` holds.
+    pub(super) fn products(
+        &self,
+        isa: Isa,
+        queries: &Range<usize>,
+        across: Matrix<'_, T>,
+        to: &mut Block<'_, T>,
+    ) {
+        let width = self.sizes.width;
+        let q = self.q.part(queries.clone(), 0..width);
+        let keys = across.part(0..width, 0..to.cols());
+        gemm::product(isa, q, keys, to, Start::Overwrite);
+    }
+
+    /// Makes scores of the products of one query with some keys: minus infinity where it may not attend, and beyond the last key.
+    #[expect(clippy::needless_range_loop, reason = "lanes go by index")]
     #[inline(always)]
-    pub(super) fn score(&self, query: usize, keys: &Range<usize>, row: &mut [T]) {
-        for s in row.iter_mut() {
-            *s *= self.scale;
+    pub(super) fn score(&self, query: usize, keys: &Range<usize>, row: &mut [[T; VECTOR]]) {
+        let visible = match self.reach {
+            Reach::All => keys.len(),
+            Reach::Causal => keys.len().min((query + 1).saturating_sub(keys.start)),
+        };
+        for (v, chunk) in row.iter_mut().enumerate() {
+            // Of this vector: a number of 32 bits, to be compared in lanes as narrow.
+            let visible = visible.saturating_sub(v * VECTOR).min(VECTOR) as u32;
+            for l in 0..VECTOR {
+                chunk[l] = T::select((l as u32) < visible, chunk[l] * self.scale, -T::INFINITY);
+            }
         }
+        let row = row.as_flattened_mut();
+        let row = &mut row[..visible];
         match &self.mask {
             Mask::None => (),
             Mask::Keep(mask) => masked(mask, query, keys, row, |s, keep| {
                 T::select(keep != 0, s, -T::INFINITY)
             }),
             Mask::Add(mask) => masked(mask, query, keys, row, |s, add| s + add),
-        }
-        if self.reach == Reach::Causal {
-            let visible = (query + 1).saturating_sub(keys.start).min(row.len());
-            row[visible..].fill(-T::INFINITY);
         }
     }
 
@@ -108,7 +149,7 @@ fn masked<T: Copy, M: Copy>(
             }
         }
         _ => {
-            for (s, key) in row.iter_mut().zip(keys.clone()) {
+            for (s, key) in row.iter_mut().zip(keys.start..) {
                 *s = f(*s, mask.at(query, key));
             }
         }
