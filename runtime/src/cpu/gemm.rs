@@ -29,6 +29,7 @@ mod lanes;
 mod lines;
 mod matrix;
 mod method;
+mod micro;
 mod outer;
 mod pack;
 mod pairs;

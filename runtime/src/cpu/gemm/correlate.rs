@@ -16,8 +16,9 @@ use super::Block;
 use super::ahead::Ahead;
 use super::lanes::{Lanes, Portable};
 use super::lines::{Laying, Placing, Plane, Putting};
+use super::micro::{has, write_part, write_row};
 use super::outer::{self, Outer, OuterTiles, Turn, Turning};
-use super::tile::{Product, Start, has, write_part, write_row};
+use super::tile::{Product, Start};
 use crate::cpu::isa::{self, Isa, Kernel};
 
 /// An element of a window.

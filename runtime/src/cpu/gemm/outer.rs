@@ -12,7 +12,8 @@
 use super::ahead::Ahead;
 use super::correlate::Tap;
 use super::lanes::Lanes;
-use super::tile::{Product, Start, write_row};
+use super::micro::write_row;
+use super::tile::{Product, Start};
 use crate::cpu::isa::Kernel;
 
 /// Rows of numbers that become columns of as many as a vector has: `to[k * lanes + r] = from[min(r, rows - 1) * step + k]` for

@@ -1,10 +1,11 @@
-//! One block of a product: packing, the micro-kernel, and the way back to memory.
+//! One block of a product: what is packed, and the tiles that are computed from it.
 
 use std::marker::PhantomData;
 
 use super::inner::{InnerProducts, Sides};
 use super::lanes::{self, Lanes, Portable, SQUARE};
 use super::method::{Arithmetic, Method, Operands};
+use super::micro::{Place, Strip, has, micro, tile_rows, write_edge, write_row};
 use super::pack::{BESIDE, Packed, Room};
 use super::strips::PackStrip;
 use super::{Block, Factor, pairs};
@@ -332,36 +333,6 @@ impl<T: Product, L: Lanes<T>> Kernel for Packing<'_, '_, '_, '_, L, T> {
 
 type Range = std::ops::Range<usize>;
 
-/// The rows of a tile for `rest` remaining rows: full tiles first, then the smallest that holds what is left.
-#[inline(always)]
-fn tile_rows<T, L: Lanes<T>>(rest: usize) -> usize {
-    for &rows in L::HEIGHTS {
-        if rest <= rows {
-            return rows;
-        }
-    }
-    L::ROWS
-}
-
-/// Whether a set has tiles of `rows` rows.
-pub(super) const fn has<T, L: Lanes<T>>(rows: usize) -> bool {
-    let mut k = 0;
-    while k < L::HEIGHTS.len() {
-        if L::HEIGHTS[k] == rows {
-            return true;
-        }
-        k += 1;
-    }
-    false
-}
-
-/// A strip of columns as the micro-kernel reads it: the numbers of a row follow each other, and rows lie `step` apart.
-#[derive(Copy, Clone)]
-struct Strip<'b, T> {
-    numbers: &'b [T],
-    step: usize,
-}
-
 impl<'x, T: Product, L: Lanes<T>> BlockProduct<'x, '_, '_, L, T> {
     /// Adds (or sets) the part of rows `rows` that comes from indices `k`.
     #[inline(always)]
@@ -537,99 +508,4 @@ impl<'x, T: Product, L: Lanes<T>> BlockProduct<'x, '_, '_, L, T> {
         }
         write_edge(&edge, width, self.c, Place { rows, col, start });
     }
-}
-
-/// Writes what of a tile, whose rows lie `width` apart, is inside the block.
-#[inline(never)]
-fn write_edge<T: Product>(tile: &[T], width: usize, c: &mut Block<'_, T>, Place { rows, col, start }: Place) {
-    let width_inside = width.min(c.cols() - col);
-    for (i, row) in rows.enumerate() {
-        let from = &tile[i * width..][..width_inside];
-        let to = &mut c.row_mut(row)[col..][..width_inside];
-        match start {
-            Start::Overwrite => to.copy_from_slice(from),
-            Start::Accumulate => {
-                for k in 0..width_inside {
-                    to[k] = from[k] + to[k];
-                }
-            }
-        }
-    }
-}
-
-/// Where a tile goes and how.
-struct Place {
-    rows: Range,
-    col: usize,
-    start: Start,
-}
-
-/// Replaces the first vectors of a row by sums, or adds these.
-#[inline(always)]
-pub(super) fn write_row<T: Product, L: Lanes<T>, const VECTORS: usize>(
-    lanes: L,
-    sums: &[L::Vector; VECTORS],
-    to: &mut [T],
-    start: Start,
-) {
-    let to = &mut to[..VECTORS * L::LANES];
-    for v in 0..VECTORS {
-        let to = &mut to[v * L::LANES..];
-        let value = match start {
-            Start::Overwrite => sums[v],
-            // 1 * sum + c is rounded once in either form of the instruction: it is the plain sum.
-            Start::Accumulate => lanes.mul_add(lanes.splat(T::ONE), sums[v], lanes.load(to)),
-        };
-        lanes.store(value, to);
-    }
-}
-
-/// [`write_row`] for a row that ends before the last vector does.
-#[inline(always)]
-pub(super) fn write_part<T: Product, L: Lanes<T>, const VECTORS: usize>(
-    lanes: L,
-    sums: &[L::Vector; VECTORS],
-    to: &mut [T],
-    start: Start,
-) {
-    for (v, to) in to.chunks_mut(L::LANES).enumerate() {
-        let Some(&sum) = sums.get(v) else { break };
-        let value = match start {
-            Start::Overwrite => sum,
-            Start::Accumulate => lanes.mul_add(lanes.splat(T::ONE), sum, lanes.load_part(to)),
-        };
-        lanes.store_part(value, to);
-    }
-}
-
-/// The product of a packed strip of `ROWS` rows and one of `VECTORS` vectors of columns, in registers.
-///
-/// Every count is a constant that needs no analysis to be seen, and nothing in the loop can panic: otherwise it depends on the
-/// profile of the build (`lto`, `codegen-units`) how much the optimiser sees through, and whether the sums stay in registers.
-#[inline(always)]
-fn micro<T: Product, L: Lanes<T>, const ROWS: usize, const VECTORS: usize>(
-    lanes: L,
-    a: &[T],
-    b: Strip<'_, T>,
-) -> [[L::Vector; VECTORS]; ROWS] {
-    let mut sums = [[lanes.splat(T::ZERO); VECTORS]; ROWS];
-    let (columns, _) = a.as_chunks::<ROWS>();
-    let mut at = 0;
-    for column in columns {
-        let Some(row) = b.numbers.get(at..at + VECTORS * L::LANES) else {
-            break;
-        };
-        at += b.step;
-        let mut vectors = [lanes.splat(T::ZERO); VECTORS];
-        for v in 0..VECTORS {
-            vectors[v] = lanes.load(&row[v * L::LANES..]);
-        }
-        for i in 0..ROWS {
-            let x = lanes.splat(column[i]);
-            for v in 0..VECTORS {
-                sums[i][v] = lanes.mul_add(x, vectors[v], sums[i][v]);
-            }
-        }
-    }
-    sums
 }

@@ -1,0 +1,137 @@
+//! The micro-kernel: a tile of a result in registers, and its way to memory.
+
+use std::ops::Range;
+
+use super::Block;
+use super::lanes::Lanes;
+use super::tile::{Product, Start};
+
+/// The rows of a tile for `rest` remaining rows: full tiles first, then the smallest that holds what is left.
+#[inline(always)]
+pub(super) fn tile_rows<T, L: Lanes<T>>(rest: usize) -> usize {
+    for &rows in L::HEIGHTS {
+        if rest <= rows {
+            return rows;
+        }
+    }
+    L::ROWS
+}
+
+/// Whether a set has tiles of `rows` rows.
+pub(super) const fn has<T, L: Lanes<T>>(rows: usize) -> bool {
+    let mut k = 0;
+    while k < L::HEIGHTS.len() {
+        if L::HEIGHTS[k] == rows {
+            return true;
+        }
+        k += 1;
+    }
+    false
+}
+
+/// A strip of columns as the micro-kernel reads it: the numbers of a row follow each other, and rows lie `step` apart.
+#[derive(Copy, Clone)]
+pub(super) struct Strip<'b, T> {
+    pub(super) numbers: &'b [T],
+    pub(super) step: usize,
+}
+
+/// The product of a packed strip of `ROWS` rows and one of `VECTORS` vectors of columns, in registers.
+///
+/// Every count is a constant that needs no analysis to be seen, and nothing in the loop can panic: otherwise it depends on the
+/// profile of the build (`lto`, `codegen-units`) how much the optimiser sees through, and whether the sums stay in registers.
+#[inline(always)]
+pub(super) fn micro<T: Product, L: Lanes<T>, const ROWS: usize, const VECTORS: usize>(
+    lanes: L,
+    a: &[T],
+    b: Strip<'_, T>,
+) -> [[L::Vector; VECTORS]; ROWS] {
+    let mut sums = [[lanes.splat(T::ZERO); VECTORS]; ROWS];
+    let (columns, _) = a.as_chunks::<ROWS>();
+    let mut at = 0;
+    for column in columns {
+        let Some(row) = b.numbers.get(at..at + VECTORS * L::LANES) else {
+            break;
+        };
+        at += b.step;
+        let mut vectors = [lanes.splat(T::ZERO); VECTORS];
+        for v in 0..VECTORS {
+            vectors[v] = lanes.load(&row[v * L::LANES..]);
+        }
+        for i in 0..ROWS {
+            let x = lanes.splat(column[i]);
+            for v in 0..VECTORS {
+                sums[i][v] = lanes.mul_add(x, vectors[v], sums[i][v]);
+            }
+        }
+    }
+    sums
+}
+
+/// Where a tile goes and how.
+pub(super) struct Place {
+    pub(super) rows: Range<usize>,
+    pub(super) col: usize,
+    pub(super) start: Start,
+}
+
+/// Replaces the first vectors of a row by sums, or adds these.
+#[inline(always)]
+pub(super) fn write_row<T: Product, L: Lanes<T>, const VECTORS: usize>(
+    lanes: L,
+    sums: &[L::Vector; VECTORS],
+    to: &mut [T],
+    start: Start,
+) {
+    let to = &mut to[..VECTORS * L::LANES];
+    for v in 0..VECTORS {
+        let to = &mut to[v * L::LANES..];
+        let value = match start {
+            Start::Overwrite => sums[v],
+            // 1 * sum + c is rounded once in either form of the instruction: it is the plain sum.
+            Start::Accumulate => lanes.mul_add(lanes.splat(T::ONE), sums[v], lanes.load(to)),
+        };
+        lanes.store(value, to);
+    }
+}
+
+/// [`write_row`] for a row that ends before the last vector does.
+#[inline(always)]
+pub(super) fn write_part<T: Product, L: Lanes<T>, const VECTORS: usize>(
+    lanes: L,
+    sums: &[L::Vector; VECTORS],
+    to: &mut [T],
+    start: Start,
+) {
+    for (v, to) in to.chunks_mut(L::LANES).enumerate() {
+        let Some(&sum) = sums.get(v) else { break };
+        let value = match start {
+            Start::Overwrite => sum,
+            Start::Accumulate => lanes.mul_add(lanes.splat(T::ONE), sum, lanes.load_part(to)),
+        };
+        lanes.store_part(value, to);
+    }
+}
+
+/// Writes what of a tile, whose rows lie `width` apart, is inside the block.
+#[inline(never)]
+pub(super) fn write_edge<T: Product>(
+    tile: &[T],
+    width: usize,
+    c: &mut Block<'_, T>,
+    Place { rows, col, start }: Place,
+) {
+    let width_inside = width.min(c.cols() - col);
+    for (i, row) in rows.enumerate() {
+        let from = &tile[i * width..][..width_inside];
+        let to = &mut c.row_mut(row)[col..][..width_inside];
+        match start {
+            Start::Overwrite => to.copy_from_slice(from),
+            Start::Accumulate => {
+                for k in 0..width_inside {
+                    to[k] = from[k] + to[k];
+                }
+            }
+        }
+    }
+}
