@@ -47,7 +47,7 @@ impl Fuser<'_> {
 
     /// A factor packed before a loop.
     fn packed(&mut self, factor: &Operand, packing: &Packing, region: usize) -> Operand {
-        let ty = Type::new(DType::Float, vec![packing.len.clone()]);
+        let ty = Type::new(DType::Float, vec![packing.len()]);
         let known = self
             .packs
             .iter()
@@ -100,7 +100,7 @@ fn outermost(flat: &Flat, mut region: usize, factor: &Operand, packing: &Packing
     let mut found = None;
     while region != *made_in && region != 0 {
         let of = &flat.regions[region];
-        let sizes = [&packing.size, &packing.len, &factor.layout.offset];
+        let sizes = [&packing.size, &factor.layout.offset];
         let sizes = sizes
             .into_iter()
             .chain(&factor.layout.shape)

@@ -157,8 +157,18 @@ pub struct Packing {
     pub function: &'static str,
     /// The size that it depends on besides those of the input.
     pub size: Dim,
-    /// Floats that the packed input takes at most.
-    pub len: Dim,
+    /// Rows and columns of the input.
+    pub shape: [Dim; 2],
+    /// A multiple to which the columns are rounded up at most.
+    pub columns: i64,
+}
+
+impl Packing {
+    /// Floats that the packed input takes at most. (Worked out where an input is packed: rules are asked for their kernels often.)
+    pub fn len(&self) -> Dim {
+        let [rows, columns] = &self.shape;
+        (columns + (self.columns - 1)).floor_div(&Dim::lit(self.columns)) * self.columns * rows
+    }
 }
 
 /// A small program that uses an operation, for tests and benches.

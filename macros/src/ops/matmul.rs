@@ -223,12 +223,11 @@ impl Rule for Matmul {
 /// How the second factor of a product of `m x k` and `k x n` is packed: its columns in strips, of at most 32 on any instruction
 /// set.
 fn packing(m: &Dim, k: &Dim, n: &Dim) -> Packing {
-    const WIDEST: i64 = 32;
-    let columns = (n + (WIDEST - 1)).floor_div(&Dim::lit(WIDEST)) * WIDEST;
     Packing {
         function: "pack",
         size: m.clone(),
-        len: columns * k,
+        shape: [k.clone(), n.clone()],
+        columns: 32,
     }
 }
 

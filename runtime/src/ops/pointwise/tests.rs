@@ -12,6 +12,8 @@ use crate::rt;
 struct TwoResults;
 
 impl rt::Pointwise<2, 0, 0, 1, 0, 1, 1> for TwoResults {
+    const FUNCTIONS: usize = 1;
+
     #[inline(always)]
     fn eval<T: rt::Real>(
         f: [T; 2],
@@ -65,7 +67,8 @@ impl rt::Pointwise<16, 0, 0, 2, 0, 0, 0> for Many {
     }
 }
 
-const SIZES: [usize; 12] = [0, 1, 2, 63, 64, 65, 511, 512, 513, 1000, 16_384, 100_001];
+/// Some below, some above the lengths from which other threads help, with and without a function in the group.
+const SIZES: [usize; 13] = [0, 1, 2, 63, 64, 65, 511, 512, 513, 1000, 3000, 16_384, 100_001];
 
 #[test]
 fn dense_groups_of_every_length() {
