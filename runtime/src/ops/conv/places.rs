@@ -7,6 +7,7 @@ use crate::cpu::gemm::{
     self, Ahead, At, Band, Block, Blocks, Correlate, Correlation, LANES, Lines, Placing, Runs, Slide, Start,
     Tap,
 };
+use crate::cpu::isa::Isa;
 use crate::cx::Env;
 
 /// `out[b, g, r, place] = sum over c, e of weights[g, r, c, e] image[b, g, c, position(place, e)]` for all images and groups.
@@ -254,29 +255,22 @@ impl<T: Correlate> Task<'_, T> {
         target: &Target,
         ahead: &mut Ahead,
     ) {
-        let Places { channels, .. } = *self.places;
-        let area = self.image.len() / channels.max(1);
-        let (depth, window) = (self.places.depth(), self.places.window());
+        let (channels, depth) = (self.places.channels, self.places.depth());
+        let window = self.places.window();
         let mut taps = [Tap::default(); TAPS];
         let taps = layout.taps(&mut taps);
         let lying = self.lying(&layout, target, block.rows());
-        let row = layout.places().next_multiple_of(LANES);
+        let row = lying.map_or_else(|| layout.places().next_multiple_of(LANES), |_| 0);
         sums.clear();
-        let sums = match lying {
-            Some(_) => &mut [],
-            None => sums.push(row * block.rows().min(MAX_STRIP)),
-        };
-        let mut rest = self.weights;
-        let mut first = 0;
-        let mut laid = 0..0;
+        let sums = sums.push(row * block.rows().min(MAX_STRIP));
+        let (mut rest, mut first, mut laid) = (self.weights, 0, 0..0);
         while first < block.rows() {
             let rows = T::strip(self.env.isa, block.rows() - first);
             let (strip, after) = rest.split_at(rows * depth);
             for from in (0..channels).step_by(self.cut.channels) {
                 let some = from..(from + self.cut.channels).min(channels);
                 if laid != some {
-                    layout.lay(self.env.isa, &self.image[from * area..], 0, some.len(), band);
-                    gemm::prepare(self.env.arithmetic(), band.filled_mut());
+                    self.lay(&layout, &some, band);
                     laid = some.clone();
                 }
                 let (places, [width, gap]) = lying.unwrap_or((layout.places(), [layout.places(), 0]));
@@ -297,28 +291,33 @@ impl<T: Correlate> Task<'_, T> {
                     width,
                     gap,
                     ahead,
-                    start: match from {
-                        0 => Start::Overwrite,
-                        _ => Start::Accumulate,
+                    start: if from == 0 {
+                        Start::Overwrite
+                    } else {
+                        Start::Accumulate
                     },
                 };
                 T::correlate(self.env.isa, correlation);
             }
             if lying.is_none() {
-                let placing = Placing {
-                    from: sums,
-                    row,
-                    pitch: layout.pitch,
-                    size: layout.size(),
-                    block: block.part(first..first + rows, 0..block.cols()),
-                    to: target.first[0] * target.width + target.first[1],
-                    width: target.step[0] * target.width,
-                    stride: target.step[1],
-                };
-                T::put(self.env.isa, placing);
+                let strip = block.part(first..first + rows, 0..block.cols());
+                put(self.env.isa, (sums, row), &layout, strip, target);
             }
             (rest, first) = (after, first + rows);
         }
+    }
+
+    /// Lays out some channels.
+    fn lay(&self, layout: &Layout, some: &Range<usize>, band: &mut Band<T, BAND>) {
+        let area = self.image.len() / self.places.channels;
+        layout.lay(
+            self.env.isa,
+            &self.image[some.start * area..],
+            0,
+            some.len(),
+            band,
+        );
+        gemm::prepare(self.env.arithmetic(), band.filled_mut());
     }
 
     /// Number of places, and the width of lines with the gap between them, where the places of a layout are those of the block as they
@@ -336,6 +335,27 @@ impl<T: Correlate> Task<'_, T> {
         };
         (gap == 0 || width.is_multiple_of(unit)).then_some((lines * width, [width, gap]))
     }
+}
+
+/// Writes the sums of a strip, rows of `row` numbers, to where their places are.
+fn put<T: Correlate>(
+    isa: Isa,
+    (from, row): (&[T], usize),
+    layout: &Layout,
+    block: Block<'_, T>,
+    target: &Target,
+) {
+    let placing = Placing {
+        from,
+        row,
+        pitch: layout.pitch,
+        size: layout.size(),
+        block,
+        to: target.first[0] * target.width + target.first[1],
+        width: target.step[0] * target.width,
+        stride: target.step[1],
+    };
+    T::put(isa, placing);
 }
 
 /// Writes zeros to the places of one residue.
