@@ -32,6 +32,7 @@ mod patches;
 #[cfg(test)]
 mod tests;
 mod tile;
+mod write;
 
 pub use band::Band;
 pub use block::{At, Block, Blocks};

@@ -4,6 +4,8 @@ use super::inner::{InnerProducts, Sides};
 use super::lanes::{self, Lanes, Portable, SQUARE};
 use super::method::{Arithmetic, Method, Operands};
 use super::pack::{Packed, Room};
+use super::write::write_part;
+pub(super) use super::write::write_row;
 use super::{Block, Factor, pairs};
 use crate::cpu::isa::{self, Isa, Kernel};
 use crate::dtype::Element;
@@ -483,44 +485,6 @@ struct Place {
     rows: Range,
     col: usize,
     start: Start,
-}
-
-/// Replaces the first vectors of a row by sums, or adds these.
-#[inline(always)]
-pub(super) fn write_row<T: Product, L: Lanes<T>, const VECTORS: usize>(
-    lanes: L,
-    sums: &[L::Vector; VECTORS],
-    to: &mut [T],
-    start: Start,
-) {
-    let to = &mut to[..VECTORS * L::LANES];
-    for v in 0..VECTORS {
-        let to = &mut to[v * L::LANES..];
-        let value = match start {
-            Start::Overwrite => sums[v],
-            // 1 * sum + c is rounded once in either form of the instruction: it is the plain sum.
-            Start::Accumulate => lanes.mul_add(lanes.splat(T::ONE), sums[v], lanes.load(to)),
-        };
-        lanes.store(value, to);
-    }
-}
-
-/// [`write_row`] for a row that ends before the last vector does.
-#[inline(always)]
-fn write_part<T: Product, L: Lanes<T>, const VECTORS: usize>(
-    lanes: L,
-    sums: &[L::Vector; VECTORS],
-    to: &mut [T],
-    start: Start,
-) {
-    for (v, to) in to.chunks_mut(L::LANES).enumerate() {
-        let Some(&sum) = sums.get(v) else { break };
-        let value = match start {
-            Start::Overwrite => sum,
-            Start::Accumulate => lanes.mul_add(lanes.splat(T::ONE), sum, lanes.load_part(to)),
-        };
-        lanes.store_part(value, to);
-    }
 }
 
 /// The product of a packed strip of `ROWS` rows and one of `VECTORS` vectors of columns, in registers.
