@@ -46,9 +46,11 @@ macro_rules! ops {
         /// What users can write, of every family.
         pub fn surfaces() -> impl Iterator<Item = &'static Surface> {
             // A list of lists: a chain of forty iterators is a type whose every use is compiled as forty functions.
-            let families = [$($module::$family::surfaces(), $($module::$more::surfaces(),)*)*];
-            let composed = [loss::SURFACES, compose::ACTIVATIONS, compose::REGRESSION, line::SURFACES, view_surface::SURFACES];
-            families.into_iter().chain(composed).flatten()
+            let lists = [
+                $($module::$family::surfaces(), $($module::$more::surfaces(),)*)*
+                loss::SURFACES, compose::ACTIVATIONS, compose::REGRESSION, line::SURFACES, view_surface::SURFACES,
+            ];
+            lists.into_iter().flatten()
         }
 
         /// The samples of every family, for tests and benches.
