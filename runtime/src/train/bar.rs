@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 /// How often the line is drawn: often enough to read, too seldom to cost.
 const RENEWAL: Duration = Duration::from_millis(100);
 /// Characters between the brackets.
-const CELLS: u64 = 20;
+const CELLS: u64 = 12;
 /// Most characters of the line.
 const WIDTH: usize = 79;
 
@@ -137,12 +137,12 @@ mod tests {
     fn the_line_says_how_far_and_how_fast() {
         assert_eq!(
             text(938, 0, 469, 5.0),
-            "epoch 2/12 [==========          ] 469/938  train_loss 0.2500  93.8/s, 0:05 left"
+            "epoch 2/12 [======      ] 469/938  train_loss 0.2500  93.8/s, 0:05 left"
         );
         // What a checkpoint had done already took no time of this run.
         assert_eq!(
             text(1000, 900, 1000, 4.0),
-            "epoch 2/12 [====================] 1000/1000  train_loss 0.2500  25.0/s, 0:00 left"
+            "epoch 2/12 [============] 1000/1000  train_loss 0.2500  25.0/s, 0:00 left"
         );
     }
 
@@ -150,7 +150,7 @@ mod tests {
     fn no_numbers_break_the_line() {
         assert_eq!(
             text(0, 0, 0, 0.0),
-            "epoch 2/12 [====================] 0/0  train_loss 0.2500  NaN/s, ? left"
+            "epoch 2/12 [============] 0/0  train_loss 0.2500  NaN/s, ? left"
         );
         assert_eq!(text(u64::MAX / CELLS, 0, 1 << 50, 1e-9).len(), WIDTH);
     }
