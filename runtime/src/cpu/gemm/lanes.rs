@@ -8,7 +8,6 @@
 //! with (`lto`, `codegen-units`), and where it is not, its body lacks the instruction set.
 
 use crate::cpu::isa::{Avx2, Avx512};
-use crate::real::Real;
 
 /// Vectors of `T` on one instruction set.
 pub(super) trait Lanes<T>: Copy {
@@ -48,61 +47,72 @@ pub(super) trait Lanes<T>: Copy {
 #[derive(Copy, Clone, Debug)]
 pub(super) struct Portable;
 
-impl<T: Real> Lanes<T> for Portable {
-    type Vector = [T; 4];
-    const LANES: usize = 4;
-    const ROWS: usize = 4;
-    const HEIGHTS: &'static [usize] = &[1, 4];
+macro_rules! array_lanes {
+    ($($(#[$cfg:meta])? $t:ident)*) => {$(
+        $(#[$cfg])?
+        impl Lanes<$t> for Portable {
+            type Vector = [$t; 4];
+            const LANES: usize = 4;
+            const ROWS: usize = 4;
+            const HEIGHTS: &'static [usize] = &[1, 4];
 
-    #[inline(always)]
-    fn splat(self, x: T) -> [T; 4] {
-        [x; 4]
-    }
+            #[inline(always)]
+            fn splat(self, x: $t) -> [$t; 4] {
+                [x; 4]
+            }
 
-    #[inline(always)]
-    fn load(self, from: &[T]) -> [T; 4] {
-        from[..4].try_into().expect("four elements")
-    }
+            #[inline(always)]
+            fn load(self, from: &[$t]) -> [$t; 4] {
+                from[..4].try_into().expect("four elements")
+            }
 
-    #[inline(always)]
-    fn load_part(self, from: &[T]) -> [T; 4] {
-        let mut x = [T::ZERO; 4];
-        for (x, from) in x.iter_mut().zip(from) {
-            *x = *from;
+            #[inline(always)]
+            fn load_part(self, from: &[$t]) -> [$t; 4] {
+                let mut x = [0.0; 4];
+                for (x, from) in x.iter_mut().zip(from) {
+                    *x = *from;
+                }
+                x
+            }
+
+            #[inline(always)]
+            fn store(self, x: [$t; 4], to: &mut [$t]) {
+                to[..4].copy_from_slice(&x);
+            }
+
+            #[inline(always)]
+            fn store_part(self, x: [$t; 4], to: &mut [$t]) {
+                for (to, x) in to.iter_mut().zip(x) {
+                    *to = x;
+                }
+            }
+
+            #[inline(always)]
+            fn mul_add(self, a: [$t; 4], b: [$t; 4], c: [$t; 4]) -> [$t; 4] {
+                [
+                    a[0] * b[0] + c[0],
+                    a[1] * b[1] + c[1],
+                    a[2] * b[2] + c[2],
+                    a[3] * b[3] + c[3],
+                ]
+            }
+
+            #[inline(always)]
+            fn sum(self, x: [$t; 4]) -> $t {
+                (x[0] + x[2]) + (x[1] + x[3])
+            }
         }
-        x
-    }
+    )*};
+}
 
-    #[inline(always)]
-    fn store(self, x: [T; 4], to: &mut [T]) {
-        to[..4].copy_from_slice(&x);
-    }
-
-    #[inline(always)]
-    fn store_part(self, x: [T; 4], to: &mut [T]) {
-        for (to, x) in to.iter_mut().zip(x) {
-            *to = x;
-        }
-    }
-
-    #[inline(always)]
-    fn mul_add(self, a: [T; 4], b: [T; 4], c: [T; 4]) -> [T; 4] {
-        [
-            a[0] * b[0] + c[0],
-            a[1] * b[1] + c[1],
-            a[2] * b[2] + c[2],
-            a[3] * b[3] + c[3],
-        ]
-    }
-
-    #[inline(always)]
-    fn sum(self, x: [T; 4]) -> T {
-        (x[0] + x[2]) + (x[1] + x[3])
-    }
+// Vectors of the baseline are registers where it has some: arrays of `f32` are vectors only after much analysis.
+array_lanes! {
+    #[cfg(not(target_arch = "x86_64"))] f32
+    f64
 }
 
 macro_rules! x86_lanes {
-    ($($proof:ident $t:ident $vector:ident $lanes:literal [$($height:literal)* | $rows:literal] $splat:ident $load:ident $store:ident $fma:ident $sum:path, $part:path, $store_part:path;)*) => {$(
+    ($($proof:ident $t:ident $vector:ident $lanes:literal [$($height:literal)* | $rows:literal] $splat:ident $load:ident $store:ident $fma:path, $sum:path, $part:path, $store_part:path;)*) => {$(
         #[cfg(target_arch = "x86_64")]
         impl Lanes<$t> for $proof {
             type Vector = std::arch::x86_64::$vector;
@@ -147,8 +157,8 @@ macro_rules! x86_lanes {
 
             #[inline(always)]
             fn mul_add(self, a: Self::Vector, b: Self::Vector, c: Self::Vector) -> Self::Vector {
-                // SAFETY: `self` proves that the CPU has the instruction.
-                unsafe { std::arch::x86_64::$fma(a, b, c) }
+                // SAFETY: `self` proves that the CPU has the instructions.
+                unsafe { $fma(a, b, c) }
             }
 
             #[inline(always)]
@@ -160,10 +170,15 @@ macro_rules! x86_lanes {
     )*};
 }
 
+#[cfg(target_arch = "x86_64")]
+use std::arch::x86_64::{_mm256_fmadd_pd, _mm256_fmadd_ps, _mm512_fmadd_ps};
+
+// `Portable` needs no proof: every CPU of the architecture has SSE2.
 x86_lanes! {
-    Avx512 f32 __m512 16 [1 2 4 6 8 | 12] _mm512_set1_ps _mm512_loadu_ps _mm512_storeu_ps _mm512_fmadd_ps halves::sum_16, parts::load_16, parts::store_16;
-    Avx2 f32 __m256 8 [1 2 4 | 6] _mm256_set1_ps _mm256_loadu_ps _mm256_storeu_ps _mm256_fmadd_ps halves::sum_8, parts::load_8, parts::store_8;
-    Avx2 f64 __m256d 4 [1 | 6] _mm256_set1_pd _mm256_loadu_pd _mm256_storeu_pd _mm256_fmadd_pd halves::sum_4d, parts::load_4d, parts::store_4d;
+    Avx512 f32 __m512 16 [1 2 4 6 8 | 12] _mm512_set1_ps _mm512_loadu_ps _mm512_storeu_ps _mm512_fmadd_ps, halves::sum_16, parts::load_16, parts::store_16;
+    Avx2 f32 __m256 8 [1 2 4 | 6] _mm256_set1_ps _mm256_loadu_ps _mm256_storeu_ps _mm256_fmadd_ps, halves::sum_8, parts::load_8, parts::store_8;
+    Portable f32 __m128 4 [1 | 4] _mm_set1_ps _mm_loadu_ps _mm_storeu_ps halves::mul_add, halves::sum_4, parts::load_4, parts::store_4;
+    Avx2 f64 __m256d 4 [1 | 6] _mm256_set1_pd _mm256_loadu_pd _mm256_storeu_pd _mm256_fmadd_pd, halves::sum_4d, parts::load_4d, parts::store_4d;
 }
 
 /// The sums of the elements of vectors. The order is written down, so that it is the same wherever they are inlined.
@@ -172,10 +187,10 @@ x86_lanes! {
 #[cfg(target_arch = "x86_64")]
 mod halves {
     use std::arch::x86_64::{
-        __m256, __m256d, __m512, _mm_add_pd, _mm_add_ps, _mm_add_sd, _mm_add_ss, _mm_cvtsd_f64,
-        _mm_cvtss_f32, _mm_movehl_ps, _mm_shuffle_ps, _mm_unpackhi_pd, _mm256_add_ps, _mm256_castpd_ps,
-        _mm256_castpd256_pd128, _mm256_castps256_ps128, _mm256_extractf128_pd, _mm256_extractf128_ps,
-        _mm512_castps_pd, _mm512_castps512_ps256, _mm512_extractf64x4_pd,
+        __m128, __m256, __m256d, __m512, _mm_add_pd, _mm_add_ps, _mm_add_sd, _mm_add_ss, _mm_cvtsd_f64,
+        _mm_cvtss_f32, _mm_movehl_ps, _mm_mul_ps, _mm_shuffle_ps, _mm_unpackhi_pd, _mm256_add_ps,
+        _mm256_castpd_ps, _mm256_castpd256_pd128, _mm256_castps256_ps128, _mm256_extractf128_pd,
+        _mm256_extractf128_ps, _mm512_castps_pd, _mm512_castps512_ps256, _mm512_extractf64x4_pd,
     };
 
     #[inline(always)]
@@ -191,10 +206,27 @@ mod halves {
     pub(super) unsafe fn sum_8(x: __m256) -> f32 {
         // SAFETY: as above.
         unsafe {
-            let four = _mm_add_ps(_mm256_castps256_ps128(x), _mm256_extractf128_ps::<1>(x));
+            sum_4(_mm_add_ps(
+                _mm256_castps256_ps128(x),
+                _mm256_extractf128_ps::<1>(x),
+            ))
+        }
+    }
+
+    #[inline(always)]
+    pub(super) unsafe fn sum_4(four: __m128) -> f32 {
+        // SAFETY: as above; SSE belongs to every x86-64 CPU.
+        unsafe {
             let two = _mm_add_ps(four, _mm_movehl_ps(four, four));
             _mm_cvtss_f32(_mm_add_ss(two, _mm_shuffle_ps::<1>(two, two)))
         }
+    }
+
+    /// `a * b + c`, rounded twice.
+    #[inline(always)]
+    pub(super) unsafe fn mul_add(a: __m128, b: __m128, c: __m128) -> __m128 {
+        // SAFETY: SSE belongs to every x86-64 CPU.
+        unsafe { _mm_add_ps(_mm_mul_ps(a, b), c) }
     }
 
     #[inline(always)]
@@ -214,8 +246,9 @@ mod halves {
 #[cfg(target_arch = "x86_64")]
 mod parts {
     use std::arch::x86_64::{
-        __m256, __m256d, __m256i, __m512, _mm256_loadu_si256, _mm256_maskload_pd, _mm256_maskload_ps,
-        _mm256_maskstore_pd, _mm256_maskstore_ps, _mm512_mask_storeu_ps, _mm512_maskz_loadu_ps,
+        __m128, __m256, __m256d, __m256i, __m512, _mm_loadu_ps, _mm_storeu_ps, _mm256_loadu_si256,
+        _mm256_maskload_pd, _mm256_maskload_ps, _mm256_maskstore_pd, _mm256_maskstore_ps,
+        _mm512_mask_storeu_ps, _mm512_maskz_loadu_ps,
     };
 
     /// Ones and as many zeros: the masks of all numbers of 32-bit lanes are eight neighbours of these.
@@ -244,6 +277,26 @@ mod parts {
     pub(super) unsafe fn load_4d(from: *const f64, len: usize) -> __m256d {
         // SAFETY: as above; a lane of 64 bits has two lanes of the mask.
         unsafe { _mm256_maskload_pd(from, mask(2 * len)) }
+    }
+
+    #[inline(always)]
+    pub(super) unsafe fn load_4(from: *const f32, len: usize) -> __m128 {
+        let mut four = [0.0; 4];
+        // SAFETY: as above, and `four` has at least as many elements.
+        unsafe {
+            four.as_mut_ptr().copy_from_nonoverlapping(from, len);
+            _mm_loadu_ps(four.as_ptr())
+        }
+    }
+
+    #[inline(always)]
+    pub(super) unsafe fn store_4(to: *mut f32, x: __m128, len: usize) {
+        let mut four = [0.0; 4];
+        // SAFETY: the caller says so, and `four` has at least as many elements.
+        unsafe {
+            _mm_storeu_ps(four.as_mut_ptr(), x);
+            to.copy_from_nonoverlapping(four.as_ptr(), len);
+        }
     }
 
     #[inline(always)]
@@ -301,7 +354,7 @@ pub(super) fn transpose(rows: [&[f32; SQUARE]; SQUARE]) -> [[f32; SQUARE]; SQUAR
 /// Rows become columns, of any numbers.
 #[cfg(any(feature = "f64", not(target_arch = "x86_64")))]
 #[inline(always)]
-pub(super) fn transpose_any<T: Real>(rows: [&[T; SQUARE]; SQUARE]) -> [[T; SQUARE]; SQUARE] {
+pub(super) fn transpose_any<T: crate::real::Real>(rows: [&[T; SQUARE]; SQUARE]) -> [[T; SQUARE]; SQUARE] {
     let mut columns = [[T::ZERO; SQUARE]; SQUARE];
     for i in 0..SQUARE {
         for j in 0..SQUARE {
