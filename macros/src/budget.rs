@@ -15,6 +15,7 @@ use crate::ast::{DimExpr, DimExprKind, DimValue, MemoryLimit};
 use crate::diag::{Diagnostic, Diagnostics};
 use crate::emit::EmitFunction;
 use crate::ir::DType;
+use crate::map;
 use crate::model::{Lowered, LoweredFunction, TensorDecl, UserModel, constant_text};
 use crate::plan::{Place, Plan};
 use crate::shape::{self, Atom, Dim};
@@ -313,7 +314,7 @@ impl Need {
             .collect();
         table.push(("workspace at its peak".to_owned(), String::new(), workspace));
         let mut slots: Vec<&Row> = alive(peak).collect();
-        slots.sort_by_key(|row| std::cmp::Reverse(count(row)));
+        map::sort_by_key(&mut slots, |row| std::cmp::Reverse(count(row)));
         let n_more = slots.len().saturating_sub(N_SHOWN);
         table.extend(
             slots

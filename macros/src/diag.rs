@@ -13,9 +13,9 @@
 //! This module renders to `compile_error!` only, because that is what a procedural macro has on stable Rust: one
 //! place per error. A second place is therefore given in words, with its line and column.
 
+use crate::map::Set;
 use proc_macro2::{Delimiter, Group, Ident, Literal, Punct, Spacing, Span, TokenStream, TokenTree};
 use quote::ToTokens;
-use std::collections::HashSet;
 use std::fmt;
 
 /// A stretch of the user's source, from the start of its first token to the end of its last.
@@ -210,7 +210,7 @@ impl Diagnostic {
 pub struct Diagnostics {
     errors: Vec<Diagnostic>,
     /// What was said where, to say nothing twice. (Spans cannot be compared; their printed form can.)
-    seen: HashSet<(String, String)>,
+    seen: Set<(String, String)>,
 }
 
 impl Diagnostics {

@@ -15,7 +15,7 @@ mod split;
 
 pub use second::hessian_product;
 
-use crate::map::Map;
+use crate::map::{self, Map};
 use std::rc::Rc;
 
 use crate::diag::SourceSpan;
@@ -238,7 +238,7 @@ impl Sweep {
             value,
         });
         let mut gradients: Vec<Output> = gradients.collect();
-        gradients.sort_by_key(|output| output.kind);
+        map::sort_by_key(&mut gradients, |output| output.kind);
         let mut graph = self.finish();
         graph.outputs.extend(gradients);
         graph

@@ -274,17 +274,18 @@ pub fn apply(
 
 /// Every layer of the library.
 pub fn all() -> impl Iterator<Item = &'static Builtin> {
-    let weighted = linear::LAYERS
-        .iter()
-        .chain(conv::LAYERS)
-        .chain(embedding::LAYERS)
-        .chain(norm::LAYERS);
-    weighted
-        .chain(pool::LAYERS)
-        .chain(recurrent::LAYERS)
-        .chain(attention::LAYERS)
-        .chain(dropout::LAYERS)
-        .chain(activation::LAYERS)
+    let families = [
+        linear::LAYERS,
+        conv::LAYERS,
+        embedding::LAYERS,
+        norm::LAYERS,
+        pool::LAYERS,
+        recurrent::LAYERS,
+        attention::LAYERS,
+        dropout::LAYERS,
+        activation::LAYERS,
+    ];
+    families.into_iter().flatten()
 }
 
 /// The layer of that name.

@@ -10,6 +10,7 @@
 //! never a panic, a huge allocation or half a model.
 
 mod atomic;
+mod fields;
 mod format;
 mod half;
 mod json;

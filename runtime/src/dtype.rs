@@ -89,11 +89,22 @@ impl std::fmt::Display for Precision {
 }
 
 /// There is no precision of this name.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("`{name}` is no precision of this build; choose one of {known}{hint}", known = known(), hint = feature(name))]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UnknownPrecision {
     name: String,
 }
+
+impl std::fmt::Display for UnknownPrecision {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let (name, known, hint) = (&self.name, known(), feature(&self.name));
+        write!(
+            f,
+            "`{name}` is no precision of this build; choose one of {known}{hint}"
+        )
+    }
+}
+
+impl std::error::Error for UnknownPrecision {}
 
 fn known() -> String {
     let names: Vec<_> = Precision::ALL.iter().map(|precision| precision.name()).collect();

@@ -15,6 +15,7 @@ use crate::dtype::{Element, Precision, stored};
 use crate::error::{Error, Result};
 use crate::program::TensorSpec;
 use crate::real::Real;
+use crate::sort::sorted;
 
 /// Where each tensor of a group lies in its flat buffer.
 #[derive(Clone, Debug)]
@@ -59,13 +60,11 @@ impl Layout {
             layout.declared.push(first..layout.specs.len());
             layout.bytes = crate::arena::align_up(layout.bytes);
         }
-        let mut paths: Vec<&str> = layout.specs.iter().map(|spec| &*spec.path).collect();
-        paths.sort_unstable();
-        if let Some(pair) = paths.windows(2).find(|pair| pair[0] == pair[1]) {
-            return Err(Error::internal(format!(
-                "two tensors have the path `{}`",
-                pair[0]
-            )));
+        let path = |k: usize| &*layout.specs[k].path;
+        let order = sorted(layout.specs.len(), &|a, b| path(a).cmp(path(b)));
+        if let Some(pair) = order.windows(2).find(|pair| path(pair[0]) == path(pair[1])) {
+            let message = format!("two tensors have the path `{}`", path(pair[0]));
+            return Err(Error::internal(message));
         }
         Ok(layout)
     }

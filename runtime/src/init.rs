@@ -114,10 +114,9 @@ pub enum Init {
 
 /// Why a parameter could not be initialised.
 #[non_exhaustive]
-#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum InitError {
     /// The buffer does not have the size of the shape.
-    #[error("a parameter of shape {shape:?} does not fit a buffer of {len} elements")]
     Length {
         /// The shape.
         shape: Vec<usize>,
@@ -125,10 +124,6 @@ pub enum InitError {
         len: usize,
     },
     /// A rule that needs fans, on a parameter that has none.
-    #[error(
-        "{init:?} needs a parameter of at least two axes [out, in, ...] and got shape {shape:?}; \
-         initialise it with Uniform, Normal or a constant"
-    )]
     NoFans {
         /// The initialiser.
         init: Init,
@@ -136,7 +131,6 @@ pub enum InitError {
         shape: Vec<usize>,
     },
     /// Numbers that describe no distribution.
-    #[error("{init:?}: {problem}")]
     Distribution {
         /// The initialiser.
         init: Init,
@@ -144,6 +138,27 @@ pub enum InitError {
         problem: &'static str,
     },
 }
+
+impl std::fmt::Display for InitError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Length { shape, len } => {
+                write!(
+                    f,
+                    "a parameter of shape {shape:?} does not fit a buffer of {len} elements"
+                )
+            }
+            Self::NoFans { init, shape } => write!(
+                f,
+                "{init:?} needs a parameter of at least two axes [out, in, ...] and got shape {shape:?}; \
+                 initialise it with Uniform, Normal or a constant"
+            ),
+            Self::Distribution { init, problem } => write!(f, "{init:?}: {problem}"),
+        }
+    }
+}
+
+impl std::error::Error for InitError {}
 
 impl From<InitError> for Error {
     fn from(error: InitError) -> Self {

@@ -24,6 +24,7 @@ pub mod real;
 pub mod rng;
 #[doc(hidden)]
 pub mod rt;
+mod sort;
 mod summary;
 pub mod train;
 mod vector;

@@ -17,6 +17,7 @@ use std::time::Instant;
 
 use crate::error::{Error, Result};
 use crate::program::{KernelRow, LoopRow, Sizes, run_order};
+use crate::sort::sorted;
 use crate::workspace::{Mode, Workspace};
 
 /// The running times of one call's kernels, in the order in which they ran.
@@ -129,8 +130,8 @@ impl Profile {
 
 impl fmt::Display for Profile {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut rows: Vec<&ProfileRow> = self.rows.iter().collect();
-        rows.sort_by(|a, b| b.seconds.total_cmp(&a.seconds));
+        let seconds = |k: usize| self.rows[k].seconds;
+        let order = sorted(self.rows.len(), &|a, b| seconds(b).total_cmp(&seconds(a)));
         let line = |f: &mut fmt::Formatter<'_>, [kernel, value, phase]: [&str; 3], rest: [&str; 5]| {
             let [calls, mean, share, flops, bytes] = rest;
             writeln!(
@@ -141,7 +142,7 @@ impl fmt::Display for Profile {
         let heads = ["calls", "mean", "share", "GFLOP/s", "GB/s"];
         line(f, ["kernel", "value", "phase"], heads)?;
         let share = |seconds: f64| format!("{:.1} %", 100.0 * seconds / self.seconds);
-        for row in rows {
+        for row in order.into_iter().map(|k| &self.rows[k]) {
             let (calls, mean) = (row.calls.to_string(), row.seconds / row.calls as f64);
             let rest = [
                 &calls,

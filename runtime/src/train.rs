@@ -11,6 +11,7 @@
 //! What this module does not do: it holds no data and no optimizer's formula, and it never changes a model but by the
 //! optimizer's steps and, at the end, by putting the best parameters back.
 
+mod bar;
 mod callee;
 mod history;
 mod inputs;

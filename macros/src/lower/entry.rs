@@ -1,6 +1,6 @@
 //! The functions of the compiled model, each lowered from its own signature.
 
-use crate::map::{Map, Set};
+use crate::map::{self, Map, Set};
 
 use crate::ast::{self, DimArg, Function, GradMode, Receiver, ReturnType, ValueType};
 use crate::diag::Diagnostics;
@@ -68,7 +68,7 @@ pub fn functions(
         }
         lowered.functions.push(signature);
     }
-    lowered.functions.sort_by_key(|function| function.index);
+    map::sort_by_key(&mut lowered.functions, |function| function.index);
     lowered.checks = std::mem::take(&mut log.checks);
     Outcome {
         uses: log.uses,

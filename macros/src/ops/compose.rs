@@ -9,18 +9,16 @@ mod regression;
 #[cfg(test)]
 mod tests;
 
+pub use regression::SURFACES as REGRESSION;
+
 use std::f64::consts::{FRAC_1_SQRT_2, FRAC_2_SQRT_PI, SQRT_2};
 
 use crate::ir::{Args, Builder, Form, Operand, Sample, SampleGradient, Scalar, ShapeError, Surface, Value};
 
-/// What users can write.
-pub fn surfaces() -> impl Iterator<Item = &'static Surface> {
-    ACTIVATIONS.iter().chain(regression::SURFACES)
-}
-
 macro_rules! activations {
     ($($name:literal $usage:literal $build:expr;)*) => {
-        static ACTIVATIONS: &[Surface] = &[$(Surface {
+        /// Activations that users can write.
+        pub static ACTIVATIONS: &[Surface] = &[$(Surface {
             name: $name,
             form: Form::Method,
             usage: concat!("x.", $name, $usage),

@@ -2,8 +2,8 @@
 
 use crate::ast::Function;
 use crate::diag::{Diagnostic, Diagnostics, Reported};
+use crate::map::Map;
 use proc_macro2::{Ident, Span};
-use std::collections::HashMap;
 use syn::ext::IdentExt;
 
 /// The functions that every model gets.
@@ -47,7 +47,7 @@ const SUFFIXES: [&str; 7] = [
 pub struct Declared {
     /// "field", "function", …
     what: &'static str,
-    seen: HashMap<String, Span>,
+    seen: Map<String, Span>,
 }
 
 impl Declared {
@@ -55,7 +55,7 @@ impl Declared {
     pub fn new(what: &'static str) -> Self {
         Self {
             what,
-            seen: HashMap::new(),
+            seen: Map::new(),
         }
     }
 

@@ -142,11 +142,10 @@ impl Core {
             (code.run)(cx);
             cx.failure.take()
         });
-        let values = code
-            .values
-            .iter()
-            .map(|value| read(&work, value))
-            .collect::<Result<_>>()?;
+        let mut values = Vec::with_capacity(code.values.len());
+        for value in code.values {
+            values.push(read(&work, value)?);
+        }
         Ok((Trace { values }, failure))
     }
 

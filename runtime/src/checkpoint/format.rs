@@ -12,15 +12,16 @@
 //! and its files with ours.
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
 use std::io::Write;
 use std::ops::Range;
 use std::path::Path;
 
+use super::fields::Fields;
 use super::json::{Json, quoted};
 use super::{atomic, half};
 use crate::error::{Error, ErrorKind, Result};
 use crate::real::Real;
+use crate::sort::sorted;
 
 /// The longest header that the format allows.
 const MAX_HEADER: usize = 100_000_000;
@@ -75,7 +76,7 @@ pub(crate) struct Entry<'a> {
 }
 
 /// Writes a file, all or nothing. Equal contents give equal bytes.
-pub(crate) fn write(path: &Path, metadata: &BTreeMap<&str, String>, entries: &[Entry<'_>]) -> Result<()> {
+pub(crate) fn write(path: &Path, metadata: &[(&str, String)], entries: &[Entry<'_>]) -> Result<()> {
     let header = header(metadata, entries);
     if header.len() > MAX_HEADER {
         let message = format!("{} tensors are too many for one file", entries.len());
@@ -88,12 +89,11 @@ pub(crate) fn write(path: &Path, metadata: &BTreeMap<&str, String>, entries: &[E
     })
 }
 
-fn header(metadata: &BTreeMap<&str, String>, entries: &[Entry<'_>]) -> String {
+fn header(metadata: &[(&str, String)], entries: &[Entry<'_>]) -> String {
     let mut parts = Vec::with_capacity(entries.len() + 1);
-    let texts: Vec<_> = metadata
-        .iter()
-        .map(|(key, text)| format!("{}:{}", quoted(key), quoted(text)))
-        .collect();
+    let text = |k: usize| format!("{}:{}", quoted(metadata[k].0), quoted(&metadata[k].1));
+    let order = sorted(metadata.len(), &|a, b| metadata[a].0.cmp(metadata[b].0));
+    let texts: Vec<_> = order.into_iter().map(text).collect();
     parts.push(format!("\"{METADATA}\":{{{}}}", texts.join(",")));
     let mut start = 0;
     for entry in entries {
@@ -118,8 +118,9 @@ fn header(metadata: &BTreeMap<&str, String>, entries: &[Entry<'_>]) -> String {
 #[derive(Debug)]
 pub(crate) struct Contents {
     bytes: Vec<u8>,
-    metadata: BTreeMap<String, String>,
-    tensors: BTreeMap<String, Place>,
+    /// An object of texts, if there is one.
+    metadata: Option<Json>,
+    tensors: Fields<Place>,
 }
 
 /// Where a tensor lies in the file.
@@ -153,16 +154,19 @@ impl Contents {
         let Json::Object(fields) = json else {
             return Err(Error::format("the header is not a JSON object"));
         };
-        let (mut metadata, mut tensors) = (BTreeMap::new(), BTreeMap::new());
-        for (name, value) in fields {
+        let (mut metadata, mut tensors) = (None, Vec::new());
+        for (name, value) in fields.into_list() {
             if name == METADATA {
-                metadata = texts(value)?;
+                check_texts(&value)?;
+                metadata = Some(value);
             } else {
                 let place = Place::parse(&value, data_start, bytes.len())
                     .map_err(|error| error.context(format!("tensor `{}`", shortened(&name))))?;
-                tensors.insert(name, place);
+                tensors.push((name, place));
             }
         }
+        let tensors = Fields::new(tensors)
+            .map_err(|name| Error::format(format!("tensor `{}` stands twice", shortened(&name))))?;
         check_cover(&tensors, data_start, bytes.len())?;
         Ok(Self {
             bytes,
@@ -173,7 +177,7 @@ impl Contents {
 
     /// A text of the header.
     pub fn text(&self, key: &str) -> Option<&str> {
-        self.metadata.get(key).map(String::as_str)
+        self.metadata.as_ref()?.get(key)?.as_text()
     }
 
     /// A tensor.
@@ -187,7 +191,7 @@ impl Contents {
 
     /// The names of the tensors, in alphabetical order.
     pub fn names(&self) -> impl Iterator<Item = &str> {
-        self.tensors.keys().map(String::as_str)
+        self.tensors.iter().map(|(name, _)| name)
     }
 }
 
@@ -204,18 +208,17 @@ fn header_range(bytes: &[u8]) -> Result<Range<usize>> {
     Ok(8..8 + len as usize)
 }
 
-fn texts(value: Json) -> Result<BTreeMap<String, String>> {
+fn check_texts(value: &Json) -> Result<()> {
     let Json::Object(fields) = value else {
         return Err(Error::format(format!("`{METADATA}` is not a JSON object")));
     };
-    let text = |(key, value): (String, Json)| match value {
-        Json::Text(text) => Ok((key, text)),
-        _ => Err(Error::format(format!(
-            "`{METADATA}`: `{}` is not a text",
-            shortened(&key)
-        ))),
-    };
-    fields.into_iter().map(text).collect()
+    match fields.iter().find(|(_, value)| value.as_text().is_none()) {
+        None => Ok(()),
+        Some((key, _)) => {
+            let key = shortened(key);
+            Err(Error::format(format!("`{METADATA}`: `{key}` is not a text")))
+        }
+    }
 }
 
 impl Place {
@@ -265,11 +268,12 @@ fn width(dtype: &str) -> Option<usize> {
 }
 
 /// Tensors must cover the data without holes and without overlap.
-fn check_cover(tensors: &BTreeMap<String, Place>, data_start: usize, file_len: usize) -> Result<()> {
-    let mut places: Vec<_> = tensors.iter().map(|(name, place)| (&place.bytes, name)).collect();
-    places.sort_by_key(|(bytes, _)| (bytes.start, bytes.end));
+fn check_cover(tensors: &Fields<Place>, data_start: usize, file_len: usize) -> Result<()> {
+    let places: Vec<_> = tensors.iter().map(|(name, place)| (&place.bytes, name)).collect();
+    let bounds = |k: usize| (places[k].0.start, places[k].0.end);
+    let order = sorted(places.len(), &|a, b| bounds(a).cmp(&bounds(b)));
     let mut covered = data_start;
-    for (bytes, name) in places {
+    for (bytes, name) in order.into_iter().map(|k| places[k]) {
         if bytes.start != covered {
             let (found, expected) = (bytes.start - data_start, covered - data_start);
             let message = format!("its data starts at byte {found}, expected {expected}");

@@ -4,11 +4,11 @@
 //!
 //! Not here: what the values mean.
 
-use std::collections::BTreeMap;
 use std::fmt::Write;
 
 use json_event_parser::{JsonEvent, SliceJsonParser};
 
+use super::fields::Fields;
 use crate::error::{Error, Result};
 
 /// A value. Numbers keep their spelling, which is exact.
@@ -17,7 +17,7 @@ pub(crate) enum Json {
     Text(String),
     Number(String),
     List(Vec<Json>),
-    Object(BTreeMap<String, Json>),
+    Object(Fields<Json>),
     /// `true`, `false` or `null`, which no header uses.
     Other,
 }
@@ -104,16 +104,16 @@ impl<'a> Events<'a> {
     }
 
     fn object(&mut self, depth: usize) -> Result<Json> {
-        let mut fields = BTreeMap::new();
+        let mut fields = Vec::new();
         while let JsonEvent::ObjectKey(key) = self.next()? {
             let first = self.next()?;
             let value = self.value(first, depth)?;
-            if fields.contains_key(key.as_ref()) {
-                let key: String = key.chars().take(80).collect();
-                return Err(Error::format(format!("`{key}` stands twice in one object")));
-            }
-            fields.insert(key.into_owned(), value);
+            fields.push((key.into_owned(), value));
         }
+        let fields = Fields::new(fields).map_err(|key| {
+            let key: String = key.chars().take(80).collect();
+            Error::format(format!("`{key}` stands twice in one object"))
+        })?;
         Ok(Json::Object(fields))
     }
 }

@@ -1,6 +1,5 @@
 //! A model as a file.
 
-use std::collections::BTreeMap;
 use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
@@ -90,8 +89,8 @@ impl fmt::Display for Report {
 }
 
 /// The texts that every file has: what the model is, and where in its stream of random numbers it stands.
-pub(super) fn metadata(core: &Core) -> BTreeMap<&'static str, String> {
-    BTreeMap::from([
+pub(super) fn metadata(core: &Core) -> Vec<(&'static str, String)> {
+    vec![
         (key::VERSION, VERSION.to_owned()),
         (key::MODEL, core.program().name.to_owned()),
         (key::PROGRAM, format!("{:016x}", core.program().key)),
@@ -102,7 +101,7 @@ pub(super) fn metadata(core: &Core) -> BTreeMap<&'static str, String> {
         ),
         (key::SEED, core.seed().to_string()),
         (key::STEP, core.step().to_string()),
-    ])
+    ]
 }
 
 /// Refuses a file of a later version; files without a version are another tool's.

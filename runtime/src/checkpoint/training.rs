@@ -5,7 +5,6 @@
 //! the same bits.
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
 use std::path::Path;
 use std::str::FromStr;
 
@@ -170,7 +169,7 @@ fn narrowed(values: &ArrayD<f64>, precision: Precision) -> Elements<'static> {
     }
 }
 
-fn metadata(core: &Core, training: &Training) -> BTreeMap<&'static str, String> {
+fn metadata(core: &Core, training: &Training) -> Vec<(&'static str, String)> {
     let (position, optimizer) = (&training.position, &training.optimizer);
     let order = position
         .order
@@ -190,7 +189,7 @@ fn metadata(core: &Core, training: &Training) -> BTreeMap<&'static str, String> 
         (own::OPTIMIZER_STEPS, optimizer.steps.to_string()),
     ]);
     if let Some(best) = &training.best {
-        texts.insert(own::BEST_EPOCH, best.epoch.to_string());
+        texts.push((own::BEST_EPOCH, best.epoch.to_string()));
     }
     texts
 }
@@ -266,10 +265,14 @@ impl Saved {
 
 /// Refuses the file of another model or of floats of another width; other differences are warnings.
 fn compare_run(contents: &Contents, core: &Core) -> Result<Vec<String>> {
-    let own = model::metadata(core);
-    let differs = |key: &str| contents.text(key).filter(|&found| found != own[key]);
+    let texts = model::metadata(core);
+    let own = |key: &str| {
+        let text = texts.iter().find(|(name, _)| *name == key);
+        text.map_or("", |(_, text)| text)
+    };
+    let differs = |key: &str| contents.text(key).filter(|&found| found != own(key));
     let refuse = |key: &str, what: &str, found: &str| {
-        let message = format!("a training of {what} {} expected, found {what} {found}", own[key]);
+        let message = format!("a training of {what} {} expected, found {what} {found}", own(key));
         Err(Error::new(ErrorKind::Checkpoint, message))
     };
     if let Some(found) = differs(key::MODEL) {
@@ -280,7 +283,7 @@ fn compare_run(contents: &Contents, core: &Core) -> Result<Vec<String>> {
         match found.parse::<Precision>() {
             Ok(other) if other.float() == core.precision().float() => warnings.push(format!(
                 "was written in precision {found} and continues in {}: its products are rounded in another way",
-                own[key::PRECISION]
+                own(key::PRECISION)
             )),
             Ok(_) => return refuse(key::PRECISION, "precision", found),
             // The precision may be one that a feature brings.
@@ -293,7 +296,7 @@ fn compare_run(contents: &Contents, core: &Core) -> Result<Vec<String>> {
     if let Some(found) = differs(key::PATH) {
         let message = format!(
             "was written on instruction path {found} and continues on {}",
-            own[key::PATH]
+            own(key::PATH)
         );
         warnings.push(format!(
             "{message}: the last bits will differ from an uninterrupted run"

@@ -168,18 +168,33 @@ pub enum Isa {
 }
 
 /// An instruction set that was asked for by name and cannot be had.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum IsaError {
     /// No instruction set has this name.
-    #[error("`{0}` is no instruction set; choose one of {names}", names = NAMES.join(", "))]
     Unknown(String),
     /// The name is right, but this CPU lacks the instructions.
-    #[error("this CPU has no {name}; it has {had}", had = list(Isa::available()))]
     Missing {
         /// The instruction set that was asked for.
         name: &'static str,
     },
 }
+
+impl Display for IsaError {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unknown(name) => {
+                write!(
+                    f,
+                    "`{name}` is no instruction set; choose one of {}",
+                    NAMES.join(", ")
+                )
+            }
+            Self::Missing { name } => write!(f, "this CPU has no {name}; it has {}", list(Isa::available())),
+        }
+    }
+}
+
+impl std::error::Error for IsaError {}
 
 impl From<IsaError> for Error {
     fn from(error: IsaError) -> Self {

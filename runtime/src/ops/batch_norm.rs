@@ -124,7 +124,7 @@ fn forward<T: Real + Element>(
     let k = shape.per_task();
     env.team
         .chunks_mut3((mean, k), (var, k), (rstd, k), |task, mean, var, rstd| {
-            T::run(
+            T::run_narrow(
                 env.isa,
                 Statistics {
                     x,
@@ -308,7 +308,7 @@ fn each_row<T: Real>(team: &Team, isa: Isa, out: &mut [T], shape: Channels, body
     };
     let n = lanes::rows_per_task(row_len);
     team.chunks_mut(out, n * row_len, |task, out| {
-        T::run(
+        T::run_narrow(
             isa,
             EachRow {
                 out,
@@ -423,7 +423,7 @@ fn backward<T: Real + Element>(
     let k = shape.per_task();
     env.team
         .chunks_mut2(dweight, k, dbias, k, |task, dweight, dbias| {
-            T::run(
+            T::run_narrow(
                 env.isa,
                 Sums {
                     x,

@@ -72,7 +72,7 @@ fn forward<T: Real + Element>(
     env.team
         .chunks_mut3((y, n * len), (mean, n), (rstd, n), |task, y, mean, rstd| {
             let x = &x[task * n * len..][..y.len()];
-            T::run(
+            T::run_narrow(
                 env.isa,
                 Forward {
                     x,
@@ -194,7 +194,7 @@ fn backward<T: Real + Element>(
     let Some(partials) = partials else {
         let n = lanes::rows_per_task(len);
         env.team.chunks_mut(dx, n * len, |task, dx| {
-            T::run(
+            T::run_narrow(
                 env.isa,
                 Backward {
                     saved,
@@ -212,7 +212,7 @@ fn backward<T: Real + Element>(
     env.team
         .chunks_mut2(dx, n * len, partials, 2 * len, |task, dx, partial| {
             partial.fill(T::ZERO);
-            T::run(
+            T::run_narrow(
                 env.isa,
                 Backward {
                     saved,

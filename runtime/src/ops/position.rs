@@ -106,7 +106,7 @@ fn rotate<T: Product>(cx: &mut Cx<'_>, x: &View<MAX_RANK>, y: Buf, table: Buf, b
             let len = (steps - first).min(y.len() / width);
             let (part, rest) = y.split_at_mut(len * width);
             let x = matrix(data, x, number).part(first..first + len, 0..width);
-            T::run(
+            T::run_narrow(
                 env.isa,
                 Rows {
                     x,

@@ -36,7 +36,7 @@ pub fn softmax(cx: &mut Cx<'_>, kind: Softmax, x: Buf, y: Buf, outer: usize, len
         shape.check(&[x.len(), y.len()]);
         let chunk = shape.chunk();
         env.team.chunks_mut(y, chunk, |k, y| {
-            T::run(env.isa, Forward { kind, shape, x: &x[k * chunk..k * chunk + y.len()], y });
+            T::run_narrow(env.isa, Forward { kind, shape, x: &x[k * chunk..k * chunk + y.len()], y });
         });
     })
 }
@@ -70,7 +70,7 @@ pub fn softmax_grad(
         let chunk = shape.chunk();
         env.team.chunks_mut(bar, chunk, |k, bar| {
             let part = k * chunk..k * chunk + bar.len();
-            T::run(env.isa, Backward { kind, shape, y: &y[part.clone()], g: &g[part], bar });
+            T::run_narrow(env.isa, Backward { kind, shape, y: &y[part.clone()], g: &g[part], bar });
         });
     })
 }

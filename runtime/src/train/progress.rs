@@ -1,14 +1,9 @@
 //! What a training tells while it runs.
 
 use std::io::{IsTerminal, Write};
-use std::time::{Duration, Instant};
 
-use indicatif::{ProgressBar, ProgressStyle};
-
+use super::bar::Bar;
 use super::history::{EpochRecord, History};
-
-/// How often the text beside the bar is renewed: often enough to read, too seldom to cost.
-const RENEWAL: Duration = Duration::from_millis(100);
 
 /// Where a trainer reports to.
 #[derive(Default)]
@@ -29,11 +24,6 @@ pub(super) struct Progress<'t, 'a> {
     bar: Option<Bar>,
 }
 
-struct Bar {
-    bar: ProgressBar,
-    renewed: Instant,
-}
-
 impl<'t, 'a> Progress<'t, 'a> {
     pub fn new(output: &'t mut Output<'a>, n_epochs: u64) -> Self {
         Self {
@@ -48,29 +38,13 @@ impl<'t, 'a> Progress<'t, 'a> {
         if !matches!(self.output, Output::Console) || !std::io::stderr().is_terminal() {
             return;
         }
-        let style =
-            ProgressStyle::with_template("{prefix} [{bar:30}] {pos}/{len}  {msg}  {per_sec}, {eta} left")
-                .unwrap_or_else(|_| ProgressStyle::default_bar())
-                .progress_chars("=> ");
-        let bar = ProgressBar::new(n_batches as u64)
-            .with_style(style)
-            .with_position(n_done);
-        bar.set_prefix(format!("epoch {}/{}", epoch + 1, self.n_epochs));
-        bar.reset_eta();
-        self.bar = Some(Bar {
-            bar,
-            renewed: Instant::now(),
-        });
+        self.bar = Some(Bar::new([epoch, self.n_epochs], n_batches as u64, n_done));
     }
 
     /// A batch is done; `loss` is the mean of the epoch so far.
     pub fn step(&mut self, loss: f64) {
-        if let Some(Bar { bar, renewed }) = &mut self.bar {
-            bar.inc(1);
-            if renewed.elapsed() >= RENEWAL {
-                bar.set_message(format!("train_loss {loss:.4}"));
-                *renewed = Instant::now();
-            }
+        if let Some(bar) = &mut self.bar {
+            bar.step(loss);
         }
     }
 
@@ -83,9 +57,7 @@ impl<'t, 'a> Progress<'t, 'a> {
 
     /// Prints a line.
     pub fn say(&mut self, line: &str) {
-        if let Some(Bar { bar, .. }) = self.bar.take() {
-            bar.finish_and_clear();
-        }
+        self.bar = None;
         // A reader who has gone away is no reason to stop a training.
         let _ = match &mut *self.output {
             Output::Silent => Ok(()),

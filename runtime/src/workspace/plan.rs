@@ -9,6 +9,7 @@ use crate::arena::{ALIGN, align_up};
 use crate::dtype::Precision;
 use crate::error::{Error, Result};
 use crate::program::SlotSpec;
+use crate::sort::sorted;
 
 /// Offsets of slots, and what they add up to.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -40,11 +41,9 @@ impl Piece {
     }
 }
 
-/// The numbers below `n` by their keys, the smallest first. (One sort is compiled for all orders.)
+/// The numbers below `n` by their keys, the smallest first.
 fn ordered(n: usize, key: &dyn Fn(usize) -> (usize, usize)) -> Vec<usize> {
-    let mut order: Vec<usize> = (0..n).collect();
-    order.sort_by_key(|k| key(*k));
-    order
+    sorted(n, &|a, b| key(a).cmp(&key(b)))
 }
 
 impl Plan {

@@ -6,7 +6,7 @@ use crate::ops::loss::LossReduction;
 
 macro_rules! losses {
     ($($name:literal $alias:literal $options:literal $build:expr;)*) => {
-        pub(super) static SURFACES: &[Surface] = &[$(
+        pub static SURFACES: &[Surface] = &[$(
             Surface {
                 name: $name,
                 form: Form::Function,

@@ -26,7 +26,7 @@ fn entries() -> Vec<Entry<'static>> {
 
 fn written() -> Vec<u8> {
     let path = std::env::temp_dir().join(format!("tapeless-format-{:?}", std::thread::current().id()));
-    let metadata = BTreeMap::from([("b", "two\nlines".to_owned()), ("a", "ü".to_owned())]);
+    let metadata = [("b", "two\nlines".to_owned()), ("a", "ü".to_owned())];
     write(&path, &metadata, &entries()).unwrap();
     let bytes = std::fs::read(&path).unwrap();
     std::fs::remove_file(path).unwrap();

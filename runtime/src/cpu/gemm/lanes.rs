@@ -7,9 +7,11 @@
 //! standard library that takes a closure. Whether such a function is inlined depends on the profile that a program is built
 //! with (`lto`, `codegen-units`), and where it is not, its body lacks the instruction set.
 
+#[cfg(target_arch = "x86_64")]
+mod x86;
+
 use super::tile::Product;
 use crate::cpu::isa::{Avx2, Avx512};
-use crate::real::Real;
 
 /// Vectors of `T` on one instruction set.
 pub(super) trait Lanes<T>: Copy {
@@ -81,66 +83,77 @@ fn turn_in_squares<T: Product>(from: &[T], step: usize, last: usize, to: &mut [T
 #[derive(Copy, Clone, Debug)]
 pub(super) struct Portable;
 
-impl<T: Real> Lanes<T> for Portable {
-    type Vector = [T; 4];
-    const LANES: usize = 4;
-    const ROWS: usize = 4;
-    const HEIGHTS: &'static [usize] = &[1, 4];
+macro_rules! array_lanes {
+    ($($(#[$cfg:meta])? $t:ident)*) => {$(
+        $(#[$cfg])?
+        impl Lanes<$t> for Portable {
+            type Vector = [$t; 4];
+            const LANES: usize = 4;
+            const ROWS: usize = 4;
+            const HEIGHTS: &'static [usize] = &[1, 4];
 
-    #[inline(always)]
-    fn splat(self, x: T) -> [T; 4] {
-        [x; 4]
-    }
+            #[inline(always)]
+            fn splat(self, x: $t) -> [$t; 4] {
+                [x; 4]
+            }
 
-    #[inline(always)]
-    fn load(self, from: &[T]) -> [T; 4] {
-        from[..4].try_into().expect("four elements")
-    }
+            #[inline(always)]
+            fn load(self, from: &[$t]) -> [$t; 4] {
+                from[..4].try_into().expect("four elements")
+            }
 
-    #[inline(always)]
-    fn load_part(self, from: &[T]) -> [T; 4] {
-        let mut x = [T::ZERO; 4];
-        for (x, from) in x.iter_mut().zip(from) {
-            *x = *from;
+            #[inline(always)]
+            fn load_part(self, from: &[$t]) -> [$t; 4] {
+                let mut x = [0.0; 4];
+                for (x, from) in x.iter_mut().zip(from) {
+                    *x = *from;
+                }
+                x
+            }
+
+            #[inline(always)]
+            fn load_halves(self, low: &[$t], high: &[$t]) -> [$t; 4] {
+                [low[0], low[1], high[0], high[1]]
+            }
+
+            #[inline(always)]
+            fn store(self, x: [$t; 4], to: &mut [$t]) {
+                to[..4].copy_from_slice(&x);
+            }
+
+            #[inline(always)]
+            fn store_part(self, x: [$t; 4], to: &mut [$t]) {
+                for (to, x) in to.iter_mut().zip(x) {
+                    *to = x;
+                }
+            }
+
+            #[inline(always)]
+            fn mul_add(self, a: [$t; 4], b: [$t; 4], c: [$t; 4]) -> [$t; 4] {
+                [
+                    a[0] * b[0] + c[0],
+                    a[1] * b[1] + c[1],
+                    a[2] * b[2] + c[2],
+                    a[3] * b[3] + c[3],
+                ]
+            }
+
+            #[inline(always)]
+            fn sum(self, x: [$t; 4]) -> $t {
+                (x[0] + x[2]) + (x[1] + x[3])
+            }
         }
-        x
-    }
+    )*};
+}
 
-    #[inline(always)]
-    fn load_halves(self, low: &[T], high: &[T]) -> [T; 4] {
-        [low[0], low[1], high[0], high[1]]
-    }
-
-    #[inline(always)]
-    fn store(self, x: [T; 4], to: &mut [T]) {
-        to[..4].copy_from_slice(&x);
-    }
-
-    #[inline(always)]
-    fn store_part(self, x: [T; 4], to: &mut [T]) {
-        for (to, x) in to.iter_mut().zip(x) {
-            *to = x;
-        }
-    }
-
-    #[inline(always)]
-    fn mul_add(self, a: [T; 4], b: [T; 4], c: [T; 4]) -> [T; 4] {
-        [
-            a[0] * b[0] + c[0],
-            a[1] * b[1] + c[1],
-            a[2] * b[2] + c[2],
-            a[3] * b[3] + c[3],
-        ]
-    }
-
-    #[inline(always)]
-    fn sum(self, x: [T; 4]) -> T {
-        (x[0] + x[2]) + (x[1] + x[3])
-    }
+// Vectors of the baseline are registers where it has some: arrays of `f32` are vectors only after much analysis.
+array_lanes! {
+    #[cfg(not(target_arch = "x86_64"))] f32
+    f64
 }
 
 macro_rules! x86_lanes {
-    ($($proof:ident $t:ident $vector:ident $lanes:literal [$($height:literal)* | $rows:literal] $splat:ident $load:ident $store:ident $fma:ident $sum:path, $part:path, $store_part:path, $halves:path $(, $turn:path)?;)*) => {$(
+    ($($proof:ident $t:ident $vector:ident $lanes:literal [$($height:literal)* | $rows:literal] $splat:ident $load:ident $store:ident $fma:path, $sum:path, $part:path, $store_part:path, $halves:path $(, $turn:path)?;)*) => {$(
         #[cfg(target_arch = "x86_64")]
         impl Lanes<$t> for $proof {
             type Vector = std::arch::x86_64::$vector;
@@ -192,8 +205,8 @@ macro_rules! x86_lanes {
 
             #[inline(always)]
             fn mul_add(self, a: Self::Vector, b: Self::Vector, c: Self::Vector) -> Self::Vector {
-                // SAFETY: `self` proves that the CPU has the instruction.
-                unsafe { std::arch::x86_64::$fma(a, b, c) }
+                // SAFETY: `self` proves that the CPU has the instructions.
+                unsafe { $fma(a, b, c) }
             }
 
             #[inline(always)]
@@ -211,195 +224,17 @@ macro_rules! x86_lanes {
     )*};
 }
 
+#[cfg(target_arch = "x86_64")]
+use std::arch::x86_64::{_mm256_fmadd_pd, _mm256_fmadd_ps, _mm512_fmadd_ps};
+#[cfg(target_arch = "x86_64")]
+use x86::{halves, parts, squares};
+
+// `Portable` needs no proof: every CPU of the architecture has SSE2.
 x86_lanes! {
-    Avx512 f32 __m512 16 [1 2 4 6 8 | 12] _mm512_set1_ps _mm512_loadu_ps _mm512_storeu_ps _mm512_fmadd_ps halves::sum_16, parts::load_16, parts::store_16, parts::halves_16, squares::turn_16;
-    Avx2 f32 __m256 8 [1 2 4 | 6] _mm256_set1_ps _mm256_loadu_ps _mm256_storeu_ps _mm256_fmadd_ps halves::sum_8, parts::load_8, parts::store_8, parts::halves_8;
-    Avx2 f64 __m256d 4 [1 | 6] _mm256_set1_pd _mm256_loadu_pd _mm256_storeu_pd _mm256_fmadd_pd halves::sum_4d, parts::load_4d, parts::store_4d, parts::halves_4d;
-}
-
-/// The sums of the elements of vectors. The order is written down, so that it is the same wherever they are inlined.
-///
-/// Safe where the CPU has AVX2, and AVX-512 for the vectors of that set.
-#[cfg(target_arch = "x86_64")]
-mod halves {
-    use std::arch::x86_64::{
-        __m256, __m256d, __m512, _mm_add_pd, _mm_add_ps, _mm_add_sd, _mm_add_ss, _mm_cvtsd_f64,
-        _mm_cvtss_f32, _mm_movehl_ps, _mm_shuffle_ps, _mm_unpackhi_pd, _mm256_add_ps, _mm256_castpd_ps,
-        _mm256_castpd256_pd128, _mm256_castps256_ps128, _mm256_extractf128_pd, _mm256_extractf128_ps,
-        _mm512_castps_pd, _mm512_castps512_ps256, _mm512_extractf64x4_pd,
-    };
-
-    #[inline(always)]
-    pub(super) unsafe fn sum_16(x: __m512) -> f32 {
-        // SAFETY: the caller says that the CPU has the instructions.
-        unsafe {
-            let high = _mm256_castpd_ps(_mm512_extractf64x4_pd::<1>(_mm512_castps_pd(x)));
-            sum_8(_mm256_add_ps(_mm512_castps512_ps256(x), high))
-        }
-    }
-
-    #[inline(always)]
-    pub(super) unsafe fn sum_8(x: __m256) -> f32 {
-        // SAFETY: as above.
-        unsafe {
-            let four = _mm_add_ps(_mm256_castps256_ps128(x), _mm256_extractf128_ps::<1>(x));
-            let two = _mm_add_ps(four, _mm_movehl_ps(four, four));
-            _mm_cvtss_f32(_mm_add_ss(two, _mm_shuffle_ps::<1>(two, two)))
-        }
-    }
-
-    #[inline(always)]
-    pub(super) unsafe fn sum_4d(x: __m256d) -> f64 {
-        // SAFETY: as above.
-        unsafe {
-            let two = _mm_add_pd(_mm256_castpd256_pd128(x), _mm256_extractf128_pd::<1>(x));
-            _mm_cvtsd_f64(_mm_add_sd(two, _mm_unpackhi_pd(two, two)))
-        }
-    }
-}
-
-/// Loads and stores of fewer elements than a vector has, and loads of halves.
-///
-/// Safe where the pointer is good for `len` elements, or those of halves for half a vector, `len` is at most the number of lanes, and the CPU has AVX2, and AVX-512 for
-/// the vectors of that set.
-#[cfg(target_arch = "x86_64")]
-mod parts {
-    use std::arch::x86_64::{
-        __m256, __m256d, __m256i, __m512, _mm_loadu_pd, _mm_loadu_ps, _mm256_castpd128_pd256,
-        _mm256_castps128_ps256, _mm256_insertf128_pd, _mm256_insertf128_ps, _mm256_loadu_pd, _mm256_loadu_ps,
-        _mm256_loadu_si256, _mm256_maskload_pd, _mm256_maskload_ps, _mm256_maskstore_pd, _mm256_maskstore_ps,
-        _mm512_castpd_ps, _mm512_castps_pd, _mm512_castps256_ps512, _mm512_insertf64x4,
-        _mm512_mask_storeu_ps, _mm512_maskz_loadu_ps,
-    };
-
-    /// Ones and as many zeros: the masks of all numbers of 32-bit lanes are eight neighbours of these.
-    static MASKS: [i32; 16] = [-1, -1, -1, -1, -1, -1, -1, -1, 0, 0, 0, 0, 0, 0, 0, 0];
-
-    /// The mask of the first `len` lanes of eight.
-    #[inline(always)]
-    unsafe fn mask(len: usize) -> __m256i {
-        // SAFETY: the caller says that the CPU has the instruction; eight of sixteen numbers from `8 - len`, at most 8, on exist.
-        unsafe { _mm256_loadu_si256(MASKS.as_ptr().add(8 - len.min(8)).cast()) }
-    }
-
-    #[inline(always)]
-    pub(super) unsafe fn load_16(from: *const f32, len: usize) -> __m512 {
-        // SAFETY: the caller says so; lanes beyond the mask are not read.
-        unsafe { _mm512_maskz_loadu_ps(((1u32 << len) - 1) as u16, from) }
-    }
-
-    #[inline(always)]
-    pub(super) unsafe fn load_8(from: *const f32, len: usize) -> __m256 {
-        // SAFETY: as above.
-        unsafe { _mm256_maskload_ps(from, mask(len)) }
-    }
-
-    #[inline(always)]
-    pub(super) unsafe fn load_4d(from: *const f64, len: usize) -> __m256d {
-        // SAFETY: as above; a lane of 64 bits has two lanes of the mask.
-        unsafe { _mm256_maskload_pd(from, mask(2 * len)) }
-    }
-
-    #[inline(always)]
-    pub(super) unsafe fn halves_16(low: *const f32, high: *const f32) -> __m512 {
-        // SAFETY: the caller says that both are good for eight elements.
-        unsafe {
-            let low = _mm512_castps_pd(_mm512_castps256_ps512(_mm256_loadu_ps(low)));
-            _mm512_castpd_ps(_mm512_insertf64x4::<1>(low, _mm256_loadu_pd(high.cast())))
-        }
-    }
-
-    #[inline(always)]
-    pub(super) unsafe fn halves_8(low: *const f32, high: *const f32) -> __m256 {
-        // SAFETY: the caller says that both are good for four elements.
-        unsafe { _mm256_insertf128_ps::<1>(_mm256_castps128_ps256(_mm_loadu_ps(low)), _mm_loadu_ps(high)) }
-    }
-
-    #[inline(always)]
-    pub(super) unsafe fn halves_4d(low: *const f64, high: *const f64) -> __m256d {
-        // SAFETY: the caller says that both are good for two elements.
-        unsafe { _mm256_insertf128_pd::<1>(_mm256_castpd128_pd256(_mm_loadu_pd(low)), _mm_loadu_pd(high)) }
-    }
-
-    #[inline(always)]
-    pub(super) unsafe fn store_16(to: *mut f32, x: __m512, len: usize) {
-        // SAFETY: the caller says so; lanes beyond the mask are not written.
-        unsafe { _mm512_mask_storeu_ps(to, ((1u32 << len) - 1) as u16, x) }
-    }
-
-    #[inline(always)]
-    pub(super) unsafe fn store_8(to: *mut f32, x: __m256, len: usize) {
-        // SAFETY: as above.
-        unsafe { _mm256_maskstore_ps(to, mask(len), x) }
-    }
-
-    #[inline(always)]
-    pub(super) unsafe fn store_4d(to: *mut f64, x: __m256d, len: usize) {
-        // SAFETY: as above.
-        unsafe { _mm256_maskstore_pd(to, mask(2 * len), x) }
-    }
-}
-
-/// Squares that are turned in registers.
-///
-/// Safe where the CPU has AVX-512.
-#[cfg(target_arch = "x86_64")]
-#[expect(
-    clippy::needless_range_loop,
-    reason = "as everywhere here: an iterator's methods need not be inlined"
-)]
-mod squares {
-    use std::arch::x86_64::{
-        __m512, _mm512_castpd_ps, _mm512_castps_pd, _mm512_loadu_ps, _mm512_setzero_ps, _mm512_shuffle_f32x4,
-        _mm512_storeu_ps, _mm512_unpackhi_pd, _mm512_unpackhi_ps, _mm512_unpacklo_pd, _mm512_unpacklo_ps,
-    };
-
-    /// Pairs of rows are interleaved, then pairs of pairs, which turns squares of four; what is left is to exchange these.
-    #[inline(always)]
-    pub(super) unsafe fn turn_16(from: &[f32], step: usize, last: usize, to: &mut [f32]) {
-        let from = &from[..15.min(last) * step + 16];
-        let to = &mut to[..256];
-        // SAFETY: the caller says that the CPU has the instructions. Rows lie inside `from`, whose last has sixteen numbers, and
-        // sixteen columns of sixteen inside `to`.
-        unsafe {
-            let mut x: [__m512; 16] = [_mm512_setzero_ps(); 16];
-            for r in 0..16 {
-                x[r] = _mm512_loadu_ps(from.as_ptr().add(r.min(last) * step));
-            }
-            for i in 0..8 {
-                let (a, b) = (x[2 * i], x[2 * i + 1]);
-                (x[2 * i], x[2 * i + 1]) = (_mm512_unpacklo_ps(a, b), _mm512_unpackhi_ps(a, b));
-            }
-            let mut y = x;
-            for i in 0..4 {
-                for j in 0..2 {
-                    let (a, b) = (_mm512_castps_pd(x[4 * i + j]), _mm512_castps_pd(x[4 * i + 2 + j]));
-                    y[4 * i + 2 * j] = _mm512_castpd_ps(_mm512_unpacklo_pd(a, b));
-                    y[4 * i + 2 * j + 1] = _mm512_castpd_ps(_mm512_unpackhi_pd(a, b));
-                }
-            }
-            // Lane `l` of `y[4 i + j]` now holds rows `4 i` to `4 i + 3` of column `4 l + j`.
-            for j in 0..4 {
-                let (a, b) = (
-                    _mm512_shuffle_f32x4::<0x44>(y[j], y[4 + j]),
-                    _mm512_shuffle_f32x4::<0xee>(y[j], y[4 + j]),
-                );
-                let (c, d) = (
-                    _mm512_shuffle_f32x4::<0x44>(y[8 + j], y[12 + j]),
-                    _mm512_shuffle_f32x4::<0xee>(y[8 + j], y[12 + j]),
-                );
-                let columns = [
-                    _mm512_shuffle_f32x4::<0x88>(a, c),
-                    _mm512_shuffle_f32x4::<0xdd>(a, c),
-                    _mm512_shuffle_f32x4::<0x88>(b, d),
-                    _mm512_shuffle_f32x4::<0xdd>(b, d),
-                ];
-                for l in 0..4 {
-                    _mm512_storeu_ps(to.as_mut_ptr().add((4 * l + j) * 16), columns[l]);
-                }
-            }
-        }
-    }
+    Avx512 f32 __m512 16 [1 2 4 6 8 | 12] _mm512_set1_ps _mm512_loadu_ps _mm512_storeu_ps _mm512_fmadd_ps, halves::sum_16, parts::load_16, parts::store_16, parts::halves_16, squares::turn_16;
+    Avx2 f32 __m256 8 [1 2 4 | 6] _mm256_set1_ps _mm256_loadu_ps _mm256_storeu_ps _mm256_fmadd_ps, halves::sum_8, parts::load_8, parts::store_8, parts::halves_8;
+    Portable f32 __m128 4 [1 | 4] _mm_set1_ps _mm_loadu_ps _mm_storeu_ps halves::mul_add, halves::sum_4, parts::load_4, parts::store_4, parts::halves_4;
+    Avx2 f64 __m256d 4 [1 | 6] _mm256_set1_pd _mm256_loadu_pd _mm256_storeu_pd _mm256_fmadd_pd, halves::sum_4d, parts::load_4d, parts::store_4d, parts::halves_4d;
 }
 
 /// Rows and columns of the squares that [`transpose`] turns.
@@ -438,7 +273,7 @@ pub(super) fn transpose(rows: [&[f32; SQUARE]; SQUARE]) -> [[f32; SQUARE]; SQUAR
 /// Rows become columns, of any numbers.
 #[cfg(any(feature = "f64", not(target_arch = "x86_64")))]
 #[inline(always)]
-pub(super) fn transpose_any<T: Real>(rows: [&[T; SQUARE]; SQUARE]) -> [[T; SQUARE]; SQUARE] {
+pub(super) fn transpose_any<T: crate::real::Real>(rows: [&[T; SQUARE]; SQUARE]) -> [[T; SQUARE]; SQUARE] {
     let mut columns = [[T::ZERO; SQUARE]; SQUARE];
     for i in 0..SQUARE {
         for j in 0..SQUARE {
