@@ -220,6 +220,10 @@ fn across_rows<T: Product>(x: &Matrix<'_, T>, width: usize, out: &mut [MaybeUnin
 /// Four lines of equal length go to places `i..i + 4` of the columns of `out`.
 ///
 /// The lines are cut into arrays beforehand, so that the loop over squares compares no index with a length.
+#[expect(
+    clippy::needless_range_loop,
+    reason = "four slices of equal length go by one index"
+)]
 #[inline(always)]
 fn four_rows<T: Product>(lines: [&[T]; SQUARE], i: usize, width: usize, out: &mut [MaybeUninit<T>]) {
     assert!(i + SQUARE <= width, "four rows from {i} on in a strip of {width}");

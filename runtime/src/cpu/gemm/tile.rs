@@ -481,6 +481,10 @@ impl<'x, T: Product, L: Lanes<T>> BlockProduct<'x, '_, '_, L, T> {
     ///
     /// A tile that lies inside whole goes from the registers to its place. Only at an edge are the sums looked at one by one: were
     /// it so for every tile, they would lie in memory from the start, and be cleared, read and written there.
+    #[expect(
+        clippy::needless_range_loop,
+        reason = "adaptors between the sums and their registers are inlined in some profiles only"
+    )]
     #[inline(always)]
     fn tile<const ROWS: usize, const VECTORS: usize>(&mut self, a: &[T], b: Strip<'_, T>, place: Place) {
         let (lanes, width) = (self.lanes, VECTORS * L::LANES);
