@@ -114,6 +114,10 @@ const MAX_WORKERS: usize = (JOINED_MASK / JOINED) as usize;
 /// training step, shorter than anybody would notice in an idle process.
 const PATIENCE: Duration = Duration::from_micros(50);
 
+/// Bytes of a worker's stack. Kernels keep what they pack there, up to 1 MiB in f64, so that a step allocates nothing; the calling
+/// thread, which takes tasks as well, needs as much.
+const STACK: usize = 4 << 20;
+
 thread_local! {
     /// Whether this thread is running a task of some team, so that a nested job must run where it is.
     static INSIDE: Cell<bool> = const { Cell::new(false) };
@@ -142,13 +146,17 @@ impl Team {
             let (shared, started) = (Arc::clone(&team.shared), started.clone());
             let name = format!("tapeless-{}", i + 1);
             // On an error `team` is dropped, which ends the workers that did start.
-            team.workers
-                .push(std::thread::Builder::new().name(name).spawn(move || {
-                    // Nobody listens if the system refused a later thread.
-                    let _ = started.send(());
-                    drop(started);
-                    shared.work();
-                })?);
+            team.workers.push(
+                std::thread::Builder::new()
+                    .name(name)
+                    .stack_size(STACK)
+                    .spawn(move || {
+                        // Nobody listens if the system refused a later thread.
+                        let _ = started.send(());
+                        drop(started);
+                        shared.work();
+                    })?,
+            );
         }
         for _ in 0..n_workers {
             starts.recv().expect("every worker says that it runs");

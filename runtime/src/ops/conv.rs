@@ -221,7 +221,7 @@ fn input_grad<T: Correlate>(cx: &mut Cx<'_>, w: Buf, dy: Buf, dx: Buf, scratch: 
 /// The gradient of the weight: `dw[o, c, i, j] = sum over b, v, u of dy[b, o, v, u] x[b, c, v s + i d - p, u s + j d - p]`.
 /// `scratch` is [`SHARDS`] times as large as the weight.
 ///
-/// An image that holds infinities or NaN makes the gradients of all weights of that channel NaN.
+/// Where the sums are dot products of lines, an image that holds infinities or NaN makes the gradients of all weights of that channel NaN.
 ///
 /// # Panics
 /// Where a buffer has another size: a mistake of the compiler.

@@ -155,6 +155,7 @@ pub(super) fn matrix<'a, const R: usize, T: Copy>(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cpu::gemm::{Arithmetic, Method};
     use crate::cpu::isa::Isa;
     use crate::dtype::Precision;
     use crate::ops::epilogue::Activation;
@@ -271,6 +272,7 @@ mod tests {
     fn a_packed_factor_gives_the_bits_of_the_plain_one() {
         for size in [
             [32, 256, 96],
+            [64, 600, 200],
             [13, 300, 17],
             [40, 64, 65],
             [1, 70, 33],
@@ -301,6 +303,19 @@ mod tests {
             };
             let (plain, packed) = (desk.blank(m * n), desk.blank(m * n));
             let strips = desk.blank(gemm::strips_len(k, n));
+            assert_eq!(
+                Strips::of(
+                    Arithmetic::new(precision, isa),
+                    [m, n, k],
+                    &vec![0f32; gemm::strips_len(k, n)]
+                )
+                .is_some(),
+                matches!(
+                    Arithmetic::new(precision, isa).method([m, n, k]),
+                    Method::Lanes(..)
+                ),
+                "strips serve products on vectors"
+            );
             desk.run(|cx| matmul(cx, a, b, plain, Epilogue::NONE));
             desk.run(|cx| pack(cx, b, strips, m));
             desk.run(|cx| matmul(cx, a, b.packed(strips), packed, Epilogue::NONE));

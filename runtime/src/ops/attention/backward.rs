@@ -375,7 +375,9 @@ impl<'a, T: Product> GradientHead<'a, T> {
         for (rows, seen) in self.strips(tile) {
             let (n, place) = (rows.len(), rows.start * step..rows.end * step);
             let (weights, ds) = (&mut weights[place.clone()], &mut ds[place]);
-            let cols = seen.keys.len().next_multiple_of(VECTOR).min(across.keys.cols());
+            // Turned operands have whole vectors of columns; where one of both lies as it is, its keys end the tile.
+            let whole = across.keys.cols().min(across.values.cols());
+            let cols = seen.keys.len().next_multiple_of(VECTOR).min(whole);
             self.head.products(
                 self.isa,
                 &seen.queries,

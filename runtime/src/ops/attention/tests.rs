@@ -213,6 +213,8 @@ fn tiles_make_no_difference() {
         [1, 300, 130, 16, 33],
         [40, 65, 129, 3, 2],
         [3, 128, 128, 8, 8],
+        [1, 70, 100, 64, 600],
+        [2, 40, 100, 600, 8],
     ];
     for (size, reach) in sizes
         .into_iter()
@@ -231,6 +233,12 @@ fn gradients_over_several_tiles() {
     for (size, reach) in [
         ([1, 70, 140, 2, 3], Reach::All),
         ([33, 66, 130, 2, 1], Reach::Causal),
+        // Widths at which tiles have fewer keys, and those at which keys, values or both are read where they lie.
+        ([1, 70, 90, 128, 128], Reach::All),
+        ([1, 30, 90, 96, 40], Reach::Causal),
+        ([1, 70, 100, 64, 600], Reach::All),
+        ([1, 70, 100, 64, 600], Reach::Causal),
+        ([2, 40, 100, 600, 8], Reach::Causal),
     ] {
         let mut case = Case::new(size, reach);
         case.spec.dropout = 0.2;

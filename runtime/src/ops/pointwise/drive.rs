@@ -100,7 +100,7 @@ fn evaluate<T: Real + Element>(cx: &mut Cx<'_>, problem: &Problem<'_>, body: Bod
         bools: Lanes::bind(&mut bind, problem.bools, &axes, len),
     };
     let weight = 1 + FUNCTION * problem.functions;
-    if len < SERIAL / weight {
+    if len < (SERIAL / weight).max(1) {
         return call.part(0, len, &mut outs);
     }
     let task = len.div_ceil(MAX_TASKS).max(TASK / weight).next_multiple_of(TILE);

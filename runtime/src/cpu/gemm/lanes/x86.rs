@@ -2,9 +2,10 @@
 //!
 //! `unsafe` here is the instructions themselves; each group of functions says what a caller must know.
 
-/// The sums of the elements of vectors. The order is written down, so that it is the same wherever they are inlined.
+/// The sums of the elements of vectors, whose order is written down, so that it is the same wherever they are inlined; and what the
+/// baseline has instead of a fused multiply-add.
 ///
-/// Safe where the CPU has AVX2, and AVX-512 for the vectors of that set.
+/// Safe on every x86-64 CPU for vectors of four `f32`, where it has AVX2 for those of that set, and AVX-512 for those of that set.
 pub(super) mod halves {
     use std::arch::x86_64::{
         __m128, __m256, __m256d, __m512, _mm_add_pd, _mm_add_ps, _mm_add_sd, _mm_add_ss, _mm_cvtsd_f64,
@@ -61,8 +62,8 @@ pub(super) mod halves {
 
 /// Loads and stores of fewer elements than a vector has, and loads of halves.
 ///
-/// Safe where the pointer is good for `len` elements, or those of halves for half a vector, `len` is at most the number of lanes, and the CPU has AVX2, and AVX-512 for
-/// the vectors of that set.
+/// Safe where the pointer is good for `len` elements, or those of halves for half a vector, and `len` is at most the number of lanes:
+/// on every x86-64 CPU for vectors of four `f32`, where it has AVX2 for those of that set, and AVX-512 for those of that set.
 pub(super) mod parts {
     use std::arch::x86_64::{
         __m128, __m256, __m256d, __m256i, __m512, _mm_castpd_ps, _mm_load_sd, _mm_loadh_pd, _mm_loadu_pd,
