@@ -49,6 +49,10 @@ fn main() -> Result<()> {
     };
     let digits = data::Mnist::load(&options.data)?;
     let (train, test) = (digits.train.into_dataset()?, digits.test.into_dataset()?);
+    // Made before the training: what that gives must not be lost for the lack of a folder.
+    if let Some(folder) = options.out.parent() {
+        std::fs::create_dir_all(folder)?;
+    }
     let mut model = Digits::new(&device, options.seed)?;
     println!("{}", Digits::summary());
 
