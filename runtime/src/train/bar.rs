@@ -1,8 +1,8 @@
 //! The line that an epoch draws on a terminal while it runs.
 //!
 //! One line that is written over again and again: a carriage return, the text, and blanks over what stood there before. That
-//! needs no escape sequences and works on any terminal; texts are cut before column 80, because a line that wraps could not be
-//! written over.
+//! needs no escape sequences. Texts are cut before column 80, because a line that wraps could not be written over; on a narrower
+//! terminal it wraps all the same.
 
 use std::fmt::Write as _;
 use std::io::Write;

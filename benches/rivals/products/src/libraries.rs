@@ -126,77 +126,69 @@ impl Library {
 
     /// Overwrites the result with the product.
     pub fn multiply(&self, operands: &mut Operands) {
-        let Operands {
-            size: [m, n, k],
-            steps: [a_steps, b_steps],
-            a,
-            b,
-            c,
-        } = operands;
-        let (m, n, k) = (*m, *n, *k);
-        let (&mut [a_row, a_col], &mut [b_row, b_col]) = (a_steps, b_steps);
         match self {
-            Self::Ours(team, isa) => {
-                let factors = |_| {
-                    let a = Matrix::new(a, 0, [m, k], [a_row, a_col]);
-                    (a, Matrix::new(b, 0, [k, n], [b_row, b_col]))
-                };
-                products((team, *isa), 1, factors, c, (m, n), |_, _| {});
-            }
-            // SAFETY: the factors have m k and k n elements and the result m n; all steps stay within (`Layout::steps`).
-            Self::Gemm(parallelism) => unsafe {
-                gemm::gemm(
-                    m,
-                    n,
-                    k,
-                    c.as_mut_ptr(),
-                    1,
-                    n as isize,
-                    false,
-                    a.as_ptr(),
-                    a_col,
-                    a_row,
-                    b.as_ptr(),
-                    b_col,
-                    b_row,
-                    0.0,
-                    1.0,
-                    false,
-                    false,
-                    false,
-                    *parallelism,
-                );
-            },
-            Self::Faer(par) => {
-                // SAFETY: as above.
-                let (c, a, b) = unsafe {
-                    (
-                        MatMut::from_raw_parts_mut(c.as_mut_ptr(), m, n, n as isize, 1),
-                        MatRef::from_raw_parts(a.as_ptr(), m, k, a_row, a_col),
-                        MatRef::from_raw_parts(b.as_ptr(), k, n, b_row, b_col),
-                    )
-                };
-                matmul(c, Accum::Replace, a, b, 1.0, *par);
-            }
-            // SAFETY: as above.
-            Self::Matrixmultiply => unsafe {
-                matrixmultiply::sgemm(
-                    m,
-                    k,
-                    n,
-                    1.0,
-                    a.as_ptr(),
-                    a_row,
-                    a_col,
-                    b.as_ptr(),
-                    b_row,
-                    b_col,
-                    0.0,
-                    c.as_mut_ptr(),
-                    n as isize,
-                    1,
-                );
-            },
+            Self::Ours(team, isa) => by_ours(team, *isa, operands),
+            Self::Gemm(parallelism) => by_gemm(*parallelism, operands),
+            Self::Faer(par) => by_faer(*par, operands),
+            Self::Matrixmultiply => by_matrixmultiply(operands),
         }
     }
+}
+
+fn by_ours(team: &Team, isa: Isa, operands: &mut Operands) {
+    let ([m, n, k], [a_steps, b_steps]) = (operands.size, operands.steps);
+    let (a, b) = (&operands.a, &operands.b);
+    let factors = |_| {
+        let a = Matrix::new(a, 0, [m, k], a_steps);
+        (a, Matrix::new(b, 0, [k, n], b_steps))
+    };
+    products((team, isa), 1, factors, &mut operands.c, (m, n), |_, _| {});
+}
+
+fn by_gemm(parallelism: Parallelism, operands: &mut Operands) {
+    let ([m, n, k], [a, b]) = (operands.size, operands.steps);
+    // SAFETY: the factors have m k and k n elements and the result m n; all steps stay within (`Layout::steps`).
+    unsafe {
+        gemm::gemm(
+            m,
+            n,
+            k,
+            operands.c.as_mut_ptr(),
+            1,
+            n as isize,
+            false,
+            operands.a.as_ptr(),
+            a[1],
+            a[0],
+            operands.b.as_ptr(),
+            b[1],
+            b[0],
+            0.0,
+            1.0,
+            false,
+            false,
+            false,
+            parallelism,
+        );
+    }
+}
+
+fn by_faer(par: Par, operands: &mut Operands) {
+    let ([m, n, k], [a, b]) = (operands.size, operands.steps);
+    // SAFETY: as for `by_gemm`.
+    let (c, a, b) = unsafe {
+        (
+            MatMut::from_raw_parts_mut(operands.c.as_mut_ptr(), m, n, n as isize, 1),
+            MatRef::from_raw_parts(operands.a.as_ptr(), m, k, a[0], a[1]),
+            MatRef::from_raw_parts(operands.b.as_ptr(), k, n, b[0], b[1]),
+        )
+    };
+    matmul(c, Accum::Replace, a, b, 1.0, par);
+}
+
+fn by_matrixmultiply(operands: &mut Operands) {
+    let ([m, n, k], [a, b]) = (operands.size, operands.steps);
+    let (x, y, c) = (operands.a.as_ptr(), operands.b.as_ptr(), operands.c.as_mut_ptr());
+    // SAFETY: as for `by_gemm`.
+    unsafe { matrixmultiply::sgemm(m, k, n, 1.0, x, a[0], a[1], y, b[0], b[1], 0.0, c, n as isize, 1) };
 }
