@@ -37,6 +37,8 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use super::affinity;
+
 /// A fixed set of threads that run numbered tasks together with whoever calls [`run`](Team::run).
 ///
 /// Dropping the team ends its threads.
@@ -132,9 +134,32 @@ impl Team {
     ///
     /// If the system refuses a thread, or if more than 32,768 are asked for.
     pub fn new(threads: NonZeroUsize) -> io::Result<Team> {
-        let n_workers = threads.get() - 1;
+        Self::start(threads.get() - 1, |_| None)
+    }
+
+    /// As [`new`](Self::new), with every worker bound to a core of its own. The first of the cores that the calling thread may run on
+    /// is left to whoever calls, who stays free to run on any.
+    ///
+    /// # Errors
+    ///
+    /// As [`new`](Self::new), and if there are fewer cores than threads or the system binds no threads.
+    pub fn bound(threads: NonZeroUsize) -> io::Result<Team> {
+        let cores = affinity::allowed()?;
+        if cores.len() < threads.get() {
+            let message = format!(
+                "{threads} threads cannot be bound to {} core(s), one to each",
+                cores.len()
+            );
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, message));
+        }
+        Self::start(threads.get() - 1, |i| Some(cores[i + 1]))
+    }
+
+    /// A team with so many workers, each on the core that is named for its number, if one is.
+    fn start(n_workers: usize, core: impl Fn(usize) -> Option<usize>) -> io::Result<Team> {
         if n_workers > MAX_WORKERS {
-            let message = format!("a team has at most {} threads, not {threads}", MAX_WORKERS + 1);
+            let (most, asked) = (MAX_WORKERS + 1, n_workers + 1);
+            let message = format!("a team has at most {most} threads, not {asked}");
             return Err(io::Error::new(io::ErrorKind::InvalidInput, message));
         }
         let mut team = Team {
@@ -143,6 +168,7 @@ impl Team {
         };
         let (started, starts) = mpsc::channel();
         for i in 0..n_workers {
+            let core = core(i);
             let (shared, started) = (Arc::clone(&team.shared), started.clone());
             let name = format!("tapeless-{}", i + 1);
             // On an error `team` is dropped, which ends the workers that did start.
@@ -151,15 +177,16 @@ impl Team {
                     .name(name)
                     .stack_size(STACK)
                     .spawn(move || {
+                        let ready = core.map_or(Ok(()), affinity::bind);
                         // Nobody listens if the system refused a later thread.
-                        let _ = started.send(());
+                        let _ = started.send(ready);
                         drop(started);
                         shared.work();
                     })?,
             );
         }
         for _ in 0..n_workers {
-            starts.recv().expect("every worker says that it runs");
+            starts.recv().expect("every worker says that it runs")?;
         }
         Ok(team)
     }
