@@ -67,14 +67,9 @@ pub struct Team {
 
 /// What the caller and the workers have in common.
 struct Shared {
-    /// `epoch * EPOCH + joined * JOINED + (0 or OPEN)`.
-    gate: AtomicU64,
-    /// The job on offer: written only by the holder of `turn`, while the gate is shut and nobody inside.
-    job: UnsafeCell<Job>,
+    offer: Offer,
     /// The tasks that have not been handed out.
     shares: Shares,
-    /// Taken by the thread whose job this is.
-    turn: AtomicBool,
     /// The first panic of a task of the present job.
     panic: Mutex<Option<Box<dyn Any + Send>>>,
     /// How many workers sleep on `wake`, or are about to.
@@ -88,6 +83,18 @@ struct Shared {
     shutdown: AtomicBool,
 }
 
+/// What changes with every job: in one line of the cache (and the one that is fetched with it), since each line that a core has to
+/// fetch from another takes as long as a hundred instructions or more.
+#[repr(align(128))]
+struct Offer {
+    /// `epoch * EPOCH + joined * JOINED + (0 or OPEN)`.
+    gate: AtomicU64,
+    /// The job: written only by the holder of `turn`, while the gate is shut and nobody inside.
+    job: UnsafeCell<Job>,
+    /// Taken by the thread whose job this is.
+    turn: AtomicBool,
+}
+
 /// A closure whose lifetime has been erased.
 #[derive(Clone, Copy)]
 struct Job(&'static (dyn Fn(usize) + Sync));
@@ -99,7 +106,7 @@ impl Job {
 /// Number of the thread whose job it is; those of workers follow.
 const CALLER: usize = 0;
 
-// SAFETY: the only field that is not `Sync` by itself is `job`. It is written by the holder of `turn` while
+// SAFETY: the only field that is not `Sync` by itself is `offer.job`. It is written by the holder of `turn` while
 // the gate is shut and empty, and read only by a thread that has joined through the open gate (whose
 // exchange synchronises with the opening store) or by the holder of `turn` itself; so no write is
 // concurrent with any other access. `Job` is `Copy` and holds a `Sync` reference.
@@ -212,11 +219,11 @@ impl Team {
     /// started are given up and the (first) panic continues on the caller's thread.
     pub fn run(&self, tasks: usize, body: &(dyn Fn(usize) + Sync)) {
         let alone = tasks <= 1 || tasks > Shares::MAX_TASKS || self.workers.is_empty() || INSIDE.get();
-        if alone || self.shared.turn.swap(true, Ordering::Acquire) {
+        if alone || self.shared.offer.turn.swap(true, Ordering::Acquire) {
             return (0..tasks).for_each(body);
         }
         let outcome = self.shared.run(tasks, body);
-        self.shared.turn.store(false, Ordering::Release);
+        self.shared.offer.turn.store(false, Ordering::Release);
         if let Some(panic) = outcome {
             resume_unwind(panic);
         }
@@ -246,10 +253,12 @@ impl Drop for Team {
 impl Shared {
     fn new(threads: usize) -> Shared {
         Shared {
-            gate: AtomicU64::new(0),
-            job: UnsafeCell::new(Job::NONE),
+            offer: Offer {
+                gate: AtomicU64::new(0),
+                job: UnsafeCell::new(Job::NONE),
+                turn: AtomicBool::new(false),
+            },
             shares: Shares::new(threads),
-            turn: AtomicBool::new(false),
             panic: Mutex::new(None),
             sleepers: AtomicUsize::new(0),
             bed: Mutex::new(()),
@@ -272,8 +281,9 @@ impl Shared {
         // leaves it so.
         unsafe { self.set_job(job) };
         self.shares.share_out(tasks);
-        let epoch = self.gate.load(Ordering::Relaxed) & !(JOINED_MASK | OPEN);
-        self.gate
+        let epoch = self.offer.gate.load(Ordering::Relaxed) & !(JOINED_MASK | OPEN);
+        self.offer
+            .gate
             .store(epoch.wrapping_add(EPOCH) | OPEN, Ordering::SeqCst);
         self.wake_workers(tasks - 1);
         self.take_tasks(job, CALLER);
@@ -290,7 +300,7 @@ impl Shared {
     /// The caller holds `turn`, and the gate is shut and empty.
     unsafe fn set_job(&self, job: Job) {
         // SAFETY: by contract nobody else reads or writes now; see `unsafe impl Sync for Shared`.
-        unsafe { *self.job.get() = job };
+        unsafe { *self.offer.job.get() = job };
     }
 
     /// Wakes as many sleeping workers as there are tasks for.
@@ -331,7 +341,7 @@ impl Shared {
     /// Shuts the gate and waits until every worker that joined has left.
     fn leave_none_inside(&self) {
         // Acquire: what the workers wrote before they left is visible from here on.
-        let mut gate = self.gate.fetch_and(!OPEN, Ordering::AcqRel) & !OPEN;
+        let mut gate = self.offer.gate.fetch_and(!OPEN, Ordering::AcqRel) & !OPEN;
         let mut start = None;
         while gate & JOINED_MASK != 0 {
             if start.get_or_insert_with(Instant::now).elapsed() < PATIENCE {
@@ -339,7 +349,7 @@ impl Shared {
             } else {
                 self.sleep_until_empty();
             }
-            gate = self.gate.load(Ordering::Acquire);
+            gate = self.offer.gate.load(Ordering::Acquire);
         }
     }
 
@@ -347,7 +357,7 @@ impl Shared {
     fn sleep_until_empty(&self) {
         let mut bed = self.lock_bed();
         self.caller_sleeps.store(true, Ordering::SeqCst);
-        while self.gate.load(Ordering::SeqCst) & JOINED_MASK != 0 {
+        while self.offer.gate.load(Ordering::SeqCst) & JOINED_MASK != 0 {
             bed = self.done.wait(bed).unwrap_or_else(PoisonError::into_inner);
         }
         self.caller_sleeps.store(false, Ordering::Relaxed);
@@ -361,7 +371,7 @@ impl Shared {
             if self.join(gate) {
                 // SAFETY: this thread has joined, so that the holder of `turn` does not write until it has
                 // left; the exchange in `join` synchronises with the store that opened the gate.
-                let job = unsafe { *self.job.get() };
+                let job = unsafe { *self.offer.job.get() };
                 self.take_tasks(job, thread);
                 self.leave();
             }
@@ -372,10 +382,12 @@ impl Shared {
     fn join(&self, mut gate: u64) -> bool {
         let epoch = gate & !(JOINED_MASK | OPEN);
         while gate & OPEN != 0 && gate & !(JOINED_MASK | OPEN) == epoch {
-            match self
-                .gate
-                .compare_exchange_weak(gate, gate + JOINED, Ordering::Acquire, Ordering::Relaxed)
-            {
+            match self.offer.gate.compare_exchange_weak(
+                gate,
+                gate + JOINED,
+                Ordering::Acquire,
+                Ordering::Relaxed,
+            ) {
                 Ok(_) => return true,
                 Err(now) => gate = now,
             }
@@ -385,7 +397,7 @@ impl Shared {
 
     /// Leaves the job, and wakes the caller if it sleeps and nobody else is inside.
     fn leave(&self) {
-        let before = self.gate.fetch_sub(JOINED, Ordering::SeqCst);
+        let before = self.offer.gate.fetch_sub(JOINED, Ordering::SeqCst);
         let empty = before & JOINED_MASK == JOINED;
         if empty && before & OPEN == 0 && self.caller_sleeps.load(Ordering::SeqCst) {
             drop(self.lock_bed());
@@ -397,7 +409,7 @@ impl Shared {
     fn wait_for_new_epoch(&self, seen: u64) -> Option<u64> {
         let start = Instant::now();
         let news = || {
-            let gate = self.gate.load(Ordering::SeqCst);
+            let gate = self.offer.gate.load(Ordering::SeqCst);
             (gate & !(JOINED_MASK | OPEN) != seen).then_some(gate)
         };
         while start.elapsed() < PATIENCE {
