@@ -7,6 +7,7 @@
 
 use std::alloc::{Layout, alloc_zeroed, dealloc, handle_alloc_error};
 use std::marker::PhantomData;
+use std::mem::MaybeUninit;
 use std::ptr::NonNull;
 
 use crate::dtype::Element;
@@ -150,7 +151,7 @@ unsafe impl Sync for Region<'_> {}
 
 impl<'a> Region<'a> {
     /// No memory.
-    pub fn empty() -> Self {
+    pub const fn empty() -> Self {
         let start = std::ptr::without_provenance_mut(ALIGN);
         Self {
             start,
@@ -284,14 +285,11 @@ impl<'a> Memory<'a> {
     }
 
     /// Starts binding the buffers of one kernel; the slices live as long as the borrow.
+    #[inline]
     pub fn bind(&mut self) -> Binder<'_, 'a> {
         Binder {
             memory: self,
-            bound: [Bound {
-                start: 0,
-                end: 0,
-                access: Access::Read,
-            }; MAX_BOUND],
+            bound: [const { MaybeUninit::uninit() }; MAX_BOUND],
             n_bound: 0,
         }
     }
@@ -307,7 +305,8 @@ struct Bound {
 /// Hands out the slices of one kernel call and makes sure that they do not overlap wrongly.
 pub struct Binder<'b, 'a> {
     memory: &'b Memory<'a>,
-    bound: [Bound; MAX_BOUND],
+    /// The first `n_bound` are there. (Clearing all of them took longer than a small kernel.)
+    bound: [MaybeUninit<Bound>; MAX_BOUND],
     n_bound: usize,
 }
 
@@ -328,9 +327,8 @@ impl<'b> Binder<'b, '_> {
     }
 
     fn claim<T: Element>(&mut self, buf: Buf, access: Access) -> *mut T {
-        assert_eq!(
-            buf.width,
-            size_of::<T>(),
+        assert!(
+            buf.width == size_of::<T>(),
             "a buffer of another element width was asked for: {buf:?}"
         );
         let region = self.memory.region(buf.place);
@@ -347,6 +345,8 @@ impl<'b> Binder<'b, '_> {
                 access,
             };
             for other in &self.bound[..self.n_bound] {
+                // SAFETY: `n_bound` grows only below, by one for each element that is written, from the first on.
+                let other = unsafe { other.assume_init_ref() };
                 let overlap = range.start < other.end && other.start < range.end;
                 let exclusive = access == Access::Write || other.access == Access::Write;
                 assert!(
@@ -358,7 +358,7 @@ impl<'b> Binder<'b, '_> {
                 self.n_bound < MAX_BOUND,
                 "a kernel binds more than {MAX_BOUND} buffers"
             );
-            self.bound[self.n_bound] = range;
+            self.bound[self.n_bound].write(range);
             self.n_bound += 1;
         }
         start

@@ -12,6 +12,7 @@ mod second;
 pub(crate) mod trace;
 
 pub use arg::{Arg, Host, HostArg, HostData, HostElement, HostNumber, Probe, kind};
+pub(crate) use bind::Seen;
 pub use bind::function_of;
 pub use outputs::{OutputElement, Outputs};
 pub use trace::{Trace, TracedValue};
@@ -66,8 +67,7 @@ impl Core {
         scalars: &[f64],
     ) -> Result<Outputs<'w>> {
         let name = |error: Error| error.context(self.label(function));
-        let bound = self.bind(function, args, scalars).map_err(name)?;
-        work.check_owner(self, function).map_err(name)?;
+        let bound = self.bind_in(function, work, args, scalars).map_err(name)?;
         let began = work.clock();
         self.evaluate(work, &bound, args, scalars).map_err(name)?;
         work.end_call(Mode::Eval, began);
@@ -109,9 +109,7 @@ impl Core {
     ) -> Result<f64> {
         let name = |core: &Self, error: Error| error.context(core.label(function));
         let bound = self
-            .bind(function, args, scalars)
-            .map_err(|error| name(self, error))?;
-        work.check_owner(self, function)
+            .bind_in(function, work, args, scalars)
             .map_err(|error| name(self, error))?;
         let began = work.clock();
         let adds = accumulate == Accumulate::Add && work.pending.is_some_and(|pending| !pending.used);

@@ -15,6 +15,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use crate::arena::{Region, Storage};
+use crate::call::Seen;
 use crate::call::arg::{self, HostArg};
 use crate::cpu::threads::Team;
 use crate::dtype::Precision;
@@ -103,6 +104,8 @@ pub struct Workspace {
     runs: Vec<Range<usize>>,
     partial_sums: Vec<f64>,
     pub(crate) pending: Option<Pending>,
+    /// The arguments of the last call.
+    pub(crate) seen: Seen,
     /// The profile that is being taken.
     pub(crate) recorder: Option<Box<Recorder>>,
 }
@@ -131,6 +134,7 @@ impl Workspace {
             runs: Vec::new(),
             partial_sums: Vec::new(),
             pending: None,
+            seen: Seen::default(),
             recorder: None,
         };
         let n_dims = work.function().dims.len();
@@ -190,12 +194,20 @@ impl Workspace {
 
     /// Checks that it belongs to a model.
     pub(crate) fn check_model(&self, core: &Core) -> Result<()> {
+        if self.is_of(core) {
+            return Ok(());
+        }
         let same = self.program.key == core.program().key && self.generics == core.generics();
         if same && self.precision().float() == core.precision().float() {
             Ok(())
         } else {
             Err(self.foreign())
         }
+    }
+
+    /// Whether it was made for this very model. (It serves others of the kind as well.)
+    pub(crate) fn is_of(&self, core: &Core) -> bool {
+        Arc::ptr_eq(&self.params, core.params_layout())
     }
 
     fn foreign(&self) -> Error {
@@ -215,6 +227,10 @@ impl Workspace {
 
     /// Makes the arena ready for a call: sizes are checked against the maximum, slots have their offsets.
     pub(crate) fn prepare(&mut self, mode: Mode, dims: &[usize]) -> Result<()> {
+        let ready = self.slots[mode as usize].as_ref();
+        if self.mode == mode && self.dims == dims && ready.is_some_and(|slots| slots.dims == dims) {
+            return Ok(());
+        }
         for (k, (&dim, &max)) in dims.iter().zip(&self.max_dims).enumerate() {
             if dim > max {
                 let name = self.function().dims[k].name;
@@ -391,10 +407,12 @@ pub(crate) fn regions<'a>(
     staging: &'a [Storage],
     precision: Precision,
 ) -> [Region<'a>; MAX_ARGS] {
-    std::array::from_fn(|k| match args.get(k) {
-        Some(given) => given.region(precision).unwrap_or_else(|| staging[k].region()),
-        None => Region::empty(),
-    })
+    // Not by a function of its index, which some builds call for every element.
+    let mut regions = [const { Region::empty() }; MAX_ARGS];
+    for (k, given) in args.iter().enumerate() {
+        regions[k] = given.region(precision).unwrap_or_else(|| staging[k].region());
+    }
+    regions
 }
 
 /// Rejects sizes whose products could overflow.

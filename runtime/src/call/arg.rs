@@ -198,6 +198,11 @@ impl<'a> HostArg<'a> {
         &self.shape[..self.rank.min(MAX_RANK)]
     }
 
+    /// The sizes of as many axes as there may be, 0 behind the last.
+    pub(crate) fn sizes(&self) -> &[usize; MAX_RANK] {
+        &self.shape
+    }
+
     /// The kind of the elements; `None` for a [`Probe`].
     pub fn kind(&self) -> Option<InputKind> {
         self.data.kind()

@@ -4,6 +4,8 @@
 //! steps multiply by the same weights. A product reads what was packed where its method does, and the factor itself elsewhere; the
 //! method depends on the sizes and the CPU, so that both calls take the same decision. The bits are those of the plain product.
 
+mod few;
+
 use crate::arena::Buf;
 use crate::cpu::gemm::{self, At, Block, Factor, Matrix, Product, Strips};
 use crate::cx::Cx;
@@ -77,6 +79,9 @@ pub fn matmul<const R: usize>(
 ) {
     assert!(R >= 2, "a product takes matrices");
     let Right { view, packed } = b.into();
+    if R == 2 && few::multiply(cx, &few::matrix(&a), &few::matrix(&view), y, &epilogue) {
+        return;
+    }
     let b = Right {
         view: view.padded(),
         packed,

@@ -63,6 +63,7 @@
 //! Not here: reductions, and the choice of what is fused.
 
 mod drive;
+mod few;
 mod gather;
 mod int;
 mod row;
@@ -86,14 +87,11 @@ pub const MAX_INPUTS: usize = 16;
 /// The most outputs of one kind that a group may have.
 pub const MAX_OUTPUTS: usize = 8;
 
-/// Elements that the inner loop of a group computes at a time: four of the widest vectors of `f32`.
-const LANES: usize = 64;
-
-/// Elements of a block that are computed at a time: the widest vector of `f32`.
+/// Elements that a group computes at a time: the widest vector of `f32`.
 ///
 /// A group's code is a single vector long: four in a row would hide no more latency, since the CPU looks ahead further than that, and
 /// their results would not stay in registers where a group has many.
-const VECTOR: usize = 16;
+const LANES: usize = 16;
 
 /// Elements that are gathered at a time.
 const TILE: usize = 512;
@@ -350,7 +348,6 @@ where
     /// functions of the standard library, in each group, precision and instruction set.
     #[expect(
         clippy::needless_range_loop,
-        clippy::manual_memcpy,
         reason = "every iterator adaptor would be a new instance, too"
     )]
     #[inline(always)]
@@ -360,65 +357,54 @@ where
             .scalars
             .first_chunk()
             .expect("the call passes as many scalars as the group has");
-        let zero = [T::ZERO; LANES];
-        for block in 0..tile.blocks {
-            let mut floats: [&[T; LANES]; F] = [&zero; F];
-            let mut ints: [&[i64; LANES]; I] = [&[0; LANES]; I];
-            let mut bools: [&[u8; LANES]; B] = [&[0; LANES]; B];
-            for j in 0..F {
-                floats[j] = &tile.floats[j][block];
-            }
-            for j in 0..I {
-                ints[j] = &tile.ints[j][block];
-            }
-            for j in 0..B {
-                bools[j] = &tile.bools[j][block];
-            }
-            for part in 0..LANES / VECTOR {
-                let first = part * VECTOR;
-                let mut ys = [[T::ZERO; VECTOR]; FO];
-                let mut ns = [[0i64; VECTOR]; IO];
-                let mut bs = [[0u8; VECTOR]; BO];
-                for k in 0..VECTOR {
-                    let (mut f, mut i, mut b) = ([T::ZERO; F], [Int(0); I], [false; B]);
-                    for j in 0..F {
-                        f[j] = floats[j][first + k];
-                    }
-                    for j in 0..I {
-                        i[j] = Int(ints[j][first + k]);
-                    }
-                    for j in 0..B {
-                        b[j] = bools[j][first + k] != 0;
-                    }
-                    let (y, n, b) = P::eval::<T>(f, i, b, scalars);
-                    for j in 0..FO {
-                        ys[j][k] = y[j];
-                    }
-                    for j in 0..IO {
-                        ns[j][k] = n[j].0;
-                    }
-                    for j in 0..BO {
-                        bs[j][k] = u8::from(b[j]);
-                    }
+        let blocks = tile.blocks;
+        // Cut to one length, so that no index below is compared with another.
+        let mut floats: [&[[T; LANES]]; F] = [&[]; F];
+        let mut ints: [&[[i64; LANES]]; I] = [&[]; I];
+        let mut bools: [&[[u8; LANES]]; B] = [&[]; B];
+        for j in 0..F {
+            floats[j] = &tile.floats[j][..blocks];
+        }
+        for j in 0..I {
+            ints[j] = &tile.ints[j][..blocks];
+        }
+        for j in 0..B {
+            bools[j] = &tile.bools[j][..blocks];
+        }
+        for block in 0..blocks {
+            let mut ys = [[T::ZERO; LANES]; FO];
+            let mut ns = [[0i64; LANES]; IO];
+            let mut bs = [[0u8; LANES]; BO];
+            for k in 0..LANES {
+                let (mut f, mut i, mut b) = ([T::ZERO; F], [Int(0); I], [false; B]);
+                for j in 0..F {
+                    f[j] = floats[j][block][k];
                 }
+                for j in 0..I {
+                    i[j] = Int(ints[j][block][k]);
+                }
+                for j in 0..B {
+                    b[j] = bools[j][block][k] != 0;
+                }
+                let (y, n, b) = P::eval::<T>(f, i, b, scalars);
                 for j in 0..FO {
-                    let out = &mut tile.out_floats[j][block];
-                    for k in 0..VECTOR {
-                        out[first + k] = ys[j][k];
-                    }
+                    ys[j][k] = y[j];
                 }
                 for j in 0..IO {
-                    let out = &mut tile.out_ints[j][block];
-                    for k in 0..VECTOR {
-                        out[first + k] = ns[j][k];
-                    }
+                    ns[j][k] = n[j].0;
                 }
                 for j in 0..BO {
-                    let out = &mut tile.out_bools[j][block];
-                    for k in 0..VECTOR {
-                        out[first + k] = bs[j][k];
-                    }
+                    bs[j][k] = u8::from(b[j]);
                 }
+            }
+            for j in 0..FO {
+                tile.out_floats[j][block] = ys[j];
+            }
+            for j in 0..IO {
+                tile.out_ints[j][block] = ns[j];
+            }
+            for j in 0..BO {
+                tile.out_bools[j][block] = bs[j];
             }
         }
     }

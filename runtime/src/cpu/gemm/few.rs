@@ -1,0 +1,345 @@
+//! Products so small that packing and cutting into blocks would take longer than multiplying.
+//!
+//! Columns lie along the lanes of a register, some rows at a time; `k` is walked once. A second factor whose rows do not lie dense
+//! (the weights `[out, in]` of a layer, transposed) is turned into a buffer first, and so is a first factor that is dense in neither
+//! direction. Nothing else is made: no strips, no tasks, no blocks.
+//!
+//! An element of the result is one chain of multiply-adds over `k`, wherever it stands, so that its error is that of a plain loop, and
+//! its bits depend on the sizes and the instruction set alone. Whether a product is computed here follows from its sizes
+//! ([`is_few`]) and from the precision, never from how the factors lie.
+
+use super::band::Band;
+use super::lanes::{Lanes, Portable, SQUARE};
+use super::{Matrix, Product};
+use crate::cpu::isa::{self, Isa, Kernel};
+use crate::ops::epilogue::{Activation, Finish};
+
+/// The most multiply-adds of such a product. Twice as many are computed as fast in packed blocks.
+const MOST: usize = 1 << 14;
+/// The most elements of a factor: what is turned has to find room.
+const FACTOR: usize = 1 << 12;
+/// Rows that are taken at a time: enough chains to hide that each waits for itself.
+const ROWS: usize = 8;
+
+/// Whether a product of `m x k` and `k x n` is computed as a small one.
+#[inline]
+pub fn is_few([m, n, k]: [usize; 3]) -> bool {
+    // No factor is above `MOST` where the product is not, so that nothing overflows.
+    let below = |x: usize, y: usize| x <= MOST && y <= MOST && x * y <= MOST;
+    below(m, n) && below(m * n, k) && (1..=FACTOR).contains(&(m * k)) && (1..=FACTOR).contains(&(k * n))
+}
+
+/// What follows a small product.
+#[derive(Copy, Clone, Debug)]
+pub struct Ending<'x, T> {
+    /// Added to every row.
+    pub bias: Option<&'x [T]>,
+    /// Added to the result, row-major.
+    pub residual: Option<&'x [T]>,
+    /// Applied last.
+    pub activation: Activation,
+}
+
+/// `y = activation(a b + bias + residual)`, row-major.
+///
+/// # Panics
+/// Where sizes do not fit together.
+pub struct Few<'x, 'y, T> {
+    /// `m x k`.
+    pub a: Matrix<'x, T>,
+    /// `k x n`.
+    pub b: Matrix<'x, T>,
+    /// `m x n`.
+    pub y: &'y mut [T],
+    /// What follows.
+    pub ending: Ending<'x, T>,
+}
+
+/// Floats of which small products are compiled.
+pub trait SmallProduct: Product {
+    /// Computes a product for which [`is_few`] holds.
+    fn few(isa: Isa, product: Few<'_, '_, Self>);
+}
+
+macro_rules! products {
+    ($($t:ident: $($set:pat => $lanes:expr),*;)*) => {$(
+        impl SmallProduct for $t {
+            #[inline]
+            fn few(isa: Isa, product: Few<'_, '_, $t>) {
+                match isa.vectors() {
+                    $(#[cfg(target_arch = "x86_64")]
+                    $set => {
+                        let lanes = $lanes;
+                        lanes.run(On { lanes, product })
+                    })*
+                    _ => isa::run_portable(On { lanes: Portable, product }),
+                }
+            }
+        }
+    )*};
+}
+products! {
+    f32: Isa::Avx512(lanes) => lanes, Isa::Avx2(lanes) => lanes;
+}
+#[cfg(feature = "f64")]
+products! {
+    f64: Isa::Avx512(lanes) => lanes.avx2(), Isa::Avx2(lanes) => lanes;
+}
+
+/// A product on the vectors of an instruction set.
+struct On<'x, 'y, L, T> {
+    lanes: L,
+    product: Few<'x, 'y, T>,
+}
+
+/// How the first factor lies.
+#[derive(Copy, Clone)]
+enum Left<'x, T> {
+    /// Rows are dense, each so far behind the one before.
+    Rows(&'x [T], usize),
+    /// Columns are, likewise.
+    Columns(&'x [T], usize),
+}
+
+/// The second factor: dense rows, each so far behind the one before.
+#[derive(Copy, Clone)]
+struct Right<'x, T> {
+    numbers: &'x [T],
+    step: usize,
+}
+
+impl<T: Product, L: Lanes<T>> Kernel for On<'_, '_, L, T> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run(self) {
+        let Few { a, b, y, ending } = self.product;
+        let [m, n, k] = [a.rows(), b.cols(), a.cols()];
+        assert!(
+            b.rows() == k && y.len() == m * n && is_few([m, n, k]),
+            "the sizes of a small product do not fit"
+        );
+        let ends = |more: Option<&[T]>, len: usize| more.is_none_or(|more| more.len() == len);
+        assert!(
+            ends(ending.bias, n) && ends(ending.residual, m * n),
+            "what is added to a small product does not fit"
+        );
+        let (mut room_a, mut room_b) = (Band::<T, FACTOR>::new(), Band::<T, FACTOR>::new());
+        let left = left(a, &mut room_a);
+        let right = right(b, &mut room_b);
+        let sums = Sums {
+            lanes: self.lanes,
+            left,
+            right,
+            sizes: [m, n, k],
+            ending,
+        };
+        for col in (0..n).step_by(L::LANES) {
+            let mut row = 0;
+            while row + ROWS <= m {
+                sums.tile::<ROWS>(y, row, col);
+                row += ROWS;
+            }
+            if row + 4 <= m {
+                sums.tile::<4>(y, row, col);
+                row += 4;
+            }
+            if row + 2 <= m {
+                sums.tile::<2>(y, row, col);
+                row += 2;
+            }
+            if row < m {
+                sums.tile::<1>(y, row, col);
+            }
+        }
+        if ending.activation != Activation::None {
+            Finish::new(None, ending.activation).within_channel(y, 0);
+        }
+    }
+}
+
+/// The first factor as it lies, or a copy in dense rows.
+#[inline(always)]
+fn left<'r, T: Product>(a: Matrix<'r, T>, room: &'r mut Band<T, FACTOR>) -> Left<'r, T> {
+    let [down, across] = a.step();
+    let [m, k] = [a.rows(), a.cols()];
+    match (usize::try_from(down), usize::try_from(across)) {
+        (Ok(down), Ok(across)) if across == 1 || k == 1 => {
+            let _ = across;
+            Left::Rows(a.from(0, 0), if m == 1 { 0 } else { down })
+        }
+        (Ok(down), Ok(across)) if down == 1 || m == 1 => Left::Columns(a.from(0, 0), across),
+        _ => {
+            let rows = room.push(m * k);
+            for i in 0..m {
+                for p in 0..k {
+                    rows[i * k + p] = a.at(i, p);
+                }
+            }
+            Left::Rows(rows, k)
+        }
+    }
+}
+
+/// The second factor as it lies, or turned.
+#[inline(always)]
+fn right<'r, T: Product>(b: Matrix<'r, T>, room: &'r mut Band<T, FACTOR>) -> Right<'r, T> {
+    let [down, across] = b.step();
+    let [k, n] = [b.rows(), b.cols()];
+    if let Ok(step) = usize::try_from(down)
+        && (across == 1 || n == 1)
+    {
+        return Right {
+            numbers: b.from(0, 0),
+            step: if k == 1 { 0 } else { step },
+        };
+    }
+    let rows = room.push(k * n);
+    if down == 1 {
+        turn(b, rows);
+    } else {
+        for p in 0..k {
+            for j in 0..n {
+                rows[p * n + j] = b.at(p, j);
+            }
+        }
+    }
+    Right {
+        numbers: rows,
+        step: n,
+    }
+}
+
+/// Lays out a factor with dense columns in dense rows: in squares, then what is left of them.
+#[inline(always)]
+fn turn<T: Product>(b: Matrix<'_, T>, rows: &mut [T]) {
+    let [k, n] = [b.rows(), b.cols()];
+    let [whole_k, whole_n] = [k / SQUARE * SQUARE, n / SQUARE * SQUARE];
+    for j in (0..whole_n).step_by(SQUARE) {
+        let columns = [
+            b.run(0, j, k),
+            b.run(0, j + 1, k),
+            b.run(0, j + 2, k),
+            b.run(0, j + 3, k),
+        ];
+        for p in (0..whole_k).step_by(SQUARE) {
+            let zeros = [T::ZERO; SQUARE];
+            let mut square = [&zeros; SQUARE];
+            for i in 0..SQUARE {
+                square[i] = columns[i][p..].first_chunk().expect("four numbers");
+            }
+            let turned = T::transpose(square);
+            for i in 0..SQUARE {
+                rows[(p + i) * n + j..][..SQUARE].copy_from_slice(&turned[i]);
+            }
+        }
+        for p in whole_k..k {
+            for i in 0..SQUARE {
+                rows[p * n + j + i] = columns[i][p];
+            }
+        }
+    }
+    for j in whole_n..n {
+        let column = b.run(0, j, k);
+        for p in 0..k {
+            rows[p * n + j] = column[p];
+        }
+    }
+}
+
+/// What the tiles of a result have in common.
+struct Sums<'x, T, L> {
+    lanes: L,
+    left: Left<'x, T>,
+    right: Right<'x, T>,
+    sizes: [usize; 3],
+    ending: Ending<'x, T>,
+}
+
+impl<T: Product, L: Lanes<T>> Sums<'_, T, L> {
+    /// Rows `row .. row + R` of the columns from `col` on, as many as a register has.
+    #[inline(always)]
+    fn tile<const R: usize>(&self, y: &mut [T], row: usize, col: usize) {
+        let (lanes, [_, n, _]) = (self.lanes, self.sizes);
+        let width = (n - col).min(L::LANES);
+        let mut sums = if width == L::LANES {
+            self.chains::<R, true>(row, col, width)
+        } else {
+            self.chains::<R, false>(row, col, width)
+        };
+        let one = lanes.splat(T::ONE);
+        if let Some(bias) = self.ending.bias {
+            let bias = self.some(&bias[col..col + width]);
+            for r in 0..R {
+                sums[r] = lanes.mul_add(sums[r], one, bias);
+            }
+        }
+        for r in 0..R {
+            let at = (row + r) * n + col;
+            if let Some(residual) = self.ending.residual {
+                sums[r] = lanes.mul_add(sums[r], one, self.some(&residual[at..at + width]));
+            }
+            let to = &mut y[at..at + width];
+            if width == L::LANES {
+                lanes.store(sums[r], to);
+            } else {
+                lanes.store_part(sums[r], to);
+            }
+        }
+    }
+
+    /// As many numbers as there are.
+    #[inline(always)]
+    fn some(&self, numbers: &[T]) -> L::Vector {
+        if numbers.len() == L::LANES {
+            self.lanes.load(numbers)
+        } else {
+            self.lanes.load_part(numbers)
+        }
+    }
+
+    /// The sums of products, before anything is added.
+    #[inline(always)]
+    fn chains<const R: usize, const WHOLE: bool>(
+        &self,
+        row: usize,
+        col: usize,
+        width: usize,
+    ) -> [L::Vector; R] {
+        let (lanes, k) = (self.lanes, self.sizes[2]);
+        let mut sums = [lanes.splat(T::ZERO); R];
+        let Right { numbers, step } = self.right;
+        let next = |p: usize| {
+            let from = &numbers[p * step + col..];
+            if WHOLE {
+                lanes.load(from)
+            } else {
+                lanes.load_part(&from[..width])
+            }
+        };
+        match self.left {
+            Left::Rows(a, step) => {
+                let mut rows: [&[T]; R] = [&[]; R];
+                for r in 0..R {
+                    rows[r] = &a[(row + r) * step..][..k];
+                }
+                for p in 0..k {
+                    let b = next(p);
+                    for r in 0..R {
+                        sums[r] = lanes.mul_add(lanes.splat(rows[r][p]), b, sums[r]);
+                    }
+                }
+            }
+            Left::Columns(a, step) => {
+                for p in 0..k {
+                    let b = next(p);
+                    let column = &a[p * step + row..][..R];
+                    for r in 0..R {
+                        sums[r] = lanes.mul_add(lanes.splat(column[r]), b, sums[r]);
+                    }
+                }
+            }
+        }
+        sums
+    }
+}
