@@ -66,6 +66,9 @@ macro_rules! products {
         impl SmallProduct for $t {
             #[inline]
             fn few(isa: Isa, product: Few<'_, '_, $t>) {
+                if left(product.a).is_none() {
+                    return copied(isa, product);
+                }
                 match isa.vectors() {
                     $(#[cfg(target_arch = "x86_64")]
                     $set => {
@@ -124,9 +127,9 @@ impl<T: Product, L: Lanes<T>> Kernel for On<'_, '_, L, T> {
             ends(ending.bias, n) && ends(ending.residual, m * n),
             "what is added to a small product does not fit"
         );
-        let (mut room_a, mut room_b) = (Band::<T, FACTOR>::new(), Band::<T, FACTOR>::new());
-        let left = left(a, &mut room_a);
-        let right = right(b, &mut room_b);
+        let mut room = Band::<T, FACTOR>::new();
+        let left = left(a).expect("the first factor is dense in one direction");
+        let right = right(b, &mut room);
         let sums = Sums {
             lanes: self.lanes,
             left,
@@ -158,27 +161,37 @@ impl<T: Product, L: Lanes<T>> Kernel for On<'_, '_, L, T> {
     }
 }
 
-/// The first factor as it lies, or a copy in dense rows.
+/// The first factor as it lies, if it is dense in one direction.
 #[inline(always)]
-fn left<'r, T: Product>(a: Matrix<'r, T>, room: &'r mut Band<T, FACTOR>) -> Left<'r, T> {
+fn left<T: Product>(a: Matrix<'_, T>) -> Option<Left<'_, T>> {
     let [down, across] = a.step();
     let [m, k] = [a.rows(), a.cols()];
-    match (usize::try_from(down), usize::try_from(across)) {
-        (Ok(down), Ok(across)) if across == 1 || k == 1 => {
-            let _ = across;
-            Left::Rows(a.from(0, 0), if m == 1 { 0 } else { down })
-        }
-        (Ok(down), Ok(across)) if down == 1 || m == 1 => Left::Columns(a.from(0, 0), across),
-        _ => {
-            let rows = room.push(m * k);
-            for i in 0..m {
-                for p in 0..k {
-                    rows[i * k + p] = a.at(i, p);
-                }
-            }
-            Left::Rows(rows, k)
+    let (down, across) = (usize::try_from(down).ok(), usize::try_from(across).ok());
+    if across == Some(1) || k == 1 {
+        let step = if m == 1 { Some(0) } else { down };
+        return step.map(|step| Left::Rows(a.from(0, 0), step));
+    }
+    let is_dense = down == Some(1) || m == 1;
+    across
+        .filter(|_| is_dense)
+        .map(|across| Left::Columns(a.from(0, 0), across))
+}
+
+/// A product whose first factor is dense in neither direction: from a copy.
+#[cold]
+#[inline(never)]
+fn copied<T: SmallProduct>(isa: Isa, product: Few<'_, '_, T>) {
+    let a = product.a;
+    let [m, k] = [a.rows(), a.cols()];
+    let mut room = Band::<T, FACTOR>::new();
+    let rows = room.push(m * k);
+    for i in 0..m {
+        for p in 0..k {
+            rows[i * k + p] = a.at(i, p);
         }
     }
+    let a = Matrix::row_major(rows, m, k);
+    T::few(isa, Few { a, ..product });
 }
 
 /// The second factor as it lies, or turned.

@@ -78,11 +78,18 @@ pub(super) fn run(cx: &mut Cx<'_>, problem: &Problem<'_>) {
 }
 
 fn evaluate<T: Real + Element>(cx: &mut Cx<'_>, problem: &Problem<'_>, body: Body<T>) {
-    let env = cx.env;
     let len: usize = problem.shape.iter().product();
     if few::serves(problem, len) {
-        return few::evaluate(cx, problem, len, body);
+        few::evaluate(cx, problem, len, body);
+    } else {
+        many(cx, problem, len, body);
     }
+}
+
+/// Evaluates any group.
+#[inline(never)]
+fn many<T: Real + Element>(cx: &mut Cx<'_>, problem: &Problem<'_>, len: usize, body: Body<T>) {
+    let env = cx.env;
     let all = problem.floats.iter().chain(problem.ints).chain(problem.bools);
     let axes = Axes::new(problem.shape, all.filter_map(In::strides));
     let mut bind = cx.bind();

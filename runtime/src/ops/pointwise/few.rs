@@ -49,7 +49,8 @@ struct Call<'b, T> {
     n_outs: usize,
 }
 
-/// Evaluates a group.
+/// Evaluates a group. Not inlined: entering the frame of a function that does everything else as well takes as long as this does.
+#[inline(never)]
 pub(super) fn evaluate<T: Real + Element>(cx: &mut Cx<'_>, problem: &Problem<'_>, len: usize, body: Body<T>) {
     let isa = cx.env.isa;
     let mut bind = cx.bind();
