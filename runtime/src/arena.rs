@@ -181,23 +181,39 @@ impl<'a> Region<'a> {
     }
 
     /// The address of `len` elements at byte `offset`, inside the region and aligned.
+    #[inline]
     fn check<T: Element>(&self, offset: usize, len: usize) -> *mut T {
         let end = len
             .checked_mul(size_of::<T>())
             .and_then(|bytes| bytes.checked_add(offset));
-        assert!(
-            end.is_some_and(|end| end <= self.bytes),
-            "a buffer of {len} x {} bytes at {offset} leaves its place of {} bytes",
-            size_of::<T>(),
-            self.bytes
-        );
+        if end.is_none_or(|end| end > self.bytes) {
+            outside(size_of::<T>(), [len, offset, self.bytes]);
+        }
         let start = self.start.wrapping_add(offset);
-        assert!(
-            start.addr().is_multiple_of(align_of::<T>()),
-            "a buffer at byte {offset} is not aligned"
-        );
+        if !start.addr().is_multiple_of(align_of::<T>()) {
+            crooked(offset);
+        }
         start.cast()
     }
+}
+
+// What goes wrong is said elsewhere, so that the checks, which are inlined, stay short.
+#[cold]
+#[inline(never)]
+fn outside(width: usize, [len, offset, bytes]: [usize; 3]) -> ! {
+    panic!("a buffer of {len} x {width} bytes at {offset} leaves its place of {bytes} bytes")
+}
+
+#[cold]
+#[inline(never)]
+fn crooked(offset: usize) -> ! {
+    panic!("a buffer at byte {offset} is not aligned")
+}
+
+#[cold]
+#[inline(never)]
+fn refused(buf: Buf, why: &str) -> ! {
+    panic!("{why}: {buf:?}")
 }
 
 /// Where a buffer lies.
@@ -272,6 +288,7 @@ pub struct Memory<'a> {
 }
 
 impl<'a> Memory<'a> {
+    #[inline]
     fn region(&self, place: Place) -> &Region<'a> {
         match place {
             Place::Arena => &self.arena,
@@ -312,6 +329,7 @@ pub struct Binder<'b, 'a> {
 
 impl<'b> Binder<'b, '_> {
     /// The elements of a buffer, to be read.
+    #[inline]
     pub fn read<T: Element>(&mut self, buf: Buf) -> &'b [T] {
         let start = self.claim::<T>(buf, Access::Read);
         // SAFETY: `claim` has checked bounds, alignment and width, and that no slice handed out for writing by this binder
@@ -320,23 +338,22 @@ impl<'b> Binder<'b, '_> {
     }
 
     /// The elements of a buffer, to be written. What they hold before is unspecified (but initialised).
+    #[inline]
     pub fn write<T: Element>(&mut self, buf: Buf) -> &'b mut [T] {
         let start = self.claim::<T>(buf, Access::Write);
         // SAFETY: as in `read`; moreover the place may be written, and no slice handed out before overlaps.
         unsafe { std::slice::from_raw_parts_mut(start, buf.len) }
     }
 
+    #[inline]
     fn claim<T: Element>(&mut self, buf: Buf, access: Access) -> *mut T {
-        assert!(
-            buf.width == size_of::<T>(),
-            "a buffer of another element width was asked for: {buf:?}"
-        );
+        if buf.width != size_of::<T>() {
+            refused(buf, "a buffer of another element width was asked for");
+        }
         let region = self.memory.region(buf.place);
-        assert!(
-            access == Access::Read || region.access == Access::Write,
-            "{:?} may not be written",
-            buf.place
-        );
+        if access == Access::Write && region.access != Access::Write {
+            refused(buf, "this place may not be written");
+        }
         let start = region.check::<T>(buf.offset, buf.len);
         if buf.len > 0 {
             let range = Bound {
@@ -349,15 +366,13 @@ impl<'b> Binder<'b, '_> {
                 let other = unsafe { other.assume_init_ref() };
                 let overlap = range.start < other.end && other.start < range.end;
                 let exclusive = access == Access::Write || other.access == Access::Write;
-                assert!(
-                    !(overlap && exclusive),
-                    "two buffers of one kernel overlap: {buf:?}"
-                );
+                if overlap && exclusive {
+                    refused(buf, "two buffers of one kernel overlap");
+                }
             }
-            assert!(
-                self.n_bound < MAX_BOUND,
-                "a kernel binds more than {MAX_BOUND} buffers"
-            );
+            if self.n_bound >= MAX_BOUND {
+                refused(buf, "a kernel binds too many buffers");
+            }
             self.bound[self.n_bound].write(range);
             self.n_bound += 1;
         }

@@ -20,6 +20,7 @@
 
 mod epilogue;
 mod row;
+mod whole;
 
 use std::ops::Range;
 use std::rc::Rc;
@@ -66,15 +67,20 @@ pub(super) fn sweep(
     groups: &mut GroupTypes,
 ) -> TokenStream {
     let mut loops = TokenStream::new();
+    let by_kernels = format_ident!("{name}_kernels");
+    let whole = match around.rows {
+        Rows::All => None,
+        Rows::OfTensors => whole::emit(around, plan, kernels.clone(), (name, &by_kernels, doc), groups),
+    };
     let region = Sequence {
         around,
         plan,
         indices: &[],
-        name,
+        name: if whole.is_some() { &by_kernels } else { name },
         doc,
     };
     let functions = region.emit(kernels, 0, groups, &mut loops);
-    quote!(#functions #loops)
+    quote!(#whole #functions #loops)
 }
 
 /// Kernels one after the other: those of a sweep, or of the step of a loop.
@@ -213,8 +219,18 @@ struct Part<'a> {
     indices: &'a [Rc<str>],
     names: Names<Binding>,
     spelling: Spelling<'a>,
+    access: Access,
     body: TokenStream,
     lines: usize,
+}
+
+/// How a function gets at its buffers.
+#[derive(Copy, Clone, PartialEq, Eq)]
+enum Access {
+    /// By calls, so that its code stays small.
+    Called,
+    /// By code in its place.
+    Inlined,
 }
 
 /// What a binding stands for. Two values of one slot (the second written over the first) are two bindings.
@@ -240,6 +256,7 @@ impl<'a> Part<'a> {
             indices,
             names: Names::avoiding(reserved),
             spelling: Spelling::new(sizes),
+            access: Access::Called,
             body: TokenStream::new(),
             lines: 0,
         }
@@ -264,7 +281,7 @@ impl<'a> Part<'a> {
             .extend(quote!(for #index in #range { #step(cx, #(#outer,)* #index); }));
     }
 
-    fn kernel(&mut self, k: usize, groups: &mut GroupTypes) {
+    fn buffers(&mut self, k: usize) -> Buffers<'a> {
         let kernel = &self.plan.kernels[k];
         let reads: Vec<Ident> = kernel.reads.iter().map(|operand| self.read(operand)).collect();
         let writes: Vec<Ident> = kernel
@@ -273,14 +290,18 @@ impl<'a> Part<'a> {
             .map(|written| self.value(written.value, &written.name, &written.ty))
             .collect();
         let scratch: Vec<Ident> = (0..kernel.scratch.len()).map(|n| self.scratch(k, n)).collect();
-        let buffers = Buffers {
+        Buffers {
             k,
             kernel,
             reads,
             writes,
             scratch,
-        };
-        let call = match &kernel.task {
+        }
+    }
+
+    fn kernel(&mut self, k: usize, groups: &mut GroupTypes) {
+        let buffers = self.buffers(k);
+        let call = match &buffers.kernel.task {
             Task::Call(call, epilogue) => self.call(call, epilogue, &buffers),
             Task::Group(group) => self.group(group, &buffers, groups),
             Task::Copy => {
@@ -356,14 +377,19 @@ impl<'a> Part<'a> {
             | Place::NewState(k) => k,
         };
         let k = Literal::usize_unsuffixed(index);
+        let on = match self.access {
+            Access::Called => quote!(cx),
+            Access::Inlined => quote!(on),
+        };
+        let cx = (self.access == Access::Inlined).then(|| quote!(cx,));
         match place {
-            Place::Slot(_) => quote!(cx.slot(#k, #dtype, #len)),
-            Place::Input(_) => quote!(cx.input(#k, #dtype, #len)),
-            Place::Param(_) => quote!(cx.param(#k, #len)),
-            Place::Grad(_) => quote!(cx.grad(#k, #len)),
-            Place::State(_) => quote!(cx.state(#k, #len)),
-            Place::Direction(_) => quote!(cx.direction(#k, #len)),
-            Place::NewState(_) => quote!(cx.new_state(#k, #len)),
+            Place::Slot(_) => quote!(#on.slot(#cx #k, #dtype, #len)),
+            Place::Input(_) => quote!(#on.input(#cx #k, #dtype, #len)),
+            Place::Param(_) => quote!(#on.param(#cx #k, #len)),
+            Place::Grad(_) => quote!(#on.grad(#cx #k, #len)),
+            Place::State(_) => quote!(#on.state(#cx #k, #len)),
+            Place::Direction(_) => quote!(#on.direction(#cx #k, #len)),
+            Place::NewState(_) => quote!(#on.new_state(#cx #k, #len)),
         }
     }
 

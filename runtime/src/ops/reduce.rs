@@ -59,7 +59,7 @@ fn run(cx: &mut Cx<'_>, kind: Reduction, x: Buf, y: Buf, split: &Split) {
 }
 
 /// An associative operation with a neutral element.
-pub(super) trait Fold: Copy + Send + Sync {
+pub(crate) trait Fold: Copy + Send + Sync {
     /// The neutral element.
     fn neutral<T: Real>() -> T;
     /// The operation.
@@ -69,7 +69,7 @@ pub(super) trait Fold: Copy + Send + Sync {
 macro_rules! folds {
     ($($name:ident: $neutral:expr, $fold:expr;)*) => {$(
         #[derive(Copy, Clone)]
-        pub(super) struct $name;
+        pub(crate) struct $name;
 
         impl Fold for $name {
             #[inline(always)]
@@ -98,6 +98,9 @@ const LANES: usize = 16;
 /// Elements (of a run) or rows that are folded before the total is taken to `f64`.
 const BLOCK: usize = 256;
 
+/// Rows that are added up before the totals are taken to `f64`, where the last axis is kept.
+pub(crate) const ROWS: usize = BLOCK / 4;
+
 /// Results that are computed together.
 const WIDTH: usize = 128;
 
@@ -105,14 +108,14 @@ const WIDTH: usize = 128;
 const NARROW: usize = 16;
 
 /// Elements a task reads, about; fewer are not worth a second thread.
-const TASK: usize = 1 << 15;
+pub(crate) const TASK: usize = 1 << 15;
 
 /// The most partial results that shards leave behind.
 const MAX_PARTIALS: usize = 1024;
 
 /// Folds contiguous elements.
 #[inline(always)]
-pub(super) fn fold_run<T: Real, F: Fold>(x: &[T]) -> f64 {
+pub(crate) fn fold_run<T: Real, F: Fold>(x: &[T]) -> f64 {
     let mut total = F::neutral::<f64>();
     for block in x.chunks(BLOCK) {
         let mut lanes = [F::neutral::<T>(); LANES];
@@ -421,10 +424,10 @@ fn fold_columns<T: Real, F: Fold, const N: usize>(
     totals: &mut [f64],
 ) {
     let len = totals.len();
-    for block in rows.clone().step_by(BLOCK / 4) {
+    for block in rows.clone().step_by(ROWS) {
         let mut lanes = [F::neutral::<T>(); N];
         let lanes = &mut lanes[..len];
-        for row in block..(block + BLOCK / 4).min(rows.end) {
+        for row in block..(block + ROWS).min(rows.end) {
             let start = base + reduced.at(row);
             let row = &x[start..start + len];
             // By index, not by `zip`, whose making is a call for every row in some profiles of builds.

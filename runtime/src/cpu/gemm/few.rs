@@ -8,6 +8,8 @@
 //! its bits depend on the sizes and the instruction set alone. Whether a product is computed here follows from its sizes
 //! ([`is_few`]) and from the precision, never from how the factors lie.
 
+use std::marker::PhantomData;
+
 use super::band::Band;
 use super::lanes::{Lanes, Portable, SQUARE};
 use super::{Matrix, Product};
@@ -15,7 +17,7 @@ use crate::cpu::isa::{self, Isa, Kernel};
 use crate::ops::epilogue::{Activation, Finish};
 
 /// The most multiply-adds of such a product. Twice as many are computed as fast in packed blocks.
-const MOST: usize = 1 << 14;
+const MOST: usize = 1 << 15;
 /// The most elements of a factor: what is turned has to find room.
 const FACTOR: usize = 1 << 12;
 /// Rows that are taken at a time: enough chains to hide that each waits for itself.
@@ -57,25 +59,58 @@ pub struct Few<'x, 'y, T> {
 
 /// Floats of which small products are compiled.
 pub trait SmallProduct: Product {
+    /// Runs something that is compiled for all vectors that small products know.
+    fn on_vectors<V: OnVectors<Self>>(isa: Isa, work: V) -> V::Output;
+
     /// Computes a product for which [`is_few`] holds.
-    fn few(isa: Isa, product: Few<'_, '_, Self>);
+    #[inline]
+    fn few(isa: Isa, product: Few<'_, '_, Self>) {
+        if left(product.a).is_none() {
+            copied(isa, product);
+        } else {
+            Self::on_vectors(isa, product);
+        }
+    }
+}
+
+/// Code to be compiled for every kind of vectors: a [`Kernel`] that is told which they are.
+pub trait OnVectors<T> {
+    /// What it gives back.
+    type Output;
+
+    /// The work. Implementations are `#[inline(always)]`, as those of [`Kernel`] are.
+    fn run<L: Lanes<T>>(self, lanes: L) -> Self::Output;
+}
+
+/// The same with the vectors at hand.
+struct On<L, V, T> {
+    lanes: L,
+    work: V,
+    numbers: PhantomData<T>,
+}
+
+impl<T, L: Lanes<T>, V: OnVectors<T>> Kernel for On<L, V, T> {
+    type Output = V::Output;
+
+    #[inline(always)]
+    fn run(self) -> V::Output {
+        self.work.run(self.lanes)
+    }
 }
 
 macro_rules! products {
     ($($t:ident: $($set:pat => $lanes:expr),*;)*) => {$(
         impl SmallProduct for $t {
             #[inline]
-            fn few(isa: Isa, product: Few<'_, '_, $t>) {
-                if left(product.a).is_none() {
-                    return copied(isa, product);
-                }
+            fn on_vectors<V: OnVectors<$t>>(isa: Isa, work: V) -> V::Output {
+                let numbers = PhantomData;
                 match isa.vectors() {
                     $(#[cfg(target_arch = "x86_64")]
                     $set => {
                         let lanes = $lanes;
-                        lanes.run(On { lanes, product })
+                        lanes.run(On { lanes, work, numbers })
                     })*
-                    _ => isa::run_portable(On { lanes: Portable, product }),
+                    _ => isa::run_portable(On { lanes: Portable, work, numbers }),
                 }
             }
         }
@@ -89,10 +124,13 @@ products! {
     f64: Isa::Avx512(lanes) => lanes.avx2(), Isa::Avx2(lanes) => lanes;
 }
 
-/// A product on the vectors of an instruction set.
-struct On<'x, 'y, L, T> {
-    lanes: L,
-    product: Few<'x, 'y, T>,
+impl<T: SmallProduct> OnVectors<T> for Few<'_, '_, T> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<L: Lanes<T>>(self, lanes: L) {
+        compute(lanes, self);
+    }
 }
 
 /// How the first factor lies.
@@ -111,53 +149,53 @@ struct Right<'x, T> {
     step: usize,
 }
 
-impl<T: Product, L: Lanes<T>> Kernel for On<'_, '_, L, T> {
-    type Output = ();
-
-    #[inline(always)]
-    fn run(self) {
-        let Few { a, b, y, ending } = self.product;
-        let [m, n, k] = [a.rows(), b.cols(), a.cols()];
-        assert!(
-            b.rows() == k && y.len() == m * n && is_few([m, n, k]),
-            "the sizes of a small product do not fit"
-        );
-        let ends = |more: Option<&[T]>, len: usize| more.is_none_or(|more| more.len() == len);
-        assert!(
-            ends(ending.bias, n) && ends(ending.residual, m * n),
-            "what is added to a small product does not fit"
-        );
-        let mut room = Band::<T, FACTOR>::new();
-        let left = left(a).expect("the first factor is dense in one direction");
-        let right = right(b, &mut room);
-        let sums = Sums {
-            lanes: self.lanes,
-            left,
-            right,
-            sizes: [m, n, k],
-            ending,
-        };
-        for col in (0..n).step_by(L::LANES) {
-            let mut row = 0;
-            while row + ROWS <= m {
-                sums.tile::<ROWS>(y, row, col);
-                row += ROWS;
-            }
-            if row + 4 <= m {
-                sums.tile::<4>(y, row, col);
-                row += 4;
-            }
-            if row + 2 <= m {
-                sums.tile::<2>(y, row, col);
-                row += 2;
-            }
-            if row < m {
-                sums.tile::<1>(y, row, col);
-            }
+/// Computes a product on some vectors, in whose function this is inlined.
+///
+/// # Panics
+/// Where sizes do not fit together, or [`is_few`] does not hold, or the first factor is dense in neither direction.
+#[inline(always)]
+pub fn compute<T: Product, L: Lanes<T>>(lanes: L, product: Few<'_, '_, T>) {
+    let Few { a, b, y, ending } = product;
+    let [m, n, k] = [a.rows(), b.cols(), a.cols()];
+    assert!(
+        b.rows() == k && y.len() == m * n && is_few([m, n, k]),
+        "the sizes of a small product do not fit"
+    );
+    let ends = |more: Option<&[T]>, len: usize| more.is_none_or(|more| more.len() == len);
+    assert!(
+        ends(ending.bias, n) && ends(ending.residual, m * n),
+        "what is added to a small product does not fit"
+    );
+    let mut room = Band::<T, FACTOR>::new();
+    let left = left(a).expect("the first factor is dense in one direction");
+    let right = right(b, &mut room);
+    let sums = Sums {
+        lanes,
+        left,
+        right,
+        sizes: [m, n, k],
+        ending,
+    };
+    for col in (0..n).step_by(L::LANES) {
+        let mut row = 0;
+        while row + ROWS <= m {
+            sums.tile::<ROWS>(y, row, col);
+            row += ROWS;
         }
-        if ending.activation != Activation::None {
-            Finish::new(None, ending.activation).within_channel(y, 0);
+        if row + 4 <= m {
+            sums.tile::<4>(y, row, col);
+            row += 4;
         }
+        if row + 2 <= m {
+            sums.tile::<2>(y, row, col);
+            row += 2;
+        }
+        if row < m {
+            sums.tile::<1>(y, row, col);
+        }
+    }
+    if ending.activation != Activation::None {
+        Finish::new(None, ending.activation).within_channel(y, 0);
     }
 }
 

@@ -19,6 +19,7 @@ impl<'a, T: Copy> Matrix<'a, T> {
     ///
     /// # Panics
     /// Where an element lies outside `data`.
+    #[inline]
     pub fn new(data: &'a [T], start: usize, size: [usize; 2], step: [isize; 2]) -> Self {
         let start = isize::try_from(start).expect("an offset is below half the address space");
         if size[0] > 0 && size[1] > 0 {
@@ -29,12 +30,9 @@ impl<'a, T: Copy> Matrix<'a, T> {
             let high = start
                 .saturating_add(reach[0].max(0))
                 .saturating_add(reach[1].max(0));
-            let inside = low >= 0 && high < data.len() as isize;
-            assert!(
-                inside,
-                "elements {low}..={high} of a matrix leave a slice of {}",
-                data.len()
-            );
+            if low < 0 || high >= data.len() as isize {
+                outside([low, high], data.len());
+            }
         }
         Self {
             data,
@@ -53,16 +51,19 @@ impl<'a, T: Copy> Matrix<'a, T> {
     }
 
     /// Number of rows.
+    #[inline]
     pub fn rows(&self) -> usize {
         self.size[0]
     }
 
     /// Number of columns.
+    #[inline]
     pub fn cols(&self) -> usize {
         self.size[1]
     }
 
     /// Step from a row to the next and from a column to the next, in elements.
+    #[inline]
     pub fn step(&self) -> [isize; 2] {
         self.step
     }
@@ -121,10 +122,16 @@ impl<'a, T: Copy> Matrix<'a, T> {
     }
 }
 
+#[cold]
+#[inline(never)]
+fn outside([low, high]: [isize; 2], len: usize) -> ! {
+    panic!("elements {low}..={high} of a matrix leave a slice of {len}")
+}
+
 /// How far the last of `n` elements lies from the first; more than any slice is long where that is no number.
 #[inline(always)]
 fn reach(n: usize, step: isize) -> isize {
-    (n as isize - 1).saturating_mul(step)
+    (isize::try_from(n).unwrap_or(isize::MAX) - 1).saturating_mul(step)
 }
 
 /// A factor of a product.
