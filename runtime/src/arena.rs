@@ -181,7 +181,7 @@ impl<'a> Region<'a> {
     }
 
     /// The address of `len` elements at byte `offset`, inside the region and aligned.
-    #[inline]
+    #[inline(always)]
     fn check<T: Element>(&self, offset: usize, len: usize) -> *mut T {
         let end = len
             .checked_mul(size_of::<T>())
@@ -288,7 +288,7 @@ pub struct Memory<'a> {
 }
 
 impl<'a> Memory<'a> {
-    #[inline]
+    #[inline(always)]
     fn region(&self, place: Place) -> &Region<'a> {
         match place {
             Place::Arena => &self.arena,
@@ -302,7 +302,7 @@ impl<'a> Memory<'a> {
     }
 
     /// Starts binding the buffers of one kernel; the slices live as long as the borrow.
-    #[inline]
+    #[inline(always)]
     pub fn bind(&mut self) -> Binder<'_, 'a> {
         Binder {
             memory: self,
@@ -345,8 +345,28 @@ impl<'b> Binder<'b, '_> {
         unsafe { std::slice::from_raw_parts_mut(start, buf.len) }
     }
 
-    #[inline]
+    /// [`read`](Self::read), inlined with all its checks: for code that knows place and length.
+    #[inline(always)]
+    pub fn read_here<T: Element>(&mut self, buf: Buf) -> &'b [T] {
+        let start = self.claim_here::<T>(buf, Access::Read);
+        // SAFETY: as in `read`.
+        unsafe { std::slice::from_raw_parts(start, buf.len) }
+    }
+
+    /// [`write`](Self::write), inlined likewise.
+    #[inline(always)]
+    pub fn write_here<T: Element>(&mut self, buf: Buf) -> &'b mut [T] {
+        let start = self.claim_here::<T>(buf, Access::Write);
+        // SAFETY: as in `write`.
+        unsafe { std::slice::from_raw_parts_mut(start, buf.len) }
+    }
+
     fn claim<T: Element>(&mut self, buf: Buf, access: Access) -> *mut T {
+        self.claim_here(buf, access)
+    }
+
+    #[inline(always)]
+    fn claim_here<T: Element>(&mut self, buf: Buf, access: Access) -> *mut T {
         if buf.width != size_of::<T>() {
             refused(buf, "a buffer of another element width was asked for");
         }

@@ -176,21 +176,30 @@ impl<T: SmallProduct, L: Lanes<T>> On<T, L> {
     #[inline(always)]
     pub fn matmul(self, cx: &mut Cx<'_>, a: View<2>, b: View<2>, y: Buf, epilogue: Epilogue) {
         let mut bind = cx.memory.bind();
-        let a = Matrix::new(bind.read::<T>(a.buf), a.offset, a.shape, a.strides);
-        let b = Matrix::new(bind.read::<T>(b.buf), b.offset, b.shape, b.strides);
+        let a = Matrix::new(bind.read_here::<T>(a.buf), a.offset, a.shape, a.strides);
+        let b = Matrix::new(bind.read_here::<T>(b.buf), b.offset, b.shape, b.strides);
         let ending = Ending {
             bias: match epilogue.bias {
-                Some(buf) => Some(bind.read::<T>(buf)),
+                Some(buf) => Some(bind.read_here::<T>(buf)),
                 None => None,
             },
             residual: match epilogue.residual {
-                Some(buf) => Some(bind.read::<T>(buf)),
+                Some(buf) => Some(bind.read_here::<T>(buf)),
                 None => None,
             },
             activation: epilogue.activation,
         };
-        let y = bind.write::<T>(y);
-        gemm::compute(self.lanes, Few { a, b, y, ending });
+        let y = bind.write_here::<T>(y);
+        let len = b.rows() * b.cols();
+        let product = Few { a, b, y, ending };
+        // The length is a constant where this is inlined, so that one of these remains.
+        if len <= 64 {
+            gemm::compute(self.lanes, product, &mut [T::ZERO; 64]);
+        } else if len <= 1024 {
+            gemm::compute(self.lanes, product, &mut [T::ZERO; 1024]);
+        } else {
+            product.run(self.lanes);
+        }
     }
 
     /// Sums of the columns of `rows x cols` numbers: as [`reduce`](crate::ops::reduce::reduce) over the first axis of two, or over both
@@ -198,8 +207,8 @@ impl<T: SmallProduct, L: Lanes<T>> On<T, L> {
     #[inline(always)]
     pub fn sum(self, cx: &mut Cx<'_>, x: Buf, y: Buf, [rows, cols]: [usize; 2]) {
         let mut bind = cx.memory.bind();
-        let x = &bind.read::<T>(x)[..rows * cols];
-        let y = &mut bind.write::<T>(y)[..cols];
+        let x = &bind.read_here::<T>(x)[..rows * cols];
+        let y = &mut bind.write_here::<T>(y)[..cols];
         if cols == 1 {
             y[0] = T::from_f64(reduce::fold_run::<T, Sum>(x));
             return;
@@ -255,13 +264,13 @@ impl<T: SmallProduct, L: Lanes<T>> On<T, L> {
         let mut bind = cx.memory.bind();
         let mut to: [&mut [T]; MAX_OUTS] = [&mut [], &mut []];
         for j in 0..FO {
-            to[j] = &mut bind.write::<T>(outs[j])[..len];
+            to[j] = &mut bind.write_here::<T>(outs[j])[..len];
         }
         let mut from: [&[T]; F] = [&[]; F];
         let mut of = [0; F];
         for j in 0..F {
             match ins[j] {
-                In::Dense(buf) => from[j] = &bind.read::<T>(buf)[..len],
+                In::Dense(buf) => from[j] = &bind.read_here::<T>(buf)[..len],
                 In::InPlace(k) => of[j] = 1 + k,
             }
         }

@@ -23,7 +23,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::flat::Layout;
 use crate::model::Core;
 use crate::profile::{Laps, Recorder};
-use crate::program::{Code, Function, Program, Sizes, SlotSpec};
+use crate::program::{Code, Function, MAX_RANK, Program, Sizes, SlotSpec};
 use plan::Plan;
 
 /// The most arguments that are arrays, and the most dynamic dimensions, that a function may have.
@@ -106,6 +106,8 @@ pub struct Workspace {
     pub(crate) pending: Option<Pending>,
     /// The arguments of the last call.
     pub(crate) seen: Seen,
+    /// Sizes and ranks of its results.
+    results: Vec<([usize; MAX_RANK], usize)>,
     /// The profile that is being taken.
     pub(crate) recorder: Option<Box<Recorder>>,
 }
@@ -135,6 +137,7 @@ impl Workspace {
             partial_sums: Vec::new(),
             pending: None,
             seen: Seen::default(),
+            results: Vec::new(),
             recorder: None,
         };
         let n_dims = work.function().dims.len();
@@ -245,7 +248,18 @@ impl Workspace {
         if self.slots[mode as usize].is_none() {
             self.plan_first(mode)?;
         }
+        let mut results = std::mem::take(&mut self.results);
+        results.clear();
+        let specs = self.function().results.iter();
+        results.extend(specs.map(|spec| self.sizes().shape(spec.shape)));
+        self.results = results;
         self.fit(mode)
+    }
+
+    /// The shape of a result of the last call.
+    pub(crate) fn result_shape(&self, k: usize) -> &[usize] {
+        let (sizes, rank) = &self.results[k];
+        &sizes[..*rank]
     }
 
     fn plan_first(&mut self, mode: Mode) -> Result<()> {

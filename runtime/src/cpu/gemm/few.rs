@@ -129,7 +129,12 @@ impl<T: SmallProduct> OnVectors<T> for Few<'_, '_, T> {
 
     #[inline(always)]
     fn run<L: Lanes<T>>(self, lanes: L) {
-        compute(lanes, self);
+        let mut band = Band::<T, FACTOR>::new();
+        let room = match lies(self.b) {
+            Some(_) => &mut [],
+            None => band.push(self.b.rows() * self.b.cols()),
+        };
+        compute(lanes, self, room);
     }
 }
 
@@ -149,12 +154,13 @@ struct Right<'x, T> {
     step: usize,
 }
 
-/// Computes a product on some vectors, in whose function this is inlined.
+/// Computes a product on some vectors, in whose function this is inlined. The second factor is turned into `room` where its rows do not
+/// lie dense.
 ///
 /// # Panics
 /// Where sizes do not fit together, or [`is_few`] does not hold, or the first factor is dense in neither direction.
 #[inline(always)]
-pub fn compute<T: Product, L: Lanes<T>>(lanes: L, product: Few<'_, '_, T>) {
+pub fn compute<T: Product, L: Lanes<T>>(lanes: L, product: Few<'_, '_, T>, room: &mut [T]) {
     let Few { a, b, y, ending } = product;
     let [m, n, k] = [a.rows(), b.cols(), a.cols()];
     assert!(
@@ -166,9 +172,15 @@ pub fn compute<T: Product, L: Lanes<T>>(lanes: L, product: Few<'_, '_, T>) {
         ends(ending.bias, n) && ends(ending.residual, m * n),
         "what is added to a small product does not fit"
     );
-    let mut room = Band::<T, FACTOR>::new();
     let left = left(a).expect("the first factor is dense in one direction");
-    let right = right(b, &mut room);
+    let right = match lies(b) {
+        Some(right) => right,
+        None => {
+            let numbers = &mut room[..k * n];
+            turn(b, numbers);
+            Right { numbers, step: n }
+        }
+    };
     let sums = Sums {
         lanes,
         left,
@@ -232,39 +244,30 @@ fn copied<T: SmallProduct>(isa: Isa, product: Few<'_, '_, T>) {
     T::few(isa, Few { a, ..product });
 }
 
-/// The second factor as it lies, or turned.
+/// The second factor as it lies, if its rows are dense.
 #[inline(always)]
-fn right<'r, T: Product>(b: Matrix<'r, T>, room: &'r mut Band<T, FACTOR>) -> Right<'r, T> {
+fn lies<T: Product>(b: Matrix<'_, T>) -> Option<Right<'_, T>> {
     let [down, across] = b.step();
     let [k, n] = [b.rows(), b.cols()];
-    if let Ok(step) = usize::try_from(down)
-        && (across == 1 || n == 1)
-    {
-        return Right {
-            numbers: b.from(0, 0),
-            step: if k == 1 { 0 } else { step },
-        };
-    }
-    let rows = room.push(k * n);
-    if down == 1 {
-        turn(b, rows);
-    } else {
+    let step = usize::try_from(down).ok().filter(|_| across == 1 || n == 1)?;
+    Some(Right {
+        numbers: b.from(0, 0),
+        step: if k == 1 { 0 } else { step },
+    })
+}
+
+/// Lays out a factor in dense rows: where its columns are dense in squares, then what is left of them.
+#[inline(always)]
+fn turn<T: Product>(b: Matrix<'_, T>, rows: &mut [T]) {
+    let [k, n] = [b.rows(), b.cols()];
+    if b.step()[0] != 1 {
         for p in 0..k {
             for j in 0..n {
                 rows[p * n + j] = b.at(p, j);
             }
         }
+        return;
     }
-    Right {
-        numbers: rows,
-        step: n,
-    }
-}
-
-/// Lays out a factor with dense columns in dense rows: in squares, then what is left of them.
-#[inline(always)]
-fn turn<T: Product>(b: Matrix<'_, T>, rows: &mut [T]) {
-    let [k, n] = [b.rows(), b.cols()];
     let [whole_k, whole_n] = [k / SQUARE * SQUARE, n / SQUARE * SQUARE];
     for j in (0..whole_n).step_by(SQUARE) {
         let columns = [
@@ -281,7 +284,8 @@ fn turn<T: Product>(b: Matrix<'_, T>, rows: &mut [T]) {
             }
             let turned = T::transpose(square);
             for i in 0..SQUARE {
-                rows[(p + i) * n + j..][..SQUARE].copy_from_slice(&turned[i]);
+                let to = rows[(p + i) * n + j..].first_chunk_mut();
+                *to.expect("four numbers") = turned[i];
             }
         }
         for p in whole_k..k {
@@ -349,6 +353,17 @@ impl<T: Product, L: Lanes<T>> Sums<'_, T, L> {
         }
     }
 
+    /// Columns from `col` on of row `p` of the second factor: a register of them, or fewer.
+    #[inline(always)]
+    fn next<const WHOLE: bool>(&self, p: usize, col: usize, width: usize) -> L::Vector {
+        let from = &self.right.numbers[p * self.right.step + col..];
+        if WHOLE {
+            self.lanes.load(from)
+        } else {
+            self.lanes.load_part(&from[..width])
+        }
+    }
+
     /// The sums of products, before anything is added.
     #[inline(always)]
     fn chains<const R: usize, const WHOLE: bool>(
@@ -359,15 +374,6 @@ impl<T: Product, L: Lanes<T>> Sums<'_, T, L> {
     ) -> [L::Vector; R] {
         let (lanes, k) = (self.lanes, self.sizes[2]);
         let mut sums = [lanes.splat(T::ZERO); R];
-        let Right { numbers, step } = self.right;
-        let next = |p: usize| {
-            let from = &numbers[p * step + col..];
-            if WHOLE {
-                lanes.load(from)
-            } else {
-                lanes.load_part(&from[..width])
-            }
-        };
         match self.left {
             Left::Rows(a, step) => {
                 let mut rows: [&[T]; R] = [&[]; R];
@@ -375,7 +381,7 @@ impl<T: Product, L: Lanes<T>> Sums<'_, T, L> {
                     rows[r] = &a[(row + r) * step..][..k];
                 }
                 for p in 0..k {
-                    let b = next(p);
+                    let b = self.next::<WHOLE>(p, col, width);
                     for r in 0..R {
                         sums[r] = lanes.mul_add(lanes.splat(rows[r][p]), b, sums[r]);
                     }
@@ -383,7 +389,7 @@ impl<T: Product, L: Lanes<T>> Sums<'_, T, L> {
             }
             Left::Columns(a, step) => {
                 for p in 0..k {
-                    let b = next(p);
+                    let b = self.next::<WHOLE>(p, col, width);
                     let column = &a[p * step + row..][..R];
                     for r in 0..R {
                         sums[r] = lanes.mul_add(lanes.splat(column[r]), b, sums[r]);

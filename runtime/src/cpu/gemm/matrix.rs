@@ -19,7 +19,7 @@ impl<'a, T: Copy> Matrix<'a, T> {
     ///
     /// # Panics
     /// Where an element lies outside `data`.
-    #[inline]
+    #[inline(always)]
     pub fn new(data: &'a [T], start: usize, size: [usize; 2], step: [isize; 2]) -> Self {
         let start = isize::try_from(start).expect("an offset is below half the address space");
         if size[0] > 0 && size[1] > 0 {
@@ -51,19 +51,19 @@ impl<'a, T: Copy> Matrix<'a, T> {
     }
 
     /// Number of rows.
-    #[inline]
+    #[inline(always)]
     pub fn rows(&self) -> usize {
         self.size[0]
     }
 
     /// Number of columns.
-    #[inline]
+    #[inline(always)]
     pub fn cols(&self) -> usize {
         self.size[1]
     }
 
     /// Step from a row to the next and from a column to the next, in elements.
-    #[inline]
+    #[inline(always)]
     pub fn step(&self) -> [isize; 2] {
         self.step
     }
