@@ -228,10 +228,27 @@ impl Workspace {
         }
     }
 
+    /// [`prepare`](Self::prepare) for the arguments that it has just seen.
+    pub(crate) fn prepare_seen(&mut self, mode: Mode) -> Result<()> {
+        if self.is_ready(mode, self.seen.dims()) {
+            return Ok(());
+        }
+        let (mut dims, n_dims) = ([0; MAX_ARGS], self.seen.dims().len());
+        dims[..n_dims].copy_from_slice(self.seen.dims());
+        self.prepare(mode, &dims[..n_dims])
+    }
+
+    /// Whether the call before was one of this mode with these sizes.
+    fn is_ready(&self, mode: Mode, dims: &[usize]) -> bool {
+        let slots = self.slots[mode as usize].as_ref();
+        self.mode == mode
+            && is_same(&self.dims, dims)
+            && slots.is_some_and(|slots| is_same(&slots.dims, dims))
+    }
+
     /// Makes the arena ready for a call: sizes are checked against the maximum, slots have their offsets.
     pub(crate) fn prepare(&mut self, mode: Mode, dims: &[usize]) -> Result<()> {
-        let ready = self.slots[mode as usize].as_ref();
-        if self.mode == mode && self.dims == dims && ready.is_some_and(|slots| slots.dims == dims) {
+        if self.is_ready(mode, dims) {
             return Ok(());
         }
         for (k, (&dim, &max)) in dims.iter().zip(&self.max_dims).enumerate() {
@@ -427,6 +444,15 @@ pub(crate) fn regions<'a>(
         regions[k] = given.region(precision).unwrap_or_else(|| staging[k].region());
     }
     regions
+}
+
+/// Whether lists of sizes are equal. They are short: comparing them as memory is a call.
+fn is_same(a: &[usize], b: &[usize]) -> bool {
+    let mut same = a.len() == b.len();
+    for (k, size) in a.iter().enumerate() {
+        same = same && *size == b[k];
+    }
+    same
 }
 
 /// Rejects sizes whose products could overflow.

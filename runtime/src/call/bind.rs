@@ -21,10 +21,6 @@ impl Bound {
     pub fn dims(&self) -> &[usize] {
         &self.dims[..self.n_dims]
     }
-
-    pub fn function(&self) -> usize {
-        self.function
-    }
 }
 
 /// The arguments of a workspace's last call, and what they came to: the next ones are usually as large.
@@ -36,19 +32,32 @@ pub(crate) struct Seen {
 }
 
 impl Seen {
-    /// What was found before, for arguments of the same kinds and sizes.
-    fn bound(&self, args: &[HostArg<'_>], scalars: &[f64]) -> Option<Bound> {
-        let same = !self.args.is_empty() && self.args.len() == args.len() && self.n_scalars == scalars.len();
+    /// Whether arguments are of the same kinds and sizes.
+    fn is(&self, function: usize, args: &[HostArg<'_>], scalars: &[f64]) -> bool {
+        let same = self.bound.function == function
+            && !self.args.is_empty()
+            && self.args.len() == args.len()
+            && self.n_scalars == scalars.len();
         if !same {
-            return None;
+            return false;
         }
         for (k, given) in args.iter().enumerate() {
             let (kind, rank, shape) = &self.args[k];
-            if given.kind() != Some(*kind) || given.rank() != *rank || given.sizes() != shape {
-                return None;
+            if given.kind() != Some(*kind) || given.rank() != *rank {
+                return false;
+            }
+            for axis in 0..(*rank).min(MAX_RANK) {
+                if given.sizes()[axis] != shape[axis] {
+                    return false;
+                }
             }
         }
-        Some(self.bound)
+        true
+    }
+
+    /// The dynamic dimensions.
+    pub(crate) fn dims(&self) -> &[usize] {
+        self.bound.dims()
     }
 
     fn remember(&mut self, bound: &Bound, args: &[HostArg<'_>], scalars: &[f64]) {
@@ -64,25 +73,21 @@ impl Seen {
 }
 
 impl Core {
-    /// [`bind`](Self::bind) for a call in a workspace, which must belong to the function; quick where the call before had arguments of
-    /// the same sizes.
+    /// [`bind`](Self::bind) for a call in a workspace, which must belong to the function; the workspace keeps what was found. Quick
+    /// where the call before had arguments of the same sizes.
     pub(super) fn bind_in(
         &self,
         function: usize,
         work: &mut Workspace,
         args: &[HostArg<'_>],
         scalars: &[f64],
-    ) -> Result<Bound> {
-        if work.is_of(self)
-            && let Some(bound) = work.seen.bound(args, scalars)
-            && bound.function == function
-        {
-            return Ok(bound);
+    ) -> Result<()> {
+        if !(work.is_of(self) && work.seen.is(function, args, scalars)) {
+            let bound = self.bind(function, args, scalars)?;
+            work.check_owner(self, function)?;
+            work.seen.remember(&bound, args, scalars);
         }
-        let bound = self.bind(function, args, scalars)?;
-        work.check_owner(self, function)?;
-        work.seen.remember(&bound, args, scalars);
-        Ok(bound)
+        Ok(())
     }
 
     /// Reads the dynamic dimensions off the arguments and checks every argument against its declaration.

@@ -24,7 +24,7 @@ const FACTOR: usize = 1 << 12;
 const ROWS: usize = 8;
 
 /// Whether a product of `m x k` and `k x n` is computed as a small one.
-#[inline]
+#[inline(always)]
 pub fn is_few([m, n, k]: [usize; 3]) -> bool {
     // No factor is above `MOST` where the product is not, so that nothing overflows.
     let below = |x: usize, y: usize| x <= MOST && y <= MOST && x * y <= MOST;
