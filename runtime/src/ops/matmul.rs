@@ -3,6 +3,8 @@
 //! The second factor of several products may be packed once for all of them by [`pack`]: emitted code does that before a loop whose
 //! steps multiply by the same weights. A product reads what was packed where its method does, and the factor itself elsewhere; the
 //! method depends on the sizes and the CPU, so that both calls take the same decision. The bits are those of the plain product.
+//!
+//! Small products of two matrices go straight to their kernel (`few.rs`).
 
 mod few;
 

@@ -87,11 +87,14 @@ pub const MAX_INPUTS: usize = 16;
 /// The most outputs of one kind that a group may have.
 pub const MAX_OUTPUTS: usize = 8;
 
-/// Elements that a group computes at a time: the widest vector of `f32`.
+/// Elements that the inner loop of a group computes at a time: four of the widest vectors of `f32`.
+const LANES: usize = 64;
+
+/// Elements of a block that are computed at a time: the widest vector of `f32`.
 ///
 /// A group's code is a single vector long: four in a row would hide no more latency, since the CPU looks ahead further than that, and
 /// their results would not stay in registers where a group has many.
-const LANES: usize = 16;
+const VECTOR: usize = 16;
 
 /// Elements that are gathered at a time.
 const TILE: usize = 512;
@@ -348,6 +351,7 @@ where
     /// functions of the standard library, in each group, precision and instruction set.
     #[expect(
         clippy::needless_range_loop,
+        clippy::manual_memcpy,
         reason = "every iterator adaptor would be a new instance, too"
     )]
     #[inline(always)]
@@ -371,40 +375,68 @@ where
         for j in 0..B {
             bools[j] = &tile.bools[j][..blocks];
         }
+        // Taken out of the tile: what is read through it would be read again after every result that is written.
+        let mut out_floats: [Option<&mut [[T; LANES]]>; FO] = [const { None }; FO];
+        let mut out_ints: [Option<&mut [[i64; LANES]]>; IO] = [const { None }; IO];
+        let mut out_bools: [Option<&mut [[u8; LANES]]>; BO] = [const { None }; BO];
+        for j in 0..FO {
+            out_floats[j] = Some(&mut std::mem::take(&mut tile.out_floats[j])[..blocks]);
+        }
+        for j in 0..IO {
+            out_ints[j] = Some(&mut std::mem::take(&mut tile.out_ints[j])[..blocks]);
+        }
+        for j in 0..BO {
+            out_bools[j] = Some(&mut std::mem::take(&mut tile.out_bools[j])[..blocks]);
+        }
         for block in 0..blocks {
-            let mut ys = [[T::ZERO; LANES]; FO];
-            let mut ns = [[0i64; LANES]; IO];
-            let mut bs = [[0u8; LANES]; BO];
-            for k in 0..LANES {
-                let (mut f, mut i, mut b) = ([T::ZERO; F], [Int(0); I], [false; B]);
-                for j in 0..F {
-                    f[j] = floats[j][block][k];
+            for part in 0..LANES / VECTOR {
+                let first = part * VECTOR;
+                let mut ys = [[T::ZERO; VECTOR]; FO];
+                let mut ns = [[0i64; VECTOR]; IO];
+                let mut bs = [[0u8; VECTOR]; BO];
+                for k in 0..VECTOR {
+                    let (mut f, mut i, mut b) = ([T::ZERO; F], [Int(0); I], [false; B]);
+                    for j in 0..F {
+                        f[j] = floats[j][block][first + k];
+                    }
+                    for j in 0..I {
+                        i[j] = Int(ints[j][block][first + k]);
+                    }
+                    for j in 0..B {
+                        b[j] = bools[j][block][first + k] != 0;
+                    }
+                    let (y, n, b) = P::eval::<T>(f, i, b, scalars);
+                    for j in 0..FO {
+                        ys[j][k] = y[j];
+                    }
+                    for j in 0..IO {
+                        ns[j][k] = n[j].0;
+                    }
+                    for j in 0..BO {
+                        bs[j][k] = u8::from(b[j]);
+                    }
                 }
-                for j in 0..I {
-                    i[j] = Int(ints[j][block][k]);
-                }
-                for j in 0..B {
-                    b[j] = bools[j][block][k] != 0;
-                }
-                let (y, n, b) = P::eval::<T>(f, i, b, scalars);
                 for j in 0..FO {
-                    ys[j][k] = y[j];
+                    if let Some(out) = &mut out_floats[j] {
+                        for k in 0..VECTOR {
+                            out[block][first + k] = ys[j][k];
+                        }
+                    }
                 }
                 for j in 0..IO {
-                    ns[j][k] = n[j].0;
+                    if let Some(out) = &mut out_ints[j] {
+                        for k in 0..VECTOR {
+                            out[block][first + k] = ns[j][k];
+                        }
+                    }
                 }
                 for j in 0..BO {
-                    bs[j][k] = u8::from(b[j]);
+                    if let Some(out) = &mut out_bools[j] {
+                        for k in 0..VECTOR {
+                            out[block][first + k] = bs[j][k];
+                        }
+                    }
                 }
-            }
-            for j in 0..FO {
-                tile.out_floats[j][block] = ys[j];
-            }
-            for j in 0..IO {
-                tile.out_ints[j][block] = ns[j];
-            }
-            for j in 0..BO {
-                tile.out_bools[j][block] = bs[j];
             }
         }
     }

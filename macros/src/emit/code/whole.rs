@@ -30,7 +30,7 @@ use std::ops::Range;
 use proc_macro2::{Ident, TokenStream};
 use quote::{format_ident, quote};
 
-use super::{Access, Buffers, Part, Surroundings};
+use super::{Access, Buffers, LINES, Part, Surroundings, formatted_lines};
 use crate::emit::group::{GroupTypes, KINDS, passed_scalars};
 use crate::emit::names::{camel, mentions};
 use crate::emit::sizes::{Source, Spelling};
@@ -92,7 +92,7 @@ fn is_plain(plan: &Plan, kernel: &Kernel, group: &Group) -> bool {
     });
     reads
         && kernel.writes.iter().all(|written| is_float(written.ty.dtype))
-        && (kernel.reads.len(), kernel.writes.len()) <= GROUP
+        && kernel.reads.len() <= GROUP.0
         && kernel.writes.len() <= GROUP.1
         && group.results.len() == kernel.writes.len()
 }
@@ -165,10 +165,13 @@ pub(super) fn emit(
         return None;
     }
     let rt = around.rt;
-    let mut part = Part::new(around, plan, &[]);
-    part.access = Access::Inlined;
+    let mut parts = vec![Part::inlining(around, plan)];
     let (mut fits, mut spelling) = (Vec::new(), Spelling::new(around.sizes));
     for k in range {
+        if parts.last().is_some_and(|part| part.lines >= LINES) {
+            parts.push(Part::inlining(around, plan));
+        }
+        let part = parts.last_mut()?;
         match inlined(plan, &plan.kernels[k]) {
             Some(form) => {
                 fits.extend(condition(&form, &mut spelling, rt));
@@ -177,10 +180,14 @@ pub(super) fn emit(
             None => part.kernel(k, groups),
         }
     }
-    let (name, body) = (groups.name(&camel(&entry.to_string())), part.body());
+    let name = groups.name(&camel(&entry.to_string()));
     let lets = spelling.bindings(Source::Context);
     let fits = quote!(#lets #(#fits)&&*);
     let cx = format_ident!("{}", if mentions(&fits, "cx") { "cx" } else { "_cx" });
+    let signature = quote! {
+        <T: #rt::small::Number, L: #rt::small::Vectors<T>>(cx: &mut #rt::Cx<'_>, on: #rt::small::On<T, L>)
+    };
+    let (body, functions) = bodies(&parts, entry, &signature);
     Some(quote! {
         #[doc = #doc]
         fn #entry(cx: &mut #rt::Cx<'_>) {
@@ -193,12 +200,28 @@ pub(super) fn emit(
         impl #rt::small::Sweep for #name {
             fn fits(#cx: &#rt::Cx<'_>) -> bool { #fits }
             #[inline(always)]
-            fn run<T: #rt::small::Number, L: #rt::small::Vectors<T>>(
-                cx: &mut #rt::Cx<'_>,
-                on: #rt::small::On<T, L>,
-            ) { #body }
+            fn run #signature { #body }
         }
+        #functions
     })
+}
+
+/// What runs the parts one after the other, and their functions, where there are several.
+fn bodies(parts: &[Part<'_>], entry: &Ident, signature: &TokenStream) -> (TokenStream, TokenStream) {
+    if let [only] = parts {
+        return (only.body(), TokenStream::new());
+    }
+    let names: Vec<Ident> = (1..=parts.len())
+        .map(|n| format_ident!("{entry}_inlined_{n}"))
+        .collect();
+    let functions = parts.iter().zip(&names).map(|(part, name)| {
+        let body = part.body();
+        quote! {
+            #[inline(always)]
+            fn #name #signature { #body }
+        }
+    });
+    (quote!(#(#names(cx, on);)*), functions.collect())
 }
 
 /// Whether a sweep is worth the time that it takes to compile in one piece.
@@ -237,7 +260,14 @@ fn condition(form: &Inlined<'_>, spelling: &mut Spelling<'_>, rt: &TokenStream) 
     }
 }
 
-impl Part<'_> {
+impl<'a> Part<'a> {
+    /// A function whose buffers are got at by code in its place.
+    fn inlining(around: &'a Surroundings<'a>, plan: &'a Plan) -> Self {
+        let mut part = Self::new(around, plan, &[]);
+        part.access = Access::Inlined;
+        part
+    }
+
     /// A kernel in its inlined form.
     fn inlined(&mut self, k: usize, form: &Inlined<'_>, groups: &mut GroupTypes) {
         let buffers = self.buffers(k);
@@ -254,6 +284,7 @@ impl Part<'_> {
             }
             Inlined::Group(group) => self.inlined_group(group, &buffers, groups),
         };
+        self.lines += formatted_lines(&call);
         self.body.extend(quote!(#call;));
     }
 

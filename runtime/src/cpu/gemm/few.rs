@@ -400,3 +400,107 @@ impl<T: Product, L: Lanes<T>> Sums<'_, T, L> {
         sums
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::{Lie, factor, noise};
+    use super::*;
+    use crate::real::Real;
+
+    const LIES: [Lie; 5] = [
+        Lie::RowMajor,
+        Lie::Transposed,
+        Lie::Spread,
+        Lie::Reversed,
+        Lie::Broadcast,
+    ];
+
+    /// By the definition, in f64.
+    fn naive<T: Product>(a: &Matrix<'_, T>, b: &Matrix<'_, T>, ending: &Ending<'_, T>) -> Vec<f64> {
+        let n = b.cols();
+        let cell = |at: usize| {
+            let (i, j) = (at / n, at % n);
+            let products = (0..a.cols()).map(|p| a.at(i, p).to_f64() * b.at(p, j).to_f64());
+            let bias = ending.bias.map_or(0.0, |bias| bias[j].to_f64());
+            let residual = ending.residual.map_or(0.0, |residual| residual[at].to_f64());
+            let y = products.sum::<f64>() + bias + residual;
+            match ending.activation {
+                Activation::Relu => y.max(0.0),
+                _ => y,
+            }
+        };
+        (0..a.rows() * n).map(cell).collect()
+    }
+
+    fn check<T: SmallProduct>(isa: Isa, [m, n, k]: [usize; 3], lies: [Lie; 2], ending: Ending<'_, T>) {
+        let (x, w) = (noise::<T>(4 * m * k + 4, 1), noise::<T>(4 * k * n + 4, 2));
+        let (a, b) = (factor(&x, [m, k], lies[0]), factor(&w, [k, n], lies[1]));
+        let mut y = vec![T::NAN; m * n];
+        let product = Few {
+            a,
+            b,
+            y: &mut y,
+            ending,
+        };
+        T::few(isa, product);
+        // Two roundings at each of k + 2 steps, of sums of at most that many numbers below 1.
+        let tolerance = 2.0 * ((k + 2) * (k + 2)) as f64 * T::EPSILON.to_f64();
+        for (got, want) in y.iter().zip(naive(&a, &b, &ending)) {
+            let off = (got.to_f64() - want).abs();
+            assert!(
+                off <= tolerance,
+                "{m} x {n} x {k}, {lies:?} on {isa}: {got} for {want}"
+            );
+        }
+    }
+
+    fn all_small_sizes<T: SmallProduct>() {
+        let sizes = [1, 2, 3, 4, 5, 7, 8, 9, 13, 16, 17, 33];
+        let mut n_cases = 0;
+        for &isa in Isa::available() {
+            for (m, n, k) in sizes
+                .into_iter()
+                .flat_map(|m| sizes.into_iter().flat_map(move |n| sizes.map(|k| (m, n, k))))
+            {
+                if !is_few([m, n, k]) {
+                    continue;
+                }
+                // Every pair of layouts comes with many sizes.
+                let lies = [LIES[n_cases % 5], LIES[n_cases / 5 % 5]];
+                let (bias, residual) = (noise::<T>(n, 3), noise::<T>(m * n, 4));
+                let ending = Ending {
+                    bias: (n_cases % 2 == 0).then_some(&bias[..]),
+                    residual: (n_cases % 3 == 0).then_some(&residual[..]),
+                    activation: [Activation::None, Activation::Relu][n_cases % 7 % 2],
+                };
+                check::<T>(isa, [m, n, k], lies, ending);
+                n_cases += 1;
+            }
+        }
+        assert!(n_cases > 1000);
+    }
+
+    #[test]
+    fn small_products_are_those_of_the_definition() {
+        all_small_sizes::<f32>();
+        #[cfg(feature = "f64")]
+        all_small_sizes::<f64>();
+    }
+
+    #[test]
+    fn only_products_that_find_room_are_small() {
+        assert!(is_few([1, 1, 1]) && is_few([32, 48, 16]) && is_few([1, 1, FACTOR]));
+        for size in [
+            [0, 4, 4],
+            [4, 0, 4],
+            [4, 4, 0],
+            [33, 33, 33],
+            [1, 2, FACTOR],
+            [usize::MAX, 2, 1],
+            [2, usize::MAX, usize::MAX],
+            [1 << 33, 1 << 33, 1],
+        ] {
+            assert!(!is_few(size), "{size:?}");
+        }
+    }
+}

@@ -55,11 +55,7 @@ pub(super) fn evaluate<T: Real + Element>(cx: &mut Cx<'_>, problem: &Problem<'_>
     let isa = cx.env.isa;
     let mut bind = cx.bind();
     let mut call = Call::bind(&mut bind, problem, len, (isa, body));
-    if len <= LANES {
-        call.run::<1>(len, problem.scalars);
-    } else {
-        call.run::<4>(len, problem.scalars);
-    }
+    call.run(len, problem.scalars);
 }
 
 impl<'b, T: Real + Element> Call<'b, T> {
@@ -103,9 +99,9 @@ impl<'b, T: Real + Element> Call<'b, T> {
         call
     }
 
-    /// Computes all elements: at once what lies as the group's code reads and writes it, else up to `STAGE` blocks at a time.
+    /// Computes all elements: at once what lies as the group's code reads and writes it, else block by block.
     #[inline(always)]
-    fn run<const STAGE: usize>(&mut self, len: usize, scalars: &[f64]) {
+    fn run(&mut self, len: usize, scalars: &[f64]) {
         let mut is_dense = true;
         for k in 0..self.n_ins {
             is_dense &= matches!(self.ins[k], Few::Dense(_));
@@ -115,38 +111,38 @@ impl<'b, T: Real + Element> Call<'b, T> {
             part = len / LANES * LANES;
             self.dense(part, scalars);
         }
-        let mut ins = [[[T::ZERO; LANES]; STAGE]; INPUTS];
-        let mut outs = [[[T::ZERO; LANES]; STAGE]; OUTPUTS];
+        let mut ins = [[T::ZERO; LANES]; INPUTS];
+        let mut outs = [[T::ZERO; LANES]; OUTPUTS];
         while part < len {
-            let n = (len - part).min(STAGE * LANES);
+            let n = (len - part).min(LANES);
             let mut floats: [&[[T; LANES]]; INPUTS] = [&[]; INPUTS];
             let mut rest = &mut ins[..];
             for k in 0..self.n_ins {
                 let Some((buffer, more)) = rest.split_first_mut() else {
                     break;
                 };
-                let to = &mut buffer.as_flattened_mut()[..n];
+                let to = &mut buffer[..n];
                 match self.ins[k] {
                     Few::Dense(x) => to.copy_from_slice(&x[part..part + n]),
                     Few::InPlace(j) => to.copy_from_slice(&self.outs[j][part..part + n]),
                     Few::Number(x) => to.fill(x),
                 }
-                (floats[k], rest) = (buffer, more);
+                (floats[k], rest) = (std::slice::from_ref(buffer), more);
             }
             let [first, second] = &mut outs;
             let tile = Tile {
-                blocks: n.div_ceil(LANES),
+                blocks: 1,
                 floats: &floats[..self.n_ins],
                 ints: &[],
                 bools: &[],
-                out_floats: &mut [first, second],
+                out_floats: &mut [std::slice::from_mut(first), std::slice::from_mut(second)],
                 out_ints: &mut [],
                 out_bools: &mut [],
                 scalars,
             };
             (self.body)(self.isa, tile);
             for k in 0..self.n_outs {
-                self.outs[k][part..part + n].copy_from_slice(&outs[k].as_flattened()[..n]);
+                self.outs[k][part..part + n].copy_from_slice(&outs[k][..n]);
             }
             part += n;
         }
