@@ -2,6 +2,14 @@
 //!
 //! Layer 1 is kept transposed, so that its inner loops run over hidden units and the compiler can vectorise them; everything
 //! lies in arrays of constant size. Compiled for the baseline of the target, as users' programs are.
+//!
+//! Loops go by index and functions are inlined by force, because the workspace's profile optimises across no codegen units: with
+//! iterators, whose adaptors are then calls, a step took five times as long.
+
+#![expect(
+    clippy::needless_range_loop,
+    reason = "adaptors of iterators are calls in this profile"
+)]
 
 use std::hint::black_box;
 
@@ -34,58 +42,64 @@ impl<const IN: usize, const HIDDEN: usize, const OUT: usize> Net<IN, HIDDEN, OUT
         b2: [0.0; OUT],
     };
 
+    #[inline(always)]
     fn forward(&self, x: &[f32; IN]) -> ([f32; HIDDEN], [f32; OUT]) {
         let mut hidden = self.b1;
-        for (x, row) in x.iter().zip(&self.w1) {
-            for (h, w) in hidden.iter_mut().zip(row) {
-                *h += x * w;
+        for i in 0..IN {
+            for h in 0..HIDDEN {
+                hidden[h] += x[i] * self.w1[i][h];
             }
         }
-        for h in &mut hidden {
-            *h = h.max(0.0);
+        for h in 0..HIDDEN {
+            hidden[h] = if hidden[h] > 0.0 { hidden[h] } else { 0.0 };
         }
         let mut out = self.b2;
-        for (o, row) in out.iter_mut().zip(&self.w2) {
-            for (h, w) in hidden.iter().zip(row) {
-                *o += h * w;
+        for o in 0..OUT {
+            for h in 0..HIDDEN {
+                out[o] += hidden[h] * self.w2[o][h];
             }
         }
         (hidden, out)
     }
 
     /// Adds the gradient of one sample, given that of its outputs.
+    #[inline(always)]
     fn backward(&self, grad: &mut Self, x: &[f32; IN], hidden: &[f32; HIDDEN], out_grad: &[f32; OUT]) {
         let mut hidden_grad = [0.0; HIDDEN];
-        for (o, out_grad) in out_grad.iter().enumerate() {
-            grad.b2[o] += out_grad;
-            let rows = grad.w2[o].iter_mut().zip(&self.w2[o]);
-            for ((g, w), (hidden, hidden_grad)) in rows.zip(hidden.iter().zip(&mut hidden_grad)) {
-                *g += out_grad * hidden;
-                *hidden_grad += out_grad * w;
+        for o in 0..OUT {
+            grad.b2[o] += out_grad[o];
+            for h in 0..HIDDEN {
+                grad.w2[o][h] += out_grad[o] * hidden[h];
+                hidden_grad[h] += out_grad[o] * self.w2[o][h];
             }
         }
-        for ((hidden, hidden_grad), g) in hidden.iter().zip(&mut hidden_grad).zip(&mut grad.b1) {
-            *hidden_grad = if *hidden > 0.0 { *hidden_grad } else { 0.0 };
-            *g += *hidden_grad;
+        for h in 0..HIDDEN {
+            hidden_grad[h] = if hidden[h] > 0.0 { hidden_grad[h] } else { 0.0 };
+            grad.b1[h] += hidden_grad[h];
         }
-        for (row, x) in grad.w1.iter_mut().zip(x) {
-            for (g, h) in row.iter_mut().zip(&hidden_grad) {
-                *g += x * h;
+        for i in 0..IN {
+            for h in 0..HIDDEN {
+                grad.w1[i][h] += x[i] * hidden_grad[h];
             }
         }
     }
 
     /// Gradient descent.
+    #[inline(always)]
     fn update(&mut self, grad: &Self) {
-        let step = |params: &mut [f32], grads: &[f32]| {
-            for (p, g) in params.iter_mut().zip(grads) {
-                *p -= LR as f32 * g;
+        let lr = LR as f32;
+        for h in 0..HIDDEN {
+            for i in 0..IN {
+                self.w1[i][h] -= lr * grad.w1[i][h];
             }
-        };
-        step(self.w1.as_flattened_mut(), grad.w1.as_flattened());
-        step(&mut self.b1, &grad.b1);
-        step(self.w2.as_flattened_mut(), grad.w2.as_flattened());
-        step(&mut self.b2, &grad.b2);
+            self.b1[h] -= lr * grad.b1[h];
+        }
+        for o in 0..OUT {
+            for h in 0..HIDDEN {
+                self.w2[o][h] -= lr * grad.w2[o][h];
+            }
+            self.b2[o] -= lr * grad.b2[o];
+        }
     }
 }
 
@@ -126,12 +140,16 @@ impl<const IN: usize, const HIDDEN: usize, const OUT: usize> ByHand<IN, HIDDEN, 
         let mut grad = Net::ZERO;
         let scale = 1.0 / (OUT * self.x.len()) as f32;
         let mut loss = 0.0;
-        for (x, y) in self.x.iter().zip(&self.y) {
+        for k in 0..self.x.len().min(self.y.len()) {
+            let (x, y) = (&self.x[k], &self.y[k]);
             let (hidden, out) = self.net.forward(x);
-            let distance: [f32; OUT] = std::array::from_fn(|o| out[o] - y[o]);
-            loss += distance.iter().map(|d| d * d).sum::<f32>();
-            self.net
-                .backward(&mut grad, x, &hidden, &distance.map(|d| 2.0 * scale * d));
+            let mut out_grad = [0.0; OUT];
+            for o in 0..OUT {
+                let distance = out[o] - y[o];
+                loss += distance * distance;
+                out_grad[o] = 2.0 * scale * distance;
+            }
+            self.net.backward(&mut grad, x, &hidden, &out_grad);
         }
         self.net.update(&grad);
         loss * scale
@@ -141,8 +159,8 @@ impl<const IN: usize, const HIDDEN: usize, const OUT: usize> ByHand<IN, HIDDEN, 
     pub fn predict(&mut self) -> f32 {
         // Or computed once for all of a caller's loop.
         black_box(&mut *self);
-        for (x, prediction) in self.x.iter().zip(&mut self.predictions) {
-            *prediction = self.net.forward(x).1;
+        for k in 0..self.x.len().min(self.predictions.len()) {
+            self.predictions[k] = self.net.forward(&self.x[k]).1;
         }
         self.predictions[0][0]
     }

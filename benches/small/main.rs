@@ -15,7 +15,7 @@ mod model;
 mod pairs;
 
 use by_hand::ByHand;
-use model::Ours;
+use model::{Ours, Ours3x2x1, Ours8x8x1, Ours16x16x1, Ours16x48x3};
 
 type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
 
@@ -41,14 +41,14 @@ fn main() -> Result<()> {
     println!(
         "ours / by hand, one thread: median of pairs of blocks (nine pairs of ten lie within); below 1 ours is faster; by hand for the target's baseline"
     );
-    compare::<3, 2, 1>(filter.as_deref(), effort)?;
-    compare::<8, 8, 1>(filter.as_deref(), effort)?;
-    compare::<16, 16, 1>(filter.as_deref(), effort)?;
-    compare::<16, 48, 3>(filter.as_deref(), effort)
+    compare::<Ours3x2x1, 3, 2, 1>(filter.as_deref(), effort)?;
+    compare::<Ours8x8x1, 8, 8, 1>(filter.as_deref(), effort)?;
+    compare::<Ours16x16x1, 16, 16, 1>(filter.as_deref(), effort)?;
+    compare::<Ours16x48x3, 16, 48, 3>(filter.as_deref(), effort)
 }
 
 /// Compares training steps and predictions of IN-HIDDEN-OUT at every size of batch.
-fn compare<const IN: usize, const HIDDEN: usize, const OUT: usize>(
+fn compare<O: Ours, const IN: usize, const HIDDEN: usize, const OUT: usize>(
     filter: Option<&str>,
     effort: pairs::Effort,
 ) -> Result<()> {
@@ -59,8 +59,8 @@ fn compare<const IN: usize, const HIDDEN: usize, const OUT: usize>(
     let n_params = IN * HIDDEN + HIDDEN + HIDDEN * OUT + OUT;
     println!("{name}, {n_params} parameters");
     for batch in BATCHES {
-        let mut ours = Ours::<IN, HIDDEN, OUT>::new(batch)?;
-        let mut by_hand = ByHand::new(ours.weights()?, ours.batch());
+        let mut ours = O::new(batch)?;
+        let mut by_hand = ByHand::<IN, HIDDEN, OUT>::new(ours.weights()?, ours.batch());
         check(&mut ours, &mut by_hand).map_err(|error| format!("{name}, batch {batch}: {error}"))?;
         let steps = pairs::ratios(effort, || ours.step(), || by_hand.step());
         println!("  step, batch {batch:>2}:       {steps}");
@@ -72,7 +72,7 @@ fn compare<const IN: usize, const HIDDEN: usize, const OUT: usize>(
 
 /// Demands that the losses of the first steps agree.
 fn check<const IN: usize, const HIDDEN: usize, const OUT: usize>(
-    ours: &mut Ours<IN, HIDDEN, OUT>,
+    ours: &mut impl Ours,
     by_hand: &mut ByHand<IN, HIDDEN, OUT>,
 ) -> Result<()> {
     for step in 0..N_COMPARED {

@@ -1,28 +1,8 @@
-//! Our side: a model of two layers, trained as any other.
+//! Our side: models of two layers, trained as any other.
 
 use ndarray::{Array2, Array3, Ix2, s};
 use tapeless::prelude::*;
 use tapeless::rng::Key;
-
-/// IN-HIDDEN-OUT with relu, and the mean squared error.
-#[model]
-pub struct Small<const IN: usize, const HIDDEN: usize, const OUT: usize> {
-    fc1: Linear<IN, HIDDEN>,
-    fc2: Linear<HIDDEN, OUT>,
-}
-
-#[model]
-impl<const IN: usize, const HIDDEN: usize, const OUT: usize> Small<IN, HIDDEN, OUT> {
-    /// The prediction for every sample.
-    pub fn prediction<B: Dim>(&self, x: Tensor<B, IN>) -> Tensor<B, OUT> {
-        self.fc2(self.fc1(x).relu())
-    }
-
-    /// Its mean squared error.
-    pub fn loss<B: Dim>(&self, x: Tensor<B, IN>, y: Tensor<B, OUT>) -> Scalar {
-        mse(self.prediction(x), y)
-    }
-}
 
 /// The learning rate of both sides.
 pub const LR: f64 = 1e-2;
@@ -39,64 +19,110 @@ pub struct Weights {
 }
 
 /// A model with everything that its steps and predictions need.
-pub struct Ours<const IN: usize, const HIDDEN: usize, const OUT: usize> {
-    model: Small<IN, HIDDEN, OUT>,
-    work: Workspace,
-    eval: Workspace,
-    sgd: Sgd,
-    batch: Batch,
+pub trait Ours: Sized {
+    /// A model on one thread, with a random batch.
+    fn new(batch: usize) -> Result<Self>;
+    /// The weights now.
+    fn weights(&self) -> Result<Weights>;
+    /// The batch.
+    fn batch(&self) -> &Batch;
+    /// A step of gradient descent; the loss before it.
+    fn step(&mut self) -> f64;
+    /// Predictions of the batch; the first of them.
+    fn predict(&mut self) -> f64;
 }
 
-impl<const IN: usize, const HIDDEN: usize, const OUT: usize> Ours<IN, HIDDEN, OUT> {
-    /// A model on one thread, with a random batch.
-    pub fn new(batch: usize) -> Result<Self> {
-        let model = Small::new(&Device::cpu().threads(1), 7)?;
-        let numbers = Key::for_path(7, "small").at(0).stream(0);
-        // Inputs and targets are two slices of one array of random numbers.
-        let draw = Array3::from_shape_fn((2, batch, IN.max(OUT)), |(k, b, i)| {
-            numbers.normal_f64(((k * batch + b) * IN.max(OUT) + i) as u64) as f32
-        });
-        let batch_arrays = (
-            draw.slice(s![0, .., ..IN]).to_owned(),
-            draw.slice(s![1, .., ..OUT]).to_owned(),
-        );
-        Ok(Self {
-            work: model.loss_workspace(batch)?,
-            eval: model.prediction_workspace(batch)?,
-            model,
-            sgd: Sgd::new(LR),
-            batch: batch_arrays,
-        })
-    }
+/// Random inputs and targets: two slices of one array of random numbers.
+fn draw(batch: usize, inputs: usize, outputs: usize) -> Batch {
+    let numbers = Key::for_path(7, "small").at(0).stream(0);
+    let width = inputs.max(outputs);
+    let all = Array3::from_shape_fn((2, batch, width), |(k, b, i)| {
+        numbers.normal_f64(((k * batch + b) * width + i) as u64) as f32
+    });
+    (
+        all.slice(s![0, .., ..inputs]).to_owned(),
+        all.slice(s![1, .., ..outputs]).to_owned(),
+    )
+}
 
-    /// The weights now.
-    pub fn weights(&self) -> Result<Weights> {
-        let read =
-            |path: &str| -> Result<Vec<f32>> { Ok(self.model.param_as::<f32>(path)?.into_iter().collect()) };
-        Ok(Weights {
-            weights: [read("fc1.weight")?, read("fc2.weight")?],
-            biases: [read("fc1.bias")?, read("fc2.bias")?],
-        })
-    }
+/// Networks IN-HIDDEN-OUT with relu, and the mean squared error. Their sizes are literals, as one writes them for a network of one
+/// size; with const generics the kernels are the ordinary ones.
+macro_rules! networks {
+    ($($model:ident, $ours:ident: $input:tt, $hidden:tt, $output:tt;)*) => {$(
+        #[doc = concat!(stringify!($input), "-", stringify!($hidden), "-", stringify!($output))]
+        #[model]
+        pub struct $model {
+            fc1: Linear<$input, $hidden>,
+            fc2: Linear<$hidden, $output>,
+        }
 
-    /// The batch.
-    pub fn batch(&self) -> &Batch {
-        &self.batch
-    }
+        #[model]
+        impl $model {
+            /// The prediction for every sample.
+            pub fn prediction<B: Dim>(&self, x: Tensor<B, $input>) -> Tensor<B, $output> {
+                self.fc2(self.fc1(x).relu())
+            }
 
-    /// A step of gradient descent; the loss before it.
-    pub fn step(&mut self) -> f64 {
-        let (x, y) = &self.batch;
-        self.model
-            .train_step(&mut self.work, &mut self.sgd, x, y)
-            .expect("arguments suit the model")
-    }
+            /// Its mean squared error.
+            pub fn loss<B: Dim>(&self, x: Tensor<B, $input>, y: Tensor<B, $output>) -> Scalar {
+                mse(self.prediction(x), y)
+            }
+        }
 
-    /// Predictions of the batch; the first of them.
-    pub fn predict(&mut self) -> f64 {
-        let outputs = self.model.prediction_in(&mut self.eval, &self.batch.0);
-        let outputs = outputs.expect("arguments suit the model");
-        let predictions = outputs.view::<f32, Ix2>(0).expect("a prediction has two axes");
-        f64::from(predictions[[0, 0]])
-    }
+        #[doc = concat!("[`", stringify!($model), "`] with what it needs.")]
+        pub struct $ours {
+            model: $model,
+            work: Workspace,
+            eval: Workspace,
+            sgd: Sgd,
+            batch: Batch,
+        }
+
+        impl Ours for $ours {
+            fn new(batch: usize) -> Result<Self> {
+                let model = $model::new(&Device::cpu().threads(1), 7)?;
+                Ok(Self {
+                    work: model.loss_workspace(batch)?,
+                    eval: model.prediction_workspace(batch)?,
+                    model,
+                    sgd: Sgd::new(LR),
+                    batch: draw(batch, $input, $output),
+                })
+            }
+
+            fn weights(&self) -> Result<Weights> {
+                let read =
+                    |path: &str| -> Result<Vec<f32>> { Ok(self.model.param_as::<f32>(path)?.into_iter().collect()) };
+                Ok(Weights {
+                    weights: [read("fc1.weight")?, read("fc2.weight")?],
+                    biases: [read("fc1.bias")?, read("fc2.bias")?],
+                })
+            }
+
+            fn batch(&self) -> &Batch {
+                &self.batch
+            }
+
+            fn step(&mut self) -> f64 {
+                let (x, y) = &self.batch;
+                self.model
+                    .train_step(&mut self.work, &mut self.sgd, x, y)
+                    .expect("arguments suit the model")
+            }
+
+            fn predict(&mut self) -> f64 {
+                let outputs = self.model.prediction_in(&mut self.eval, &self.batch.0);
+                let outputs = outputs.expect("arguments suit the model");
+                let predictions = outputs.view::<f32, Ix2>(0).expect("a prediction has two axes");
+                f64::from(predictions[[0, 0]])
+            }
+        }
+    )*};
+}
+
+networks! {
+    Net3x2x1, Ours3x2x1: 3, 2, 1;
+    Net8x8x1, Ours8x8x1: 8, 8, 1;
+    Net16x16x1, Ours16x16x1: 16, 16, 1;
+    Net16x48x3, Ours16x48x3: 16, 48, 3;
 }

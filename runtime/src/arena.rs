@@ -7,6 +7,7 @@
 
 use std::alloc::{Layout, alloc_zeroed, dealloc, handle_alloc_error};
 use std::marker::PhantomData;
+use std::mem::MaybeUninit;
 use std::ptr::NonNull;
 
 use crate::dtype::Element;
@@ -150,7 +151,7 @@ unsafe impl Sync for Region<'_> {}
 
 impl<'a> Region<'a> {
     /// No memory.
-    pub fn empty() -> Self {
+    pub const fn empty() -> Self {
         let start = std::ptr::without_provenance_mut(ALIGN);
         Self {
             start,
@@ -180,23 +181,39 @@ impl<'a> Region<'a> {
     }
 
     /// The address of `len` elements at byte `offset`, inside the region and aligned.
+    #[inline(always)]
     fn check<T: Element>(&self, offset: usize, len: usize) -> *mut T {
         let end = len
             .checked_mul(size_of::<T>())
             .and_then(|bytes| bytes.checked_add(offset));
-        assert!(
-            end.is_some_and(|end| end <= self.bytes),
-            "a buffer of {len} x {} bytes at {offset} leaves its place of {} bytes",
-            size_of::<T>(),
-            self.bytes
-        );
+        if end.is_none_or(|end| end > self.bytes) {
+            outside(size_of::<T>(), [len, offset, self.bytes]);
+        }
         let start = self.start.wrapping_add(offset);
-        assert!(
-            start.addr().is_multiple_of(align_of::<T>()),
-            "a buffer at byte {offset} is not aligned"
-        );
+        if !start.addr().is_multiple_of(align_of::<T>()) {
+            crooked(offset);
+        }
         start.cast()
     }
+}
+
+// What goes wrong is said elsewhere, so that the checks, which are inlined, stay short.
+#[cold]
+#[inline(never)]
+fn outside(width: usize, [len, offset, bytes]: [usize; 3]) -> ! {
+    panic!("a buffer of {len} x {width} bytes at {offset} leaves its place of {bytes} bytes")
+}
+
+#[cold]
+#[inline(never)]
+fn crooked(offset: usize) -> ! {
+    panic!("a buffer at byte {offset} is not aligned")
+}
+
+#[cold]
+#[inline(never)]
+fn refused(buf: Buf, why: &str) -> ! {
+    panic!("{why}: {buf:?}")
 }
 
 /// Where a buffer lies.
@@ -271,6 +288,7 @@ pub struct Memory<'a> {
 }
 
 impl<'a> Memory<'a> {
+    #[inline(always)]
     fn region(&self, place: Place) -> &Region<'a> {
         match place {
             Place::Arena => &self.arena,
@@ -284,14 +302,11 @@ impl<'a> Memory<'a> {
     }
 
     /// Starts binding the buffers of one kernel; the slices live as long as the borrow.
+    #[inline(always)]
     pub fn bind(&mut self) -> Binder<'_, 'a> {
         Binder {
             memory: self,
-            bound: [Bound {
-                start: 0,
-                end: 0,
-                access: Access::Read,
-            }; MAX_BOUND],
+            bound: [const { MaybeUninit::uninit() }; MAX_BOUND],
             n_bound: 0,
         }
     }
@@ -307,12 +322,14 @@ struct Bound {
 /// Hands out the slices of one kernel call and makes sure that they do not overlap wrongly.
 pub struct Binder<'b, 'a> {
     memory: &'b Memory<'a>,
-    bound: [Bound; MAX_BOUND],
+    /// The first `n_bound` are there. (Clearing all of them took longer than a small kernel.)
+    bound: [MaybeUninit<Bound>; MAX_BOUND],
     n_bound: usize,
 }
 
 impl<'b> Binder<'b, '_> {
     /// The elements of a buffer, to be read.
+    #[inline]
     pub fn read<T: Element>(&mut self, buf: Buf) -> &'b [T] {
         let start = self.claim::<T>(buf, Access::Read);
         // SAFETY: `claim` has checked bounds, alignment and width, and that no slice handed out for writing by this binder
@@ -321,24 +338,42 @@ impl<'b> Binder<'b, '_> {
     }
 
     /// The elements of a buffer, to be written. What they hold before is unspecified (but initialised).
+    #[inline]
     pub fn write<T: Element>(&mut self, buf: Buf) -> &'b mut [T] {
         let start = self.claim::<T>(buf, Access::Write);
         // SAFETY: as in `read`; moreover the place may be written, and no slice handed out before overlaps.
         unsafe { std::slice::from_raw_parts_mut(start, buf.len) }
     }
 
+    /// [`read`](Self::read), inlined with all its checks: for code that knows place and length.
+    #[inline(always)]
+    pub fn read_here<T: Element>(&mut self, buf: Buf) -> &'b [T] {
+        let start = self.claim_here::<T>(buf, Access::Read);
+        // SAFETY: as in `read`.
+        unsafe { std::slice::from_raw_parts(start, buf.len) }
+    }
+
+    /// [`write`](Self::write), inlined likewise.
+    #[inline(always)]
+    pub fn write_here<T: Element>(&mut self, buf: Buf) -> &'b mut [T] {
+        let start = self.claim_here::<T>(buf, Access::Write);
+        // SAFETY: as in `write`.
+        unsafe { std::slice::from_raw_parts_mut(start, buf.len) }
+    }
+
     fn claim<T: Element>(&mut self, buf: Buf, access: Access) -> *mut T {
-        assert_eq!(
-            buf.width,
-            size_of::<T>(),
-            "a buffer of another element width was asked for: {buf:?}"
-        );
+        self.claim_here(buf, access)
+    }
+
+    #[inline(always)]
+    fn claim_here<T: Element>(&mut self, buf: Buf, access: Access) -> *mut T {
+        if buf.width != size_of::<T>() {
+            refused(buf, "a buffer of another element width was asked for");
+        }
         let region = self.memory.region(buf.place);
-        assert!(
-            access == Access::Read || region.access == Access::Write,
-            "{:?} may not be written",
-            buf.place
-        );
+        if access == Access::Write && region.access != Access::Write {
+            refused(buf, "this place may not be written");
+        }
         let start = region.check::<T>(buf.offset, buf.len);
         if buf.len > 0 {
             let range = Bound {
@@ -347,18 +382,18 @@ impl<'b> Binder<'b, '_> {
                 access,
             };
             for other in &self.bound[..self.n_bound] {
+                // SAFETY: `n_bound` grows only below, by one for each element that is written, from the first on.
+                let other = unsafe { other.assume_init_ref() };
                 let overlap = range.start < other.end && other.start < range.end;
                 let exclusive = access == Access::Write || other.access == Access::Write;
-                assert!(
-                    !(overlap && exclusive),
-                    "two buffers of one kernel overlap: {buf:?}"
-                );
+                if overlap && exclusive {
+                    refused(buf, "two buffers of one kernel overlap");
+                }
             }
-            assert!(
-                self.n_bound < MAX_BOUND,
-                "a kernel binds more than {MAX_BOUND} buffers"
-            );
-            self.bound[self.n_bound] = range;
+            if self.n_bound >= MAX_BOUND {
+                refused(buf, "a kernel binds too many buffers");
+            }
+            self.bound[self.n_bound].write(range);
             self.n_bound += 1;
         }
         start

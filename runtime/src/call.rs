@@ -12,6 +12,7 @@ mod second;
 pub(crate) mod trace;
 
 pub use arg::{Arg, Host, HostArg, HostData, HostElement, HostNumber, Probe, kind};
+pub(crate) use bind::Seen;
 pub use bind::function_of;
 pub use outputs::{OutputElement, Outputs};
 pub use trace::{Trace, TracedValue};
@@ -24,7 +25,6 @@ use crate::model::Core;
 use crate::program::Code;
 use crate::workspace::gradients::copy_tensors;
 use crate::workspace::{MAX_ARGS, Mode, Pending, Workspace, regions};
-use bind::Bound;
 
 /// What a gradient call does with the gradients that are in the workspace.
 #[derive(Copy, Clone, PartialEq, Eq, Debug, Default)]
@@ -49,7 +49,7 @@ impl Core {
         let name = |error: Error| error.context(self.label(function));
         let bound = self.bind(function, args, scalars).map_err(name)?;
         let mut work = Workspace::new(self, function, bound.dims(), Mode::Eval).map_err(name)?;
-        self.evaluate(&mut work, &bound, args, scalars).map_err(name)?;
+        self.evaluate(&mut work, args, scalars).map_err(name)?;
         Ok(Outputs::own(work))
     }
 
@@ -66,22 +66,16 @@ impl Core {
         scalars: &[f64],
     ) -> Result<Outputs<'w>> {
         let name = |error: Error| error.context(self.label(function));
-        let bound = self.bind(function, args, scalars).map_err(name)?;
-        work.check_owner(self, function).map_err(name)?;
+        self.bind_in(function, work, args, scalars).map_err(name)?;
         let began = work.clock();
-        self.evaluate(work, &bound, args, scalars).map_err(name)?;
+        work.prepare_seen(Mode::Eval).map_err(name)?;
+        self.evaluate(work, args, scalars).map_err(name)?;
         work.end_call(Mode::Eval, began);
         Ok(Outputs::lent(work))
     }
 
-    fn evaluate(
-        &self,
-        work: &mut Workspace,
-        bound: &Bound,
-        args: &[HostArg<'_>],
-        scalars: &[f64],
-    ) -> Result<()> {
-        work.prepare(Mode::Eval, bound.dims())?;
+    /// Runs the plain function in a workspace that is prepared for it.
+    fn evaluate(&self, work: &mut Workspace, args: &[HostArg<'_>], scalars: &[f64]) -> Result<()> {
         work.stage(args)?;
         let code = &work.function().eval;
         self.with_cx(work, args, scalars, StateSource::Committed.into(), |cx| {
@@ -108,10 +102,7 @@ impl Core {
         accumulate: Accumulate,
     ) -> Result<f64> {
         let name = |core: &Self, error: Error| error.context(core.label(function));
-        let bound = self
-            .bind(function, args, scalars)
-            .map_err(|error| name(self, error))?;
-        work.check_owner(self, function)
+        self.bind_in(function, work, args, scalars)
             .map_err(|error| name(self, error))?;
         let began = work.clock();
         let adds = accumulate == Accumulate::Add && work.pending.is_some_and(|pending| !pending.used);
@@ -119,7 +110,7 @@ impl Core {
         if adds {
             work.set_aside(self.states())?;
         }
-        match self.differentiate(work, &bound, args, scalars, adds) {
+        match self.differentiate(function, work, args, scalars, adds) {
             Ok(loss) => {
                 if adds {
                     work.add_before();
@@ -141,8 +132,8 @@ impl Core {
 
     fn differentiate(
         &self,
+        function: usize,
         work: &mut Workspace,
-        bound: &Bound,
         args: &[HostArg<'_>],
         scalars: &[f64],
         adds: bool,
@@ -154,7 +145,7 @@ impl Core {
                 "a metric is evaluated by the plain call; `#[grad]` before an argument asks for its gradient";
             return Err(Error::config(message).hint(hint));
         }
-        work.prepare(Mode::Train, bound.dims())?;
+        work.prepare_seen(Mode::Train)?;
         work.stage(args)?;
         let states = if adds {
             StateSource::Workspace
@@ -167,7 +158,7 @@ impl Core {
         if loss.is_finite() {
             return Ok(loss);
         }
-        Err(self.blame(bound.function(), args, scalars, loss))
+        Err(self.blame(function, args, scalars, loss))
     }
 
     /// Copies the new values of carried tensors from a workspace, after a step.

@@ -72,7 +72,8 @@ impl<'a> Cx<'a> {
         self.scalars[index]
     }
 
-    fn buf(&self, place: Place, offset: usize, dtype: Dtype, len: usize) -> Buf {
+    #[inline]
+    pub(crate) fn buf(&self, place: Place, offset: usize, dtype: Dtype, len: usize) -> Buf {
         Buf {
             place,
             offset,
@@ -124,6 +125,7 @@ impl<'a> Cx<'a> {
     }
 
     /// Starts binding the buffers of one kernel. Every kernel does this exactly once: a profile counts by it.
+    #[inline]
     pub fn bind(&mut self) -> Binder<'_, 'a> {
         if let Some(laps) = &mut self.laps {
             laps.kernel_begins();

@@ -24,6 +24,8 @@ pub mod real;
 pub mod rng;
 #[doc(hidden)]
 pub mod rt;
+#[doc(hidden)]
+pub mod small;
 mod sort;
 mod summary;
 pub mod train;

@@ -35,6 +35,7 @@ pub use crate::program::{
 };
 pub use crate::real::Real;
 pub use crate::rng::step_stream;
+pub use crate::small;
 
 // What the doors emit: methods, arguments, and what stands in for a model with errors.
 mod stub;

@@ -15,6 +15,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use crate::arena::{Region, Storage};
+use crate::call::Seen;
 use crate::call::arg::{self, HostArg};
 use crate::cpu::threads::Team;
 use crate::dtype::Precision;
@@ -22,7 +23,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::flat::Layout;
 use crate::model::Core;
 use crate::profile::{Laps, Recorder};
-use crate::program::{Code, Function, Program, Sizes, SlotSpec};
+use crate::program::{Code, Function, MAX_RANK, Program, Sizes, SlotSpec};
 use plan::Plan;
 
 /// The most arguments that are arrays, and the most dynamic dimensions, that a function may have.
@@ -103,6 +104,10 @@ pub struct Workspace {
     runs: Vec<Range<usize>>,
     partial_sums: Vec<f64>,
     pub(crate) pending: Option<Pending>,
+    /// The arguments of the last call.
+    pub(crate) seen: Seen,
+    /// Sizes and ranks of its results.
+    results: Vec<([usize; MAX_RANK], usize)>,
     /// The profile that is being taken.
     pub(crate) recorder: Option<Box<Recorder>>,
 }
@@ -131,6 +136,8 @@ impl Workspace {
             runs: Vec::new(),
             partial_sums: Vec::new(),
             pending: None,
+            seen: Seen::default(),
+            results: Vec::new(),
             recorder: None,
         };
         let n_dims = work.function().dims.len();
@@ -190,12 +197,20 @@ impl Workspace {
 
     /// Checks that it belongs to a model.
     pub(crate) fn check_model(&self, core: &Core) -> Result<()> {
+        if self.is_of(core) {
+            return Ok(());
+        }
         let same = self.program.key == core.program().key && self.generics == core.generics();
         if same && self.precision().float() == core.precision().float() {
             Ok(())
         } else {
             Err(self.foreign())
         }
+    }
+
+    /// Whether it was made for this very model. (It serves others of the kind as well.)
+    pub(crate) fn is_of(&self, core: &Core) -> bool {
+        Arc::ptr_eq(&self.params, core.params_layout())
     }
 
     fn foreign(&self) -> Error {
@@ -213,8 +228,29 @@ impl Workspace {
         }
     }
 
+    /// [`prepare`](Self::prepare) for the arguments that it has just seen.
+    pub(crate) fn prepare_seen(&mut self, mode: Mode) -> Result<()> {
+        if self.is_ready(mode, self.seen.dims()) {
+            return Ok(());
+        }
+        let (mut dims, n_dims) = ([0; MAX_ARGS], self.seen.dims().len());
+        dims[..n_dims].copy_from_slice(self.seen.dims());
+        self.prepare(mode, &dims[..n_dims])
+    }
+
+    /// Whether the call before was one of this mode with these sizes.
+    fn is_ready(&self, mode: Mode, dims: &[usize]) -> bool {
+        let slots = self.slots[mode as usize].as_ref();
+        self.mode == mode
+            && is_same(&self.dims, dims)
+            && slots.is_some_and(|slots| is_same(&slots.dims, dims))
+    }
+
     /// Makes the arena ready for a call: sizes are checked against the maximum, slots have their offsets.
     pub(crate) fn prepare(&mut self, mode: Mode, dims: &[usize]) -> Result<()> {
+        if self.is_ready(mode, dims) {
+            return Ok(());
+        }
         for (k, (&dim, &max)) in dims.iter().zip(&self.max_dims).enumerate() {
             if dim > max {
                 let name = self.function().dims[k].name;
@@ -229,7 +265,18 @@ impl Workspace {
         if self.slots[mode as usize].is_none() {
             self.plan_first(mode)?;
         }
+        let mut results = std::mem::take(&mut self.results);
+        results.clear();
+        let specs = self.function().results.iter();
+        results.extend(specs.map(|spec| self.sizes().shape(spec.shape)));
+        self.results = results;
         self.fit(mode)
+    }
+
+    /// The shape of a result of the last call.
+    pub(crate) fn result_shape(&self, k: usize) -> &[usize] {
+        let (sizes, rank) = &self.results[k];
+        &sizes[..*rank]
     }
 
     fn plan_first(&mut self, mode: Mode) -> Result<()> {
@@ -391,10 +438,21 @@ pub(crate) fn regions<'a>(
     staging: &'a [Storage],
     precision: Precision,
 ) -> [Region<'a>; MAX_ARGS] {
-    std::array::from_fn(|k| match args.get(k) {
-        Some(given) => given.region(precision).unwrap_or_else(|| staging[k].region()),
-        None => Region::empty(),
-    })
+    // Not by a function of its index, which some builds call for every element.
+    let mut regions = [const { Region::empty() }; MAX_ARGS];
+    for (k, given) in args.iter().enumerate() {
+        regions[k] = given.region(precision).unwrap_or_else(|| staging[k].region());
+    }
+    regions
+}
+
+/// Whether lists of sizes are equal. They are short: comparing them as memory is a call.
+fn is_same(a: &[usize], b: &[usize]) -> bool {
+    let mut same = a.len() == b.len();
+    for (k, size) in a.iter().enumerate() {
+        same = same && *size == b[k];
+    }
+    same
 }
 
 /// Rejects sizes whose products could overflow.

@@ -19,7 +19,9 @@
 //! ```
 
 mod epilogue;
+mod place;
 mod row;
+mod whole;
 
 use std::ops::Range;
 use std::rc::Rc;
@@ -28,13 +30,14 @@ use proc_macro2::{Ident, Literal, TokenStream, TokenTree};
 use quote::{format_ident, quote};
 
 use super::group::{GroupTypes, KINDS, Single, passed_scalars};
-use super::names::{IsNew, Names, mentions, snake};
+use super::names::{Names, mentions, snake};
 use super::sizes::{SizeNames, Source, Spelling};
-use crate::ir::{Call, CallArg, DType, Type, Value};
+use crate::ir::{Call, CallArg, DType};
 use crate::ops::scan::Order;
-use crate::plan::{Epilogue, Group, Kernel, Loop, Operand, Place, Plan, Task};
+use crate::plan::{Epilogue, Group, Kernel, Loop, Operand, Plan, Task};
 use crate::shape::Dim;
 
+use place::{Access, Binding};
 pub(super) use row::Rows;
 
 /// Lines after which an emitted function takes no further kernel; the last one may be some 30 lines long.
@@ -66,15 +69,20 @@ pub(super) fn sweep(
     groups: &mut GroupTypes,
 ) -> TokenStream {
     let mut loops = TokenStream::new();
+    let by_kernels = format_ident!("{name}_kernels");
+    let whole = match around.rows {
+        Rows::All => None,
+        Rows::OfTensors => whole::emit(around, plan, kernels.clone(), (name, &by_kernels, doc), groups),
+    };
     let region = Sequence {
         around,
         plan,
         indices: &[],
-        name,
+        name: if whole.is_some() { &by_kernels } else { name },
         doc,
     };
     let functions = region.emit(kernels, 0, groups, &mut loops);
-    quote!(#functions #loops)
+    quote!(#whole #functions #loops)
 }
 
 /// Kernels one after the other: those of a sweep, or of the step of a loop.
@@ -213,15 +221,9 @@ struct Part<'a> {
     indices: &'a [Rc<str>],
     names: Names<Binding>,
     spelling: Spelling<'a>,
+    access: Access,
     body: TokenStream,
     lines: usize,
-}
-
-/// What a binding stands for. Two values of one slot (the second written over the first) are two bindings.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
-enum Binding {
-    Value(Value),
-    Scratch(usize, usize),
 }
 
 impl<'a> Part<'a> {
@@ -240,6 +242,7 @@ impl<'a> Part<'a> {
             indices,
             names: Names::avoiding(reserved),
             spelling: Spelling::new(sizes),
+            access: Access::Called,
             body: TokenStream::new(),
             lines: 0,
         }
@@ -264,7 +267,7 @@ impl<'a> Part<'a> {
             .extend(quote!(for #index in #range { #step(cx, #(#outer,)* #index); }));
     }
 
-    fn kernel(&mut self, k: usize, groups: &mut GroupTypes) {
+    fn buffers(&mut self, k: usize) -> Buffers<'a> {
         let kernel = &self.plan.kernels[k];
         let reads: Vec<Ident> = kernel.reads.iter().map(|operand| self.read(operand)).collect();
         let writes: Vec<Ident> = kernel
@@ -273,14 +276,18 @@ impl<'a> Part<'a> {
             .map(|written| self.value(written.value, &written.name, &written.ty))
             .collect();
         let scratch: Vec<Ident> = (0..kernel.scratch.len()).map(|n| self.scratch(k, n)).collect();
-        let buffers = Buffers {
+        Buffers {
             k,
             kernel,
             reads,
             writes,
             scratch,
-        };
-        let call = match &kernel.task {
+        }
+    }
+
+    fn kernel(&mut self, k: usize, groups: &mut GroupTypes) {
+        let buffers = self.buffers(k);
+        let call = match &buffers.kernel.task {
             Task::Call(call, epilogue) => self.call(call, epilogue, &buffers),
             Task::Group(group) => self.group(group, &buffers, groups),
             Task::Copy => {
@@ -290,96 +297,6 @@ impl<'a> Part<'a> {
         };
         self.lines += formatted_lines(&call);
         self.body.extend(quote!(#call;));
-    }
-
-    /// The binding of a stored value that is read; the first use in this function makes it.
-    fn read(&mut self, operand: &Operand) -> Ident {
-        let writer = self
-            .plan
-            .kernels
-            .iter()
-            .flat_map(|k| &k.writes)
-            .find(|w| w.value == operand.value);
-        match writer {
-            Some(written) => {
-                let (name, ty) = (written.name.clone(), written.ty.clone());
-                self.value(operand.value, &name, &ty)
-            }
-            None => {
-                let leaf = self.plan.leaves[&operand.value].clone();
-                self.value(operand.value, &leaf.name, &leaf.ty)
-            }
-        }
-    }
-
-    fn value(&mut self, value: Value, name: &str, ty: &Type) -> Ident {
-        let place = self.plan.places[&value];
-        let around = self.around;
-        let wanted = match place {
-            Place::Input(k) => around.inputs[k].clone(),
-            Place::Param(k) => around.params[k].clone(),
-            Place::Grad(k) => format!("{}_grad", around.params[k]),
-            Place::State(k) => around.states[k].clone(),
-            Place::Direction(k) => format!("{}_direction", around.params[k]),
-            Place::NewState(k) => format!("{}_new", around.states[k]),
-            Place::Slot(_) => name.to_owned(),
-        };
-        let (ident, new) = self.names.get(&Binding::Value(value), &wanted);
-        if new == IsNew::Yes {
-            let source = self.source(value, place, ty);
-            self.bind(&ident, source);
-        }
-        ident
-    }
-
-    /// The memory of a value: a place, or a part of one.
-    fn source(&mut self, value: Value, place: Place, ty: &Type) -> TokenStream {
-        let (home, offset) = self.plan.home(value);
-        if home == value {
-            return self.place(place, ty);
-        }
-        let whole = self.place(place, &self.plan.stored_type(home).clone());
-        let (start, len) = (self.spelling.dim(&offset), self.spelling.dim(&ty.numel()));
-        quote!(#whole.at(#start, #len))
-    }
-
-    fn place(&mut self, place: Place, ty: &Type) -> TokenStream {
-        let len = self.spelling.dim(&ty.numel());
-        let dtype = dtype(self.around.rt, ty.dtype);
-        let index = match place {
-            Place::Slot(k)
-            | Place::Input(k)
-            | Place::Param(k)
-            | Place::Grad(k)
-            | Place::Direction(k)
-            | Place::State(k)
-            | Place::NewState(k) => k,
-        };
-        let k = Literal::usize_unsuffixed(index);
-        match place {
-            Place::Slot(_) => quote!(cx.slot(#k, #dtype, #len)),
-            Place::Input(_) => quote!(cx.input(#k, #dtype, #len)),
-            Place::Param(_) => quote!(cx.param(#k, #len)),
-            Place::Grad(_) => quote!(cx.grad(#k, #len)),
-            Place::State(_) => quote!(cx.state(#k, #len)),
-            Place::Direction(_) => quote!(cx.direction(#k, #len)),
-            Place::NewState(_) => quote!(cx.new_state(#k, #len)),
-        }
-    }
-
-    fn scratch(&mut self, k: usize, n: usize) -> Ident {
-        let (ident, new) = self.names.get(&Binding::Scratch(k, n), "scratch");
-        if new == IsNew::Yes {
-            let (dtype, len) = self.plan.kernels[k].scratch[n].clone();
-            let source = self.place(Place::Slot(self.plan.scratch[k][n]), &Type::new(dtype, vec![len]));
-            self.bind(&ident, source);
-        }
-        ident
-    }
-
-    fn bind(&mut self, ident: &Ident, source: TokenStream) {
-        self.lines += 1;
-        self.body.extend(quote!(let #ident = #source;));
     }
 
     fn call(&mut self, call: &Call, epilogue: &Epilogue, buffers: &Buffers<'_>) -> TokenStream {

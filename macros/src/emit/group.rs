@@ -71,6 +71,11 @@ impl GroupTypes {
         name
     }
 
+    /// A name for an item beside the groups.
+    pub(super) fn name(&mut self, wanted: &str) -> Ident {
+        self.names.get(&format!("item {wanted}"), wanted).0
+    }
+
     /// The items of all groups.
     pub(super) fn into_items(self) -> TokenStream {
         self.items.into_iter().collect()

@@ -11,7 +11,7 @@ const TAKEN: &[&str] = &[
     "else", "enum", "extern", "false", "final", "fn", "for", "gen", "if", "impl", "in", "let", "loop",
     "macro", "match", "mod", "move", "mut", "override", "priv", "pub", "ref", "return", "self", "static",
     "struct", "super", "trait", "true", "try", "type", "typeof", "unsafe", "unsized", "use", "virtual",
-    "where", "while", "yield", "Self", "cx", "T", "f", "i", "b", "s", "rt",
+    "where", "while", "yield", "Self", "cx", "on", "T", "f", "i", "b", "s", "rt",
 ];
 
 /// Hands out identifiers for things of type `K`, each name once.

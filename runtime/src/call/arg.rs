@@ -67,6 +67,7 @@ macro_rules! host_elements {
             impl sealed::Sealed for $element {}
 
             impl HostNumber for $element {
+                #[inline]
                 fn host(array: Host<'_, Self>) -> HostData<'_> {
                     HostData::$variant(array)
                 }
@@ -171,12 +172,13 @@ pub struct HostArg<'a> {
 
 impl<'a> HostArg<'a> {
     /// The argument for an array of any rank.
+    #[inline]
     pub fn of_view<T: HostNumber, D: Dimension>(view: ArrayView<'a, T, D>) -> Self {
         let mut shape = [0; MAX_RANK];
-        for (size, given) in shape.iter_mut().zip(view.shape()) {
-            *size = *given;
+        let (sizes, rank) = (view.shape(), view.ndim());
+        for axis in 0..rank.min(MAX_RANK) {
+            shape[axis] = sizes[axis];
         }
-        let rank = view.ndim();
         let array = match view.to_slice() {
             Some(slice) => Host::Contiguous(slice),
             None => Host::Strided(view.into_dyn()),
@@ -196,6 +198,11 @@ impl<'a> HostArg<'a> {
     /// The sizes of the first [`MAX_RANK`] axes.
     pub fn shape(&self) -> &[usize] {
         &self.shape[..self.rank.min(MAX_RANK)]
+    }
+
+    /// The sizes of as many axes as there may be, 0 behind the last.
+    pub(crate) fn sizes(&self) -> &[usize; MAX_RANK] {
+        &self.shape
     }
 
     /// The kind of the elements; `None` for a [`Probe`].
@@ -295,12 +302,14 @@ where
     S: Data<Elem: HostElement<K>>,
     D: Dimension,
 {
+    #[inline]
     fn arg(&self) -> HostArg<'_> {
         HostArg::of_view(self.view())
     }
 }
 
 impl<K: Kind, T: HostElement<K>, D: Dimension> Arg<K, D> for ArrayView<'_, T, D> {
+    #[inline]
     fn arg(&self) -> HostArg<'_> {
         HostArg::of_view(self.view())
     }

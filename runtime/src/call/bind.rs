@@ -6,10 +6,11 @@ use super::arg::HostArg;
 use super::wrong_elements;
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::Core;
-use crate::program::{Function, InputKind, Sizes};
-use crate::workspace::{MAX_ARGS, check_dims};
+use crate::program::{Function, InputKind, MAX_RANK, Sizes};
+use crate::workspace::{MAX_ARGS, Workspace, check_dims};
 
 /// The dynamic dimensions of a call.
+#[derive(Copy, Clone, Default)]
 pub(super) struct Bound {
     function: usize,
     n_dims: usize,
@@ -20,13 +21,75 @@ impl Bound {
     pub fn dims(&self) -> &[usize] {
         &self.dims[..self.n_dims]
     }
+}
 
-    pub fn function(&self) -> usize {
-        self.function
+/// The arguments of a workspace's last call, and what they came to: the next ones are usually as large.
+#[derive(Default)]
+pub(crate) struct Seen {
+    args: Vec<(InputKind, usize, [usize; MAX_RANK])>,
+    n_scalars: usize,
+    bound: Bound,
+}
+
+impl Seen {
+    /// Whether arguments are of the same kinds and sizes.
+    fn is(&self, function: usize, args: &[HostArg<'_>], scalars: &[f64]) -> bool {
+        let same = self.bound.function == function
+            && !self.args.is_empty()
+            && self.args.len() == args.len()
+            && self.n_scalars == scalars.len();
+        if !same {
+            return false;
+        }
+        for (k, given) in args.iter().enumerate() {
+            let (kind, rank, shape) = &self.args[k];
+            if given.kind() != Some(*kind) || given.rank() != *rank {
+                return false;
+            }
+            for axis in 0..(*rank).min(MAX_RANK) {
+                if given.sizes()[axis] != shape[axis] {
+                    return false;
+                }
+            }
+        }
+        true
+    }
+
+    /// The dynamic dimensions.
+    pub(crate) fn dims(&self) -> &[usize] {
+        self.bound.dims()
+    }
+
+    fn remember(&mut self, bound: &Bound, args: &[HostArg<'_>], scalars: &[f64]) {
+        self.args.clear();
+        for given in args {
+            if let Some(kind) = given.kind() {
+                self.args.push((kind, given.rank(), *given.sizes()));
+            }
+        }
+        self.n_scalars = scalars.len();
+        self.bound = *bound;
     }
 }
 
 impl Core {
+    /// [`bind`](Self::bind) for a call in a workspace, which must belong to the function; the workspace keeps what was found. Quick
+    /// where the call before had arguments of the same sizes.
+    pub(super) fn bind_in(
+        &self,
+        function: usize,
+        work: &mut Workspace,
+        args: &[HostArg<'_>],
+        scalars: &[f64],
+    ) -> Result<()> {
+        if !(work.is_of(self) && work.seen.is(function, args, scalars)) {
+            let bound = self.bind(function, args, scalars)?;
+            work.check_owner(self, function)?;
+            work.seen.remember(&bound, args, scalars);
+        }
+        Ok(())
+    }
+
     /// Reads the dynamic dimensions off the arguments and checks every argument against its declaration.
     pub(super) fn bind(&self, function: usize, args: &[HostArg<'_>], scalars: &[f64]) -> Result<Bound> {
         let index = function;

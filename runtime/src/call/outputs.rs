@@ -102,9 +102,8 @@ impl<'w> Outputs<'w> {
     ///
     /// An internal error if there is no such result.
     pub fn shape(&self, k: usize) -> Result<Vec<usize>> {
-        let (spec, _) = self.result(k)?;
-        let (shape, rank) = self.work().sizes().shape(spec.shape);
-        Ok(shape[..rank].to_vec())
+        self.result(k)?;
+        Ok(self.work().result_shape(k).to_vec())
     }
 
     /// A result as an array of its own. Floats are converted to `T`; integers and truth values are not.
@@ -131,12 +130,20 @@ impl<'w> Outputs<'w> {
     /// (`f32` or `f64` as its precision, `i64` for integers, `u8` for truth values).
     pub fn view<T: Element, D: Dimension>(&self, k: usize) -> Result<ArrayView<'_, T, D>> {
         let (spec, slot) = self.result(k)?;
-        let shape = self.shape(k)?;
+        let shape = self.work().result_shape(k);
         let elements = self
             .work()
             .slot_slice::<T>(slot, spec.dtype, shape.iter().product())?;
-        let view = ArrayView::from_shape(IxDyn(&shape), elements)?;
-        view.into_dimensionality::<D>().map_err(Error::from)
+        if D::NDIM.is_some_and(|rank| rank != shape.len()) {
+            // For the error of a wrong rank.
+            let view = ArrayView::from_shape(IxDyn(shape), elements)?;
+            return view.into_dimensionality::<D>().map_err(Error::from);
+        }
+        let mut sizes = D::zeros(shape.len());
+        for (axis, &size) in shape.iter().enumerate() {
+            sizes[axis] = size;
+        }
+        Ok(ArrayView::from_shape(sizes, elements)?)
     }
 
     /// A result without axes, as `f64`: a loss in nats, a share, a count.
@@ -146,7 +153,7 @@ impl<'w> Outputs<'w> {
     /// [`ErrorKind::Shape`] if the result has more than one element.
     pub fn scalar(&self, k: usize) -> Result<f64> {
         let (spec, slot) = self.result(k)?;
-        let len: usize = self.work().sizes().shape(spec.shape).0.iter().product();
+        let len: usize = self.work().result_shape(k).iter().product();
         if len != 1 {
             return Err(Error::shape(format!(
                 "result {k} has {len} elements, expected one"

@@ -64,7 +64,7 @@ impl Core {
         };
         let value = self.with_cx(work, args, scalars, around, |cx| sweep(code, cx))?;
         if !value.is_finite() {
-            return Err(self.blame(bound.function(), args, scalars, value));
+            return Err(self.blame(function, args, scalars, value));
         }
         work.end_call(Mode::Product, began);
         Ok(value)

@@ -14,6 +14,7 @@
 //!
 //! That is the method for products in f64, and for those in f32 that the [`Arithmetic`] leaves on vectors. The others are computed
 //! in pairs of bf16 numbers (`pairs.rs`), or as inner products where one factor is short (`inner.rs`), with blocks of their own and the same invariants; `method.rs` decides.
+//! Small products are neither packed nor cut (`few.rs`); whether a product is one follows from its sizes, and kernels ask before they come here.
 //! A second factor that many products have in common may be packed once for all of them (`strips.rs`).
 //!
 //! `unsafe` in `gemm/` is of three kinds: vector instructions, whose proof is the [`Isa`](crate::cpu::isa::Isa) (`lanes.rs`,
@@ -24,6 +25,7 @@ mod ahead;
 mod band;
 mod block;
 mod correlate;
+mod few;
 mod inner;
 mod lanes;
 mod lines;
@@ -43,6 +45,8 @@ pub use ahead::{Ahead, Runs};
 pub use band::Band;
 pub use block::{At, Block, Blocks};
 pub use correlate::{Correlate, Correlation, Dots, LANES, Lines, Tap};
+pub use few::{Ending, Few, OnVectors, SmallProduct, compute, is_few};
+pub use lanes::Lanes;
 pub use lines::{Placing, Plane};
 pub use matrix::{Factor, Matrix};
 pub use method::{Arithmetic, Method, Operands, Parts, Short, Unit};

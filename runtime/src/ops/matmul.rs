@@ -3,6 +3,10 @@
 //! The second factor of several products may be packed once for all of them by [`pack`]: emitted code does that before a loop whose
 //! steps multiply by the same weights. A product reads what was packed where its method does, and the factor itself elsewhere; the
 //! method depends on the sizes and the CPU, so that both calls take the same decision. The bits are those of the plain product.
+//!
+//! Small products of two matrices go straight to their kernel (`few.rs`).
+
+mod few;
 
 use crate::arena::Buf;
 use crate::cpu::gemm::{self, At, Block, Factor, Matrix, Product, Strips};
@@ -77,6 +81,9 @@ pub fn matmul<const R: usize>(
 ) {
     assert!(R >= 2, "a product takes matrices");
     let Right { view, packed } = b.into();
+    if R == 2 && few::multiply(cx, &few::matrix(&a), &few::matrix(&view), y, &epilogue) {
+        return;
+    }
     let b = Right {
         view: view.padded(),
         packed,

@@ -63,6 +63,7 @@
 //! Not here: reductions, and the choice of what is fused.
 
 mod drive;
+mod few;
 mod gather;
 mod int;
 mod row;
@@ -360,20 +361,34 @@ where
             .scalars
             .first_chunk()
             .expect("the call passes as many scalars as the group has");
-        let zero = [T::ZERO; LANES];
-        for block in 0..tile.blocks {
-            let mut floats: [&[T; LANES]; F] = [&zero; F];
-            let mut ints: [&[i64; LANES]; I] = [&[0; LANES]; I];
-            let mut bools: [&[u8; LANES]; B] = [&[0; LANES]; B];
-            for j in 0..F {
-                floats[j] = &tile.floats[j][block];
-            }
-            for j in 0..I {
-                ints[j] = &tile.ints[j][block];
-            }
-            for j in 0..B {
-                bools[j] = &tile.bools[j][block];
-            }
+        let blocks = tile.blocks;
+        // Cut to one length, so that no index below is compared with another.
+        let mut floats: [&[[T; LANES]]; F] = [&[]; F];
+        let mut ints: [&[[i64; LANES]]; I] = [&[]; I];
+        let mut bools: [&[[u8; LANES]]; B] = [&[]; B];
+        for j in 0..F {
+            floats[j] = &tile.floats[j][..blocks];
+        }
+        for j in 0..I {
+            ints[j] = &tile.ints[j][..blocks];
+        }
+        for j in 0..B {
+            bools[j] = &tile.bools[j][..blocks];
+        }
+        // Taken out of the tile: what is read through it would be read again after every result that is written.
+        let mut out_floats: [Option<&mut [[T; LANES]]>; FO] = [const { None }; FO];
+        let mut out_ints: [Option<&mut [[i64; LANES]]>; IO] = [const { None }; IO];
+        let mut out_bools: [Option<&mut [[u8; LANES]]>; BO] = [const { None }; BO];
+        for j in 0..FO {
+            out_floats[j] = Some(&mut std::mem::take(&mut tile.out_floats[j])[..blocks]);
+        }
+        for j in 0..IO {
+            out_ints[j] = Some(&mut std::mem::take(&mut tile.out_ints[j])[..blocks]);
+        }
+        for j in 0..BO {
+            out_bools[j] = Some(&mut std::mem::take(&mut tile.out_bools[j])[..blocks]);
+        }
+        for block in 0..blocks {
             for part in 0..LANES / VECTOR {
                 let first = part * VECTOR;
                 let mut ys = [[T::ZERO; VECTOR]; FO];
@@ -382,13 +397,13 @@ where
                 for k in 0..VECTOR {
                     let (mut f, mut i, mut b) = ([T::ZERO; F], [Int(0); I], [false; B]);
                     for j in 0..F {
-                        f[j] = floats[j][first + k];
+                        f[j] = floats[j][block][first + k];
                     }
                     for j in 0..I {
-                        i[j] = Int(ints[j][first + k]);
+                        i[j] = Int(ints[j][block][first + k]);
                     }
                     for j in 0..B {
-                        b[j] = bools[j][first + k] != 0;
+                        b[j] = bools[j][block][first + k] != 0;
                     }
                     let (y, n, b) = P::eval::<T>(f, i, b, scalars);
                     for j in 0..FO {
@@ -402,21 +417,24 @@ where
                     }
                 }
                 for j in 0..FO {
-                    let out = &mut tile.out_floats[j][block];
-                    for k in 0..VECTOR {
-                        out[first + k] = ys[j][k];
+                    if let Some(out) = &mut out_floats[j] {
+                        for k in 0..VECTOR {
+                            out[block][first + k] = ys[j][k];
+                        }
                     }
                 }
                 for j in 0..IO {
-                    let out = &mut tile.out_ints[j][block];
-                    for k in 0..VECTOR {
-                        out[first + k] = ns[j][k];
+                    if let Some(out) = &mut out_ints[j] {
+                        for k in 0..VECTOR {
+                            out[block][first + k] = ns[j][k];
+                        }
                     }
                 }
                 for j in 0..BO {
-                    let out = &mut tile.out_bools[j][block];
-                    for k in 0..VECTOR {
-                        out[first + k] = bs[j][k];
+                    if let Some(out) = &mut out_bools[j] {
+                        for k in 0..VECTOR {
+                            out[block][first + k] = bs[j][k];
+                        }
                     }
                 }
             }

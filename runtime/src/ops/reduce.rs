@@ -59,7 +59,7 @@ fn run(cx: &mut Cx<'_>, kind: Reduction, x: Buf, y: Buf, split: &Split) {
 }
 
 /// An associative operation with a neutral element.
-pub(super) trait Fold: Copy + Send + Sync {
+pub(crate) trait Fold: Copy + Send + Sync {
     /// The neutral element.
     fn neutral<T: Real>() -> T;
     /// The operation.
@@ -69,7 +69,7 @@ pub(super) trait Fold: Copy + Send + Sync {
 macro_rules! folds {
     ($($name:ident: $neutral:expr, $fold:expr;)*) => {$(
         #[derive(Copy, Clone)]
-        pub(super) struct $name;
+        pub(crate) struct $name;
 
         impl Fold for $name {
             #[inline(always)]
@@ -98,18 +98,24 @@ const LANES: usize = 16;
 /// Elements (of a run) or rows that are folded before the total is taken to `f64`.
 const BLOCK: usize = 256;
 
+/// Rows that are added up before the totals are taken to `f64`, where the last axis is kept.
+pub(crate) const ROWS: usize = BLOCK / 4;
+
 /// Results that are computed together.
 const WIDTH: usize = 128;
 
+/// Results of which so few are kept that there is no use in clearing room for [`WIDTH`].
+const NARROW: usize = 16;
+
 /// Elements a task reads, about; fewer are not worth a second thread.
-const TASK: usize = 1 << 15;
+pub(crate) const TASK: usize = 1 << 15;
 
 /// The most partial results that shards leave behind.
 const MAX_PARTIALS: usize = 1024;
 
 /// Folds contiguous elements.
 #[inline(always)]
-pub(super) fn fold_run<T: Real, F: Fold>(x: &[T]) -> f64 {
+pub(crate) fn fold_run<T: Real, F: Fold>(x: &[T]) -> f64 {
     let mut total = F::neutral::<f64>();
     for block in x.chunks(BLOCK) {
         let mut lanes = [F::neutral::<T>(); LANES];
@@ -284,6 +290,14 @@ fn fold<T: Real + Element>(cx: &mut Cx<'_>, x: Buf, y: Buf, split: &Split, steps
         };
         (steps.part)(env.isa, part);
     };
+    if results <= NARROW && x.len() < TASK {
+        let mut totals = [0.0; NARROW];
+        part(0, 0, depth, &mut totals[..results]);
+        for k in 0..results {
+            y[k] = T::from_f64(totals[k]);
+        }
+        return;
+    }
     let shards = (depth * results / TASK).min(MAX_PARTIALS / results).min(64);
     if shards > 1 && results < 64 {
         let mut partials = [0.0; MAX_PARTIALS];
@@ -388,23 +402,41 @@ impl<T: Real> Part<'_, T> {
             let (part, rest) = std::mem::take(&mut totals).split_at_mut(len);
             part.fill(F::neutral());
             let base = kept.at(first / inner) + column;
-            for block in (self.from..self.to).step_by(BLOCK / 4) {
-                let mut lanes = [F::neutral::<T>(); WIDTH];
-                let lanes = &mut lanes[..len];
-                for row in block..(block + BLOCK / 4).min(self.to) {
-                    let start = base + reduced.at(row);
-                    let row = &self.x[start..start + len];
-                    // By index, not by `zip`, whose making is a call for every row in some profiles of builds.
-                    for j in 0..len {
-                        lanes[j] = F::fold(lanes[j], row[j]);
-                    }
-                }
-                for (j, total) in part.iter_mut().enumerate() {
-                    *total = F::fold(*total, lanes[j].to_f64());
-                }
+            let rows = self.from..self.to;
+            if len <= NARROW {
+                fold_columns::<T, F, NARROW>(self.x, base, reduced, rows, part);
+            } else {
+                fold_columns::<T, F, WIDTH>(self.x, base, reduced, rows, part);
             }
             first += len;
             totals = rest;
+        }
+    }
+}
+
+/// Folds neighbouring columns of some rows, at most `N`.
+#[inline(always)]
+fn fold_columns<T: Real, F: Fold, const N: usize>(
+    x: &[T],
+    base: usize,
+    reduced: &Axes,
+    rows: std::ops::Range<usize>,
+    totals: &mut [f64],
+) {
+    let len = totals.len();
+    for block in rows.clone().step_by(ROWS) {
+        let mut lanes = [F::neutral::<T>(); N];
+        let lanes = &mut lanes[..len];
+        for row in block..(block + ROWS).min(rows.end) {
+            let start = base + reduced.at(row);
+            let row = &x[start..start + len];
+            // By index, not by `zip`, whose making is a call for every row in some profiles of builds.
+            for j in 0..len {
+                lanes[j] = F::fold(lanes[j], row[j]);
+            }
+        }
+        for j in 0..len {
+            totals[j] = F::fold(totals[j], lanes[j].to_f64());
         }
     }
 }

@@ -50,7 +50,7 @@ impl<T: Real> Pass<'_, T> {
             scale,
             limit,
         } = self;
-        team.chunks_mut2(params, PIECE, moments, N * PIECE, |k, params, moments| {
+        let piece = |k: usize, params: &mut [T], moments: &mut [T]| {
             let (start, len) = (k * PIECE, params.len());
             let mut rows = rows::<T, N>(moments, len);
             for run in runs {
@@ -68,7 +68,12 @@ impl<T: Real> Pass<'_, T> {
                     T::run(isa, span);
                 }
             }
-        });
+        };
+        if params.len() <= PIECE {
+            piece(0, params, moments);
+        } else {
+            team.chunks_mut2(params, PIECE, moments, N * PIECE, piece);
+        }
     }
 }
 

@@ -14,7 +14,7 @@ use super::tile::Product;
 use crate::cpu::isa::{Avx2, Avx512};
 
 /// Vectors of `T` on one instruction set.
-pub(super) trait Lanes<T>: Copy {
+pub trait Lanes<T>: Copy {
     /// A register.
     type Vector: Copy;
     /// Elements in a register.
@@ -81,7 +81,7 @@ fn turn_in_squares<T: Product>(from: &[T], step: usize, last: usize, to: &mut [T
 
 /// What every CPU can do: four numbers at a time, products rounded before they are added.
 #[derive(Copy, Clone, Debug)]
-pub(super) struct Portable;
+pub struct Portable;
 
 macro_rules! array_lanes {
     ($($(#[$cfg:meta])? $t:ident)*) => {$(

@@ -19,21 +19,20 @@ impl<'a, T: Copy> Matrix<'a, T> {
     ///
     /// # Panics
     /// Where an element lies outside `data`.
+    #[inline(always)]
     pub fn new(data: &'a [T], start: usize, size: [usize; 2], step: [isize; 2]) -> Self {
         let start = isize::try_from(start).expect("an offset is below half the address space");
         if size[0] > 0 && size[1] > 0 {
-            let (mut low, mut high) = (start as i128, start as i128);
-            for (n, step) in size.iter().zip(step) {
-                let reach = (*n as i128 - 1) * step as i128;
-                low += reach.min(0);
-                high += reach.max(0);
+            let reach = [reach(size[0], step[0]), reach(size[1], step[1])];
+            let low = start
+                .saturating_add(reach[0].min(0))
+                .saturating_add(reach[1].min(0));
+            let high = start
+                .saturating_add(reach[0].max(0))
+                .saturating_add(reach[1].max(0));
+            if low < 0 || high >= data.len() as isize {
+                outside([low, high], data.len());
             }
-            let inside = low >= 0 && high < data.len() as i128;
-            assert!(
-                inside,
-                "elements {low}..={high} of a matrix leave a slice of {}",
-                data.len()
-            );
         }
         Self {
             data,
@@ -52,16 +51,19 @@ impl<'a, T: Copy> Matrix<'a, T> {
     }
 
     /// Number of rows.
+    #[inline(always)]
     pub fn rows(&self) -> usize {
         self.size[0]
     }
 
     /// Number of columns.
+    #[inline(always)]
     pub fn cols(&self) -> usize {
         self.size[1]
     }
 
     /// Step from a row to the next and from a column to the next, in elements.
+    #[inline(always)]
     pub fn step(&self) -> [isize; 2] {
         self.step
     }
@@ -118,6 +120,18 @@ impl<'a, T: Copy> Matrix<'a, T> {
         let from = (self.start + i as isize * self.step[0] + j as isize * self.step[1]) as usize;
         &self.data[from..from + len]
     }
+}
+
+#[cold]
+#[inline(never)]
+fn outside([low, high]: [isize; 2], len: usize) -> ! {
+    panic!("elements {low}..={high} of a matrix leave a slice of {len}")
+}
+
+/// How far the last of `n` elements lies from the first; more than any slice is long where that is no number.
+#[inline(always)]
+fn reach(n: usize, step: isize) -> isize {
+    (isize::try_from(n).unwrap_or(isize::MAX) - 1).saturating_mul(step)
 }
 
 /// A factor of a product.

@@ -4,6 +4,7 @@
 
 use std::sync::{Mutex, PoisonError};
 
+use super::few;
 use super::gather::{Axes, Walk, gather};
 use super::{In, Int, LANES, MAX_INPUTS, MAX_OUTPUTS, Source, TILE};
 use crate::arena::{Binder, Buf};
@@ -55,15 +56,15 @@ pub(super) enum Bodies {
 /// The group's loop over one tile.
 pub(super) type Body<T> = fn(Isa, Tile<'_, T>);
 
-/// Consecutive elements of all inputs and outputs, as blocks of [`LANES`]; places beyond the group's counts are empty.
+/// Consecutive elements of all inputs and outputs, as blocks of [`LANES`].
 pub(super) struct Tile<'t, T> {
     pub(super) blocks: usize,
-    pub(super) floats: [&'t [[T; LANES]]; MAX_INPUTS],
-    pub(super) ints: [&'t [[i64; LANES]]; MAX_INPUTS],
-    pub(super) bools: [&'t [[u8; LANES]]; MAX_INPUTS],
-    pub(super) out_floats: [&'t mut [[T; LANES]]; MAX_OUTPUTS],
-    pub(super) out_ints: [&'t mut [[i64; LANES]]; MAX_OUTPUTS],
-    pub(super) out_bools: [&'t mut [[u8; LANES]]; MAX_OUTPUTS],
+    pub(super) floats: &'t [&'t [[T; LANES]]],
+    pub(super) ints: &'t [&'t [[i64; LANES]]],
+    pub(super) bools: &'t [&'t [[u8; LANES]]],
+    pub(super) out_floats: &'t mut [&'t mut [[T; LANES]]],
+    pub(super) out_ints: &'t mut [&'t mut [[i64; LANES]]],
+    pub(super) out_bools: &'t mut [&'t mut [[u8; LANES]]],
     pub(super) scalars: &'t [f64],
 }
 
@@ -77,8 +78,18 @@ pub(super) fn run(cx: &mut Cx<'_>, problem: &Problem<'_>) {
 }
 
 fn evaluate<T: Real + Element>(cx: &mut Cx<'_>, problem: &Problem<'_>, body: Body<T>) {
-    let env = cx.env;
     let len: usize = problem.shape.iter().product();
+    if few::serves(problem, len) {
+        few::evaluate(cx, problem, len, body);
+    } else {
+        many(cx, problem, len, body);
+    }
+}
+
+/// Evaluates any group.
+#[inline(never)]
+fn many<T: Real + Element>(cx: &mut Cx<'_>, problem: &Problem<'_>, len: usize, body: Body<T>) {
+    let env = cx.env;
     let all = problem.floats.iter().chain(problem.ints).chain(problem.bools);
     let axes = Axes::new(problem.shape, all.filter_map(In::strides));
     let mut bind = cx.bind();
@@ -111,12 +122,26 @@ fn evaluate<T: Real + Element>(cx: &mut Cx<'_>, problem: &Problem<'_>, body: Bod
     });
 }
 
+/// No output. (Making this with a closure is a call for each element in some builds.)
+fn no_outs<'t, E>() -> [&'t mut [E]; MAX_OUTPUTS] {
+    [
+        &mut [],
+        &mut [],
+        &mut [],
+        &mut [],
+        &mut [],
+        &mut [],
+        &mut [],
+        &mut [],
+    ]
+}
+
 fn bind_outs<'b, E: Element>(
     bind: &mut Binder<'b, '_>,
     bufs: &[Buf],
     len: usize,
 ) -> [&'b mut [E]; MAX_OUTPUTS] {
-    let mut outs: [&mut [E]; MAX_OUTPUTS] = Default::default();
+    let mut outs: [&mut [E]; MAX_OUTPUTS] = no_outs();
     for (out, buf) in outs.iter_mut().zip(bufs) {
         assert_eq!(
             buf.len, len,
@@ -128,7 +153,7 @@ fn bind_outs<'b, E: Element>(
 }
 
 impl In {
-    fn strides(&self) -> Option<&[isize; MAX_RANK]> {
+    pub(super) fn strides(&self) -> Option<&[isize; MAX_RANK]> {
         match &self.0 {
             Source::Strided { strides, .. } => Some(strides),
             Source::Dense(_) | Source::InPlace(_) | Source::Number(_) => None,
@@ -229,20 +254,7 @@ impl<'c, E: Number> Lanes<'c, E> {
             staged: 0,
         };
         for (lane, input) in lanes.all.iter_mut().zip(ins) {
-            *lane = match input.0 {
-                Source::Dense(buf) => {
-                    assert_eq!(
-                        buf.len, len,
-                        "a dense input of a group has as many elements as its shape"
-                    );
-                    Lane::Dense(bind.read(buf))
-                }
-                Source::InPlace(k) => Lane::InPlace(k),
-                Source::Number(value) => Lane::Number(E::number(value)),
-                Source::Strided { buf, offset, strides } => {
-                    Lane::Strided(bind.read(buf), Walk::new(axes, offset, &strides, buf.len))
-                }
-            };
+            *lane = Lane::bind(bind, input, axes, len);
         }
         lanes.staged = lanes
             .used()
@@ -265,7 +277,7 @@ impl<'c, E: Number> Lanes<'c, E> {
         outs: &[&mut [E]],
         buffers: &'t mut [[E; TILE]],
     ) -> [&'t [[E; LANES]]; MAX_INPUTS] {
-        let mut slices: [&[[E; LANES]]; MAX_INPUTS] = Default::default();
+        let mut slices: [&[[E; LANES]]; MAX_INPUTS] = [&[]; MAX_INPUTS];
         let mut free = buffers.iter_mut();
         for (slice, lane) in slices.iter_mut().zip(self.used()) {
             let elements = match lane {
@@ -298,6 +310,26 @@ impl<'c, E: Number> Lanes<'c, E> {
     }
 }
 
+impl<'a, E: Number> Lane<'a, E> {
+    /// An input of a call for `len` elements.
+    fn bind<'b: 'a>(bind: &mut Binder<'b, '_>, input: &In, axes: &Axes, len: usize) -> Self {
+        match &input.0 {
+            Source::Dense(buf) => {
+                assert!(
+                    buf.len == len,
+                    "a dense input of a group has as many elements as its shape"
+                );
+                Lane::Dense(bind.read(*buf))
+            }
+            Source::InPlace(k) => Lane::InPlace(*k),
+            Source::Number(value) => Lane::Number(E::number(*value)),
+            Source::Strided { buf, offset, strides } => {
+                Lane::Strided(bind.read(*buf), Walk::new(axes, *offset, strides, buf.len))
+            }
+        }
+    }
+}
+
 impl<E: Element> Lane<'_, E> {
     fn copy(&self, axes: &Axes, span: Span, outs: &[&mut [E]], to: &mut [E]) {
         match self {
@@ -315,6 +347,7 @@ impl<T: Real + Element> Call<'_, T> {
     fn part(&self, start: usize, len: usize, outs: &mut Parts<'_, T>) {
         let whole = len / LANES * LANES;
         match self.floats.staged.max(self.ints.staged).max(self.bools.staged) {
+            _ if whole == 0 => {}
             0 => self.tiles::<0>(start, whole, outs),
             1..=2 => self.tiles::<2>(start, whole, outs),
             3..=4 => self.tiles::<4>(start, whole, outs),
@@ -344,14 +377,17 @@ impl<T: Real + Element> Call<'_, T> {
                 part,
                 len: TILE.min(len - part),
             };
+            let floats = self.floats.stage(&self.axes, span, &outs.floats, &mut floats);
+            let ints = self.ints.stage(&self.axes, span, &outs.ints, &mut ints);
+            let bools = self.bools.stage(&self.axes, span, &outs.bools, &mut bools);
             let tile = Tile {
                 blocks: span.len / LANES,
-                floats: self.floats.stage(&self.axes, span, &outs.floats, &mut floats),
-                ints: self.ints.stage(&self.axes, span, &outs.ints, &mut ints),
-                bools: self.bools.stage(&self.axes, span, &outs.bools, &mut bools),
-                out_floats: blocks_mut(&mut outs.floats, span),
-                out_ints: blocks_mut(&mut outs.ints, span),
-                out_bools: blocks_mut(&mut outs.bools, span),
+                floats: &floats[..self.floats.count],
+                ints: &ints[..self.ints.count],
+                bools: &bools[..self.bools.count],
+                out_floats: &mut blocks_mut(&mut outs.floats, span),
+                out_ints: &mut blocks_mut(&mut outs.ints, span),
+                out_bools: &mut blocks_mut(&mut outs.bools, span),
                 scalars: self.scalars,
             };
             (self.body)(self.isa, tile);
@@ -371,12 +407,12 @@ impl<T: Real + Element> Call<'_, T> {
         let mut bs = [[0; LANES]; MAX_OUTPUTS];
         let tile = Tile {
             blocks: 1,
-            floats: one_block(&floats),
-            ints: one_block(&ints),
-            bools: one_block(&bools),
-            out_floats: each_block(&mut ys),
-            out_ints: each_block(&mut ns),
-            out_bools: each_block(&mut bs),
+            floats: &one_block(&floats)[..self.floats.count],
+            ints: &one_block(&ints)[..self.ints.count],
+            bools: &one_block(&bools)[..self.bools.count],
+            out_floats: &mut each_block(&mut ys),
+            out_ints: &mut each_block(&mut ns),
+            out_bools: &mut each_block(&mut bs),
             scalars: self.scalars,
         };
         (self.body)(self.isa, tile);
@@ -390,7 +426,7 @@ fn blocks_mut<'t, E>(
     outs: &'t mut [&mut [E]; MAX_OUTPUTS],
     span: Span,
 ) -> [&'t mut [[E; LANES]]; MAX_OUTPUTS] {
-    let mut blocks = no_blocks();
+    let mut blocks = no_outs();
     for (j, out) in outs.iter_mut().enumerate() {
         if let Some(elements) = out.get_mut(span.part..span.part + span.len) {
             blocks[j] = elements.as_chunks_mut().0;
@@ -399,12 +435,8 @@ fn blocks_mut<'t, E>(
     blocks
 }
 
-fn no_blocks<'t, E>() -> [&'t mut [[E; LANES]]; MAX_OUTPUTS] {
-    Default::default()
-}
-
 fn each_block<E>(blocks: &mut [[E; LANES]; MAX_OUTPUTS]) -> [&mut [[E; LANES]]; MAX_OUTPUTS] {
-    let mut slices = no_blocks();
+    let mut slices = no_outs();
     for (j, block) in blocks.iter_mut().enumerate() {
         slices[j] = std::slice::from_mut(block);
     }
@@ -412,7 +444,7 @@ fn each_block<E>(blocks: &mut [[E; LANES]; MAX_OUTPUTS]) -> [&mut [[E; LANES]]; 
 }
 
 fn one_block<E, const N: usize>(buffers: &[[E; LANES]; N]) -> [&[[E; LANES]]; MAX_INPUTS] {
-    let mut slices: [&[[E; LANES]]; MAX_INPUTS] = Default::default();
+    let mut slices: [&[[E; LANES]]; MAX_INPUTS] = [&[]; MAX_INPUTS];
     slices
         .iter_mut()
         .zip(buffers)

@@ -1,0 +1,349 @@
+//! Sweeps of small networks, in one piece.
+//!
+//! Where the products of a sweep are so small that calling a kernel takes longer than it computes, the sweep is emitted a second
+//! time: as code that rustc inlines into one function, with the sizes as constants. The runtime runs it where the dynamic sizes are
+//! small as well, and the ordinary functions elsewhere; the bits are the same.
+//!
+//! ```text
+//! fn loss_forward(cx: &mut rt::Cx<'_>) {
+//!     if !rt::small::sweep(cx, LossForward) {
+//!         loss_forward_kernels(cx);
+//!     }
+//! }
+//! struct LossForward;
+//! impl rt::small::Sweep for LossForward {
+//!     fn fits(cx: &rt::Cx<'_>) -> bool { let B = cx.dim(0); rt::small::is_few([B, 8, 4]) }
+//!     fn run<T: rt::small::Number, L: rt::small::Vectors<T>>(cx: &mut rt::Cx<'_>, on: rt::small::On<T, L>) {
+//!         let x = on.input(cx, 0, rt::Dtype::Float, 4 * B);
+//!         ..
+//!         on.matmul(cx, rt::small::rows(x, [B, 4]), rt::small::turned(fc1_weight, [8, 4]), hidden, ..);
+//!     }
+//! }
+//! ```
+//!
+//! What decides (a model of the time that rustc takes, since a small sweep is never slower): every product has two literal sizes of at
+//! most [`LITERAL`] (and no larger third one), there are at most [`PRODUCTS`] of them among at most [`KERNELS`] kernels, no loops, and no
+//! more kernels without an inlined form ([`FORMS`]) than products.
+
+use std::ops::Range;
+
+use proc_macro2::{Ident, TokenStream};
+use quote::{format_ident, quote};
+
+use super::{Access, Buffers, LINES, Part, Surroundings, formatted_lines};
+use crate::emit::group::{GroupTypes, KINDS, passed_scalars};
+use crate::emit::names::{camel, mentions};
+use crate::emit::sizes::{Source, Spelling};
+use crate::ir::{Call, CallArg, DType, Layout};
+use crate::plan::{Epilogue, Group, Kernel, Operand, Plan, Task};
+use crate::shape::Dim;
+
+/// The largest literal size of a product.
+const LITERAL: i64 = 64;
+/// The most products of a sweep.
+const PRODUCTS: usize = 12;
+/// The most kernels of a sweep.
+const KERNELS: usize = 32;
+/// The most inputs and outputs of a group.
+const GROUP: (usize, usize) = (6, 2);
+
+/// Kernels of the runtime that have an inlined form.
+const FORMS: &[(&str, Form)] = &[("matmul", Form::Product), ("reduce", Form::Sum)];
+
+#[derive(Copy, Clone, PartialEq, Eq)]
+enum Form {
+    /// Two matrices, the result, an epilogue.
+    Product,
+    /// The kind of reduction, a tensor, the result, its shape, the axes.
+    Sum,
+}
+
+/// A kernel in its inlined form.
+enum Inlined<'p> {
+    /// A product: the sizes of its result and the inner one.
+    Product(&'p Epilogue, [&'p Dim; 3]),
+    /// A sum over the first axes: how many numbers, and how many results.
+    Sum([Dim; 2]),
+    /// A group.
+    Group(&'p Group),
+}
+
+/// The kernel, where it has an inlined form.
+fn inlined<'p>(plan: &Plan, kernel: &'p Kernel) -> Option<Inlined<'p>> {
+    match &kernel.task {
+        Task::Copy => None,
+        Task::Group(group) => is_plain(plan, kernel, group).then_some(Inlined::Group(group)),
+        Task::Call(call, epilogue) => {
+            let (_, form) = FORMS.iter().find(|(function, _)| *function == call.function)?;
+            match form {
+                Form::Product => product(kernel, call).map(|sizes| Inlined::Product(epilogue, sizes)),
+                Form::Sum => sum(call).map(Inlined::Sum),
+            }
+        }
+    }
+}
+
+/// Whether a group is one of floats that lie as the iteration goes.
+fn is_plain(plan: &Plan, kernel: &Kernel, group: &Group) -> bool {
+    let is_float = |dtype: DType| dtype == DType::Float;
+    let reads = kernel.reads.iter().all(|operand| {
+        let is_inside = in_place(plan, kernel, operand).is_some();
+        is_float(operand.dtype) && (is_inside || operand.layout.is_contiguous())
+    });
+    reads
+        && kernel.writes.iter().all(|written| is_float(written.ty.dtype))
+        && kernel.reads.len() <= GROUP.0
+        && kernel.writes.len() <= GROUP.1
+        && group.results.len() == kernel.writes.len()
+}
+
+/// The output of a group in whose memory an input lies.
+fn in_place(plan: &Plan, kernel: &Kernel, operand: &Operand) -> Option<usize> {
+    let mut writes = kernel.writes.iter();
+    writes.position(|written| plan.is_same_memory(written.value, operand.value))
+}
+
+/// `m`, `n` and `k` of a product of matrices that are dense in one direction, where they are small.
+fn product<'p>(kernel: &'p Kernel, call: &Call) -> Option<[&'p Dim; 3]> {
+    let [
+        CallArg::InView(a),
+        CallArg::InView(b),
+        CallArg::Out(0),
+        CallArg::Epilogue { .. },
+    ] = call.args.as_slice()
+    else {
+        return None;
+    };
+    let (a, b) = (&kernel.reads[*a].layout, &kernel.reads[*b].layout);
+    let ([m, k], [_, n]) = (a.shape.as_slice(), b.shape.as_slice()) else {
+        return None;
+    };
+    let sizes = [m, n, k];
+    let literals: Vec<i64> = sizes.iter().filter_map(|size| size.as_lit()).collect();
+    let small = literals.len() >= 2 && literals.iter().all(|size| (1..=LITERAL).contains(size));
+    (small && is_dense(a) && is_dense(b)).then_some(sizes)
+}
+
+/// Whether rows or columns of a matrix lie one after the other.
+fn is_dense(layout: &Layout) -> bool {
+    layout.is_contiguous() || transposed(layout).is_contiguous()
+}
+
+fn transposed(layout: &Layout) -> Layout {
+    let mut layout = layout.clone();
+    layout.shape.swap(0, 1);
+    layout.strides.swap(0, 1);
+    layout
+}
+
+/// Rows and columns, where a call sums over its first axes.
+fn sum(call: &Call) -> Option<[Dim; 2]> {
+    let [
+        CallArg::Constant("Reduction::Sum"),
+        CallArg::In(0),
+        CallArg::Out(0),
+        CallArg::Sizes(shape),
+        CallArg::Sizes(axes),
+    ] = call.args.as_slice()
+    else {
+        return None;
+    };
+    let in_order = axes.iter().zip(0..).all(|(axis, k)| axis.as_lit() == Some(k));
+    let (summed, kept) = shape.split_at_checked(axes.len())?;
+    in_order.then(|| [Dim::product(summed), Dim::product(kept)])
+}
+
+/// The entry of a sweep and the sweep in one piece, where it is small; `kernels` is what its ordinary functions are called.
+pub(super) fn emit(
+    around: &Surroundings<'_>,
+    plan: &Plan,
+    range: Range<usize>,
+    (entry, kernels, doc): (&Ident, &Ident, &str),
+    groups: &mut GroupTypes,
+) -> Option<TokenStream> {
+    if !is_small(around, plan, range.clone()) {
+        return None;
+    }
+    let rt = around.rt;
+    let mut parts = vec![Part::inlining(around, plan)];
+    let (mut fits, mut spelling) = (Vec::new(), Spelling::new(around.sizes));
+    for k in range {
+        if parts.last().is_some_and(|part| part.lines >= LINES) {
+            parts.push(Part::inlining(around, plan));
+        }
+        let part = parts.last_mut()?;
+        match inlined(plan, &plan.kernels[k]) {
+            Some(form) => {
+                fits.extend(condition(&form, &mut spelling, rt));
+                part.inlined(k, &form, groups);
+            }
+            None => part.kernel(k, groups),
+        }
+    }
+    let name = groups.name(&camel(&entry.to_string()));
+    let lets = spelling.bindings(Source::Context);
+    let fits = quote!(#lets #(#fits)&&*);
+    let cx = format_ident!("{}", if mentions(&fits, "cx") { "cx" } else { "_cx" });
+    let signature = quote! {
+        <T: #rt::small::Number, L: #rt::small::Vectors<T>>(cx: &mut #rt::Cx<'_>, on: #rt::small::On<T, L>)
+    };
+    let (body, functions) = bodies(&parts, entry, &signature);
+    Some(quote! {
+        #[doc = #doc]
+        fn #entry(cx: &mut #rt::Cx<'_>) {
+            if !#rt::small::sweep(cx, #name) {
+                #kernels(cx);
+            }
+        }
+        /// The same in one piece.
+        struct #name;
+        impl #rt::small::Sweep for #name {
+            fn fits(#cx: &#rt::Cx<'_>) -> bool { #fits }
+            #[inline(always)]
+            fn run #signature { #body }
+        }
+        #functions
+    })
+}
+
+/// What runs the parts one after the other, and their functions, where there are several.
+fn bodies(parts: &[Part<'_>], entry: &Ident, signature: &TokenStream) -> (TokenStream, TokenStream) {
+    if let [only] = parts {
+        return (only.body(), TokenStream::new());
+    }
+    let names: Vec<Ident> = (1..=parts.len())
+        .map(|n| format_ident!("{entry}_inlined_{n}"))
+        .collect();
+    let functions = parts.iter().zip(&names).map(|(part, name)| {
+        let body = part.body();
+        quote! {
+            #[inline(always)]
+            fn #name #signature { #body }
+        }
+    });
+    (quote!(#(#names(cx, on);)*), functions.collect())
+}
+
+/// Whether a sweep is worth the time that it takes to compile in one piece.
+fn is_small(around: &Surroundings<'_>, plan: &Plan, range: Range<usize>) -> bool {
+    let sizes = around.sizes;
+    let names_on = [&sizes.dims, &sizes.generics, &sizes.scalars]
+        .into_iter()
+        .any(|names| names.iter().any(|name| name == "on"));
+    if names_on || !plan.loops.is_empty() || range.len() > KERNELS {
+        return false;
+    }
+    let (mut products, mut others) = (0, 0);
+    for kernel in &plan.kernels[range] {
+        match inlined(plan, kernel) {
+            Some(Inlined::Product(..)) => products += 1,
+            Some(_) => {}
+            None if matches!(&kernel.task, Task::Call(call, _) if call.function == "matmul") => return false,
+            None => others += 1,
+        }
+    }
+    (1..=PRODUCTS).contains(&products) && others <= products
+}
+
+/// What dynamic sizes have to be like for a kernel to be small.
+fn condition(form: &Inlined<'_>, spelling: &mut Spelling<'_>, rt: &TokenStream) -> Option<TokenStream> {
+    match form {
+        Inlined::Product(_, sizes) => {
+            let sizes = sizes.map(|size| spelling.dim(size));
+            Some(quote!(#rt::small::is_few([#(#sizes),*])))
+        }
+        Inlined::Sum(sizes) => {
+            let sizes = spelling.dims(sizes);
+            Some(quote!(#rt::small::is_short(#sizes)))
+        }
+        Inlined::Group(_) => None,
+    }
+}
+
+impl<'a> Part<'a> {
+    /// A function whose buffers are got at by code in its place.
+    fn inlining(around: &'a Surroundings<'a>, plan: &'a Plan) -> Self {
+        let mut part = Self::new(around, plan, &[]);
+        part.access = Access::Inlined;
+        part
+    }
+
+    /// A kernel in its inlined form.
+    fn inlined(&mut self, k: usize, form: &Inlined<'_>, groups: &mut GroupTypes) {
+        let buffers = self.buffers(k);
+        let out = &buffers.writes[0];
+        let call = match form {
+            Inlined::Product(epilogue, _) => {
+                let (a, b) = (self.matrix(&buffers, 0), self.matrix(&buffers, 1));
+                let epilogue = self.epilogue_fields(epilogue, &buffers);
+                quote!(on.matmul(cx, #a, #b, #out, #epilogue))
+            }
+            Inlined::Sum(sizes) => {
+                let (x, sizes) = (self.buffer(&buffers, 0), self.spelling.dims(sizes));
+                quote!(on.sum(cx, #x, #out, #sizes))
+            }
+            Inlined::Group(group) => self.inlined_group(group, &buffers, groups),
+        };
+        self.lines += formatted_lines(&call);
+        self.body.extend(quote!(#call;));
+    }
+
+    /// `rt::small::rows(x, [B, 8])`, or `turned` where columns are dense.
+    fn matrix(&mut self, buffers: &Buffers<'_>, k: usize) -> TokenStream {
+        let (rt, layout) = (self.around.rt, &buffers.kernel.reads[k].layout);
+        let buffer = self.buffer(buffers, k);
+        if layout.is_contiguous() {
+            let shape = self.spelling.dims(&layout.shape);
+            return quote!(#rt::small::rows(#buffer, #shape));
+        }
+        let shape = self.spelling.dims(&transposed(layout).shape);
+        quote!(#rt::small::turned(#buffer, #shape))
+    }
+
+    /// An epilogue as a value: its builder is a call.
+    fn epilogue_fields(&mut self, epilogue: &Epilogue, buffers: &Buffers<'_>) -> TokenStream {
+        let rt = self.around.rt;
+        let [bias, residual] = [epilogue.bias, epilogue.residual].map(|read| match read {
+            Some(k) => {
+                let buffer = self.buffer(buffers, k);
+                quote!(Some(#buffer))
+            }
+            None => quote!(None),
+        });
+        let activation = format_ident!("{}", epilogue.activation.unwrap_or("None"));
+        quote!(#rt::Epilogue { bias: #bias, residual: #residual, activation: #rt::Activation::#activation })
+    }
+
+    fn inlined_group(
+        &mut self,
+        group: &Group,
+        buffers: &Buffers<'_>,
+        groups: &mut GroupTypes,
+    ) -> TokenStream {
+        let rt = self.around.rt;
+        let name = groups.get(buffers.kernel, group);
+        let len = self.spelling.dim(&Dim::product(&group.shape));
+        let reads = buffers.kernel.reads.iter().enumerate();
+        let ins: Vec<TokenStream> = reads
+            .map(
+                |(k, operand)| match in_place(self.plan, buffers.kernel, operand) {
+                    Some(output) => {
+                        let output = proc_macro2::Literal::usize_unsuffixed(output);
+                        quote!(#rt::small::In::InPlace(#output))
+                    }
+                    None => {
+                        let buffer = self.buffer(buffers, k);
+                        quote!(#rt::small::In::Dense(#buffer))
+                    }
+                },
+            )
+            .collect();
+        let outs = buffers.outs_of(KINDS[0]).map(|k| &buffers.writes[k]);
+        let outs = quote!([#(#outs),*]);
+        let scalars: Vec<TokenStream> = passed_scalars(group)
+            .into_iter()
+            .map(|scalar| self.spelling.scalar(scalar))
+            .collect();
+        quote!(on.pointwise(cx, #name, #len, [#(#ins),*], #outs, [#(#scalars),*]))
+    }
+}

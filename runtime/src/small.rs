@@ -1,0 +1,330 @@
+//! Sweeps of networks so small that calling a kernel takes longer than what it computes.
+//!
+//! For such a sweep the compiler emits, beside the ordinary functions, a [`Sweep`]: the same kernels in the same order, but as code
+//! that is inlined into one function, compiled for each instruction set where the model is. The instruction set is asked for once,
+//! and sizes that the compiler knows are constants there. [`sweep`] decides, by sizes and precision alone, which of the two runs;
+//! the bits are those of the ordinary kernels: products as in [`gemm::is_few`], the same scalar code of groups, sums in the same
+//! order.
+//!
+//! Everything here is `#[inline(always)]`, as the rules of [`Kernel`](crate::cpu::isa::Kernel) ask for.
+//!
+//! Not here: kernels of other kinds, which a sweep calls as any other does; and the choice of what is small, which is the compiler's.
+
+use std::marker::PhantomData;
+
+use crate::arena::{Buf, Place};
+use crate::cpu::gemm::{self, Ending, Few, Lanes, Matrix, OnVectors, Operands, SmallProduct};
+use crate::cx::{Cx, float};
+use crate::dtype::Dtype;
+use crate::ops::epilogue::Epilogue;
+use crate::ops::pointwise::Pointwise;
+use crate::ops::reduce::{self, Sum};
+use crate::ops::view::View;
+
+pub use crate::cpu::gemm::{Lanes as Vectors, SmallProduct as Number, is_few};
+
+/// A sweep in one piece.
+pub trait Sweep {
+    /// Whether all its products are small ones at the sizes of a call.
+    fn fits(cx: &Cx<'_>) -> bool;
+
+    /// Runs it.
+    fn run<T: SmallProduct, L: Lanes<T>>(cx: &mut Cx<'_>, on: On<T, L>);
+}
+
+/// Runs a sweep in one piece, where that is possible; false where it is not, and nothing has happened.
+#[inline(never)]
+pub fn sweep<S: Sweep>(cx: &mut Cx<'_>, _: S) -> bool {
+    // A profile asks for the time of every kernel. Whatever rounds operands packs them.
+    if cx.laps.is_some() || cx.env.arithmetic().operands() != Operands::Exact || !S::fits(cx) {
+        return false;
+    }
+    let isa = cx.env.isa;
+    float!(cx, T => T::on_vectors(isa, Whole::<'_, '_, S> { cx, sweep: PhantomData }));
+    true
+}
+
+struct Whole<'c, 'a, S> {
+    cx: &'c mut Cx<'a>,
+    sweep: PhantomData<S>,
+}
+
+impl<T: SmallProduct, S: Sweep> OnVectors<T> for Whole<'_, '_, S> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<L: Lanes<T>>(self, lanes: L) {
+        S::run(
+            self.cx,
+            On {
+                lanes,
+                numbers: PhantomData,
+            },
+        );
+    }
+}
+
+/// Numbers and vectors that a sweep computes with. Its methods are the kernels.
+pub struct On<T, L> {
+    lanes: L,
+    numbers: PhantomData<T>,
+}
+
+impl<T, L: Copy> Copy for On<T, L> {}
+
+impl<T, L: Copy> Clone for On<T, L> {
+    #[inline(always)]
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+/// Where an input of a group is read.
+#[derive(Copy, Clone, Debug)]
+pub enum In {
+    /// A buffer with as many elements as there are results.
+    Dense(Buf),
+    /// What an output holds before.
+    InPlace(usize),
+}
+
+/// Whether `rows x cols` numbers are so few that their sums are computed at once.
+#[inline]
+pub fn is_short([rows, cols]: [usize; 2]) -> bool {
+    rows.saturating_mul(cols) < reduce::TASK
+}
+
+/// Inputs and outputs of a group that is computed here, at most.
+const MAX_OUTS: usize = 2;
+
+/// A row-major matrix.
+#[inline(always)]
+pub fn rows(buf: Buf, shape: [usize; 2]) -> View<2> {
+    View {
+        buf,
+        offset: 0,
+        shape,
+        strides: [shape[1] as isize, 1],
+    }
+}
+
+/// A row-major matrix, transposed: `shape` is that of the buffer.
+#[inline(always)]
+pub fn turned(buf: Buf, shape: [usize; 2]) -> View<2> {
+    View {
+        buf,
+        offset: 0,
+        shape: [shape[1], shape[0]],
+        strides: [1, shape[1] as isize],
+    }
+}
+
+impl<T: SmallProduct, L: Lanes<T>> On<T, L> {
+    /// As [`Cx::slot`].
+    #[inline(always)]
+    pub fn slot(self, cx: &Cx<'_>, index: usize, dtype: Dtype, len: usize) -> Buf {
+        cx.buf(Place::Arena, cx.slots[index], dtype, len)
+    }
+
+    /// As [`Cx::param`].
+    #[inline(always)]
+    pub fn param(self, cx: &Cx<'_>, index: usize, len: usize) -> Buf {
+        self.float(Place::Param, cx.params[index], len)
+    }
+
+    /// As [`Cx::grad`].
+    #[inline(always)]
+    pub fn grad(self, cx: &Cx<'_>, index: usize, len: usize) -> Buf {
+        self.float(Place::Grad, cx.params[index], len)
+    }
+
+    /// As [`Cx::direction`].
+    #[inline(always)]
+    pub fn direction(self, cx: &Cx<'_>, index: usize, len: usize) -> Buf {
+        self.float(Place::Direction, cx.params[index], len)
+    }
+
+    /// As [`Cx::state`].
+    #[inline(always)]
+    pub fn state(self, cx: &Cx<'_>, index: usize, len: usize) -> Buf {
+        self.float(Place::State, cx.states[index], len)
+    }
+
+    /// As [`Cx::new_state`].
+    #[inline(always)]
+    pub fn new_state(self, cx: &Cx<'_>, index: usize, len: usize) -> Buf {
+        self.float(Place::NewState, cx.states[index], len)
+    }
+
+    /// As [`Cx::input`].
+    #[inline(always)]
+    pub fn input(self, cx: &Cx<'_>, index: u8, dtype: Dtype, len: usize) -> Buf {
+        cx.buf(Place::Input(index), 0, dtype, len)
+    }
+
+    #[inline(always)]
+    fn float(self, place: Place, offset: usize, len: usize) -> Buf {
+        Buf {
+            place,
+            offset,
+            len,
+            width: size_of::<T>(),
+        }
+    }
+
+    /// As [`matmul`](crate::ops::matmul::matmul), of matrices that lie dense in rows or columns.
+    #[inline(always)]
+    pub fn matmul(self, cx: &mut Cx<'_>, a: View<2>, b: View<2>, y: Buf, epilogue: Epilogue) {
+        let mut bind = cx.memory.bind();
+        let a = Matrix::new(bind.read_here::<T>(a.buf), a.offset, a.shape, a.strides);
+        let b = Matrix::new(bind.read_here::<T>(b.buf), b.offset, b.shape, b.strides);
+        let ending = Ending {
+            bias: match epilogue.bias {
+                Some(buf) => Some(bind.read_here::<T>(buf)),
+                None => None,
+            },
+            residual: match epilogue.residual {
+                Some(buf) => Some(bind.read_here::<T>(buf)),
+                None => None,
+            },
+            activation: epilogue.activation,
+        };
+        let y = bind.write_here::<T>(y);
+        let len = b.rows() * b.cols();
+        let product = Few { a, b, y, ending };
+        // The length is a constant where this is inlined, so that one of these remains.
+        if len <= 64 {
+            gemm::compute(self.lanes, product, &mut [T::ZERO; 64]);
+        } else if len <= 1024 {
+            gemm::compute(self.lanes, product, &mut [T::ZERO; 1024]);
+        } else {
+            product.run(self.lanes);
+        }
+    }
+
+    /// Sums of the columns of `rows x cols` numbers: as [`reduce`](crate::ops::reduce::reduce) over the first axis of two, or over both
+    /// where there is one column.
+    #[inline(always)]
+    pub fn sum(self, cx: &mut Cx<'_>, x: Buf, y: Buf, [rows, cols]: [usize; 2]) {
+        let mut bind = cx.memory.bind();
+        let x = &bind.read_here::<T>(x)[..rows * cols];
+        let y = &mut bind.write_here::<T>(y)[..cols];
+        if cols == 1 {
+            y[0] = T::from_f64(reduce::fold_run::<T, Sum>(x));
+            return;
+        }
+        let one = self.lanes.splat(T::ONE);
+        let mut col = 0;
+        while col < cols {
+            let width = (cols - col).min(L::LANES);
+            // No set has longer vectors.
+            let mut totals = [0.0; 16];
+            let mut row = 0;
+            while row < rows {
+                let end = (row + reduce::ROWS).min(rows);
+                let mut sums = self.lanes.splat(T::ZERO);
+                while row < end {
+                    let part = &x[row * cols + col..][..width];
+                    let part = match width == L::LANES {
+                        true => self.lanes.load(part),
+                        false => self.lanes.load_part(part),
+                    };
+                    // Exact: a sum of two.
+                    sums = self.lanes.mul_add(part, one, sums);
+                    row += 1;
+                }
+                let mut numbers = [T::ZERO; 16];
+                self.lanes.store(sums, &mut numbers);
+                for k in 0..width {
+                    totals[k] += numbers[k].to_f64();
+                }
+            }
+            for k in 0..width {
+                y[col + k] = T::from_f64(totals[k]);
+            }
+            col += width;
+        }
+    }
+
+    /// As [`pointwise`](crate::ops::pointwise::pointwise), of floats that lie as the iteration goes.
+    #[inline(always)]
+    pub fn pointwise<P, const F: usize, const FO: usize, const S: usize>(
+        self,
+        cx: &mut Cx<'_>,
+        group: P,
+        len: usize,
+        ins: [In; F],
+        outs: [Buf; FO],
+        scalars: [f64; S],
+    ) where
+        P: Pointwise<F, 0, 0, FO, 0, 0, S>,
+    {
+        const { assert!(FO <= MAX_OUTS, "too many outputs for a small group") };
+        let _ = group;
+        let mut bind = cx.memory.bind();
+        let mut to: [&mut [T]; MAX_OUTS] = [&mut [], &mut []];
+        for j in 0..FO {
+            to[j] = &mut bind.write_here::<T>(outs[j])[..len];
+        }
+        let mut from: [&[T]; F] = [&[]; F];
+        let mut of = [0; F];
+        for j in 0..F {
+            match ins[j] {
+                In::Dense(buf) => from[j] = &bind.read_here::<T>(buf)[..len],
+                In::InPlace(k) => of[j] = 1 + k,
+            }
+        }
+        let mut at = 0;
+        while at + 16 <= len {
+            block::<P, T, 16, F, FO, S>((&from, &of), &mut to, at, &scalars);
+            at += 16;
+        }
+        if at + 8 <= len {
+            block::<P, T, 8, F, FO, S>((&from, &of), &mut to, at, &scalars);
+            at += 8;
+        }
+        while at < len {
+            block::<P, T, 1, F, FO, S>((&from, &of), &mut to, at, &scalars);
+            at += 1;
+        }
+    }
+}
+
+/// Computes `N` results of a group from element `at` on. An input that is not in `from` is the output before the one of its number.
+#[inline(always)]
+fn block<P, T: SmallProduct, const N: usize, const F: usize, const FO: usize, const S: usize>(
+    (from, of): (&[&[T]; F], &[usize; F]),
+    to: &mut [&mut [T]; MAX_OUTS],
+    at: usize,
+    scalars: &[f64; S],
+) where
+    P: Pointwise<F, 0, 0, FO, 0, 0, S>,
+{
+    let mut xs = [[T::ZERO; N]; F];
+    for j in 0..F {
+        let x = match of[j] {
+            0 => &from[j][at..at + N],
+            k => &to[k - 1][at..at + N],
+        };
+        for k in 0..N {
+            xs[j][k] = x[k];
+        }
+    }
+    let mut ys = [[T::ZERO; N]; FO];
+    for k in 0..N {
+        let mut f = [T::ZERO; F];
+        for j in 0..F {
+            f[j] = xs[j][k];
+        }
+        let (y, _, _) = P::eval::<T>(f, [], [], scalars);
+        for j in 0..FO {
+            ys[j][k] = y[j];
+        }
+    }
+    for j in 0..FO {
+        let y = &mut to[j][at..at + N];
+        for k in 0..N {
+            y[k] = ys[j][k];
+        }
+    }
+}

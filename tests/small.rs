@@ -1,0 +1,165 @@
+//! Sweeps of small networks in one piece: the same bits as kernel by kernel, which is how a profile runs them.
+
+#![allow(missing_docs)]
+
+use ndarray::{Array1, Array2, Ix2};
+use tapeless::cpu::isa::Isa;
+use tapeless::prelude::*;
+
+/// Products, groups and sums of every form that is inlined, and kernels that are not (dropout, cross entropy).
+#[model]
+pub struct Net {
+    fc1: Linear<5, 8>,
+    fc2: Linear<_, 17>,
+    fc3: Linear<_, 17>,
+    fc4: Linear<_, 3>,
+}
+
+#[model]
+impl Net {
+    pub fn scores<B: Dim>(&self, x: Tensor<B, 5>) -> Tensor<B, 3> {
+        let a = self.fc1(x).relu();
+        let b = self.fc2(a).tanh();
+        let c = self.fc3(b) + b;
+        self.fc4(c.silu().dropout(0.25))
+    }
+
+    pub fn loss<B: Dim>(&self, x: Tensor<B, 5>, label: Tensor<u8, B>) -> Scalar {
+        cross_entropy(self.scores(x), label)
+    }
+}
+
+/// One output, a mean of squares: sums over one column and over all.
+#[model]
+pub struct Line {
+    fc1: Linear<8, 8>,
+    fc2: Linear<_, 1>,
+}
+
+#[model]
+impl Line {
+    pub fn loss<B: Dim>(&self, x: Tensor<B, 8>, y: Tensor<B, 1>) -> Scalar {
+        mse(self.fc2(self.fc1(x).sigmoid()), y)
+    }
+}
+
+/// How a sweep runs.
+#[derive(Copy, Clone, PartialEq, Eq)]
+enum Runs {
+    InOnePiece,
+    ByKernels,
+}
+
+fn numbers(rows: usize, cols: usize) -> Array2<f32> {
+    Array2::from_shape_fn((rows, cols), |(b, k)| ((b * cols + k) as f32 * 0.7).sin())
+}
+
+type Bits = Vec<u64>;
+
+/// Losses and parameters of five steps, as bits.
+fn bits_of<M: Model>(
+    model: &mut M,
+    work: &mut Workspace,
+    runs: Runs,
+    mut loss: impl FnMut(&mut M, &mut Workspace, &mut Sgd) -> Result<f64>,
+) -> Result<Bits> {
+    let mut sgd = Sgd::new(0.1).momentum(0.9);
+    if runs == Runs::ByKernels {
+        work.start_profile();
+    }
+    let mut bits = Vec::new();
+    for _ in 0..5 {
+        bits.push(loss(model, work, &mut sgd)?.to_bits());
+    }
+    let paths: Vec<String> = model
+        .params()
+        .into_iter()
+        .map(|(path, _)| path.to_string())
+        .collect();
+    for path in paths {
+        bits.extend(model.param(&path)?.iter().map(|x| x.to_bits()));
+    }
+    Ok(bits)
+}
+
+fn steps_of_net(device: &Device, precision: Precision, batch: usize, runs: Runs) -> Result<Bits> {
+    let mut model = Net::builder(device).seed(3).precision(precision).build()?;
+    let (x, label) = (numbers(batch, 5), Array1::from_shape_fn(batch, |b| (b % 3) as u8));
+    let mut work = model.loss_workspace(batch)?;
+    let mut bits = bits_of(&mut model, &mut work, runs, |model, work, sgd| {
+        model.train_step(work, sgd, &x, &label)
+    })?;
+    let mut eval = model.scores_workspace(batch)?;
+    if runs == Runs::ByKernels {
+        eval.start_profile();
+    }
+    let outputs = model.scores_in(&mut eval, &x)?;
+    let scores = outputs.array::<f64, Ix2>(0)?;
+    bits.extend(scores.iter().map(|x| x.to_bits()));
+    Ok(bits)
+}
+
+fn steps_of_line(device: &Device, precision: Precision, batch: usize, runs: Runs) -> Result<Bits> {
+    let mut model = Line::builder(device).seed(3).precision(precision).build()?;
+    let (x, y) = (numbers(batch, 8), numbers(batch, 1));
+    let mut work = model.loss_workspace(batch)?;
+    bits_of(&mut model, &mut work, runs, |model, work, sgd| {
+        model.train_step(work, sgd, &x, &y)
+    })
+}
+
+/// Batches on both sides of where a network is small, on every instruction set and in every precision.
+#[test]
+fn one_piece_has_the_bits_of_the_kernels() -> Result<()> {
+    for &isa in Isa::available() {
+        let device = Device::cpu().threads(2).path(isa);
+        for precision in [Precision::F32, Precision::High, Precision::Bf16, Precision::F64] {
+            for batch in [1, 2, 3, 8, 13, 64, 70, 300] {
+                let both = [Runs::InOnePiece, Runs::ByKernels];
+                let [whole, parts] = both.map(|runs| steps_of_net(&device, precision, batch, runs));
+                assert_eq!(whole?, parts?, "net, {precision} on {isa}, batch {batch}");
+                let [whole, parts] = both.map(|runs| steps_of_line(&device, precision, batch, runs));
+                assert_eq!(whole?, parts?, "line, {precision} on {isa}, batch {batch}");
+            }
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn a_workspace_that_has_seen_sizes_checks_others_as_strictly() -> Result<()> {
+    let mut model = Line::new(&Device::cpu().threads(1), 1)?;
+    let mut work = model.loss_workspace(4)?;
+    let mut sgd = Sgd::new(0.1);
+    let (x, y) = (numbers(4, 8), numbers(4, 1));
+    for _ in 0..2 {
+        model.train_step(&mut work, &mut sgd, &x, &y)?;
+        let narrow = model
+            .train_step(&mut work, &mut sgd, &numbers(4, 7), &y)
+            .unwrap_err();
+        assert!(narrow.to_string().contains("expected shape [4, 8]"), "{narrow}");
+        let short = model
+            .train_step(&mut work, &mut sgd, &x, &numbers(3, 1))
+            .unwrap_err();
+        assert!(short.to_string().contains("expected shape [4, 1]"), "{short}");
+        let long = model
+            .train_step(&mut work, &mut sgd, &numbers(5, 8), &numbers(5, 1))
+            .unwrap_err();
+        assert!(
+            long.to_string().contains("exceeds the workspace's maximum of 4"),
+            "{long}"
+        );
+        let small = model.train_step(&mut work, &mut sgd, &numbers(2, 8), &numbers(2, 1))?;
+        assert!(small.is_finite());
+    }
+    let mut other = Net::new(&Device::cpu().threads(1), 1)?;
+    let label = Array1::<u8>::zeros(4);
+    let foreign = other
+        .train_step(&mut work, &mut sgd, &numbers(4, 5), &label)
+        .unwrap_err();
+    assert!(
+        foreign.to_string().contains("this workspace was made for Line"),
+        "{foreign}"
+    );
+    Ok(())
+}
