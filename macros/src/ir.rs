@@ -32,6 +32,7 @@
 pub mod build;
 pub mod graph;
 pub mod id;
+pub mod images;
 pub mod layout;
 pub mod print;
 pub mod rule;
@@ -42,6 +43,7 @@ pub mod verify;
 
 pub use build::{Builder, Mode, Steps};
 pub use graph::{Graph, Node, Origin, Output, OutputKind, Phase};
+pub use images::Images;
 pub use id::{InputId, NodeId, ParamId, StateId, Value};
 pub use layout::{Layout, ViewMap};
 pub use rule::{

@@ -16,6 +16,7 @@ mod fuse;
 mod grad;
 mod hoist;
 mod ir;
+mod layout;
 mod layers;
 mod lower;
 mod map;

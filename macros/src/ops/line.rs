@@ -95,7 +95,7 @@ fn lower_conv(b: &mut Builder, args: &mut Args) -> Result<Operand, ShapeError> {
     check_conv(b, x, w, bias, groups, slide)?;
     let (image, kernel) = (with_row(b, x), with_row(b, w));
     let window = slide.along_a_row();
-    let y = b.conv2d(Conv2d { window, groups }, image, kernel, bias);
+    let y = b.conv2d(Conv2d::new(window, groups), image, kernel, bias);
     Ok(Operand::Tensor(without_row(b, y)))
 }
 
@@ -188,7 +188,7 @@ fn slide_windows(
         &mut b.constraints,
     )?;
     let windows = Windows::Sliding([1, kernel], slide.along_a_row());
-    Ok(Operand::Tensor(pooled(b, x, Pool2d { kind, windows })))
+    Ok(Operand::Tensor(pooled(b, x, Pool2d::new(kind, windows))))
 }
 
 fn pooled(b: &mut Builder, x: Value, pool: Pool2d) -> Value {

@@ -17,6 +17,7 @@ use super::world::World;
 use crate::fuse::{fuse, unfused};
 use crate::grad::{Gradient, differentiate, hessian_product};
 use crate::hoist::hoist;
+use crate::layout::turn;
 use crate::ir::verify::verify;
 use crate::ir::{Graph, OutputKind};
 use crate::map::Map;
@@ -37,7 +38,7 @@ fn planned(graph: &Graph) -> Plan {
 
 /// The joint graph as the pipeline makes it; `None` where the loss depends on nothing that is wanted.
 fn joint(program: &Program) -> Option<Graph> {
-    match differentiate(simplify(&program.graph), &program.wanted, simplify) {
+    match differentiate(simplify(&turn(&program.graph)), &program.wanted, simplify) {
         Gradient::Joint(joint) => {
             verified(&joint);
             let joint = simplify(&hoist(&simplify(&joint)));
