@@ -105,7 +105,10 @@ fn function<'a>(
         eval: plan(&checked(simplify(&checked(turn(&function.eval))))),
         train: joint.as_ref().map(plan),
         product: product(function, joint.as_ref(), &wanted, diagnostics),
-        trace: memory::plan(unfused(&checked(turn_and_show(&without_effects(traced)))), Reuse::Never),
+        trace: memory::plan(
+            unfused(&checked(turn_and_show(&without_effects(traced)))),
+            Reuse::Never,
+        ),
     }
 }
 

@@ -48,7 +48,11 @@ pub fn fuse(graph: &Graph) -> Fused {
 /// Kernels of a graph, one an operation, so that every value is stored, of every step of a loop.
 pub fn unfused(graph: &Graph) -> Fused {
     let flat = flatten(graph);
-    let reads = Reads::resolve(&flat.graph);
+    let ids = flat.graph.iter().map(|(id, _)| id);
+    let shows = ids
+        .filter(|id| reads::shown(&flat.graph, *id).is_some())
+        .collect();
+    let reads = Reads::resolve_but(&flat.graph, &shows);
     let groups = Groups::single(&flat.graph);
     Fuser::new(&flat, Epilogues::default(), reads, groups, Keep::Everything).run()
 }
@@ -416,13 +420,21 @@ impl<'a> Fuser<'a> {
         self.graph.iter().filter_map(leaf).chain(kept).collect()
     }
 
-    /// Values that have a name of the user's or stand for a whole layer, where they are stored as they are. Of a loop, all
-    /// steps together.
+    /// For a trace, values that have a name of the user's or stand for a whole layer, where they are stored as they are: channels first, of
+    /// images. Of a loop, all steps together.
     fn named(&self) -> Vec<(Rc<str>, Value, Type)> {
         let mut named: Vec<(Rc<str>, Value, Type)> = Vec::new();
+        if self.keep == Keep::Results {
+            return named;
+        }
+        let shown = self
+            .graph
+            .iter()
+            .filter_map(|(id, _)| reads::shown(self.graph, id));
+        let shown: Set<NodeId> = shown.map(|value| value.node).collect();
         for (id, node) in self.graph.iter() {
             let operand = self.reads.operand(self.graph, Value::first(id));
-            let is_stored = operand.layout.is_whole() && node.leaf().is_none();
+            let is_stored = operand.layout.is_whole() && node.leaf().is_none() && !shown.contains(&id);
             if !is_stored || node.phase != Phase::Forward {
                 continue;
             }

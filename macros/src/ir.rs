@@ -43,8 +43,8 @@ pub mod verify;
 
 pub use build::{Builder, Mode, Steps};
 pub use graph::{Graph, Node, Origin, Output, OutputKind, Phase};
-pub use images::Images;
 pub use id::{InputId, NodeId, ParamId, StateId, Value};
+pub use images::Images;
 pub use layout::{Layout, ViewMap};
 pub use rule::{
     Body, Call, CallArg, Constraints, Cotangents, Demand, Kernel, Packing, Residual, Rule, Sample,

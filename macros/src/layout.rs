@@ -61,7 +61,12 @@ fn turned(graph: &Graph, show: Show) -> Graph {
         walk.visit(node);
     }
     let outputs = graph.outputs.iter();
-    let outputs = outputs.map(|o| Output { value: walk.first(o.value), ..*o }).collect();
+    let outputs = outputs
+        .map(|o| Output {
+            value: walk.first(o.value),
+            ..*o
+        })
+        .collect();
     walk.finish(outputs)
 }
 
@@ -88,11 +93,19 @@ struct Lying {
 
 impl Lying {
     fn first(value: Value) -> Self {
-        Self { own: Images::ChannelsFirst, first: Some(value), last: None }
+        Self {
+            own: Images::ChannelsFirst,
+            first: Some(value),
+            last: None,
+        }
     }
 
     fn last(value: Value) -> Self {
-        Self { own: Images::ChannelsLast, first: None, last: Some(value) }
+        Self {
+            own: Images::ChannelsLast,
+            first: None,
+            last: Some(value),
+        }
     }
 }
 
@@ -109,7 +122,12 @@ impl<'a> Walk<'a> {
     fn new(old: &'a Graph, show: Show) -> Self {
         let origin = Origin::root(SourceSpan::call_site());
         let b = Builder::over(Graph::default(), origin, Phase::Forward);
-        Self { old, show, b, lying: Vec::with_capacity(old.len()) }
+        Self {
+            old,
+            show,
+            b,
+            lying: Vec::with_capacity(old.len()),
+        }
     }
 
     fn visit(&mut self, node: &Node) {
@@ -164,7 +182,12 @@ impl<'a> Walk<'a> {
             }
             _ => return None,
         };
-        let operands: Vec<Value> = node.inputs.iter().zip(operands).map(|(v, images)| self.get(*v, *images)).collect();
+        let operands: Vec<Value> = node
+            .inputs
+            .iter()
+            .zip(operands)
+            .map(|(v, images)| self.get(*v, *images))
+            .collect();
         let result = self.b.push(op, &operands);
         Some(vec![match node.op {
             Op::Conv2dWeightGrad(_) => Lying::first(result),
@@ -175,8 +198,13 @@ impl<'a> Walk<'a> {
     /// The node as it is.
     fn as_written(&mut self, node: &Node) -> Vec<Lying> {
         let inputs = node.inputs.iter().map(|v| self.first(*v)).collect();
-        let id = self.b.graph.append(Node { inputs, ..node.clone() });
-        (0..node.types.len()).map(|output| Lying::first(Value { node: id, output })).collect()
+        let id = self.b.graph.append(Node {
+            inputs,
+            ..node.clone()
+        });
+        (0..node.types.len())
+            .map(|output| Lying::first(Value { node: id, output }))
+            .collect()
     }
 
     /// The order in which a value of the old graph is computed.
@@ -218,7 +246,10 @@ impl<'a> Walk<'a> {
         let sizes = Images::ChannelsLast.of_first(&self.old.ty(old).shape);
         let last = match &node.op {
             Op::Fill(fill) => {
-                let ty = Type { shape: sizes, ..fill.ty.clone() };
+                let ty = Type {
+                    shape: sizes,
+                    ..fill.ty.clone()
+                };
                 self.b.push(Fill { ty, ..fill.clone() }, &[])
             }
             Op::View(View(ViewMap::Expand(shape))) => {
@@ -252,9 +283,14 @@ impl<'a> Walk<'a> {
         let origin = self.old.node(old.node).origin.clone();
         let origin = std::mem::replace(&mut self.b.origin, origin);
         let shape = self.b.shape(x);
-        let kept: Vec<usize> = perm.iter().copied().filter(|&axis| !shape[axis].is_one()).collect();
+        let kept: Vec<usize> = perm
+            .iter()
+            .copied()
+            .filter(|&axis| !shape[axis].is_one())
+            .collect();
         let moved = if kept.is_sorted() {
-            self.b.reshape(x, perm.iter().map(|&axis| shape[axis].clone()).collect())
+            self.b
+                .reshape(x, perm.iter().map(|&axis| shape[axis].clone()).collect())
         } else {
             self.b.permute(x, perm)
         };

@@ -394,12 +394,61 @@ fn a_convolution_of_sequences_is_one_call() {
 #[test]
 fn weight_gradients_are_written_where_they_are_kept() {
     for source in [MLP, CNN, MOTIFS, RESIDUAL] {
-        assert!(
-            !sweeps(source).contains("rt::copy"),
-            "a gradient is copied:\n{}",
-            sweeps(source)
-        );
+        let text = sweeps(source);
+        for part in text.split("\nfn ") {
+            for call in part.split("rt::copy(").skip(1) {
+                let arguments = call.split(");").next().expect("a call has an end");
+                let to = arguments
+                    .trim_end_matches([' ', '\n', ','])
+                    .rsplit([' ', '\n'])
+                    .next();
+                let gradient = format!("let {} = cx.grad(", to.expect("a copy goes somewhere"));
+                assert!(!part.contains(&gradient), "a gradient is copied:\n{text}");
+            }
+        }
     }
+}
+
+/// Images are permuted where they leave the network, and their cotangent where it comes back; an image of one channel is not.
+#[test]
+fn images_are_copied_at_the_edges_of_a_network_only() {
+    assert_eq!(sweeps(CNN).matches("rt::copy(").count(), 2, "{}", sweeps(CNN));
+    assert_eq!(
+        sweeps(MOTIFS).matches("rt::copy(").count(),
+        1,
+        "{}",
+        sweeps(MOTIFS)
+    );
+}
+
+#[test]
+fn a_trace_shows_images_as_they_were_written() {
+    let named = compiled(CNN, |model, diagnostics| {
+        let lowered = lower::lower(model, diagnostics)?;
+        let plan = function(&lowered, &lowered.functions[0], diagnostics).trace;
+        Some(
+            plan.named
+                .into_iter()
+                .map(|(name, _, ty)| format!("{name}: {ty}"))
+                .collect::<Vec<_>>(),
+        )
+    });
+    let images: Vec<&str> = named
+        .iter()
+        .map(String::as_str)
+        .filter(|text| text.matches(", ").count() == 3)
+        .collect();
+    assert_eq!(
+        images,
+        [
+            "conv.conv2d: float[B, 8, 12, 12]",
+            "conv.add: float[B, 8, 12, 12]",
+            "norm.batch_norm: float[B, 8, 12, 12]",
+            "relu: float[B, 8, 12, 12]",
+            "maps: float[B, 8, 6, 6]",
+        ],
+        "{named:?}"
+    );
 }
 
 #[test]

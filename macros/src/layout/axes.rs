@@ -10,7 +10,6 @@ use crate::ops::fill::Fill;
 use crate::ops::pad::Pad;
 use crate::ops::reduce::Reduce;
 use crate::ops::view::View;
-use crate::shape::Dim;
 
 /// The order that this file is about.
 const LAST: Images = Images::ChannelsLast;
@@ -30,11 +29,21 @@ impl Walk<'_> {
             Op::Pad(pad) => {
                 let (starts, steps) = (LAST.of_first(&pad.starts), LAST.of_first(&pad.steps));
                 let (shape, value) = (LAST.of_first(&pad.shape), pad.value.clone());
-                Some(self.same(node, Pad { starts, steps, shape, value }))
+                Some(self.same(
+                    node,
+                    Pad {
+                        starts,
+                        steps,
+                        shape,
+                        value,
+                    },
+                ))
             }
             Op::Reduce(reduce) => Some(vec![self.reduce(reduce, node.inputs[0])]),
             Op::View(View(map)) => self.view(map, node),
-            Op::Dropout(dropout) if dropout.unit == Unit::Channel => Some(vec![self.drop_channels(dropout, node)]),
+            Op::Dropout(dropout) if dropout.unit == Unit::Channel => {
+                Some(vec![self.drop_channels(dropout, node)])
+            }
             Op::BatchNorm(norm) => {
                 let mut norm = norm.clone();
                 norm.images = LAST;
@@ -59,10 +68,18 @@ impl Walk<'_> {
     fn of_channels(&mut self, node: &Node, op: Op, images: &[usize]) -> Vec<Lying> {
         let operands = node.inputs.iter().enumerate();
         let operands: Vec<Value> = operands
-            .map(|(k, v)| if images.contains(&k) { self.last(*v) } else { self.first(*v) })
+            .map(|(k, v)| {
+                if images.contains(&k) {
+                    self.last(*v)
+                } else {
+                    self.first(*v)
+                }
+            })
             .collect();
         let results = self.b.push_all(op, &operands).into_iter().enumerate();
-        results.map(|(k, v)| if k == 0 { Lying::last(v) } else { Lying::first(v) }).collect()
+        results
+            .map(|(k, v)| if k == 0 { Lying::last(v) } else { Lying::first(v) })
+            .collect()
     }
 
     /// A view of one operand, which lies channels last. A permutation is one of what the user wrote.
@@ -92,7 +109,13 @@ impl Walk<'_> {
         let rank = self.old.ty(x).rank();
         let axes = turned_axes(&reduce.axes, rank);
         let x = self.last(x);
-        let y = self.b.push(Reduce { axes, ..reduce.clone() }, &[x]);
+        let y = self.b.push(
+            Reduce {
+                axes,
+                ..reduce.clone()
+            },
+            &[x],
+        );
         let mut left = last_of_first(rank);
         left.retain(|axis| !reduce.axes.contains(axis));
         let mut written = left.clone();
@@ -103,7 +126,11 @@ impl Walk<'_> {
         if written.len() > 2 && left == LAST.of_first(&written) {
             return Lying::last(y);
         }
-        let place = |axis: &usize| left.iter().position(|other| other == axis).expect("the axes are the same");
+        let place = |axis: &usize| {
+            left.iter()
+                .position(|other| other == axis)
+                .expect("the axes are the same")
+        };
         let perm: Vec<usize> = written.iter().map(place).collect();
         Lying::first(self.b.permute(y, &perm))
     }
@@ -114,9 +141,21 @@ impl Walk<'_> {
         let shape = self.b.shape(x);
         let (batch, channels) = (shape[0].clone(), shape[shape.len() - 1].clone());
         let ty = Type::new(DType::Float, vec![batch, channels]);
-        let ones = self.b.push(Fill { value: 1.0.into(), ty }, &[]);
+        let ones = self.b.push(
+            Fill {
+                value: 1.0.into(),
+                ty,
+            },
+            &[],
+        );
         let unit = Unit::Element;
-        let mask = self.b.push(Dropout { unit, ..dropout.clone() }, &[ones]);
+        let mask = self.b.push(
+            Dropout {
+                unit,
+                ..dropout.clone()
+            },
+            &[ones],
+        );
         let pixels: Vec<usize> = (1..shape.len() - 1).collect();
         let mask = self.b.expand_axes(mask, &pixels, &shape);
         let zeros = self.b.fill_like(x, 0.0);
@@ -142,6 +181,7 @@ fn turned_axes(axes: &[usize], rank: usize) -> Vec<usize> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::shape::Dim;
 
     #[test]
     fn axes_move_with_their_sizes() {

@@ -34,8 +34,16 @@ impl Walk<'_> {
             }
             body = self.body(scan, &operands);
         }
-        let inputs: Vec<Value> = node.inputs.iter().zip(&operands).map(|(v, images)| self.get(*v, *images)).collect();
-        let turned = Scan { body: body.graph, ..scan.clone() };
+        let inputs: Vec<Value> = node
+            .inputs
+            .iter()
+            .zip(&operands)
+            .map(|(v, images)| self.get(*v, *images))
+            .collect();
+        let turned = Scan {
+            body: body.graph,
+            ..scan.clone()
+        };
         let results = self.b.push_all(turned, &inputs).into_iter().enumerate();
         let lying = |(k, value): (usize, Value)| match carries.get(k).map(|&operand| operands[operand]) {
             Some(Images::ChannelsLast) => Lying::last(value),
@@ -61,10 +69,16 @@ impl Walk<'_> {
                 OutputKind::Next(c) => operands[carries[c]],
                 _ => Images::ChannelsFirst,
             };
-            Output { value: inner.get(output.value, images), ..*output }
+            Output {
+                value: inner.get(output.value, images),
+                ..*output
+            }
         });
         let outputs = outputs.collect();
-        Body { graph: inner.finish(outputs), left }
+        Body {
+            graph: inner.finish(outputs),
+            left,
+        }
     }
 
     /// An argument that comes channels last.
@@ -73,7 +87,10 @@ impl Walk<'_> {
         self.b.phase = node.phase;
         let ty = &node.types[0];
         let ty = ty.with_shape(Images::ChannelsLast.of_first(&ty.shape));
-        let leaf = Leaf { kind: LeafKind::Arg(k), ty };
+        let leaf = Leaf {
+            kind: LeafKind::Arg(k),
+            ty,
+        };
         let argument = self.b.push(leaf, &[]);
         self.lying.push(vec![Lying::last(argument)]);
     }

@@ -213,10 +213,7 @@ fn lower_adaptive(b: &mut Builder, args: &mut Args) -> Result<Operand, ShapeErro
     if sequence(b, x, "adaptive_avg_pool1d")?.is_none() {
         return Ok(Operand::Tensor(x));
     }
-    let pool = Pool2d {
-        kind: PoolKind::AverageInside,
-        windows: Windows::Adaptive([1, size]),
-    };
+    let pool = Pool2d::new(PoolKind::AverageInside, Windows::Adaptive([1, size]));
     Ok(Operand::Tensor(pooled(b, x, pool)))
 }
 

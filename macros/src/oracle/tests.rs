@@ -2,6 +2,7 @@
 
 mod families;
 mod gradients;
+mod layout;
 mod loops;
 mod memory;
 mod schedule;
@@ -17,9 +18,9 @@ use super::world::World;
 use crate::fuse::{fuse, unfused};
 use crate::grad::{Gradient, differentiate, hessian_product};
 use crate::hoist::hoist;
-use crate::layout::turn;
 use crate::ir::verify::verify;
 use crate::ir::{Graph, OutputKind};
+use crate::layout::turn;
 use crate::map::Map;
 use crate::memory::{self as planner, Reuse};
 use crate::plan::Plan;

@@ -175,7 +175,10 @@ pub(super) fn batch_norm_grad(op: &BatchNormGrad, node: &Node<'_>) -> Vec<Tensor
             Learned::Affine => node.inputs[1].float()[[c].as_slice()],
             Learned::Nothing => 1.0,
         };
-        let xhat: Vec<f64> = channel(x, axis, c).iter().map(|x| (x - mean[c]) * rstd[c]).collect();
+        let xhat: Vec<f64> = channel(x, axis, c)
+            .iter()
+            .map(|x| (x - mean[c]) * rstd[c])
+            .collect();
         let g = channel(g, axis, c);
         let scaled: Vec<f64> = g.iter().map(|g| g * weight).collect();
         let bar = |k: usize| normalised_bar(&xhat, &scaled, rstd[c], Center::Mean, k);

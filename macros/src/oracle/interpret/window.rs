@@ -26,7 +26,10 @@ fn lying(images: Images, y: ArrayD<f64>) -> Vec<Tensor> {
     let rank = y.ndim();
     vec![Tensor::Float(match images {
         Images::ChannelsFirst => y,
-        Images::ChannelsLast => y.permuted_axes(last_of_first(rank)).as_standard_layout().into_owned(),
+        Images::ChannelsLast => y
+            .permuted_axes(last_of_first(rank))
+            .as_standard_layout()
+            .into_owned(),
     })]
 }
 
@@ -75,13 +78,9 @@ pub(super) fn conv2d_input_grad(op: &Conv2dInputGrad, node: &Node<'_>) -> Vec<Te
     let (w, g) = (node.inputs[0].float(), image(op.conv.images, node.inputs[1]));
     let shape = op.conv.images.to_first(&node.shapes[0]);
     let mut bar = ArrayD::zeros(IxDyn(&shape));
-    terms(
-        &op.conv,
-        &shape,
-        w.shape(),
-        g.shape(),
-        |at, image, weight| bar[image] += g[at] * w[weight],
-    );
+    terms(&op.conv, &shape, w.shape(), g.shape(), |at, image, weight| {
+        bar[image] += g[at] * w[weight]
+    });
     lying(op.conv.images, bar)
 }
 
