@@ -24,6 +24,10 @@ pub(super) trait Lanes<T>: Copy {
     /// Rows of the tiles that are compiled, ascending, [`ROWS`](Self::ROWS) the last: the more there are, the less is computed for
     /// nothing at the lower edge of a result, and the longer it takes to compile.
     const HEIGHTS: &'static [usize];
+    /// Rows of the tiles of convolutions: no more than there are registers for the places where rows are read.
+    const PLACES: usize;
+    /// The most vectors of columns of such tiles.
+    const MOST_VECTORS: usize;
 
     /// `x` everywhere.
     fn splat(self, x: T) -> Self::Vector;
@@ -91,6 +95,8 @@ macro_rules! array_lanes {
             const LANES: usize = 4;
             const ROWS: usize = 4;
             const HEIGHTS: &'static [usize] = &[1, 4];
+            const PLACES: usize = 4;
+            const MOST_VECTORS: usize = 2;
 
             #[inline(always)]
             fn splat(self, x: $t) -> [$t; 4] {
@@ -160,6 +166,8 @@ macro_rules! x86_lanes {
             const LANES: usize = $lanes;
             const ROWS: usize = $rows;
             const HEIGHTS: &'static [usize] = &[$($height,)* $rows];
+            const PLACES: usize = if $rows < 8 { $rows } else { 8 };
+            const MOST_VECTORS: usize = if $rows < 8 { 2 } else { 3 };
 
             #[inline(always)]
             fn splat(self, x: $t) -> Self::Vector {

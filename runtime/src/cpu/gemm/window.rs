@@ -1,0 +1,383 @@
+//! Sums over windows of images whose channels lie last: the inner loops of convolution.
+//!
+//! The numbers of a pixel follow each other in memory, and so do those of neighbouring pixels of a line. A tile computes several places
+//! at a time, with channels of the result in the lanes: for each element of the window it finds where each place's pixel starts, or
+//! zeros where the window lies in the padding, and multiplies the pixel's numbers, one after the other, by vectors of weights. Images
+//! are read where they lie. That is M. Dukhan, *The Indirect Convolution Algorithm* (2019), but for the table of pointers: where a
+//! window lies inside the image, its pixels are constant distances away, and those of a line of it are one run of numbers.
+//!
+//! The order of a sum is that of the window's elements, then of channels, in every tile.
+
+#![expect(
+    clippy::needless_range_loop,
+    reason = "an iterator's methods need not be inlined, and then lack the instruction set"
+)]
+
+use super::Block;
+use super::lanes::{Lanes, Portable};
+use super::method::Operands;
+use super::micro::{write_part, write_row};
+use super::outer::{Outer, Products};
+use super::tile::{Product, Start};
+use crate::cpu::isa::{self, Isa, Kernel};
+use crate::ops::epilogue::Finish;
+
+/// One axis of windows: element `t` of the window of place `v` lies at `start + v * stride + t * step`.
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+pub struct Axis {
+    /// Pixels of the image.
+    pub size: usize,
+    /// Where the first element of the first place's window lies: below 0 in the padding.
+    pub start: isize,
+    /// From a place to the next.
+    pub stride: usize,
+    /// Elements of the window.
+    pub taps: usize,
+    /// From an element to the next.
+    pub step: usize,
+    /// Number of places.
+    pub places: usize,
+}
+
+impl Axis {
+    /// From the first element of a window to the last.
+    fn reach(&self) -> isize {
+        (self.taps.max(1) - 1) as isize * self.step as isize
+    }
+
+    /// The same windows from place `first` on.
+    pub fn from(self, first: usize, places: usize) -> Self {
+        let start = self.start + (first * self.stride) as isize;
+        Self {
+            start,
+            places,
+            ..self
+        }
+    }
+
+    /// Pixels from the first to the last that a window sees.
+    pub fn seen(&self) -> std::ops::Range<usize> {
+        let end = self.start + (self.places.max(1) as isize - 1) * self.stride as isize + self.reach() + 1;
+        let inside = |position: isize| position.clamp(0, self.size as isize) as usize;
+        inside(self.start)..inside(end)
+    }
+
+    /// The places at which element `tap` lies in the image.
+    pub fn inside(&self, tap: usize) -> std::ops::Range<usize> {
+        let start = self.start + (tap * self.step) as isize;
+        let stride = self.stride as isize;
+        let place = |position: isize| {
+            let place = (position - start + stride - 1).div_euclid(stride);
+            place.clamp(0, self.places as isize) as usize
+        };
+        let (from, to) = (place(0), place(self.size as isize));
+        from..to.max(from)
+    }
+}
+
+/// `out[at(place), o] = finish(sum over t, c of image[pixel(place, t), c] weights[t, c, o])` for the places of a part of an image, and the
+/// channels of one block of columns.
+pub struct Windows<'a, 'b, T> {
+    /// The image, from the first channel of the group on.
+    pub image: &'a [T],
+    /// Channels of the group.
+    pub channels: usize,
+    /// From a pixel to the next: the channels of all groups.
+    pub pixel: usize,
+    /// The windows.
+    pub axes: [Axis; 2],
+    /// `[elements of the window, channels, columns rounded up to whole vectors]`.
+    pub weights: &'a [T],
+    /// Results: a row for each place. At most [`Convolve::columns`] of the columns are computed.
+    pub out: Block<'b, T>,
+    /// The row of the first place, and how far apart those of neighbouring lines and places are.
+    pub rows: [usize; 3],
+    /// What happens to the numbers of the image first.
+    pub operands: Operands,
+    /// What happens to the results, and the channel of the first.
+    pub finish: (Finish<'a, T>, usize),
+}
+
+impl<T> Windows<'_, '_, T> {
+    fn check(&self, lanes: usize) {
+        let [y, x] = self.axes;
+        let image = match y.size * x.size {
+            0 => 0,
+            pixels => (pixels - 1) * self.pixel + self.channels,
+        };
+        let depth = y.taps * x.taps * self.channels;
+        let fits = image <= self.image.len()
+            && depth * self.out.cols().next_multiple_of(lanes) <= self.weights.len()
+            && [y, x]
+                .iter()
+                .all(|axis| axis.stride > 0 && axis.size <= isize::MAX as usize);
+        assert!(fits, "the sizes of windows do not fit");
+    }
+}
+
+/// Floats whose images can be convolved.
+pub trait Convolve: Product {
+    /// Columns of the blocks in which `channels` channels of a result are computed; the last has fewer.
+    fn columns(isa: Isa, channels: usize) -> usize;
+
+    /// Computes sums over windows.
+    ///
+    /// # Panics
+    /// Where the sizes do not fit together.
+    fn windows(isa: Isa, windows: Windows<'_, '_, Self>);
+
+    /// Adds sums over places.
+    ///
+    /// # Panics
+    /// Where the sizes do not fit together.
+    fn outer(isa: Isa, outer: Outer<'_, '_, Self>);
+}
+
+macro_rules! convolves {
+    ($($t:ident $($set:pat => $lanes:expr),*;)*) => {$(
+        impl Convolve for $t {
+            fn columns(isa: Isa, channels: usize) -> usize {
+                match isa.vectors() {
+                    $(#[cfg(target_arch = "x86_64")]
+                    $set => columns::<$t, _>($lanes, channels),)*
+                    _ => columns::<$t, _>(Portable, channels),
+                }
+            }
+
+            fn windows(isa: Isa, work: Windows<'_, '_, $t>) {
+                work.check(Self::lanes(isa));
+                convolves!(run isa, Places work, $($set => $lanes),*);
+            }
+
+            fn outer(isa: Isa, work: Outer<'_, '_, $t>) {
+                work.check();
+                convolves!(run isa, Products work, $($set => $lanes),*);
+            }
+        }
+    )*};
+    (run $isa:ident, $kernel:ident $work:ident, $($set:pat => $lanes:expr),*) => {
+        match $isa.vectors() {
+            $(#[cfg(target_arch = "x86_64")]
+            $set => {
+                let lanes = $lanes;
+                lanes.run($kernel { lanes, $work })
+            })*
+            _ => isa::run_portable($kernel { lanes: Portable, $work }),
+        }
+    };
+}
+convolves! {
+    f32 Isa::Avx512(lanes) => lanes, Isa::Avx2(lanes) => lanes;
+}
+// As for products, f64 has one instruction set of vectors: it serves to check gradients.
+#[cfg(feature = "f64")]
+convolves! {
+    f64 Isa::Avx512(lanes) => lanes.avx2(), Isa::Avx2(lanes) => lanes;
+}
+
+/// Two vectors, or three where an odd number of vectors is cut better so.
+fn columns<T, L: Lanes<T>>(_: L, channels: usize) -> usize {
+    let vectors = channels.div_ceil(L::LANES);
+    let wide = match L::MOST_VECTORS {
+        3 if vectors % 2 == 1 && vectors % 3 != 1 => 3,
+        _ => 2,
+    };
+    wide.min(vectors.max(1)) * L::LANES
+}
+
+/// Numbers of a pixel that are multiplied at a time where they are not read where they lie.
+const CHUNK: usize = 128;
+/// Places of the largest tile.
+const MOST_PLACES: usize = 8;
+
+struct Places<'a, 'b, L, T> {
+    lanes: L,
+    work: Windows<'a, 'b, T>,
+}
+
+impl<T: Product, L: Lanes<T>> Kernel for Places<'_, '_, L, T> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run(mut self) {
+        match self.work.out.cols().div_ceil(L::LANES) {
+            1 => self.height::<1>(),
+            2 => self.height::<2>(),
+            3 if L::MOST_VECTORS == 3 => self.height::<3>(),
+            vectors => unreachable!("no tile has {vectors} vectors"),
+        }
+    }
+}
+
+/// Where the places of a tile lie.
+struct Spots<const R: usize> {
+    /// The position of the window's first element.
+    y: [isize; R],
+    x: [isize; R],
+    /// Its number in the image, where it lies inside.
+    at: [isize; R],
+    /// The row of the result.
+    row: [usize; R],
+    /// Places that count: the others repeat the last of them.
+    count: usize,
+    /// Whether all windows lie in the image.
+    is_inside: bool,
+}
+
+impl<T: Product, L: Lanes<T>> Places<'_, '_, L, T> {
+    #[inline(always)]
+    fn height<const V: usize>(&mut self) {
+        match L::PLACES {
+            8 => self.tiles::<8, V>(),
+            6 => self.tiles::<6, V>(),
+            _ => self.tiles::<4, V>(),
+        }
+    }
+
+    #[inline(always)]
+    fn tiles<const R: usize, const V: usize>(&mut self) {
+        let zeros = [T::ZERO; CHUNK];
+        let mut room = [T::ZERO; MOST_PLACES * CHUNK];
+        let [y, x] = self.work.axes;
+        let mut place = [0, 0];
+        while place[0] < y.places && x.places > 0 {
+            let spots = self.spots::<R>(&mut place);
+            let sums = self.sums::<R, V>(&spots, &zeros, &mut room);
+            for i in 0..R {
+                if i < spots.count {
+                    self.write(spots.row[i], &sums[i]);
+                }
+            }
+        }
+    }
+
+    /// The next places, in the order of the result; leaves `place` after the last of them.
+    #[inline(always)]
+    fn spots<const R: usize>(&self, place: &mut [usize; 2]) -> Spots<R> {
+        let [y, x] = self.work.axes;
+        let (mut spots, mut last) = (
+            Spots {
+                y: [0; R],
+                x: [0; R],
+                at: [0; R],
+                row: [0; R],
+                count: 0,
+                is_inside: true,
+            },
+            *place,
+        );
+        for i in 0..R {
+            if place[0] < y.places {
+                last = *place;
+                spots.count += 1;
+                place[1] += 1;
+                if place[1] == x.places {
+                    *place = [place[0] + 1, 0];
+                }
+            }
+            let line = y.start + (last[0] * y.stride) as isize;
+            let column = x.start + (last[1] * x.stride) as isize;
+            (spots.y[i], spots.x[i]) = (line, column);
+            spots.at[i] = (line * x.size as isize + column) * self.work.pixel as isize;
+            spots.row[i] = self.work.rows[0] + last[0] * self.work.rows[1] + last[1] * self.work.rows[2];
+            spots.is_inside &= line >= 0
+                && column >= 0
+                && line + y.reach() < y.size as isize
+                && column + x.reach() < x.size as isize;
+        }
+        spots
+    }
+
+    /// The sums of a tile, in registers.
+    ///
+    /// One loop for all cases and no panic in it: otherwise the optimiser keeps some of the sums in memory. [`Convolve::windows`] has
+    /// checked the sizes, so that no loop ends early.
+    #[inline(always)]
+    fn sums<const R: usize, const V: usize>(
+        &self,
+        spots: &Spots<R>,
+        zeros: &[T; CHUNK],
+        room: &mut [T; MOST_PLACES * CHUNK],
+    ) -> [[L::Vector; V]; R] {
+        let (lanes, work, [y, x]) = (self.lanes, &self.work, self.work.axes);
+        let mut sums = [[lanes.splat(T::ZERO); V]; R];
+        let is_rounded = work.operands == Operands::Rounded;
+        // A line of the window is one run of numbers where nothing lies between its pixels.
+        let is_run = spots.is_inside && x.step == 1 && work.pixel == work.channels;
+        let (across, len) = match is_run {
+            true => (1, x.taps * work.channels),
+            false => (x.taps, work.channels),
+        };
+        let most = match spots.is_inside && !is_rounded {
+            true => len,
+            false => CHUNK,
+        };
+        let mut weights = work.weights;
+        for element in 0..y.taps * across {
+            let (down, right) = ((element / across) * y.step, (element % across) * x.step);
+            let distance = ((down * x.size + right) * work.pixel) as isize;
+            let mut from = 0;
+            while from < len {
+                let run = most.min(len - from);
+                let mut rows: [&[T]; R] = [&zeros[..0]; R];
+                for i in 0..R {
+                    let (line, column) = (spots.y[i] + down as isize, spots.x[i] + right as isize);
+                    let is_inside = spots.is_inside || (line as usize) < y.size && (column as usize) < x.size;
+                    let at = (spots.at[i] + distance) as usize + from;
+                    let row = match is_inside {
+                        true => work.image.get(at..at + run),
+                        false => zeros.get(..run),
+                    };
+                    let Some(row) = row else { return sums };
+                    rows[i] = row;
+                }
+                if is_rounded {
+                    for i in 0..R {
+                        room[i * CHUNK..][..run].copy_from_slice(rows[i]);
+                    }
+                    T::round_operands(&mut room[..R * CHUNK]);
+                    for i in 0..R {
+                        rows[i] = &room[i * CHUNK..][..run];
+                    }
+                }
+                let Some((some, rest)) = weights.split_at_checked(run * V * L::LANES) else {
+                    return sums;
+                };
+                for c in 0..run {
+                    let Some(row) = some.get(c * V * L::LANES..(c + 1) * V * L::LANES) else {
+                        return sums;
+                    };
+                    let mut vectors = [lanes.splat(T::ZERO); V];
+                    for v in 0..V {
+                        vectors[v] = lanes.load(&row[v * L::LANES..]);
+                    }
+                    for i in 0..R {
+                        let Some(&number) = rows[i].get(c) else {
+                            return sums;
+                        };
+                        let number = lanes.splat(number);
+                        for v in 0..V {
+                            sums[i][v] = lanes.mul_add(number, vectors[v], sums[i][v]);
+                        }
+                    }
+                }
+                (weights, from) = (rest, from + run);
+            }
+        }
+        sums
+    }
+
+    /// Writes the sums of a place.
+    #[inline(always)]
+    fn write<const V: usize>(&mut self, row: usize, sums: &[L::Vector; V]) {
+        let to = self.work.out.row_mut(row);
+        match to.len() == V * L::LANES {
+            true => write_row(self.lanes, sums, to, Start::Overwrite),
+            false => write_part(self.lanes, sums, to, Start::Overwrite),
+        }
+        let (finish, channel) = &self.work.finish;
+        if !finish.is_none() {
+            finish.along_channels(to, 0, *channel);
+        }
+    }
+}
