@@ -1,8 +1,8 @@
 //! Loops: a carry that the body leaves channels last is carried so.
 //!
-//! The body is turned twice at most: first with its carries as the surroundings have them, then with those channels last that came
-//! out so. What is the same in every step goes in as it lies; what is taken apart step by step, and what is collected, is as the
-//! user wrote it.
+//! The body is turned first with its operands as the surroundings have them, then as it would have them: a carry in the order in which
+//! a step leaves it, and what is the same in every step channels last where a step asks for that, so that it is not permuted in every
+//! step. What is taken apart step by step, and what is collected, is as the user wrote it.
 
 use super::{Lying, Walk};
 use crate::ir::images::Images;
@@ -10,46 +10,44 @@ use crate::ir::{Graph, Node, Output, OutputKind, Value};
 use crate::ops::leaf::{Leaf, LeafKind};
 use crate::ops::scan::{Role, Scan};
 
+/// How often a body is turned at most. A carry that is channels last may be what makes a step ask for other operands so.
+const MOST: usize = 3;
+
 /// A body that was turned.
 struct Body {
     graph: Graph,
-    /// The order in which the body leaves each carry.
-    left: Vec<Images>,
+    /// The order in which it would have each operand.
+    wants: Vec<Images>,
 }
 
 impl Walk<'_> {
     pub(super) fn scan(&mut self, scan: &Scan, node: &Node) -> Vec<Lying> {
-        let carries = scan.carries();
-        let mut operands: Vec<Images> = node.inputs.iter().map(|v| self.own(*v)).collect();
-        for (images, role) in operands.iter_mut().zip(&scan.roles) {
-            if *role == Role::Step {
-                *images = Images::ChannelsFirst;
-            }
-        }
+        let operands = node.inputs.iter().zip(&scan.roles);
+        let mut operands: Vec<Images> = operands
+            .map(|(v, role)| match role {
+                Role::Carry | Role::Outer => self.own(*v),
+                Role::Step => Images::ChannelsFirst,
+            })
+            .collect();
         let mut body = self.body(scan, &operands);
-        let came = |operands: &[Images]| -> Vec<Images> { carries.iter().map(|&k| operands[k]).collect() };
-        if came(&operands) != body.left {
-            for (&k, images) in carries.iter().zip(&body.left) {
-                operands[k] = *images;
+        for _ in 1..MOST {
+            if operands == body.wants {
+                break;
             }
+            operands = body.wants;
             body = self.body(scan, &operands);
         }
-        let inputs: Vec<Value> = node
-            .inputs
-            .iter()
-            .zip(&operands)
-            .map(|(v, images)| self.get(*v, *images))
-            .collect();
-        let turned = Scan {
-            body: body.graph,
-            ..scan.clone()
-        };
-        let results = self.b.push_all(turned, &inputs).into_iter().enumerate();
-        let lying = |(k, value): (usize, Value)| match carries.get(k).map(|&operand| operands[operand]) {
-            Some(Images::ChannelsLast) => Lying::last(value),
-            _ => Lying::first(value),
-        };
-        results.map(lying).collect()
+        let inputs = node.inputs.iter().zip(&operands);
+        let inputs: Vec<Value> = inputs.map(|(v, images)| self.get(*v, *images)).collect();
+        let body = body.graph;
+        let results = self.b.push_all(Scan { body, ..scan.clone() }, &inputs);
+        let mut lying: Vec<Lying> = results.into_iter().map(Lying::first).collect();
+        for (lying, k) in lying.iter_mut().zip(scan.carries()) {
+            if let (Images::ChannelsLast, Some(value)) = (operands[k], lying.first) {
+                *lying = Lying::last(value);
+            }
+        }
+        lying
     }
 
     /// The body, whose arguments lie in these orders.
@@ -62,22 +60,29 @@ impl Walk<'_> {
             }
         }
         let carries = scan.carries();
-        let next = |c: usize| scan.next(c).expect("every carry has a next value");
-        let left = (0..carries.len()).map(|c| inner.own(next(c))).collect();
+        let mut wants: Vec<Images> = (0..operands.len()).map(|k| inner.wants(scan, k)).collect();
+        for (c, &k) in carries.iter().enumerate() {
+            wants[k] = inner.own(scan.next(c).expect("every carry has a next value"));
+        }
         let outputs = scan.body.outputs.iter().map(|output| {
             let images = match output.kind {
                 OutputKind::Next(c) => operands[carries[c]],
                 _ => Images::ChannelsFirst,
             };
-            Output {
-                value: inner.get(output.value, images),
-                ..*output
-            }
+            let value = inner.get(output.value, images);
+            Output { value, ..*output }
         });
         let outputs = outputs.collect();
-        Body {
-            graph: inner.finish(outputs),
-            left,
+        let graph = inner.finish(outputs);
+        Body { graph, wants }
+    }
+
+    /// How a body reads an operand that is the same in every step.
+    fn wants(&self, scan: &Scan, k: usize) -> Images {
+        let is_last = |arg: Value| self.lying[arg.node.index()][arg.output].last.is_some();
+        match scan.roles[k] {
+            Role::Outer if scan.arg(k).is_some_and(is_last) => Images::ChannelsLast,
+            _ => Images::ChannelsFirst,
         }
     }
 

@@ -65,6 +65,20 @@ fn a_carry_becomes_channels_last_where_the_body_leaves_it_so() {
 }
 
 #[test]
+fn an_image_that_every_step_reads_is_permuted_before_the_loop() {
+    insta::assert_snapshot!(turned_text(
+        "struct Net { #[layer(padding = 1)] conv: [Conv2d<2, 2, 3>; 3] }
+         impl Net {
+             pub fn features<B: Dim>(&self, image: Tensor<B, 2, 4, 4>, guide: Tensor<B, 2, 4, 4>) -> Tensor<B, 2, 4, 4> {
+                 let mut x = image;
+                 for conv in &self.conv { x = conv(x * guide).tanh(); }
+                 x
+             }
+         }"
+    ));
+}
+
+#[test]
 fn views_reductions_and_channels_follow() {
     insta::assert_snapshot!(turned_text(
         "struct Net { #[layer(padding = 1)] left: Conv2d<2, 3, 3>, #[layer(padding = 1)] right: Conv2d<2, 5, 3>, drop: Dropout2d }

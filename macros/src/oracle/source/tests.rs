@@ -47,15 +47,15 @@ fn schedules_of_random_texts_compute_what_their_graphs_mean() {
         let lowered = lowered(&source);
         for function in &lowered.functions {
             let world = world(&source, &lowered, function);
-            let mut graphs = vec![turn(&function.eval)];
+            let mut graphs = vec![(turn(&function.eval), interpret(&function.eval, &world))];
             if let Some(program) = program(&source, &lowered, function)
                 && let Gradient::Joint(joint) =
                     differentiate(simplify(&turn(&program.graph)), &program.wanted, simplify)
             {
-                graphs.push(joint);
+                let want = interpret(&joint, &world);
+                graphs.push((joint, want));
             }
-            for graph in graphs {
-                let want = interpret(&graph, &world);
+            for (graph, want) in graphs {
                 let plan = memory::plan(fuse(&simplify(&graph)), Reuse::AfterLastUse);
                 check_places(&plan);
                 let run = execute(&plan, &world, Precision::F64);
