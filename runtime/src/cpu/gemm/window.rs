@@ -185,8 +185,10 @@ fn columns<T, L: Lanes<T>>(_: L, channels: usize) -> usize {
     wide.min(vectors.max(1)) * L::LANES
 }
 
-/// Numbers of a pixel that are multiplied at a time where they are not read where they lie.
-const CHUNK: usize = 128;
+/// Numbers of a pixel that are multiplied at a time where some places see zeros.
+const ZEROS: usize = 256;
+/// Numbers of a window that are rounded at a time.
+const ROUNDED: usize = 512;
 /// Places of the largest tile.
 const MOST_PLACES: usize = 8;
 
@@ -224,6 +226,15 @@ struct Spots<const R: usize> {
     is_inside: bool,
 }
 
+impl<const R: usize> Spots<R> {
+    /// Whether an element of a place's window lies in the image.
+    #[inline(always)]
+    fn sees(&self, i: usize, [down, right]: [usize; 2], size: [usize; 2]) -> bool {
+        let (line, column) = (self.y[i] + down as isize, self.x[i] + right as isize);
+        (line as usize) < size[0] && (column as usize) < size[1]
+    }
+}
+
 impl<T: Product, L: Lanes<T>> Places<'_, '_, L, T> {
     #[inline(always)]
     fn height<const V: usize>(&mut self) {
@@ -236,18 +247,19 @@ impl<T: Product, L: Lanes<T>> Places<'_, '_, L, T> {
 
     #[inline(always)]
     fn tiles<const R: usize, const V: usize>(&mut self) {
-        let zeros = [T::ZERO; CHUNK];
-        let mut room = [T::ZERO; MOST_PLACES * CHUNK];
         let [y, x] = self.work.axes;
+        let zeros = [T::ZERO; ZEROS];
         let mut place = [0, 0];
         while place[0] < y.places && x.places > 0 {
             let spots = self.spots::<R>(&mut place);
-            let sums = self.sums::<R, V>(&spots, &zeros, &mut room);
-            for i in 0..R {
-                if i < spots.count {
-                    self.write(spots.row[i], &sums[i]);
+            match self.work.operands {
+                Operands::Exact => {
+                    let sums = self.sums::<R, V>(&spots, &zeros);
+                    self.write(&spots, &sums, Start::Overwrite);
                 }
+                Operands::Rounded => self.rounded::<R, V>(&spots),
             }
+            self.finish(&spots);
         }
     }
 
@@ -290,28 +302,23 @@ impl<T: Product, L: Lanes<T>> Places<'_, '_, L, T> {
 
     /// The sums of a tile, in registers.
     ///
-    /// One loop for all cases and no panic in it: otherwise the optimiser keeps some of the sums in memory. [`Convolve::windows`] has
-    /// checked the sizes, so that no loop ends early.
+    /// One loop for all cases and no panic or call in it: otherwise the optimiser keeps some of the sums in memory.
+    /// [`Convolve::windows`] has checked the sizes, so that no loop ends early.
     #[inline(always)]
     fn sums<const R: usize, const V: usize>(
         &self,
         spots: &Spots<R>,
-        zeros: &[T; CHUNK],
-        room: &mut [T; MOST_PLACES * CHUNK],
+        zeros: &[T; ZEROS],
     ) -> [[L::Vector; V]; R] {
-        let (lanes, work, [y, x]) = (self.lanes, &self.work, self.work.axes);
-        let mut sums = [[lanes.splat(T::ZERO); V]; R];
-        let is_rounded = work.operands == Operands::Rounded;
+        let (work, [y, x]) = (&self.work, self.work.axes);
+        let mut sums = [[self.lanes.splat(T::ZERO); V]; R];
         // A line of the window is one run of numbers where nothing lies between its pixels.
         let is_run = spots.is_inside && x.step == 1 && work.pixel == work.channels;
         let (across, len) = match is_run {
             true => (1, x.taps * work.channels),
             false => (x.taps, work.channels),
         };
-        let most = match spots.is_inside && !is_rounded {
-            true => len,
-            false => CHUNK,
-        };
+        let most = if spots.is_inside { len } else { ZEROS };
         let mut weights = work.weights;
         for element in 0..y.taps * across {
             let (down, right) = ((element / across) * y.step, (element % across) * x.step);
@@ -321,8 +328,7 @@ impl<T: Product, L: Lanes<T>> Places<'_, '_, L, T> {
                 let run = most.min(len - from);
                 let mut rows: [&[T]; R] = [&zeros[..0]; R];
                 for i in 0..R {
-                    let (line, column) = (spots.y[i] + down as isize, spots.x[i] + right as isize);
-                    let is_inside = spots.is_inside || (line as usize) < y.size && (column as usize) < x.size;
+                    let is_inside = spots.is_inside || spots.sees(i, [down, right], [y.size, x.size]);
                     let at = (spots.at[i] + distance) as usize + from;
                     let row = match is_inside {
                         true => work.image.get(at..at + run),
@@ -331,53 +337,123 @@ impl<T: Product, L: Lanes<T>> Places<'_, '_, L, T> {
                     let Some(row) = row else { return sums };
                     rows[i] = row;
                 }
-                if is_rounded {
-                    for i in 0..R {
-                        room[i * CHUNK..][..run].copy_from_slice(rows[i]);
-                    }
-                    T::round_operands(&mut room[..R * CHUNK]);
-                    for i in 0..R {
-                        rows[i] = &room[i * CHUNK..][..run];
-                    }
-                }
                 let Some((some, rest)) = weights.split_at_checked(run * V * L::LANES) else {
                     return sums;
                 };
-                for c in 0..run {
-                    let Some(row) = some.get(c * V * L::LANES..(c + 1) * V * L::LANES) else {
-                        return sums;
-                    };
-                    let mut vectors = [lanes.splat(T::ZERO); V];
-                    for v in 0..V {
-                        vectors[v] = lanes.load(&row[v * L::LANES..]);
-                    }
-                    for i in 0..R {
-                        let Some(&number) = rows[i].get(c) else {
-                            return sums;
-                        };
-                        let number = lanes.splat(number);
-                        for v in 0..V {
-                            sums[i][v] = lanes.mul_add(number, vectors[v], sums[i][v]);
-                        }
-                    }
-                }
+                multiply(self.lanes, &rows, some, run, &mut sums);
                 (weights, from) = (rest, from + run);
             }
         }
         sums
     }
 
-    /// Writes the sums of a place.
+    /// The sums of a tile in the result, of rounded numbers.
     #[inline(always)]
-    fn write<const V: usize>(&mut self, row: usize, sums: &[L::Vector; V]) {
-        let to = self.work.out.row_mut(row);
-        match to.len() == V * L::LANES {
-            true => write_row(self.lanes, sums, to, Start::Overwrite),
-            false => write_part(self.lanes, sums, to, Start::Overwrite),
+    fn rounded<const R: usize, const V: usize>(&mut self, spots: &Spots<R>) {
+        let mut room = [T::ZERO; MOST_PLACES * ROUNDED];
+        let depth = self.work.axes[0].taps * self.work.axes[1].taps * self.work.channels;
+        let mut from = 0;
+        loop {
+            let run = ROUNDED.min(depth - from);
+            let mut rows: [&[T]; R] = [&[]; R];
+            for (i, room) in room.chunks_exact_mut(ROUNDED).take(R).enumerate() {
+                self.gather(spots, i, from, &mut room[..run]);
+                T::round_operands(&mut room[..run]);
+            }
+            for i in 0..R {
+                rows[i] = &room[i * ROUNDED..][..run];
+            }
+            let some = &self.work.weights[from * V * L::LANES..];
+            let mut sums = [[self.lanes.splat(T::ZERO); V]; R];
+            multiply(self.lanes, &rows, some, run, &mut sums);
+            let start = if from == 0 {
+                Start::Overwrite
+            } else {
+                Start::Accumulate
+            };
+            self.write(spots, &sums, start);
+            from += run;
+            if from == depth {
+                break;
+            }
         }
+    }
+
+    /// Copies the numbers of a window from number `from` on.
+    #[inline(always)]
+    fn gather<const R: usize>(&self, spots: &Spots<R>, i: usize, mut from: usize, mut to: &mut [T]) {
+        let (work, [y, x]) = (&self.work, self.work.axes);
+        while !to.is_empty() {
+            let (element, c) = (from / work.channels, from % work.channels);
+            let distance = [element / x.taps * y.step, element % x.taps * x.step];
+            let run = (work.channels - c).min(to.len());
+            let some = to
+                .split_off_mut(..run)
+                .expect("a run is no longer than what is left");
+            match spots.sees(i, distance, [y.size, x.size]) {
+                true => {
+                    let at = spots.at[i] + ((distance[0] * x.size + distance[1]) * work.pixel) as isize;
+                    some.copy_from_slice(&work.image[at as usize + c..][..run]);
+                }
+                false => some.fill(T::ZERO),
+            }
+            from += run;
+        }
+    }
+
+    /// Writes the sums of the places that count.
+    #[inline(always)]
+    fn write<const R: usize, const V: usize>(
+        &mut self,
+        spots: &Spots<R>,
+        sums: &[[L::Vector; V]; R],
+        start: Start,
+    ) {
+        for i in 0..R {
+            if i < spots.count {
+                let to = self.work.out.row_mut(spots.row[i]);
+                match to.len() == V * L::LANES {
+                    true => write_row(self.lanes, &sums[i], to, start),
+                    false => write_part(self.lanes, &sums[i], to, start),
+                }
+            }
+        }
+    }
+
+    #[inline(always)]
+    fn finish<const R: usize>(&mut self, spots: &Spots<R>) {
         let (finish, channel) = &self.work.finish;
         if !finish.is_none() {
-            finish.along_channels(to, 0, *channel);
+            for i in 0..spots.count {
+                finish.along_channels(self.work.out.row_mut(spots.row[i]), 0, *channel);
+            }
+        }
+    }
+}
+
+/// Adds the products of `run` numbers of each row with as many rows of vectors.
+#[inline(always)]
+fn multiply<T: Product, L: Lanes<T>, const R: usize, const V: usize>(
+    lanes: L,
+    rows: &[&[T]; R],
+    weights: &[T],
+    run: usize,
+    sums: &mut [[L::Vector; V]; R],
+) {
+    for c in 0..run {
+        let Some(row) = weights.get(c * V * L::LANES..(c + 1) * V * L::LANES) else {
+            return;
+        };
+        let mut vectors = [lanes.splat(T::ZERO); V];
+        for v in 0..V {
+            vectors[v] = lanes.load(&row[v * L::LANES..]);
+        }
+        for i in 0..R {
+            let Some(&number) = rows[i].get(c) else { return };
+            let number = lanes.splat(number);
+            for v in 0..V {
+                sums[i][v] = lanes.mul_add(number, vectors[v], sums[i][v]);
+            }
         }
     }
 }
