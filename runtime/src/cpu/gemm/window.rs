@@ -20,7 +20,6 @@ use super::micro::{write_part, write_row};
 use super::outer::{Outer, Products};
 use super::tile::{Product, Start};
 use crate::cpu::isa::{self, Isa, Kernel};
-use crate::ops::epilogue::Finish;
 
 /// One axis of windows: element `t` of the window of place `v` lies at `start + v * stride + t * step`.
 #[derive(Copy, Clone, PartialEq, Eq, Debug)]
@@ -75,7 +74,7 @@ impl Axis {
     }
 }
 
-/// `out[at(place), o] = finish(sum over t, c of image[pixel(place, t), c] weights[t, c, o])` for the places of a part of an image, and the
+/// `out[at(place), o] = sum over t, c of image[pixel(place, t), c] weights[t, c, o]` for the places of a part of an image, and the
 /// channels of one block of columns.
 pub struct Windows<'a, 'b, T> {
     /// The image, from the first channel of the group on.
@@ -94,8 +93,6 @@ pub struct Windows<'a, 'b, T> {
     pub rows: [usize; 3],
     /// What happens to the numbers of the image first.
     pub operands: Operands,
-    /// What happens to the results, and the channel of the first.
-    pub finish: (Finish<'a, T>, usize),
 }
 
 impl<T> Windows<'_, '_, T> {
@@ -146,7 +143,10 @@ macro_rules! convolves {
 
             fn windows(isa: Isa, work: Windows<'_, '_, $t>) {
                 work.check(Self::lanes(isa));
-                convolves!(run isa, Places work, $($set => $lanes),*);
+                match work.operands {
+                    Operands::Exact => convolves!(run isa, Places work, $($set => $lanes),*),
+                    Operands::Rounded => convolves!(run isa, RoundedPlaces work, $($set => $lanes),*),
+                }
             }
 
             fn outer(isa: Isa, work: Outer<'_, '_, $t>) {
@@ -197,19 +197,41 @@ struct Places<'a, 'b, L, T> {
     work: Windows<'a, 'b, T>,
 }
 
-impl<T: Product, L: Lanes<T>> Kernel for Places<'_, '_, L, T> {
-    type Output = ();
-
-    #[inline(always)]
-    fn run(mut self) {
-        match self.work.out.cols().div_ceil(L::LANES) {
-            1 => self.height::<1>(),
-            2 => self.height::<2>(),
-            3 if L::MOST_VECTORS == 3 => self.height::<3>(),
-            vectors => unreachable!("no tile has {vectors} vectors"),
-        }
-    }
+/// The same for numbers that are rounded first. Two kernels: what one loop needs in registers must not take those of the other's sums.
+struct RoundedPlaces<'a, 'b, L, T> {
+    lanes: L,
+    work: Windows<'a, 'b, T>,
 }
+
+macro_rules! kernels {
+    ($($kernel:ident)*) => {$(
+        impl<T: Product, L: Lanes<T>> Kernel for $kernel<'_, '_, L, T> {
+            type Output = ();
+
+            #[inline(always)]
+            fn run(mut self) {
+                match self.work.out.cols().div_ceil(L::LANES) {
+                    1 => self.height::<1>(),
+                    2 => self.height::<2>(),
+                    3 if L::MOST_VECTORS == 3 => self.height::<3>(),
+                    vectors => unreachable!("no tile has {vectors} vectors"),
+                }
+            }
+        }
+
+        impl<T: Product, L: Lanes<T>> $kernel<'_, '_, L, T> {
+            #[inline(always)]
+            fn height<const V: usize>(&mut self) {
+                match L::PLACES {
+                    8 => self.tiles::<8, V>(),
+                    6 => self.tiles::<6, V>(),
+                    _ => self.tiles::<4, V>(),
+                }
+            }
+        }
+    )*};
+}
+kernels!(Places RoundedPlaces);
 
 /// Where the places of a tile lie.
 struct Spots<const R: usize> {
@@ -235,38 +257,11 @@ impl<const R: usize> Spots<R> {
     }
 }
 
-impl<T: Product, L: Lanes<T>> Places<'_, '_, L, T> {
-    #[inline(always)]
-    fn height<const V: usize>(&mut self) {
-        match L::PLACES {
-            8 => self.tiles::<8, V>(),
-            6 => self.tiles::<6, V>(),
-            _ => self.tiles::<4, V>(),
-        }
-    }
-
-    #[inline(always)]
-    fn tiles<const R: usize, const V: usize>(&mut self) {
-        let [y, x] = self.work.axes;
-        let zeros = [T::ZERO; ZEROS];
-        let mut place = [0, 0];
-        while place[0] < y.places && x.places > 0 {
-            let spots = self.spots::<R>(&mut place);
-            match self.work.operands {
-                Operands::Exact => {
-                    let sums = self.sums::<R, V>(&spots, &zeros);
-                    self.write(&spots, &sums, Start::Overwrite);
-                }
-                Operands::Rounded => self.rounded::<R, V>(&spots),
-            }
-            self.finish(&spots);
-        }
-    }
-
+impl<T: Product> Windows<'_, '_, T> {
     /// The next places, in the order of the result; leaves `place` after the last of them.
     #[inline(always)]
     fn spots<const R: usize>(&self, place: &mut [usize; 2]) -> Spots<R> {
-        let [y, x] = self.work.axes;
+        let [y, x] = self.axes;
         let (mut spots, mut last) = (
             Spots {
                 y: [0; R],
@@ -290,14 +285,70 @@ impl<T: Product, L: Lanes<T>> Places<'_, '_, L, T> {
             let line = y.start + (last[0] * y.stride) as isize;
             let column = x.start + (last[1] * x.stride) as isize;
             (spots.y[i], spots.x[i]) = (line, column);
-            spots.at[i] = (line * x.size as isize + column) * self.work.pixel as isize;
-            spots.row[i] = self.work.rows[0] + last[0] * self.work.rows[1] + last[1] * self.work.rows[2];
+            spots.at[i] = (line * x.size as isize + column) * self.pixel as isize;
+            spots.row[i] = self.rows[0] + last[0] * self.rows[1] + last[1] * self.rows[2];
             spots.is_inside &= line >= 0
                 && column >= 0
                 && line + y.reach() < y.size as isize
                 && column + x.reach() < x.size as isize;
         }
         spots
+    }
+
+    /// Copies the numbers of a window from number `from` on.
+    #[inline(always)]
+    fn gather<const R: usize>(&self, spots: &Spots<R>, i: usize, mut from: usize, mut to: &mut [T]) {
+        let [y, x] = self.axes;
+        while !to.is_empty() {
+            let (element, c) = (from / self.channels, from % self.channels);
+            let distance = [element / x.taps * y.step, element % x.taps * x.step];
+            let run = (self.channels - c).min(to.len());
+            let some = to
+                .split_off_mut(..run)
+                .expect("a run is no longer than what is left");
+            match spots.sees(i, distance, [y.size, x.size]) {
+                true => {
+                    let at = spots.at[i] + ((distance[0] * x.size + distance[1]) * self.pixel) as isize;
+                    some.copy_from_slice(&self.image[at as usize + c..][..run]);
+                }
+                false => some.fill(T::ZERO),
+            }
+            from += run;
+        }
+    }
+
+    /// Writes the sums of the places that count.
+    #[inline(always)]
+    fn write<L: Lanes<T>, const R: usize, const V: usize>(
+        &mut self,
+        lanes: L,
+        spots: &Spots<R>,
+        sums: &[[L::Vector; V]; R],
+        start: Start,
+    ) {
+        for i in 0..R {
+            if i < spots.count {
+                let to = self.out.row_mut(spots.row[i]);
+                match to.len() == V * L::LANES {
+                    true => write_row(lanes, &sums[i], to, start),
+                    false => write_part(lanes, &sums[i], to, start),
+                }
+            }
+        }
+    }
+}
+
+impl<T: Product, L: Lanes<T>> Places<'_, '_, L, T> {
+    #[inline(always)]
+    fn tiles<const R: usize, const V: usize>(&mut self) {
+        let [y, x] = self.work.axes;
+        let zeros = [T::ZERO; ZEROS];
+        let mut place = [0, 0];
+        while place[0] < y.places && x.places > 0 {
+            let spots = self.work.spots::<R>(&mut place);
+            let sums = self.sums::<R, V>(&spots, &zeros);
+            self.work.write(self.lanes, &spots, &sums, Start::Overwrite);
+        }
     }
 
     /// The sums of a tile, in registers.
@@ -346,10 +397,22 @@ impl<T: Product, L: Lanes<T>> Places<'_, '_, L, T> {
         }
         sums
     }
+}
+
+impl<T: Product, L: Lanes<T>> RoundedPlaces<'_, '_, L, T> {
+    #[inline(always)]
+    fn tiles<const R: usize, const V: usize>(&mut self) {
+        let [y, x] = self.work.axes;
+        let mut place = [0, 0];
+        while place[0] < y.places && x.places > 0 {
+            let spots = self.work.spots::<R>(&mut place);
+            self.tile::<R, V>(&spots);
+        }
+    }
 
     /// The sums of a tile in the result, of rounded numbers.
     #[inline(always)]
-    fn rounded<const R: usize, const V: usize>(&mut self, spots: &Spots<R>) {
+    fn tile<const R: usize, const V: usize>(&mut self, spots: &Spots<R>) {
         let mut room = [T::ZERO; MOST_PLACES * ROUNDED];
         let depth = self.work.axes[0].taps * self.work.axes[1].taps * self.work.channels;
         let mut from = 0;
@@ -357,7 +420,7 @@ impl<T: Product, L: Lanes<T>> Places<'_, '_, L, T> {
             let run = ROUNDED.min(depth - from);
             let mut rows: [&[T]; R] = [&[]; R];
             for (i, room) in room.chunks_exact_mut(ROUNDED).take(R).enumerate() {
-                self.gather(spots, i, from, &mut room[..run]);
+                self.work.gather(spots, i, from, &mut room[..run]);
                 T::round_operands(&mut room[..run]);
             }
             for i in 0..R {
@@ -371,61 +434,10 @@ impl<T: Product, L: Lanes<T>> Places<'_, '_, L, T> {
             } else {
                 Start::Accumulate
             };
-            self.write(spots, &sums, start);
+            self.work.write(self.lanes, spots, &sums, start);
             from += run;
             if from == depth {
                 break;
-            }
-        }
-    }
-
-    /// Copies the numbers of a window from number `from` on.
-    #[inline(always)]
-    fn gather<const R: usize>(&self, spots: &Spots<R>, i: usize, mut from: usize, mut to: &mut [T]) {
-        let (work, [y, x]) = (&self.work, self.work.axes);
-        while !to.is_empty() {
-            let (element, c) = (from / work.channels, from % work.channels);
-            let distance = [element / x.taps * y.step, element % x.taps * x.step];
-            let run = (work.channels - c).min(to.len());
-            let some = to
-                .split_off_mut(..run)
-                .expect("a run is no longer than what is left");
-            match spots.sees(i, distance, [y.size, x.size]) {
-                true => {
-                    let at = spots.at[i] + ((distance[0] * x.size + distance[1]) * work.pixel) as isize;
-                    some.copy_from_slice(&work.image[at as usize + c..][..run]);
-                }
-                false => some.fill(T::ZERO),
-            }
-            from += run;
-        }
-    }
-
-    /// Writes the sums of the places that count.
-    #[inline(always)]
-    fn write<const R: usize, const V: usize>(
-        &mut self,
-        spots: &Spots<R>,
-        sums: &[[L::Vector; V]; R],
-        start: Start,
-    ) {
-        for i in 0..R {
-            if i < spots.count {
-                let to = self.work.out.row_mut(spots.row[i]);
-                match to.len() == V * L::LANES {
-                    true => write_row(self.lanes, &sums[i], to, start),
-                    false => write_part(self.lanes, &sums[i], to, start),
-                }
-            }
-        }
-    }
-
-    #[inline(always)]
-    fn finish<const R: usize>(&mut self, spots: &Spots<R>) {
-        let (finish, channel) = &self.work.finish;
-        if !finish.is_none() {
-            for i in 0..spots.count {
-                finish.along_channels(self.work.out.row_mut(spots.row[i]), 0, *channel);
             }
         }
     }
