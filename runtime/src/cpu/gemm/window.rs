@@ -20,7 +20,6 @@ use super::micro::{write_part, write_row};
 use super::outer::{Outer, Products};
 use super::tile::{Product, Start};
 use crate::cpu::isa::{self, Isa, Kernel};
-use crate::ops::epilogue::Finish;
 
 /// One axis of windows: element `t` of the window of place `v` lies at `start + v * stride + t * step`.
 #[derive(Copy, Clone, PartialEq, Eq, Debug)]
@@ -75,7 +74,7 @@ impl Axis {
     }
 }
 
-/// `out[at(place), o] = finish(sum over t, c of image[pixel(place, t), c] weights[t, c, o])` for the places of a part of an image, and the
+/// `out[at(place), o] = sum over t, c of image[pixel(place, t), c] weights[t, c, o]` for the places of a part of an image, and the
 /// channels of one block of columns.
 pub struct Windows<'a, 'b, T> {
     /// The image, from the first channel of the group on.
@@ -94,8 +93,6 @@ pub struct Windows<'a, 'b, T> {
     pub rows: [usize; 3],
     /// What happens to the numbers of the image first.
     pub operands: Operands,
-    /// What happens to the results, and the channel of the first.
-    pub finish: (Finish<'a, T>, usize),
 }
 
 impl<T> Windows<'_, '_, T> {
@@ -146,7 +143,10 @@ macro_rules! convolves {
 
             fn windows(isa: Isa, work: Windows<'_, '_, $t>) {
                 work.check(Self::lanes(isa));
-                convolves!(run isa, Places work, $($set => $lanes),*);
+                match work.operands {
+                    Operands::Exact => convolves!(run isa, Places work, $($set => $lanes),*),
+                    Operands::Rounded => convolves!(run isa, RoundedPlaces work, $($set => $lanes),*),
+                }
             }
 
             fn outer(isa: Isa, work: Outer<'_, '_, $t>) {
@@ -185,8 +185,10 @@ fn columns<T, L: Lanes<T>>(_: L, channels: usize) -> usize {
     wide.min(vectors.max(1)) * L::LANES
 }
 
-/// Numbers of a pixel that are multiplied at a time where they are not read where they lie.
-const CHUNK: usize = 128;
+/// Numbers of a pixel that are multiplied at a time where some places see zeros.
+const ZEROS: usize = 256;
+/// Numbers of a window that are rounded at a time.
+const ROUNDED: usize = 512;
 /// Places of the largest tile.
 const MOST_PLACES: usize = 8;
 
@@ -195,19 +197,41 @@ struct Places<'a, 'b, L, T> {
     work: Windows<'a, 'b, T>,
 }
 
-impl<T: Product, L: Lanes<T>> Kernel for Places<'_, '_, L, T> {
-    type Output = ();
-
-    #[inline(always)]
-    fn run(mut self) {
-        match self.work.out.cols().div_ceil(L::LANES) {
-            1 => self.height::<1>(),
-            2 => self.height::<2>(),
-            3 if L::MOST_VECTORS == 3 => self.height::<3>(),
-            vectors => unreachable!("no tile has {vectors} vectors"),
-        }
-    }
+/// The same for numbers that are rounded first. Two kernels: what one loop needs in registers must not take those of the other's sums.
+struct RoundedPlaces<'a, 'b, L, T> {
+    lanes: L,
+    work: Windows<'a, 'b, T>,
 }
+
+macro_rules! kernels {
+    ($($kernel:ident)*) => {$(
+        impl<T: Product, L: Lanes<T>> Kernel for $kernel<'_, '_, L, T> {
+            type Output = ();
+
+            #[inline(always)]
+            fn run(mut self) {
+                match self.work.out.cols().div_ceil(L::LANES) {
+                    1 => self.height::<1>(),
+                    2 => self.height::<2>(),
+                    3 if L::MOST_VECTORS == 3 => self.height::<3>(),
+                    vectors => unreachable!("no tile has {vectors} vectors"),
+                }
+            }
+        }
+
+        impl<T: Product, L: Lanes<T>> $kernel<'_, '_, L, T> {
+            #[inline(always)]
+            fn height<const V: usize>(&mut self) {
+                match L::PLACES {
+                    8 => self.tiles::<8, V>(),
+                    6 => self.tiles::<6, V>(),
+                    _ => self.tiles::<4, V>(),
+                }
+            }
+        }
+    )*};
+}
+kernels!(Places RoundedPlaces);
 
 /// Where the places of a tile lie.
 struct Spots<const R: usize> {
@@ -224,37 +248,20 @@ struct Spots<const R: usize> {
     is_inside: bool,
 }
 
-impl<T: Product, L: Lanes<T>> Places<'_, '_, L, T> {
+impl<const R: usize> Spots<R> {
+    /// Whether an element of a place's window lies in the image.
     #[inline(always)]
-    fn height<const V: usize>(&mut self) {
-        match L::PLACES {
-            8 => self.tiles::<8, V>(),
-            6 => self.tiles::<6, V>(),
-            _ => self.tiles::<4, V>(),
-        }
+    fn sees(&self, i: usize, [down, right]: [usize; 2], size: [usize; 2]) -> bool {
+        let (line, column) = (self.y[i] + down as isize, self.x[i] + right as isize);
+        (line as usize) < size[0] && (column as usize) < size[1]
     }
+}
 
-    #[inline(always)]
-    fn tiles<const R: usize, const V: usize>(&mut self) {
-        let zeros = [T::ZERO; CHUNK];
-        let mut room = [T::ZERO; MOST_PLACES * CHUNK];
-        let [y, x] = self.work.axes;
-        let mut place = [0, 0];
-        while place[0] < y.places && x.places > 0 {
-            let spots = self.spots::<R>(&mut place);
-            let sums = self.sums::<R, V>(&spots, &zeros, &mut room);
-            for i in 0..R {
-                if i < spots.count {
-                    self.write(spots.row[i], &sums[i]);
-                }
-            }
-        }
-    }
-
+impl<T: Product> Windows<'_, '_, T> {
     /// The next places, in the order of the result; leaves `place` after the last of them.
     #[inline(always)]
     fn spots<const R: usize>(&self, place: &mut [usize; 2]) -> Spots<R> {
-        let [y, x] = self.work.axes;
+        let [y, x] = self.axes;
         let (mut spots, mut last) = (
             Spots {
                 y: [0; R],
@@ -278,8 +285,8 @@ impl<T: Product, L: Lanes<T>> Places<'_, '_, L, T> {
             let line = y.start + (last[0] * y.stride) as isize;
             let column = x.start + (last[1] * x.stride) as isize;
             (spots.y[i], spots.x[i]) = (line, column);
-            spots.at[i] = (line * x.size as isize + column) * self.work.pixel as isize;
-            spots.row[i] = self.work.rows[0] + last[0] * self.work.rows[1] + last[1] * self.work.rows[2];
+            spots.at[i] = (line * x.size as isize + column) * self.pixel as isize;
+            spots.row[i] = self.rows[0] + last[0] * self.rows[1] + last[1] * self.rows[2];
             spots.is_inside &= line >= 0
                 && column >= 0
                 && line + y.reach() < y.size as isize
@@ -288,30 +295,81 @@ impl<T: Product, L: Lanes<T>> Places<'_, '_, L, T> {
         spots
     }
 
+    /// Copies the numbers of a window from number `from` on.
+    #[inline(always)]
+    fn gather<const R: usize>(&self, spots: &Spots<R>, i: usize, mut from: usize, mut to: &mut [T]) {
+        let [y, x] = self.axes;
+        while !to.is_empty() {
+            let (element, c) = (from / self.channels, from % self.channels);
+            let distance = [element / x.taps * y.step, element % x.taps * x.step];
+            let run = (self.channels - c).min(to.len());
+            let some = to
+                .split_off_mut(..run)
+                .expect("a run is no longer than what is left");
+            match spots.sees(i, distance, [y.size, x.size]) {
+                true => {
+                    let at = spots.at[i] + ((distance[0] * x.size + distance[1]) * self.pixel) as isize;
+                    some.copy_from_slice(&self.image[at as usize + c..][..run]);
+                }
+                false => some.fill(T::ZERO),
+            }
+            from += run;
+        }
+    }
+
+    /// Writes the sums of the places that count.
+    #[inline(always)]
+    fn write<L: Lanes<T>, const R: usize, const V: usize>(
+        &mut self,
+        lanes: L,
+        spots: &Spots<R>,
+        sums: &[[L::Vector; V]; R],
+        start: Start,
+    ) {
+        for i in 0..R {
+            if i < spots.count {
+                let to = self.out.row_mut(spots.row[i]);
+                match to.len() == V * L::LANES {
+                    true => write_row(lanes, &sums[i], to, start),
+                    false => write_part(lanes, &sums[i], to, start),
+                }
+            }
+        }
+    }
+}
+
+impl<T: Product, L: Lanes<T>> Places<'_, '_, L, T> {
+    #[inline(always)]
+    fn tiles<const R: usize, const V: usize>(&mut self) {
+        let [y, x] = self.work.axes;
+        let zeros = [T::ZERO; ZEROS];
+        let mut place = [0, 0];
+        while place[0] < y.places && x.places > 0 {
+            let spots = self.work.spots::<R>(&mut place);
+            let sums = self.sums::<R, V>(&spots, &zeros);
+            self.work.write(self.lanes, &spots, &sums, Start::Overwrite);
+        }
+    }
+
     /// The sums of a tile, in registers.
     ///
-    /// One loop for all cases and no panic in it: otherwise the optimiser keeps some of the sums in memory. [`Convolve::windows`] has
-    /// checked the sizes, so that no loop ends early.
+    /// One loop for all cases and no panic or call in it: otherwise the optimiser keeps some of the sums in memory.
+    /// [`Convolve::windows`] has checked the sizes, so that no loop ends early.
     #[inline(always)]
     fn sums<const R: usize, const V: usize>(
         &self,
         spots: &Spots<R>,
-        zeros: &[T; CHUNK],
-        room: &mut [T; MOST_PLACES * CHUNK],
+        zeros: &[T; ZEROS],
     ) -> [[L::Vector; V]; R] {
-        let (lanes, work, [y, x]) = (self.lanes, &self.work, self.work.axes);
-        let mut sums = [[lanes.splat(T::ZERO); V]; R];
-        let is_rounded = work.operands == Operands::Rounded;
+        let (work, [y, x]) = (&self.work, self.work.axes);
+        let mut sums = [[self.lanes.splat(T::ZERO); V]; R];
         // A line of the window is one run of numbers where nothing lies between its pixels.
         let is_run = spots.is_inside && x.step == 1 && work.pixel == work.channels;
         let (across, len) = match is_run {
             true => (1, x.taps * work.channels),
             false => (x.taps, work.channels),
         };
-        let most = match spots.is_inside && !is_rounded {
-            true => len,
-            false => CHUNK,
-        };
+        let most = if spots.is_inside { len } else { ZEROS };
         let mut weights = work.weights;
         for element in 0..y.taps * across {
             let (down, right) = ((element / across) * y.step, (element % across) * x.step);
@@ -321,8 +379,7 @@ impl<T: Product, L: Lanes<T>> Places<'_, '_, L, T> {
                 let run = most.min(len - from);
                 let mut rows: [&[T]; R] = [&zeros[..0]; R];
                 for i in 0..R {
-                    let (line, column) = (spots.y[i] + down as isize, spots.x[i] + right as isize);
-                    let is_inside = spots.is_inside || (line as usize) < y.size && (column as usize) < x.size;
+                    let is_inside = spots.is_inside || spots.sees(i, [down, right], [y.size, x.size]);
                     let at = (spots.at[i] + distance) as usize + from;
                     let row = match is_inside {
                         true => work.image.get(at..at + run),
@@ -331,53 +388,84 @@ impl<T: Product, L: Lanes<T>> Places<'_, '_, L, T> {
                     let Some(row) = row else { return sums };
                     rows[i] = row;
                 }
-                if is_rounded {
-                    for i in 0..R {
-                        room[i * CHUNK..][..run].copy_from_slice(rows[i]);
-                    }
-                    T::round_operands(&mut room[..R * CHUNK]);
-                    for i in 0..R {
-                        rows[i] = &room[i * CHUNK..][..run];
-                    }
-                }
                 let Some((some, rest)) = weights.split_at_checked(run * V * L::LANES) else {
                     return sums;
                 };
-                for c in 0..run {
-                    let Some(row) = some.get(c * V * L::LANES..(c + 1) * V * L::LANES) else {
-                        return sums;
-                    };
-                    let mut vectors = [lanes.splat(T::ZERO); V];
-                    for v in 0..V {
-                        vectors[v] = lanes.load(&row[v * L::LANES..]);
-                    }
-                    for i in 0..R {
-                        let Some(&number) = rows[i].get(c) else {
-                            return sums;
-                        };
-                        let number = lanes.splat(number);
-                        for v in 0..V {
-                            sums[i][v] = lanes.mul_add(number, vectors[v], sums[i][v]);
-                        }
-                    }
-                }
+                multiply(self.lanes, &rows, some, run, &mut sums);
                 (weights, from) = (rest, from + run);
             }
         }
         sums
     }
+}
 
-    /// Writes the sums of a place.
+impl<T: Product, L: Lanes<T>> RoundedPlaces<'_, '_, L, T> {
     #[inline(always)]
-    fn write<const V: usize>(&mut self, row: usize, sums: &[L::Vector; V]) {
-        let to = self.work.out.row_mut(row);
-        match to.len() == V * L::LANES {
-            true => write_row(self.lanes, sums, to, Start::Overwrite),
-            false => write_part(self.lanes, sums, to, Start::Overwrite),
+    fn tiles<const R: usize, const V: usize>(&mut self) {
+        let [y, x] = self.work.axes;
+        let mut place = [0, 0];
+        while place[0] < y.places && x.places > 0 {
+            let spots = self.work.spots::<R>(&mut place);
+            self.tile::<R, V>(&spots);
         }
-        let (finish, channel) = &self.work.finish;
-        if !finish.is_none() {
-            finish.along_channels(to, 0, *channel);
+    }
+
+    /// The sums of a tile in the result, of rounded numbers.
+    #[inline(always)]
+    fn tile<const R: usize, const V: usize>(&mut self, spots: &Spots<R>) {
+        let mut room = [T::ZERO; MOST_PLACES * ROUNDED];
+        let depth = self.work.axes[0].taps * self.work.axes[1].taps * self.work.channels;
+        let mut from = 0;
+        loop {
+            let run = ROUNDED.min(depth - from);
+            let mut rows: [&[T]; R] = [&[]; R];
+            for (i, room) in room.chunks_exact_mut(ROUNDED).take(R).enumerate() {
+                self.work.gather(spots, i, from, &mut room[..run]);
+                T::round_operands(&mut room[..run]);
+            }
+            for i in 0..R {
+                rows[i] = &room[i * ROUNDED..][..run];
+            }
+            let some = &self.work.weights[from * V * L::LANES..];
+            let mut sums = [[self.lanes.splat(T::ZERO); V]; R];
+            multiply(self.lanes, &rows, some, run, &mut sums);
+            let start = if from == 0 {
+                Start::Overwrite
+            } else {
+                Start::Accumulate
+            };
+            self.work.write(self.lanes, spots, &sums, start);
+            from += run;
+            if from == depth {
+                break;
+            }
+        }
+    }
+}
+
+/// Adds the products of `run` numbers of each row with as many rows of vectors.
+#[inline(always)]
+fn multiply<T: Product, L: Lanes<T>, const R: usize, const V: usize>(
+    lanes: L,
+    rows: &[&[T]; R],
+    weights: &[T],
+    run: usize,
+    sums: &mut [[L::Vector; V]; R],
+) {
+    for c in 0..run {
+        let Some(row) = weights.get(c * V * L::LANES..(c + 1) * V * L::LANES) else {
+            return;
+        };
+        let mut vectors = [lanes.splat(T::ZERO); V];
+        for v in 0..V {
+            vectors[v] = lanes.load(&row[v * L::LANES..]);
+        }
+        for i in 0..R {
+            let Some(&number) = rows[i].get(c) else { return };
+            let number = lanes.splat(number);
+            for v in 0..V {
+                sums[i][v] = lanes.mul_add(number, vectors[v], sums[i][v]);
+            }
         }
     }
 }

@@ -251,10 +251,15 @@ impl<T: Convolve> Task<'_, T> {
                         let (image, first) = ((place + row) / area, (place + row) % area);
                         let end = block.rows().min(row + area - first);
                         let part = block.part(row..end, cols.start - at.col..cols.end - at.col);
-                        self.image([image, group], first, slides, weights, part, cols.start);
+                        self.image([image, group], first, slides, weights, part);
                         row = end;
                     }
                 });
+                if !self.finish.is_none() {
+                    let rows = block.rows();
+                    let mut part = block.part(0..rows, cols.start - at.col..cols.end - at.col);
+                    T::finish_columns(self.env.isa, &mut part, self.finish, [place, cols.start]);
+                }
             }
         }
     }
@@ -267,7 +272,6 @@ impl<T: Convolve> Task<'_, T> {
         [y, x]: [Slide; 2],
         weights: &[T],
         out: Block<'_, T>,
-        channel: usize,
     ) {
         let Places {
             channels,
@@ -294,7 +298,6 @@ impl<T: Convolve> Task<'_, T> {
             out,
             rows: [y.first * to[1] + x.first - first, y.spacing * to[1], x.spacing],
             operands: self.env.arithmetic().operands(),
-            finish: (self.finish, channel),
         };
         T::windows(self.env.isa, windows);
     }
