@@ -435,7 +435,10 @@ impl<'a> Fuser<'a> {
         for (id, node) in self.graph.iter() {
             let operand = self.reads.operand(self.graph, Value::first(id));
             let is_stored = operand.layout.is_whole() && node.leaf().is_none() && !shown.contains(&id);
-            if !is_stored || node.phase != Phase::Forward {
+            // The last row of what a loop carries was shown among its steps.
+            let of_loop = self.graph.node(operand.value.node).leaf() == Some(LeafKind::Buffer);
+            let is_again = of_loop && node.origin.name.is_none();
+            if !is_stored || is_again || node.phase != Phase::Forward {
                 continue;
             }
             let kept = self.within.get(&operand.value);

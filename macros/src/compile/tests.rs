@@ -460,34 +460,34 @@ fn images_are_permuted_at_the_edges_of_a_network_only() {
     }
 }
 
+/// What a trace of the loss shows of images.
+fn traced_images(source: &str) -> Vec<String> {
+    let named = compiled(source, |model, diagnostics| {
+        let lowered = lower::lower(model, diagnostics)?;
+        let loss = lowered.functions.iter().find(|f| f.name == "loss")?;
+        Some(function(&lowered, loss, diagnostics).trace.named)
+    });
+    let images = named.into_iter().filter(|(_, _, ty)| ty.rank() > 3);
+    images.map(|(name, _, ty)| format!("{name}: {ty}")).collect()
+}
+
 #[test]
 fn a_trace_shows_images_as_they_were_written() {
-    let named = compiled(CNN, |model, diagnostics| {
-        let lowered = lower::lower(model, diagnostics)?;
-        let plan = function(&lowered, &lowered.functions[0], diagnostics).trace;
-        Some(
-            plan.named
-                .into_iter()
-                .map(|(name, _, ty)| format!("{name}: {ty}"))
-                .collect::<Vec<_>>(),
-        )
-    });
-    let images: Vec<&str> = named
-        .iter()
-        .map(String::as_str)
-        .filter(|text| text.matches(", ").count() == 3)
-        .collect();
     assert_eq!(
-        images,
+        traced_images(CNN),
         [
             "conv.conv2d: float[B, 8, 12, 12]",
             "conv.add: float[B, 8, 12, 12]",
             "norm.batch_norm: float[B, 8, 12, 12]",
             "relu: float[B, 8, 12, 12]",
             "maps: float[B, 8, 6, 6]",
-        ],
-        "{named:?}"
+        ]
     );
+}
+
+#[test]
+fn a_trace_shows_the_images_of_every_step() {
+    insta::assert_snapshot!(traced_images(RESNET).join("\n"));
 }
 
 #[test]

@@ -47,11 +47,12 @@ impl Images {
         }
     }
 
-    /// The attribute, as printed graphs show it behind others; empty for what users write.
-    pub fn text(self) -> &'static str {
+    /// Attributes with this one behind them, as printed graphs show them; nothing is said of what users write.
+    pub fn behind(self, attributes: String) -> String {
         match self {
-            Self::ChannelsFirst => "",
-            Self::ChannelsLast => "channels last",
+            Self::ChannelsFirst => attributes,
+            Self::ChannelsLast if attributes.is_empty() => "channels last".to_owned(),
+            Self::ChannelsLast => attributes + ", channels last",
         }
     }
 }
@@ -91,5 +92,18 @@ mod tests {
             assert_eq!(images.plane(4).map(|axis| lying[axis]), ["H", "W"]);
         }
         assert_eq!(Images::ChannelsLast.of_first(&["B", "C", "L"]), ["B", "L", "C"]);
+    }
+
+    #[test]
+    fn only_channels_last_is_said() {
+        let text = |attributes: &str| Images::ChannelsLast.behind(attributes.to_owned());
+        assert_eq!(
+            Images::ChannelsFirst.behind("stride = 2".to_owned()),
+            "stride = 2"
+        );
+        assert_eq!(
+            (&*text("stride = 2"), &*text("")),
+            ("stride = 2, channels last", "channels last")
+        );
     }
 }

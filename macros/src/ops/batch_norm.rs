@@ -84,9 +84,7 @@ impl Rule for BatchNorm {
     }
 
     fn attributes(&self) -> String {
-        let parts = [format!("eps = {}", self.eps), self.images.text().to_owned()];
-        let parts: Vec<String> = parts.into_iter().filter(|part| !part.is_empty()).collect();
-        parts.join(", ")
+        self.images.behind(format!("eps = {}", self.eps))
     }
 
     fn types(&self, inputs: &[Type], constraints: &mut Constraints) -> Result<Vec<Type>, ShapeError> {

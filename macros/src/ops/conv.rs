@@ -82,13 +82,10 @@ impl Conv2d {
     }
 
     fn text(&self) -> String {
-        let groups = match self.groups {
-            1 => String::new(),
-            groups => format!("groups = {groups}"),
-        };
-        let parts = [self.window.text(), groups, self.images.text().to_owned()];
-        let parts: Vec<String> = parts.into_iter().filter(|part| !part.is_empty()).collect();
-        parts.join(", ")
+        self.images.behind(match self.groups {
+            1 => self.window.text(),
+            groups => format!("{}, groups = {groups}", self.window.text()),
+        })
     }
 
     /// Elements of a weight packed for the result: the channels of every group in whole strips.

@@ -126,13 +126,13 @@ impl Rule for Pool2d {
     }
 
     fn attributes(&self) -> String {
-        let (windows, window) = match &self.windows {
-            Windows::Adaptive([height, width]) => (format!("{height} x {width}"), String::new()),
-            Windows::Sliding([height, width], window) => (format!("kernel = {height} x {width}"), window.text()),
-        };
-        let parts = [windows, window, self.images.text().to_owned()];
-        let parts: Vec<String> = parts.into_iter().filter(|part| !part.is_empty()).collect();
-        parts.join(", ")
+        self.images.behind(match &self.windows {
+            Windows::Adaptive([height, width]) => format!("{height} x {width}"),
+            Windows::Sliding([height, width], window) => {
+                let text = format!("kernel = {height} x {width}, {}", window.text());
+                text.trim_end_matches(", ").to_owned()
+            }
+        })
     }
 
     fn types(&self, inputs: &[Type], constraints: &mut Constraints) -> Result<Vec<Type>, ShapeError> {
