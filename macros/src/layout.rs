@@ -139,7 +139,12 @@ impl<'a> Walk<'a> {
         }
         .unwrap_or_else(|| self.as_written(node));
         if self.show == Show::Everything {
-            results.iter_mut().for_each(|lying| self.shown(lying, node));
+            for lying in &mut results {
+                if let (Images::ChannelsLast, Some(last)) = (lying.own, lying.last) {
+                    let perm = first_of_last(self.b.ty(last).rank());
+                    lying.first = Some(self.shown(last, &perm, node));
+                }
+            }
         }
         self.lying.push(results);
     }
@@ -280,32 +285,32 @@ impl<'a> Walk<'a> {
 
     /// The elements of `x` in another order of the axes, under the name of `old`: the same order, where only axes of size 1 move.
     fn moved(&mut self, old: Value, x: Value, perm: &[usize]) -> Value {
-        let origin = self.old.node(old.node).origin.clone();
-        let origin = std::mem::replace(&mut self.b.origin, origin);
+        let before = self.b.origin.clone();
+        let node = self.old.node(old.node);
+        self.b.origin = node.origin.clone();
         let shape = self.b.shape(x);
         let kept: Vec<usize> = perm
             .iter()
             .copied()
             .filter(|&axis| !shape[axis].is_one())
             .collect();
-        let moved = if kept.is_sorted() {
+        let moved = if self.show == Show::Everything {
+            self.shown(x, perm, node)
+        } else if kept.is_sorted() {
             self.b
                 .reshape(x, perm.iter().map(|&axis| shape[axis].clone()).collect())
         } else {
             self.b.permute(x, perm)
         };
-        self.b.origin = origin;
+        self.b.origin = before;
         moved
     }
 
-    /// Permutes a result back, for the reader, under the name that it has in a trace.
-    fn shown(&mut self, lying: &mut Lying, node: &Node) {
-        if let (Images::ChannelsLast, Some(last)) = (lying.own, lying.last) {
-            let name = node.origin.name.clone();
-            self.b.origin.name = Some(name.unwrap_or_else(|| node.op.rule().name().into()));
-            let perm = first_of_last(self.b.ty(last).rank());
-            lying.first = Some(self.b.permute(last, &perm));
-        }
+    /// A permutation that a trace knows by the name that the value has there.
+    fn shown(&mut self, x: Value, perm: &[usize], node: &Node) -> Value {
+        let name = node.origin.name.clone();
+        self.b.origin.name = Some(name.unwrap_or_else(|| node.op.rule().name().into()));
+        self.b.permute(x, perm)
     }
 
     fn finish(self, outputs: Vec<Output>) -> Graph {

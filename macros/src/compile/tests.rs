@@ -3,6 +3,7 @@
 use quote::quote;
 
 use super::*;
+use crate::ir::Type;
 use crate::lower::tests::define;
 use crate::plan::Place;
 
@@ -467,8 +468,14 @@ fn traced_images(source: &str) -> Vec<String> {
         let loss = lowered.functions.iter().find(|f| f.name == "loss")?;
         Some(function(&lowered, loss, diagnostics).trace.named)
     });
-    let images = named.into_iter().filter(|(_, _, ty)| ty.rank() > 3);
-    images.map(|(name, _, ty)| format!("{name}: {ty}")).collect()
+    let images = named.into_iter().filter(|named| named.ty.rank() > 3);
+    let shown = images.map(|named| {
+        let Type { dtype, shape } = named.ty;
+        let order = named.order.unwrap_or_else(|| (0..shape.len()).collect());
+        let shape = order.iter().map(|&axis| shape[axis].clone()).collect();
+        format!("{}: {}", named.name, Type { dtype, shape })
+    });
+    shown.collect()
 }
 
 #[test]

@@ -2,10 +2,7 @@
 
 use crate::map::Set;
 
-use crate::ir::images::first_of_last;
-use crate::ir::{Graph, Kernel, Layout, NodeId, Type, Value, ViewMap};
-use crate::ops::Op;
-use crate::ops::view::View;
+use crate::ir::{Graph, Kernel, Layout, NodeId, Type, Value};
 use crate::plan::Operand;
 
 /// For every value, which stored value it is read from, and how.
@@ -17,11 +14,6 @@ pub(super) struct Reads {
 impl Reads {
     /// Follows views to what is stored. A view that needs its elements in another order becomes a stored copy.
     pub(super) fn resolve(graph: &Graph) -> Self {
-        Self::resolve_but(graph, &Set::new())
-    }
-
-    /// The same, but these views become copies wherever their elements lie.
-    pub(super) fn resolve_but(graph: &Graph, copies: &Set<NodeId>) -> Self {
         let mut reads = Self {
             resolved: Vec::with_capacity(graph.len()),
             copied: Set::new(),
@@ -32,7 +24,7 @@ impl Reads {
             let resolved = match node.op.rule().kernel(&inputs, &node.types) {
                 Kernel::View(map) => {
                     let (root, layout) = reads.of(graph, node.inputs[0]);
-                    match layout.apply(&map).filter(|_| !copies.contains(&id)) {
+                    match layout.apply(&map) {
                         Some(layout) => (root, layout),
                         None => {
                             reads.copied.insert(id);
@@ -70,36 +62,15 @@ impl Reads {
         self.copied.contains(&id)
     }
 
-    /// What a copied view is a copy of: its operand, read in the order of the view's elements.
+    /// What a copied view is a copy of: its operand, read in the order of the operand's own shape.
     pub(super) fn source_of_copy(&self, graph: &Graph, id: NodeId) -> Operand {
-        let node = graph.node(id);
-        let mut from = self.operand(graph, node.inputs[0]);
-        if let Op::View(View(map)) = &node.op
-            && let Some(layout) = from.layout.apply(map)
-        {
-            from.layout = layout;
-        }
-        from
+        self.operand(graph, graph.node(id).inputs[0])
     }
 
     /// The name under which a row-major copy of a strided value is stored: the view node itself, which stores nothing else.
     pub(super) fn copy_of(&self, value: Value) -> Value {
         value
     }
-}
-
-/// The value that a permutation shows to the reader of a trace: an image channels last, of which the layout stage has left a
-/// permutation under the same name.
-pub(super) fn shown(graph: &Graph, id: NodeId) -> Option<Value> {
-    let node = graph.node(id);
-    let Op::View(View(ViewMap::Permute(perm))) = &node.op else {
-        return None;
-    };
-    let source = node.inputs[0];
-    let is_same = perm.len() > 2
-        && *perm == first_of_last(perm.len())
-        && node.trace_name() == graph.node(source.node).trace_name();
-    is_same.then_some(source)
 }
 
 /// A stored value, read as it lies.
