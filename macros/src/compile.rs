@@ -137,7 +137,7 @@ fn joint(
     wanted: &Wanted,
     diagnostics: &mut Diagnostics,
 ) -> Option<Graph> {
-    match differentiate(checked(simplify(&checked(turn(graph)))), wanted, simplify) {
+    match differentiate(checked(simplify(&turn(graph))), wanted, simplify) {
         Gradient::Joint(joint) => Some(tidied(joint)),
         // A metric counts; what is meant to be trained says so by its name.
         Gradient::Unreached(why) if function.name == "loss" && !wanted.params.is_empty() => {
