@@ -13,6 +13,8 @@
     reason = "an iterator's methods need not be inlined, and then lack the instruction set"
 )]
 
+use std::ops::Range;
+
 use super::Block;
 use super::lanes::{Lanes, Portable};
 use super::method::Operands;
@@ -20,6 +22,7 @@ use super::micro::{write_part, write_row};
 use super::outer::{Outer, Products};
 use super::tile::{Product, Start};
 use crate::cpu::isa::{self, Isa, Kernel};
+use crate::ops::epilogue::{Activation, Simple};
 
 /// One axis of windows: element `t` of the window of place `v` lies at `start + v * stride + t * step`.
 #[derive(Copy, Clone, PartialEq, Eq, Debug)]
@@ -44,6 +47,16 @@ impl Axis {
         (self.taps.max(1) - 1) as isize * self.step as isize
     }
 
+    /// Some elements of the windows of some places.
+    pub fn part(self, places: Range<usize>, taps: Range<usize>) -> Self {
+        let first = self.from(places.start, places.len());
+        Self {
+            start: first.start + (taps.start * self.step) as isize,
+            taps: taps.len(),
+            ..first
+        }
+    }
+
     /// The same windows from place `first` on.
     pub fn from(self, first: usize, places: usize) -> Self {
         let start = self.start + (first * self.stride) as isize;
@@ -55,14 +68,42 @@ impl Axis {
     }
 
     /// Pixels from the first to the last that a window sees.
-    pub fn seen(&self) -> std::ops::Range<usize> {
+    pub fn seen(&self) -> Range<usize> {
         let end = self.start + (self.places.max(1) as isize - 1) * self.stride as isize + self.reach() + 1;
         let inside = |position: isize| position.clamp(0, self.size as isize) as usize;
         inside(self.start)..inside(end)
     }
 
+    /// The windows without what lies in the padding: calls `f` with neighbouring places that see the same elements, with the first of
+    /// these.
+    pub fn for_each_sight(&self, mut f: impl FnMut(Range<usize>, Range<usize>)) {
+        let seen = |place: usize| {
+            let start = self.start + (place * self.stride) as isize;
+            let tap = |position: isize| {
+                let tap = (position - start + self.step as isize - 1).div_euclid(self.step as isize);
+                tap.clamp(0, self.taps as isize) as usize
+            };
+            tap(0)..tap(self.size as isize).max(tap(0))
+        };
+        let mut place = 0;
+        while place < self.places {
+            let taps = seen(place);
+            let whole = self.inside(self.taps.saturating_sub(1)).end;
+            let mut end = if taps == (0..self.taps) {
+                whole.max(place + 1)
+            } else {
+                place + 1
+            };
+            while end < self.places && seen(end) == taps {
+                end += 1;
+            }
+            f(place..end, taps);
+            place = end;
+        }
+    }
+
     /// The places at which element `tap` lies in the image.
-    pub fn inside(&self, tap: usize) -> std::ops::Range<usize> {
+    pub fn inside(&self, tap: usize) -> Range<usize> {
         let start = self.start + (tap * self.step) as isize;
         let stride = self.stride as isize;
         let place = |position: isize| {
@@ -87,12 +128,16 @@ pub struct Windows<'a, 'b, T> {
     pub axes: [Axis; 2],
     /// `[elements of the window, channels, columns rounded up to whole vectors]`.
     pub weights: &'a [T],
+    /// Elements from a line of the weights to the next: at least those of the window.
+    pub line: usize,
     /// Results: a row for each place. At most [`Convolve::columns`] of the columns are computed.
     pub out: Block<'b, T>,
     /// The row of the first place, and how far apart those of neighbouring lines and places are.
     pub rows: [usize; 3],
     /// What happens to the numbers of the image first.
     pub operands: Operands,
+    /// What happens to the results.
+    pub finish: Simple<'a, T>,
 }
 
 impl<T> Windows<'_, '_, T> {
@@ -102,7 +147,10 @@ impl<T> Windows<'_, '_, T> {
             0 => 0,
             pixels => (pixels - 1) * self.pixel + self.channels,
         };
-        let depth = y.taps * x.taps * self.channels;
+        let depth = match y.taps * x.taps {
+            0 => 0,
+            _ => ((y.taps - 1) * self.line + x.taps) * self.channels,
+        };
         let fits = image <= self.image.len()
             && depth * self.out.cols().next_multiple_of(lanes) <= self.weights.len()
             && [y, x]
@@ -187,6 +235,8 @@ fn columns<T, L: Lanes<T>>(_: L, channels: usize) -> usize {
 
 /// Numbers of a pixel that are multiplied at a time where some places see zeros.
 const ZEROS: usize = 256;
+/// Weights that are multiplied with all places before the next: they stay in the first-level cache.
+const NEAR: usize = 6 << 10;
 /// Numbers of a window that are rounded at a time.
 const ROUNDED: usize = 512;
 /// Places of the largest tile.
@@ -244,8 +294,9 @@ struct Spots<const R: usize> {
     row: [usize; R],
     /// Places that count: the others repeat the last of them.
     count: usize,
-    /// Whether all windows lie in the image.
+    /// Whether all windows lie in the image, or in lines of the image and in others.
     is_inside: bool,
+    sees_lines: bool,
 }
 
 impl<const R: usize> Spots<R> {
@@ -270,6 +321,7 @@ impl<T: Product> Windows<'_, '_, T> {
                 row: [0; R],
                 count: 0,
                 is_inside: true,
+                sees_lines: true,
             },
             *place,
         );
@@ -287,21 +339,25 @@ impl<T: Product> Windows<'_, '_, T> {
             (spots.y[i], spots.x[i]) = (line, column);
             spots.at[i] = (line * x.size as isize + column) * self.pixel as isize;
             spots.row[i] = self.rows[0] + last[0] * self.rows[1] + last[1] * self.rows[2];
-            spots.is_inside &= line >= 0
-                && column >= 0
-                && line + y.reach() < y.size as isize
-                && column + x.reach() < x.size as isize;
+            spots.sees_lines &= column >= 0 && column + x.reach() < x.size as isize;
+            spots.is_inside &= spots.sees_lines && line >= 0 && line + y.reach() < y.size as isize;
         }
         spots
     }
 
-    /// Copies the numbers of a window from number `from` on.
+    /// Copies the numbers of line `line` of a window, from number `from` on.
     #[inline(always)]
-    fn gather<const R: usize>(&self, spots: &Spots<R>, i: usize, mut from: usize, mut to: &mut [T]) {
+    fn gather<const R: usize>(
+        &self,
+        spots: &Spots<R>,
+        i: usize,
+        [line, mut from]: [usize; 2],
+        mut to: &mut [T],
+    ) {
         let [y, x] = self.axes;
         while !to.is_empty() {
             let (element, c) = (from / self.channels, from % self.channels);
-            let distance = [element / x.taps * y.step, element % x.taps * x.step];
+            let distance = [line * y.step, element * x.step];
             let run = (self.channels - c).min(to.len());
             let some = to
                 .split_off_mut(..run)
@@ -324,34 +380,81 @@ impl<T: Product> Windows<'_, '_, T> {
         lanes: L,
         spots: &Spots<R>,
         sums: &[[L::Vector; V]; R],
-        start: Start,
+        finish: Simple<'_, T>,
     ) {
+        let mut bias = [lanes.splat(T::ZERO); V];
+        for v in 0..V {
+            let numbers = finish.bias.and_then(|bias| bias.get(v * L::LANES..));
+            bias[v] = lanes.load_part(numbers.unwrap_or_default());
+        }
         for i in 0..R {
-            if i < spots.count {
-                let to = self.out.row_mut(spots.row[i]);
-                match to.len() == V * L::LANES {
-                    true => write_row(lanes, &sums[i], to, start),
-                    false => write_part(lanes, &sums[i], to, start),
+            if i == spots.count {
+                break;
+            }
+            let to = self.out.row_mut(spots.row[i]);
+            let mut numbers = sums[i];
+            for v in 0..V {
+                if finish.bias.is_some() {
+                    // 1 * sum + b is rounded once in either form of the instruction: it is the plain sum.
+                    numbers[v] = lanes.mul_add(lanes.splat(T::ONE), numbers[v], bias[v]);
+                }
+                if finish.activation == Activation::Relu {
+                    numbers[v] = lanes.relu(numbers[v]);
                 }
             }
+            match to.len() == V * L::LANES {
+                true => write_row(lanes, &numbers, to, Start::Overwrite),
+                false => write_part(lanes, &numbers, to, Start::Overwrite),
+            }
         }
+    }
+
+    /// What was written for the places that count.
+    #[inline(always)]
+    fn read<L: Lanes<T>, const R: usize, const V: usize>(
+        &mut self,
+        lanes: L,
+        spots: &Spots<R>,
+    ) -> [[L::Vector; V]; R] {
+        let mut sums = [[lanes.splat(T::ZERO); V]; R];
+        for i in 0..R {
+            let from = self.out.row_mut(spots.row[i]);
+            for v in 0..V {
+                sums[i][v] = lanes.load_part(from.get(v * L::LANES..).unwrap_or_default());
+            }
+        }
+        sums
     }
 }
 
 impl<T: Product, L: Lanes<T>> Places<'_, '_, L, T> {
+    /// All tiles, as often as the weights are cut into parts that stay in the first-level cache.
     #[inline(always)]
     fn tiles<const R: usize, const V: usize>(&mut self) {
         let [y, x] = self.work.axes;
         let zeros = [T::ZERO; ZEROS];
-        let mut place = [0, 0];
-        while place[0] < y.places && x.places > 0 {
-            let spots = self.work.spots::<R>(&mut place);
-            let sums = self.sums::<R, V>(&spots, &zeros);
-            self.work.write(self.lanes, &spots, &sums, Start::Overwrite);
+        let most = (NEAR / (x.taps * self.work.channels * V * L::LANES).max(1)).max(1);
+        let parts = y.taps.div_ceil(most).max(1);
+        for part in 0..parts {
+            let lines = [part * y.taps / parts, (part + 1) * y.taps / parts];
+            let finish = match part + 1 == parts {
+                true => self.work.finish,
+                false => Simple::NONE,
+            };
+            let mut place = [0, 0];
+            while place[0] < y.places && x.places > 0 {
+                let spots = self.work.spots::<R>(&mut place);
+                let start = match part {
+                    0 => [[self.lanes.splat(T::ZERO); V]; R],
+                    _ => self.work.read(self.lanes, &spots),
+                };
+                let sums = self.sums::<R, V>(&spots, lines, &zeros, start);
+                self.work.write(self.lanes, &spots, &sums, finish);
+            }
         }
     }
 
-    /// The sums of a tile, in registers.
+    /// The sums of a tile over some lines of the window, in registers.
     ///
     /// One loop for all cases and no panic or call in it: otherwise the optimiser keeps some of the sums in memory.
     /// [`Convolve::windows`] has checked the sizes, so that no loop ends early.
@@ -359,21 +462,23 @@ impl<T: Product, L: Lanes<T>> Places<'_, '_, L, T> {
     fn sums<const R: usize, const V: usize>(
         &self,
         spots: &Spots<R>,
+        lines: [usize; 2],
         zeros: &[T; ZEROS],
+        mut sums: [[L::Vector; V]; R],
     ) -> [[L::Vector; V]; R] {
         let (work, [y, x]) = (&self.work, self.work.axes);
-        let mut sums = [[self.lanes.splat(T::ZERO); V]; R];
         // A line of the window is one run of numbers where nothing lies between its pixels.
-        let is_run = spots.is_inside && x.step == 1 && work.pixel == work.channels;
+        let is_run = spots.sees_lines && x.step == 1 && work.pixel == work.channels;
         let (across, len) = match is_run {
             true => (1, x.taps * work.channels),
             false => (x.taps, work.channels),
         };
         let most = if spots.is_inside { len } else { ZEROS };
-        let mut weights = work.weights;
-        for element in 0..y.taps * across {
-            let (down, right) = ((element / across) * y.step, (element % across) * x.step);
+        let [mut line, mut column] = [lines[0], 0];
+        while line < lines[1] && across > 0 {
+            let (down, right) = (line * y.step, column * x.step);
             let distance = ((down * x.size + right) * work.pixel) as isize;
+            let first = (line * work.line + column) * work.channels;
             let mut from = 0;
             while from < len {
                 let run = most.min(len - from);
@@ -388,11 +493,15 @@ impl<T: Product, L: Lanes<T>> Places<'_, '_, L, T> {
                     let Some(row) = row else { return sums };
                     rows[i] = row;
                 }
-                let Some((some, rest)) = weights.split_at_checked(run * V * L::LANES) else {
+                let Some((_, weights)) = work.weights.split_at_checked((first + from) * V * L::LANES) else {
                     return sums;
                 };
-                multiply(self.lanes, &rows, some, run, &mut sums);
-                (weights, from) = (rest, from + run);
+                multiply(self.lanes, &rows, weights, run, &mut sums);
+                from += run;
+            }
+            column += 1;
+            if column == across {
+                [line, column] = [line + 1, 0];
             }
         }
         sums
@@ -410,36 +519,34 @@ impl<T: Product, L: Lanes<T>> RoundedPlaces<'_, '_, L, T> {
         }
     }
 
-    /// The sums of a tile in the result, of rounded numbers.
+    /// The sums of a tile: what it sees of a line is rounded, then multiplied.
     #[inline(always)]
     fn tile<const R: usize, const V: usize>(&mut self, spots: &Spots<R>) {
         let mut room = [T::ZERO; MOST_PLACES * ROUNDED];
-        let depth = self.work.axes[0].taps * self.work.axes[1].taps * self.work.channels;
-        let mut from = 0;
-        loop {
-            let run = ROUNDED.min(depth - from);
-            let mut rows: [&[T]; R] = [&[]; R];
-            for (i, room) in room.chunks_exact_mut(ROUNDED).take(R).enumerate() {
-                self.work.gather(spots, i, from, &mut room[..run]);
-                T::round_operands(&mut room[..run]);
-            }
-            for i in 0..R {
-                rows[i] = &room[i * ROUNDED..][..run];
-            }
-            let some = &self.work.weights[from * V * L::LANES..];
-            let mut sums = [[self.lanes.splat(T::ZERO); V]; R];
-            multiply(self.lanes, &rows, some, run, &mut sums);
-            let start = if from == 0 {
-                Start::Overwrite
-            } else {
-                Start::Accumulate
-            };
-            self.work.write(self.lanes, spots, &sums, start);
-            from += run;
-            if from == depth {
-                break;
+        let [y, x] = self.work.axes;
+        let len = x.taps * self.work.channels;
+        let mut sums = [[self.lanes.splat(T::ZERO); V]; R];
+        for line in 0..y.taps {
+            let mut from = 0;
+            while from < len {
+                let run = ROUNDED.min(len - from);
+                for (i, room) in room.chunks_exact_mut(ROUNDED).take(R).enumerate() {
+                    self.work.gather(spots, i, [line, from], &mut room[..run]);
+                    T::round_operands(&mut room[..run]);
+                }
+                let mut rows: [&[T]; R] = [&[]; R];
+                for i in 0..R {
+                    rows[i] = &room[i * ROUNDED..][..run];
+                }
+                let first = line * self.work.line * self.work.channels + from;
+                let weights = &self.work.weights[first * V * L::LANES..];
+                let mut some = sums;
+                multiply(self.lanes, &rows, weights, run, &mut some);
+                (sums, from) = (some, from + run);
             }
         }
+        let finish = self.work.finish;
+        self.work.write(self.lanes, spots, &sums, finish);
     }
 }
 

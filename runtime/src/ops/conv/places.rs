@@ -1,8 +1,10 @@
 //! Results of convolutions: for every place the sum over its window.
 
+use std::ops::Range;
+
 use crate::cpu::gemm::{self, At, Axis, Block, Blocks, Convolve, Windows};
 use crate::cx::Env;
-use crate::ops::epilogue::Finish;
+use crate::ops::epilogue::{Finish, Simple};
 
 /// How windows move along an axis, what their weights are, and where the results go.
 #[derive(Copy, Clone, Debug)]
@@ -76,6 +78,9 @@ const TASK: usize = 1 << 20;
 const SMALL: usize = 1 << 17;
 /// Numbers of images that a task goes through for each block of columns: they stay in the second-level cache.
 const NEAR: usize = 1 << 16;
+
+/// Lines below which places at the edges are computed among the others.
+const FEW_LINES: usize = 4;
 
 /// How results are cut into tasks.
 struct Cut {
@@ -251,11 +256,11 @@ impl<T: Convolve> Task<'_, T> {
                         let (image, first) = ((place + row) / area, (place + row) % area);
                         let end = block.rows().min(row + area - first);
                         let part = block.part(row..end, cols.start - at.col..cols.end - at.col);
-                        self.image([image, group], first, slides, weights, part);
+                        self.image([image, group], first, slides, weights, part, cols.clone());
                         row = end;
                     }
                 });
-                if !self.finish.is_none() {
+                if self.finish.in_registers(cols.clone()).is_none() {
                     let rows = block.rows();
                     let mut part = block.part(0..rows, cols.start - at.col..cols.end - at.col);
                     T::finish_columns(self.env.isa, &mut part, self.finish, [place, cols.start]);
@@ -271,7 +276,8 @@ impl<T: Convolve> Task<'_, T> {
         first: usize,
         [y, x]: [Slide; 2],
         weights: &[T],
-        out: Block<'_, T>,
+        mut out: Block<'_, T>,
+        cols: Range<usize>,
     ) {
         let Places {
             channels,
@@ -287,18 +293,33 @@ impl<T: Convolve> Task<'_, T> {
         };
         let (y, x) = (y.part(lines.start, lines.end), x.part(line.start, line.end));
         let pixel = channels * groups;
-        let windows = Windows {
-            image: &self.images[image * size[0] * size[1] * pixel..][..size[0] * size[1] * pixel]
-                .get(group * channels..)
-                .unwrap_or_default(),
-            channels,
-            pixel,
-            axes: [y.axis, x.axis],
-            weights,
-            out,
-            rows: [y.first * to[1] + x.first - first, y.spacing * to[1], x.spacing],
-            operands: self.env.arithmetic().operands(),
+        let image = &self.images[image * size[0] * size[1] * pixel..][..size[0] * size[1] * pixel];
+        let finish = self.finish.in_registers(cols);
+        let whole = [out.rows(), out.cols()];
+        let mut run = |places: Range<usize>, taps: Range<usize>| {
+            let windows = Windows {
+                image: image.get(group * channels..).unwrap_or_default(),
+                channels,
+                pixel,
+                axes: [y.axis, x.axis.part(places.clone(), taps.clone())],
+                weights: &weights
+                    [taps.start * channels * whole[1].next_multiple_of(T::lanes(self.env.isa))..],
+                line: x.axis.taps,
+                out: out.part(0..whole[0], 0..whole[1]),
+                rows: [
+                    y.first * to[1] + x.first + places.start * x.spacing - first,
+                    y.spacing * to[1],
+                    x.spacing,
+                ],
+                operands: self.env.arithmetic().operands(),
+                finish: finish.unwrap_or(Simple::NONE),
+            };
+            T::windows(self.env.isa, windows);
         };
-        T::windows(self.env.isa, windows);
+        // What lies in the padding is left out where neighbouring lines fill tiles.
+        match y.axis.places >= FEW_LINES {
+            true => x.axis.for_each_sight(run),
+            false => run(0..x.axis.places, 0..x.axis.taps),
+        }
     }
 }
