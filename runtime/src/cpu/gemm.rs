@@ -44,7 +44,7 @@ pub use outer::{Outer, Plane};
 pub(crate) use pairs::{BLOCK, Sums, Tile};
 pub use strips::{Strips, pack_right, strips_len};
 pub use tile::{Product, Start, prepare};
-pub use window::{Axis, Convolve, Windows};
+pub use window::{Axis, Convolve, MOST_LANES, Windows};
 
 use crate::cpu::threads::Team;
 

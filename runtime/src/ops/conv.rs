@@ -162,6 +162,7 @@ fn forward<T: Convolve>(cx: &mut Cx<'_>, [x, w, y, scratch]: [Buf; 4], conv: Con
         row: in_channels * window,
         channel: window,
         line: conv.kernel[1],
+        window,
     };
     let places = Places {
         batch: conv.batch,
@@ -232,6 +233,7 @@ fn input_grad<T: Convolve>(cx: &mut Cx<'_>, w: Buf, dy: Buf, dx: Buf, scratch: B
         row: window,
         channel: in_channels * window,
         line: conv.kernel[1],
+        window,
     };
     let places = Places {
         batch: conv.batch,

@@ -41,12 +41,14 @@ pub struct Outer<'a, 'b, T> {
     pub cotangent: Plane<'a, T>,
     /// Lines and places of a line.
     pub places: [usize; 2],
-    /// Where to add: row `first + c * row + t` for element `t` of the window and channel `c`.
+    /// Where to add: row `first + c * row + i * line + j` for element `[i, j]` of the window and channel `c`.
     pub sums: Block<'b, T>,
     /// The row of the window's first element.
     pub first: usize,
     /// From a channel's rows to those of the next.
     pub row: usize,
+    /// From the rows of a line of the window to those of the next.
+    pub line: usize,
 }
 
 impl<T> Outer<'_, '_, T> {
@@ -77,7 +79,8 @@ impl<T> Outer<'_, '_, T> {
     /// The row of the sums.
     #[inline(always)]
     fn at(&self, row: usize) -> usize {
-        self.first + row % self.channels * self.row + row / self.channels
+        let (tap, c) = (row / self.channels, row % self.channels);
+        self.first + c * self.row + tap / self.taps[1] * self.line + tap % self.taps[1]
     }
 }
 

@@ -176,6 +176,12 @@ pub trait Convolve: Product {
     /// # Panics
     /// Where the sizes do not fit together.
     fn outer(isa: Isa, outer: Outer<'_, '_, Self>);
+
+    /// Turns a square of as many numbers a side as a vector has: `to[k * side + r] = from[min(r, last) * step + k]`.
+    ///
+    /// # Panics
+    /// Where the sizes do not fit together.
+    fn turn(isa: Isa, from: &[Self], step: usize, last: usize, to: &mut [Self; MOST_LANES * MOST_LANES]);
 }
 
 macro_rules! convolves {
@@ -201,6 +207,11 @@ macro_rules! convolves {
                 work.check();
                 convolves!(run isa, Products work, $($set => $lanes),*);
             }
+
+            fn turn(isa: Isa, from: &[$t], step: usize, last: usize, to: &mut [$t; MOST_LANES * MOST_LANES]) {
+                let work = Square { from, step, last, to };
+                convolves!(run isa, Turning work, $($set => $lanes),*);
+            }
         }
     )*};
     (run $isa:ident, $kernel:ident $work:ident, $($set:pat => $lanes:expr),*) => {
@@ -221,6 +232,31 @@ convolves! {
 #[cfg(feature = "f64")]
 convolves! {
     f64 Isa::Avx512(lanes) => lanes.avx2(), Isa::Avx2(lanes) => lanes;
+}
+
+/// The most numbers of a vector.
+pub const MOST_LANES: usize = 16;
+
+struct Square<'a, T> {
+    from: &'a [T],
+    step: usize,
+    last: usize,
+    to: &'a mut [T; MOST_LANES * MOST_LANES],
+}
+
+struct Turning<'a, L, T> {
+    lanes: L,
+    work: Square<'a, T>,
+}
+
+impl<T: Product, L: Lanes<T>> Kernel for Turning<'_, L, T> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run(self) {
+        let Square { from, step, last, to } = self.work;
+        self.lanes.turn(from, step, last, to);
+    }
 }
 
 /// Two vectors, or three where an odd number of vectors is cut better so.

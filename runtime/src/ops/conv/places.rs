@@ -2,7 +2,9 @@
 
 use std::ops::Range;
 
-use crate::cpu::gemm::{self, At, Axis, Block, Blocks, Convolve, Windows};
+use crate::cpu::gemm::{self, At, Axis, Block, Blocks, Convolve, MOST_LANES, Windows};
+use crate::cpu::isa::Isa;
+use crate::cpu::threads::Team;
 use crate::cx::Env;
 use crate::ops::epilogue::{Finish, Simple};
 
@@ -68,6 +70,8 @@ pub(super) struct Weights<'a, T> {
     pub channel: usize,
     /// From a line of the kernel to the next.
     pub line: usize,
+    /// Elements of the kernel.
+    pub window: usize,
 }
 
 /// Tasks that a convolution is cut into, about, where it is large enough.
@@ -184,8 +188,8 @@ impl Places<'_> {
         });
     }
 
-    /// Lays out the weights of a window: for each group and each block of columns `[elements, channels, columns]`, with zeros in the
-    /// lanes that are left.
+    /// Lays out the weights of a window: for each group and each block of columns `[elements, channels, columns]`. In the lanes that are
+    /// left after the last column, its weights are repeated.
     fn pack<T: Convolve>(
         &self,
         env: Env<'_>,
@@ -194,36 +198,82 @@ impl Places<'_> {
         weights: Weights<'_, T>,
         packed: &mut [T],
     ) {
-        let (taps, padded) = ([y.axis.taps, x.axis.taps], self.padded::<T>(env));
-        let depth = taps[0] * taps[1] * self.channels;
+        let depth = y.axis.taps * x.axis.taps * self.channels;
+        let padded = self.padded::<T>(env);
         let group = padded * depth;
         if group == 0 {
             return;
         }
         let chunk = if self.groups == 1 { columns * depth } else { group };
-        let element = |first: usize, step: isize, tap: usize| (first as isize + tap as isize * step) as usize;
-        env.team
-            .chunks_mut(&mut packed[..self.groups * group], chunk, |n, packed| {
-                let first = n * chunk / depth;
-                let (g, mut row) = (first / padded, first % padded);
-                for packed in packed.chunks_mut(columns * depth) {
-                    let width = packed.len() / depth;
-                    let rows = width.min(self.rows - row);
-                    let from = &weights.data[g * weights.data.len() / self.groups..];
-                    for (k, to) in packed.chunks_exact_mut(width).enumerate() {
-                        let (tap, c) = (k / self.channels, k % self.channels);
-                        let i = element(y.weight, y.weight_step, tap / taps[1]);
-                        let j = element(x.weight, x.weight_step, tap % taps[1]);
-                        let from = &from[row * weights.row + c * weights.channel + i * weights.line + j..];
-                        for r in 0..rows {
-                            to[r] = from[r * weights.row];
-                        }
-                        to[rows..].fill(T::ZERO);
-                    }
-                    gemm::prepare(env.arithmetic(), packed);
-                    row += width;
+        let team = if self.work >= SMALL {
+            env.team
+        } else {
+            &Team::serial()
+        };
+        team.chunks_mut(&mut packed[..self.groups * group], chunk, |n, packed| {
+            let first = n * chunk / depth;
+            let (g, mut row) = (first / padded, first % padded);
+            let from = &weights.data[g * (weights.data.len() / self.groups)..];
+            for packed in packed.chunks_mut(columns * depth) {
+                let columns = packed.len() / depth;
+                let rows = row..self.rows.min(row + columns);
+                for c in 0..self.channels {
+                    let to = &mut packed[c * columns..];
+                    weights.turn(
+                        env.isa,
+                        &from[c * weights.channel..],
+                        rows.clone(),
+                        [y, x],
+                        (to, self.channels * columns),
+                    );
                 }
-            });
+                gemm::prepare(env.arithmetic(), packed);
+                row += columns;
+            }
+        });
+    }
+}
+
+impl<T: Convolve> Weights<'_, T> {
+    /// Writes the weights of a channel, a line of rows for each element of the window: `element` numbers lie between two lines.
+    fn turn(
+        &self,
+        isa: Isa,
+        from: &[T],
+        rows: Range<usize>,
+        [y, x]: [Slide; 2],
+        (to, element): (&mut [T], usize),
+    ) {
+        let lanes = T::lanes(isa);
+        let mut square = [T::ZERO; MOST_LANES * MOST_LANES];
+        let number =
+            |slide: &Slide, tap: usize| (slide.weight as isize + tap as isize * slide.weight_step) as usize;
+        for row in rows.clone().step_by(lanes) {
+            let last = (rows.end - row).min(lanes) - 1;
+            for first in (0..self.window).step_by(lanes) {
+                let from = &from[row * self.row + first..];
+                match last * self.row + lanes <= from.len() {
+                    true => T::turn(isa, from, self.row, last, &mut square),
+                    false => {
+                        for k in 0..lanes.min(self.window - first) {
+                            for r in 0..lanes {
+                                square[k * lanes + r] = from[r.min(last) * self.row + k];
+                            }
+                        }
+                    }
+                }
+                for i in 0..y.axis.taps {
+                    for j in 0..x.axis.taps {
+                        let at = number(&y, i) * self.line + number(&x, j);
+                        if (first..first + lanes).contains(&at) {
+                            let line = &square[(at - first) * lanes..][..lanes];
+                            let to = &mut to[(i * x.axis.taps + j) * element + row - rows.start..];
+                            to[..lanes].copy_from_slice(line);
+                        }
+                    }
+                }
+            }
+        }
     }
 }
 
