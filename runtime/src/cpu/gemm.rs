@@ -22,6 +22,7 @@
 
 mod band;
 mod block;
+mod depthwise;
 mod inner;
 mod lanes;
 mod matrix;
@@ -38,6 +39,7 @@ mod window;
 
 pub use band::Band;
 pub use block::{At, Block, Blocks};
+pub use depthwise::{Depthwise, DepthwiseSums};
 pub use matrix::{Factor, Matrix};
 pub use method::{Arithmetic, Method, Operands, Parts, Short, Unit};
 pub use outer::{Outer, Plane};

@@ -16,6 +16,7 @@
 use std::ops::Range;
 
 use super::Block;
+use super::depthwise::{Depthwise, DepthwiseSums, Each, EachSum};
 use super::lanes::{Lanes, Portable};
 use super::method::Operands;
 use super::micro::{write_part, write_row};
@@ -74,27 +75,36 @@ impl Axis {
         inside(self.start)..inside(end)
     }
 
+    /// Where an element of a place's window lies, which is in the image.
+    #[inline(always)]
+    pub(super) fn position(&self, place: usize, tap: usize) -> usize {
+        (self.start + (place * self.stride + tap * self.step) as isize) as usize
+    }
+
+    /// The elements that a place sees of the image.
+    #[inline(always)]
+    pub(super) fn seen_at(&self, place: usize) -> Range<usize> {
+        let start = self.start + (place * self.stride) as isize;
+        let tap = |position: isize| {
+            let tap = (position - start + self.step as isize - 1).div_euclid(self.step as isize);
+            tap.clamp(0, self.taps as isize) as usize
+        };
+        tap(0)..tap(self.size as isize).max(tap(0))
+    }
+
     /// The windows without what lies in the padding: calls `f` with neighbouring places that see the same elements, with the first of
     /// these.
     pub fn for_each_sight(&self, mut f: impl FnMut(Range<usize>, Range<usize>)) {
-        let seen = |place: usize| {
-            let start = self.start + (place * self.stride) as isize;
-            let tap = |position: isize| {
-                let tap = (position - start + self.step as isize - 1).div_euclid(self.step as isize);
-                tap.clamp(0, self.taps as isize) as usize
-            };
-            tap(0)..tap(self.size as isize).max(tap(0))
-        };
         let mut place = 0;
         while place < self.places {
-            let taps = seen(place);
+            let taps = self.seen_at(place);
             let whole = self.inside(self.taps.saturating_sub(1)).end;
             let mut end = if taps == (0..self.taps) {
                 whole.max(place + 1)
             } else {
                 place + 1
             };
-            while end < self.places && seen(end) == taps {
+            while end < self.places && self.seen_at(end) == taps {
                 end += 1;
             }
             f(place..end, taps);
@@ -141,21 +151,39 @@ pub struct Windows<'a, 'b, T> {
 }
 
 impl<T> Windows<'_, '_, T> {
+    /// Asserts that all sizes fit. Tiles rely on it where they read without further checks.
     fn check(&self, lanes: usize) {
         let [y, x] = self.axes;
-        let image = match y.size * x.size {
-            0 => 0,
-            pixels => (pixels - 1) * self.pixel + self.channels,
+        let image = match y.size.checked_mul(x.size) {
+            Some(0) => Some(0),
+            pixels => pixels
+                .and_then(|pixels| (pixels - 1).checked_mul(self.pixel))
+                .and_then(|last| last.checked_add(self.channels)),
         };
         let depth = match y.taps * x.taps {
             0 => 0,
             _ => ((y.taps - 1) * self.line + x.taps) * self.channels,
         };
-        let fits = image <= self.image.len()
+        let is_sane = |axis: &Axis| {
+            let reach = axis.taps.checked_mul(axis.step);
+            let far = isize::MAX as usize / 4;
+            axis.stride > 0
+                && axis.step > 0
+                && axis.size <= far
+                && reach.is_some_and(|reach| reach <= far)
+                && axis
+                    .places
+                    .checked_mul(axis.stride)
+                    .is_some_and(|reach| reach <= far)
+                && axis.start.unsigned_abs() <= far
+        };
+        let fits = image.is_some_and(|image| image <= self.image.len())
+            && self.channels <= self.pixel
             && depth * self.out.cols().next_multiple_of(lanes) <= self.weights.len()
-            && [y, x]
-                .iter()
-                .all(|axis| axis.stride > 0 && axis.size <= isize::MAX as usize);
+            && x.taps <= self.line
+            && self.finish.bias.is_none_or(|bias| bias.len() == self.out.cols())
+            && is_sane(&y)
+            && is_sane(&x);
         assert!(fits, "the sizes of windows do not fit");
     }
 }
@@ -176,6 +204,18 @@ pub trait Convolve: Product {
     /// # Panics
     /// Where the sizes do not fit together.
     fn outer(isa: Isa, outer: Outer<'_, '_, Self>);
+
+    /// Computes sums over windows where every channel stands for itself.
+    ///
+    /// # Panics
+    /// Where the sizes do not fit together.
+    fn depthwise(isa: Isa, depthwise: Depthwise<'_, '_, Self>);
+
+    /// Adds sums over places where every channel stands for itself.
+    ///
+    /// # Panics
+    /// Where the sizes do not fit together.
+    fn depthwise_sums(isa: Isa, sums: DepthwiseSums<'_, '_, Self>);
 
     /// Turns a square of as many numbers a side as a vector has: `to[k * side + r] = from[min(r, last) * step + k]`.
     ///
@@ -206,6 +246,16 @@ macro_rules! convolves {
             fn outer(isa: Isa, work: Outer<'_, '_, $t>) {
                 work.check();
                 convolves!(run isa, Products work, $($set => $lanes),*);
+            }
+
+            fn depthwise(isa: Isa, work: Depthwise<'_, '_, $t>) {
+                work.check();
+                convolves!(run isa, Each work, $($set => $lanes),*);
+            }
+
+            fn depthwise_sums(isa: Isa, work: DepthwiseSums<'_, '_, $t>) {
+                work.check();
+                convolves!(run isa, EachSum work, $($set => $lanes),*);
             }
 
             fn turn(isa: Isa, from: &[$t], step: usize, last: usize, to: &mut [$t; MOST_LANES * MOST_LANES]) {
@@ -519,15 +569,29 @@ impl<T: Product, L: Lanes<T>> Places<'_, '_, L, T> {
             while from < len {
                 let run = most.min(len - from);
                 let mut rows: [&[T]; R] = [&zeros[..0]; R];
+                let mut is_seen = spots.is_inside;
                 for i in 0..R {
-                    let is_inside = spots.is_inside || spots.sees(i, [down, right], [y.size, x.size]);
                     let at = (spots.at[i] + distance) as usize + from;
+                    if spots.is_inside {
+                        // SAFETY: `spots` has found that the windows of these places lie in the image, and `check` that the image
+                        // has all its pixels. `distance + from + run` is at most the end of an element of the window, or of a line
+                        // of it where that is one run.
+                        rows[i] = unsafe { work.image.get_unchecked(at..at + run) };
+                        continue;
+                    }
+                    let is_inside = spots.sees(i, [down, right], [y.size, x.size]);
+                    is_seen |= is_inside;
                     let row = match is_inside {
                         true => work.image.get(at..at + run),
                         false => zeros.get(..run),
                     };
                     let Some(row) = row else { return sums };
                     rows[i] = row;
+                }
+                // Where no place sees anything there is nothing to add.
+                if !is_seen {
+                    from += run;
+                    continue;
                 }
                 let Some((_, weights)) = work.weights.split_at_checked((first + from) * V * L::LANES) else {
                     return sums;

@@ -79,7 +79,7 @@ const TASKS: usize = 32;
 /// Multiply-adds that are worth a task of their own.
 const TASK: usize = 1 << 20;
 /// Multiply-adds in all below which other threads are not asked for help.
-const SMALL: usize = 1 << 17;
+pub(super) const SMALL: usize = 1 << 17;
 /// Numbers of images that a task goes through for each block of columns: they stay in the second-level cache.
 const NEAR: usize = 1 << 16;
 
@@ -87,17 +87,17 @@ const NEAR: usize = 1 << 16;
 const FEW_LINES: usize = 4;
 
 /// How results are cut into tasks.
-struct Cut {
+pub(super) struct Cut {
     /// Images of a task.
-    images: usize,
+    pub images: usize,
     /// Places of an image in a task: whole lines, unless there is one.
-    places: usize,
+    pub places: usize,
     /// Channels of a result.
-    channels: usize,
+    pub channels: usize,
 }
 
 impl Places<'_> {
-    fn area(&self) -> usize {
+    pub(super) fn area(&self) -> usize {
         self.out[0] * self.out[1]
     }
 
@@ -107,7 +107,7 @@ impl Places<'_> {
     }
 
     /// All pairs of residues, with the windows, and where the packed weights begin, for so many numbers of a channel and an element.
-    fn for_each_residue(&self, numbers: usize, mut f: impl FnMut([Slide; 2], usize)) {
+    pub(super) fn for_each_residue(&self, numbers: usize, mut f: impl FnMut([Slide; 2], usize)) {
         let mut first = 0;
         for y in 0..self.residues[0] {
             for x in 0..self.residues[1] {
@@ -148,6 +148,41 @@ impl Places<'_> {
         }
     }
 
+    /// How results are cut, and how many images are one matrix of them.
+    pub(super) fn blocks(&self, columns: usize) -> (Cut, usize) {
+        let cut = self.cut(columns);
+        let images = if cut.images > 1 { self.batch } else { 1 };
+        (cut, images)
+    }
+
+    /// Calls `f` with each image that `rows` places from number `place` of all on are of, the first of its places, and their rows.
+    pub(super) fn for_each_image(
+        &self,
+        place: usize,
+        rows: usize,
+        mut f: impl FnMut(usize, usize, Range<usize>),
+    ) {
+        let mut row = 0;
+        while row < rows {
+            let (image, first) = ((place + row) / self.area(), (place + row) % self.area());
+            let end = rows.min(row + self.area() - first);
+            f(image, first, row..end);
+            row = end;
+        }
+    }
+
+    /// The windows of `places` places of an image from number `first` on, and what [`Windows::rows`] says of their results.
+    pub(super) fn part(&self, [y, x]: [Slide; 2], first: usize, places: usize) -> ([Slide; 2], [usize; 3]) {
+        let (end, width) = (first + places, self.out[1]);
+        let (lines, line) = match self.out[0] {
+            1 => (0..1, first..end),
+            _ => (first / width..end / width, 0..width),
+        };
+        let (y, x) = (y.part(lines.start, lines.end), x.part(line.start, line.end));
+        let row = y.first * width + x.first - first;
+        ([y, x], [row, y.spacing * width, x.spacing])
+    }
+
     /// Computes all results; `packed` has room for the weights.
     pub fn run<T: Convolve>(
         &self,
@@ -165,8 +200,7 @@ impl Places<'_> {
             self.pack(env, columns, slides, weights, &mut packed[first..]);
         });
         let packed: &[T] = packed;
-        let cut = self.cut(columns);
-        let matrix = if cut.images > 1 { self.batch } else { 1 };
+        let (cut, matrix) = self.blocks(columns);
         let size = [self.batch * self.area(), self.groups * self.rows];
         let blocks = Blocks::new(
             out,
@@ -188,8 +222,8 @@ impl Places<'_> {
         });
     }
 
-    /// Lays out the weights of a window: for each group and each block of columns `[elements, channels, columns]`. In the lanes that are
-    /// left after the last column, its weights are repeated.
+    /// Lays out the weights of a window: for each group and each block of columns `[elements, channels, columns]`, with zeros in
+    /// the lanes that are left after the last column.
     fn pack<T: Convolve>(
         &self,
         env: Env<'_>,
@@ -217,6 +251,9 @@ impl Places<'_> {
             for packed in packed.chunks_mut(columns * depth) {
                 let columns = packed.len() / depth;
                 let rows = row..self.rows.min(row + columns);
+                if rows.len() < columns {
+                    packed.fill(T::ZERO);
+                }
                 for c in 0..self.channels {
                     let to = &mut packed[c * columns..];
                     weights.turn(
@@ -236,7 +273,7 @@ impl Places<'_> {
 
 impl<T: Convolve> Weights<'_, T> {
     /// Writes the weights of a channel, a line of rows for each element of the window: `element` numbers lie between two lines.
-    fn turn(
+    pub(super) fn turn(
         &self,
         isa: Isa,
         from: &[T],
@@ -266,9 +303,9 @@ impl<T: Convolve> Weights<'_, T> {
                     for j in 0..x.axis.taps {
                         let at = number(&y, i) * self.line + number(&x, j);
                         if (first..first + lanes).contains(&at) {
-                            let line = &square[(at - first) * lanes..][..lanes];
+                            let line = &square[(at - first) * lanes..][..=last];
                             let to = &mut to[(i * x.axis.taps + j) * element + row - rows.start..];
-                            to[..lanes].copy_from_slice(line);
+                            to[..=last].copy_from_slice(line);
                         }
                     }
                 }
@@ -301,14 +338,11 @@ impl<T: Convolve> Task<'_, T> {
                 self.places.for_each_residue(groups * padded, |slides, first| {
                     let depth = slides[0].axis.taps * slides[1].axis.taps * self.places.channels;
                     let weights = &self.packed[first + (group * padded + from - group * rows) * depth..];
-                    let mut row = 0;
-                    while row < block.rows() {
-                        let (image, first) = ((place + row) / area, (place + row) % area);
-                        let end = block.rows().min(row + area - first);
-                        let part = block.part(row..end, cols.start - at.col..cols.end - at.col);
+                    let rows = block.rows();
+                    self.places.for_each_image(place, rows, |image, first, rows| {
+                        let part = block.part(rows, cols.start - at.col..cols.end - at.col);
                         self.image([image, group], first, slides, weights, part, cols.clone());
-                        row = end;
-                    }
+                    });
                 });
                 if self.finish.in_registers(cols.clone()).is_none() {
                     let rows = block.rows();
@@ -333,34 +367,24 @@ impl<T: Convolve> Task<'_, T> {
             channels,
             groups,
             size,
-            out: to,
             ..
         } = *self.places;
-        let end = first + out.rows();
-        let (lines, line) = match to[0] {
-            1 => (0..1, first..end),
-            _ => (first / to[1]..end / to[1], 0..to[1]),
-        };
-        let (y, x) = (y.part(lines.start, lines.end), x.part(line.start, line.end));
+        let ([y, x], rows) = self.places.part([y, x], first, out.rows());
         let pixel = channels * groups;
         let image = &self.images[image * size[0] * size[1] * pixel..][..size[0] * size[1] * pixel];
         let finish = self.finish.in_registers(cols);
         let whole = [out.rows(), out.cols()];
+        let padded = whole[1].next_multiple_of(T::lanes(self.env.isa));
         let mut run = |places: Range<usize>, taps: Range<usize>| {
             let windows = Windows {
                 image: image.get(group * channels..).unwrap_or_default(),
                 channels,
                 pixel,
                 axes: [y.axis, x.axis.part(places.clone(), taps.clone())],
-                weights: &weights
-                    [taps.start * channels * whole[1].next_multiple_of(T::lanes(self.env.isa))..],
+                weights: weights.get(taps.start * channels * padded..).unwrap_or_default(),
                 line: x.axis.taps,
                 out: out.part(0..whole[0], 0..whole[1]),
-                rows: [
-                    y.first * to[1] + x.first + places.start * x.spacing - first,
-                    y.spacing * to[1],
-                    x.spacing,
-                ],
+                rows: [rows[0] + places.start * rows[2], rows[1], rows[2]],
                 operands: self.env.arithmetic().operands(),
                 finish: finish.unwrap_or(Simple::NONE),
             };

@@ -86,7 +86,7 @@ pub(super) fn run<T: Convolve>(
 
 /// Adds the sums `[depth, rows]` of the shards, which are `len` numbers apart, and writes lines of `depth` numbers for the rows from
 /// `first` on.
-fn turn_sums<T: Convolve>(
+pub(super) fn turn_sums<T: Convolve>(
     isa: Isa,
     (from, shards, len): (&[T], usize, usize),
     [first, rows, depth]: [usize; 3],
