@@ -380,9 +380,76 @@ struct Spots<const R: usize> {
     row: [usize; R],
     /// Places that count: the others repeat the last of them.
     count: usize,
-    /// Whether all windows lie in the image, or in lines of the image and in others.
+    /// Whether all windows lie in the image.
     is_inside: bool,
+}
+
+/// Goes through the places in the order of the result.
+struct Walk {
+    /// Places that are left.
+    rest: usize,
+    /// Line and place in the line.
+    place: [usize; 2],
+    /// As of [`Spots`].
+    y: isize,
+    x: isize,
+    at: isize,
+    row: usize,
+    /// Whether what windows see of lines lies in these at every place.
     sees_lines: bool,
+}
+
+impl Walk {
+    fn new<T>(work: &Windows<'_, '_, T>) -> Self {
+        let [y, x] = work.axes;
+        let last = x.start + (x.places.max(1) as isize - 1) * x.stride as isize + x.reach();
+        Self {
+            rest: y.places * x.places,
+            place: [0, 0],
+            y: y.start,
+            x: x.start,
+            at: (y.start * x.size as isize + x.start) * work.pixel as isize,
+            row: work.rows[0],
+            sees_lines: x.start >= 0 && last < x.size as isize,
+        }
+    }
+
+    /// The next places; goes on to the one after them.
+    #[inline(always)]
+    fn spots<T, const R: usize>(&mut self, work: &Windows<'_, '_, T>) -> Spots<R> {
+        let [y, x] = work.axes;
+        let mut spots = Spots {
+            y: [0; R],
+            x: [0; R],
+            at: [0; R],
+            row: [0; R],
+            count: self.rest.min(R),
+            is_inside: self.sees_lines && self.y >= 0,
+        };
+        let mut last = self.y;
+        for i in 0..R {
+            (spots.y[i], spots.x[i]) = (self.y, self.x);
+            (spots.at[i], spots.row[i]) = (self.at, self.row);
+            last = self.y;
+            if self.rest > 1 {
+                self.rest -= 1;
+                self.place[1] += 1;
+                self.x += x.stride as isize;
+                self.at += (x.stride * work.pixel) as isize;
+                self.row += work.rows[2];
+                if self.place[1] == x.places {
+                    self.place = [self.place[0] + 1, 0];
+                    (self.y, self.x) = (self.y + y.stride as isize, x.start);
+                    self.at = (self.y * x.size as isize + self.x) * work.pixel as isize;
+                    self.row = work.rows[0] + self.place[0] * work.rows[1];
+                }
+            } else {
+                self.rest = 0;
+            }
+        }
+        spots.is_inside &= last + y.reach() < y.size as isize;
+        spots
+    }
 }
 
 impl<const R: usize> Spots<R> {
@@ -395,42 +462,6 @@ impl<const R: usize> Spots<R> {
 }
 
 impl<T: Product> Windows<'_, '_, T> {
-    /// The next places, in the order of the result; leaves `place` after the last of them.
-    #[inline(always)]
-    fn spots<const R: usize>(&self, place: &mut [usize; 2]) -> Spots<R> {
-        let [y, x] = self.axes;
-        let (mut spots, mut last) = (
-            Spots {
-                y: [0; R],
-                x: [0; R],
-                at: [0; R],
-                row: [0; R],
-                count: 0,
-                is_inside: true,
-                sees_lines: true,
-            },
-            *place,
-        );
-        for i in 0..R {
-            if place[0] < y.places {
-                last = *place;
-                spots.count += 1;
-                place[1] += 1;
-                if place[1] == x.places {
-                    *place = [place[0] + 1, 0];
-                }
-            }
-            let line = y.start + (last[0] * y.stride) as isize;
-            let column = x.start + (last[1] * x.stride) as isize;
-            (spots.y[i], spots.x[i]) = (line, column);
-            spots.at[i] = (line * x.size as isize + column) * self.pixel as isize;
-            spots.row[i] = self.rows[0] + last[0] * self.rows[1] + last[1] * self.rows[2];
-            spots.sees_lines &= column >= 0 && column + x.reach() < x.size as isize;
-            spots.is_inside &= spots.sees_lines && line >= 0 && line + y.reach() < y.size as isize;
-        }
-        spots
-    }
-
     /// Copies the numbers of line `line` of a window, from number `from` on.
     #[inline(always)]
     fn gather<const R: usize>(
@@ -469,9 +500,12 @@ impl<T: Product> Windows<'_, '_, T> {
         finish: Simple<'_, T>,
     ) {
         let mut bias = [lanes.splat(T::ZERO); V];
-        for v in 0..V {
-            let numbers = finish.bias.and_then(|bias| bias.get(v * L::LANES..));
-            bias[v] = lanes.load_part(numbers.unwrap_or_default());
+        if let Some(numbers) = finish.bias {
+            for v in 0..V {
+                if let Some(numbers) = numbers.get(v * L::LANES..) {
+                    bias[v] = lanes.load_part(numbers);
+                }
+            }
         }
         for i in 0..R {
             if i == spots.count {
@@ -527,14 +561,14 @@ impl<T: Product, L: Lanes<T>> Places<'_, '_, L, T> {
                 true => self.work.finish,
                 false => Simple::NONE,
             };
-            let mut place = [0, 0];
-            while place[0] < y.places && x.places > 0 {
-                let spots = self.work.spots::<R>(&mut place);
+            let mut walk = Walk::new(&self.work);
+            while walk.rest > 0 {
+                let spots = walk.spots::<T, R>(&self.work);
                 let start = match part {
                     0 => [[self.lanes.splat(T::ZERO); V]; R],
                     _ => self.work.read(self.lanes, &spots),
                 };
-                let sums = self.sums::<R, V>(&spots, lines, &zeros, start);
+                let sums = self.sums::<R, V>(&spots, lines, walk.sees_lines, &zeros, start);
                 self.work.write(self.lanes, &spots, &sums, finish);
             }
         }
@@ -549,12 +583,13 @@ impl<T: Product, L: Lanes<T>> Places<'_, '_, L, T> {
         &self,
         spots: &Spots<R>,
         lines: [usize; 2],
+        sees_lines: bool,
         zeros: &[T; ZEROS],
         mut sums: [[L::Vector; V]; R],
     ) -> [[L::Vector; V]; R] {
         let (work, [y, x]) = (&self.work, self.work.axes);
         // A line of the window is one run of numbers where nothing lies between its pixels.
-        let is_run = spots.sees_lines && x.step == 1 && work.pixel == work.channels;
+        let is_run = sees_lines && x.step == 1 && work.pixel == work.channels;
         let (across, len) = match is_run {
             true => (1, x.taps * work.channels),
             false => (x.taps, work.channels),
@@ -573,7 +608,7 @@ impl<T: Product, L: Lanes<T>> Places<'_, '_, L, T> {
                 for i in 0..R {
                     let at = (spots.at[i] + distance) as usize + from;
                     if spots.is_inside {
-                        // SAFETY: `spots` has found that the windows of these places lie in the image, and `check` that the image
+                        // SAFETY: `Walk` has found that the windows of these places lie in the image, and `check` that the image
                         // has all its pixels. `distance + from + run` is at most the end of an element of the window, or of a line
                         // of it where that is one run.
                         rows[i] = unsafe { work.image.get_unchecked(at..at + run) };
@@ -611,10 +646,9 @@ impl<T: Product, L: Lanes<T>> Places<'_, '_, L, T> {
 impl<T: Product, L: Lanes<T>> RoundedPlaces<'_, '_, L, T> {
     #[inline(always)]
     fn tiles<const R: usize, const V: usize>(&mut self) {
-        let [y, x] = self.work.axes;
-        let mut place = [0, 0];
-        while place[0] < y.places && x.places > 0 {
-            let spots = self.work.spots::<R>(&mut place);
+        let mut walk = Walk::new(&self.work);
+        while walk.rest > 0 {
+            let spots = walk.spots::<T, R>(&self.work);
             self.tile::<R, V>(&spots);
         }
     }
