@@ -145,6 +145,8 @@ impl<T: Product, L: Lanes<T>> Products<'_, '_, L, T> {
         let (lanes, work) = (self.lanes, &self.work);
         let mut sums = [[lanes.splat(T::ZERO); V]; R];
         let span = (work.places[1] - 1) * work.image.pixel + 1;
+        let cols = work.sums.cols();
+        let is_whole = cols == V * L::LANES;
         for line in 0..work.places[0] {
             let mut rows: [&[T]; R] = [&[]; R];
             for i in 0..R {
@@ -160,20 +162,17 @@ impl<T: Product, L: Lanes<T>> Products<'_, '_, L, T> {
             let (mut at, mut from) = (0, 0);
             while at < span {
                 let mut vectors = [lanes.splat(T::ZERO); V];
-                // What follows the last channel is multiplied and dropped; there is nothing after the last place's.
-                match columns.get(from..from + V * L::LANES) {
-                    Some(columns) => {
-                        for v in 0..V {
-                            vectors[v] = lanes.load(&columns[v * L::LANES..]);
-                        }
-                    }
-                    None => {
-                        for v in 0..V {
-                            let part = columns.get(from + v * L::LANES..).unwrap_or_default();
-                            vectors[v] = lanes.load_part(part);
-                        }
-                    }
+                let Some(columns) = columns.get(from..from + cols) else {
+                    return sums;
+                };
+                for v in 0..V - 1 {
+                    vectors[v] = lanes.load(&columns[v * L::LANES..]);
                 }
+                let last = &columns[(V - 1) * L::LANES..];
+                vectors[V - 1] = match is_whole {
+                    true => lanes.load(last),
+                    false => lanes.load_part(last),
+                };
                 for i in 0..R {
                     let Some(&number) = rows[i].get(at) else {
                         return sums;
