@@ -22,6 +22,7 @@
 
 mod band;
 mod block;
+mod depthwise;
 mod inner;
 mod lanes;
 mod matrix;
@@ -38,13 +39,14 @@ mod window;
 
 pub use band::Band;
 pub use block::{At, Block, Blocks};
+pub use depthwise::{Depthwise, DepthwiseSums};
 pub use matrix::{Factor, Matrix};
 pub use method::{Arithmetic, Method, Operands, Parts, Short, Unit};
 pub use outer::{Outer, Plane};
 pub(crate) use pairs::{BLOCK, Sums, Tile};
 pub use strips::{Strips, pack_right, strips_len};
 pub use tile::{Product, Start, prepare};
-pub use window::{Axis, Convolve, Windows};
+pub use window::{Axis, Convolve, MOST_LANES, Windows};
 
 use crate::cpu::threads::Team;
 

@@ -1,17 +1,20 @@
 //! Convolution of images in two dimensions (cross-correlation, as in every deep-learning framework), and its gradients.
 //!
-//! Images have their channels last. There are three ways, chosen by sizes alone:
+//! Images have their channels last. Sizes alone decide how they are convolved:
 //!
 //! - A kernel of one element with stride 1 and no padding is a product of matrices as it stands.
 //! - Otherwise results, and gradients of images, are sums over windows of images that are read where they lie (`conv/places.rs`), with
 //!   channels of the result in the lanes of vectors. The gradient of an image sees a window of its own for each residue of the stride.
 //! - Gradients of weights are sums of outer products over places (`conv/sums.rs`).
 //!
+//! Where every channel is a group of its own, channels lie in the lanes of images, weights and results (`conv/depthwise.rs`).
+//!
 //! Weights stay `[out_channels, in_channels / groups, kernel]` in memory and are packed once a call.
 //!
 //! Under [`Precision::Bf16`](crate::Precision::Bf16) images, cotangents and weights are rounded as they are read or packed, and
 //! multiplied on vectors of f32.
 
+mod depthwise;
 mod places;
 mod sums;
 #[cfg(test)]
@@ -66,6 +69,11 @@ impl Conv2d {
     /// True where every place sees one pixel, its own, and all its channels.
     fn is_pointwise(&self) -> bool {
         self.kernel == [1, 1] && self.stride == [1, 1] && self.padding == [0, 0] && self.groups == 1
+    }
+
+    /// True where each channel of a result is that of one channel of an image, and there are several.
+    fn is_depthwise(&self) -> bool {
+        self.groups > 1 && self.groups == self.in_channels && self.groups == self.out_channels
     }
 
     /// The windows that a result sees of an image, along one axis.
@@ -162,6 +170,7 @@ fn forward<T: Convolve>(cx: &mut Cx<'_>, [x, w, y, scratch]: [Buf; 4], conv: Con
         row: in_channels * window,
         channel: window,
         line: conv.kernel[1],
+        window,
     };
     let places = Places {
         batch: conv.batch,
@@ -180,7 +189,10 @@ fn forward<T: Convolve>(cx: &mut Cx<'_>, [x, w, y, scratch]: [Buf; 4], conv: Con
             spacing: 1,
         },
     };
-    places.run(env, x, (weights, packed), y, finish);
+    match conv.is_depthwise() {
+        true => depthwise::places(&places, env, x, (weights, packed), y, finish),
+        false => places.run(env, x, (weights, packed), y, finish),
+    }
 }
 
 /// The product of every pixel's channels and a matrix.
@@ -232,6 +244,7 @@ fn input_grad<T: Convolve>(cx: &mut Cx<'_>, w: Buf, dy: Buf, dx: Buf, scratch: B
         row: window,
         channel: in_channels * window,
         line: conv.kernel[1],
+        window,
     };
     let places = Places {
         batch: conv.batch,
@@ -244,7 +257,10 @@ fn input_grad<T: Convolve>(cx: &mut Cx<'_>, w: Buf, dy: Buf, dx: Buf, scratch: B
         residues: conv.stride,
         slide: &|k, residue| conv.backward(k, residue),
     };
-    places.run(env, dy, (weights, packed), dx, finish);
+    match conv.is_depthwise() {
+        true => depthwise::places(&places, env, dy, (weights, packed), dx, finish),
+        false => places.run(env, dy, (weights, packed), dx, finish),
+    }
 }
 
 /// The gradient of the weight: `dw[o, c, i, j] = sum over b, v, u of dy[b, v, u, o] x[b, v s + i d - p, u s + j d - p, c]`.
@@ -264,5 +280,8 @@ fn weight_grad<T: Convolve>(cx: &mut Cx<'_>, [x, dy, dw, scratch]: [Buf; 4], con
     if conv.work() == 0 || dw.is_empty() {
         return dw.fill(T::ZERO);
     }
-    sums::run(env, (x, dy), (dw, scratch), conv);
+    match conv.is_depthwise() {
+        true => depthwise::sums(env, (x, dy), (dw, scratch), conv),
+        false => sums::run(env, (x, dy), (dw, scratch), conv),
+    }
 }

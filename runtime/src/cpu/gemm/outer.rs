@@ -41,12 +41,14 @@ pub struct Outer<'a, 'b, T> {
     pub cotangent: Plane<'a, T>,
     /// Lines and places of a line.
     pub places: [usize; 2],
-    /// Where to add: row `first + c * row + t` for element `t` of the window and channel `c`.
+    /// Where to add: row `first + c * row + i * line + j` for element `[i, j]` of the window and channel `c`.
     pub sums: Block<'b, T>,
     /// The row of the window's first element.
     pub first: usize,
     /// From a channel's rows to those of the next.
     pub row: usize,
+    /// From the rows of a line of the window to those of the next.
+    pub line: usize,
 }
 
 impl<T> Outer<'_, '_, T> {
@@ -77,7 +79,8 @@ impl<T> Outer<'_, '_, T> {
     /// The row of the sums.
     #[inline(always)]
     fn at(&self, row: usize) -> usize {
-        self.first + row % self.channels * self.row + row / self.channels
+        let (tap, c) = (row / self.channels, row % self.channels);
+        self.first + c * self.row + tap / self.taps[1] * self.line + tap % self.taps[1]
     }
 }
 
@@ -142,6 +145,8 @@ impl<T: Product, L: Lanes<T>> Products<'_, '_, L, T> {
         let (lanes, work) = (self.lanes, &self.work);
         let mut sums = [[lanes.splat(T::ZERO); V]; R];
         let span = (work.places[1] - 1) * work.image.pixel + 1;
+        let cols = work.sums.cols();
+        let is_whole = cols == V * L::LANES;
         for line in 0..work.places[0] {
             let mut rows: [&[T]; R] = [&[]; R];
             for i in 0..R {
@@ -157,20 +162,17 @@ impl<T: Product, L: Lanes<T>> Products<'_, '_, L, T> {
             let (mut at, mut from) = (0, 0);
             while at < span {
                 let mut vectors = [lanes.splat(T::ZERO); V];
-                // What follows the last channel is multiplied and dropped; there is nothing after the last place's.
-                match columns.get(from..from + V * L::LANES) {
-                    Some(columns) => {
-                        for v in 0..V {
-                            vectors[v] = lanes.load(&columns[v * L::LANES..]);
-                        }
-                    }
-                    None => {
-                        for v in 0..V {
-                            let part = columns.get(from + v * L::LANES..).unwrap_or_default();
-                            vectors[v] = lanes.load_part(part);
-                        }
-                    }
+                let Some(columns) = columns.get(from..from + cols) else {
+                    return sums;
+                };
+                for v in 0..V - 1 {
+                    vectors[v] = lanes.load(&columns[v * L::LANES..]);
                 }
+                let last = &columns[(V - 1) * L::LANES..];
+                vectors[V - 1] = match is_whole {
+                    true => lanes.load(last),
+                    false => lanes.load_part(last),
+                };
                 for i in 0..R {
                     let Some(&number) = rows[i].get(at) else {
                         return sums;

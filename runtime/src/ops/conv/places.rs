@@ -1,8 +1,12 @@
 //! Results of convolutions: for every place the sum over its window.
 
-use crate::cpu::gemm::{self, At, Axis, Block, Blocks, Convolve, Windows};
+use std::ops::Range;
+
+use crate::cpu::gemm::{self, At, Axis, Block, Blocks, Convolve, MOST_LANES, Windows};
+use crate::cpu::isa::Isa;
+use crate::cpu::threads::Team;
 use crate::cx::Env;
-use crate::ops::epilogue::Finish;
+use crate::ops::epilogue::{Finish, Simple};
 
 /// How windows move along an axis, what their weights are, and where the results go.
 #[derive(Copy, Clone, Debug)]
@@ -66,6 +70,8 @@ pub(super) struct Weights<'a, T> {
     pub channel: usize,
     /// From a line of the kernel to the next.
     pub line: usize,
+    /// Elements of the kernel.
+    pub window: usize,
 }
 
 /// Tasks that a convolution is cut into, about, where it is large enough.
@@ -73,22 +79,25 @@ const TASKS: usize = 32;
 /// Multiply-adds that are worth a task of their own.
 const TASK: usize = 1 << 20;
 /// Multiply-adds in all below which other threads are not asked for help.
-const SMALL: usize = 1 << 17;
+pub(super) const SMALL: usize = 1 << 17;
 /// Numbers of images that a task goes through for each block of columns: they stay in the second-level cache.
 const NEAR: usize = 1 << 16;
 
+/// Lines below which places at the edges are computed among the others.
+const FEW_LINES: usize = 4;
+
 /// How results are cut into tasks.
-struct Cut {
+pub(super) struct Cut {
     /// Images of a task.
-    images: usize,
+    pub images: usize,
     /// Places of an image in a task: whole lines, unless there is one.
-    places: usize,
+    pub places: usize,
     /// Channels of a result.
-    channels: usize,
+    pub channels: usize,
 }
 
 impl Places<'_> {
-    fn area(&self) -> usize {
+    pub(super) fn area(&self) -> usize {
         self.out[0] * self.out[1]
     }
 
@@ -98,7 +107,7 @@ impl Places<'_> {
     }
 
     /// All pairs of residues, with the windows, and where the packed weights begin, for so many numbers of a channel and an element.
-    fn for_each_residue(&self, numbers: usize, mut f: impl FnMut([Slide; 2], usize)) {
+    pub(super) fn for_each_residue(&self, numbers: usize, mut f: impl FnMut([Slide; 2], usize)) {
         let mut first = 0;
         for y in 0..self.residues[0] {
             for x in 0..self.residues[1] {
@@ -139,6 +148,41 @@ impl Places<'_> {
         }
     }
 
+    /// How results are cut, and how many images are one matrix of them.
+    pub(super) fn blocks(&self, columns: usize) -> (Cut, usize) {
+        let cut = self.cut(columns);
+        let images = if cut.images > 1 { self.batch } else { 1 };
+        (cut, images)
+    }
+
+    /// Calls `f` with each image that `rows` places from number `place` of all on are of, the first of its places, and their rows.
+    pub(super) fn for_each_image(
+        &self,
+        place: usize,
+        rows: usize,
+        mut f: impl FnMut(usize, usize, Range<usize>),
+    ) {
+        let mut row = 0;
+        while row < rows {
+            let (image, first) = ((place + row) / self.area(), (place + row) % self.area());
+            let end = rows.min(row + self.area() - first);
+            f(image, first, row..end);
+            row = end;
+        }
+    }
+
+    /// The windows of `places` places of an image from number `first` on, and what [`Windows::rows`] says of their results.
+    pub(super) fn part(&self, [y, x]: [Slide; 2], first: usize, places: usize) -> ([Slide; 2], [usize; 3]) {
+        let (end, width) = (first + places, self.out[1]);
+        let (lines, line) = match self.out[0] {
+            1 => (0..1, first..end),
+            _ => (first / width..end / width, 0..width),
+        };
+        let (y, x) = (y.part(lines.start, lines.end), x.part(line.start, line.end));
+        let row = y.first * width + x.first - first;
+        ([y, x], [row, y.spacing * width, x.spacing])
+    }
+
     /// Computes all results; `packed` has room for the weights.
     pub fn run<T: Convolve>(
         &self,
@@ -156,8 +200,7 @@ impl Places<'_> {
             self.pack(env, columns, slides, weights, &mut packed[first..]);
         });
         let packed: &[T] = packed;
-        let cut = self.cut(columns);
-        let matrix = if cut.images > 1 { self.batch } else { 1 };
+        let (cut, matrix) = self.blocks(columns);
         let size = [self.batch * self.area(), self.groups * self.rows];
         let blocks = Blocks::new(
             out,
@@ -179,8 +222,8 @@ impl Places<'_> {
         });
     }
 
-    /// Lays out the weights of a window: for each group and each block of columns `[elements, channels, columns]`, with zeros in the
-    /// lanes that are left.
+    /// Lays out the weights of a window: for each group and each block of columns `[elements, channels, columns]`, with zeros in
+    /// the lanes that are left after the last column.
     fn pack<T: Convolve>(
         &self,
         env: Env<'_>,
@@ -189,36 +232,85 @@ impl Places<'_> {
         weights: Weights<'_, T>,
         packed: &mut [T],
     ) {
-        let (taps, padded) = ([y.axis.taps, x.axis.taps], self.padded::<T>(env));
-        let depth = taps[0] * taps[1] * self.channels;
+        let depth = y.axis.taps * x.axis.taps * self.channels;
+        let padded = self.padded::<T>(env);
         let group = padded * depth;
         if group == 0 {
             return;
         }
         let chunk = if self.groups == 1 { columns * depth } else { group };
-        let element = |first: usize, step: isize, tap: usize| (first as isize + tap as isize * step) as usize;
-        env.team
-            .chunks_mut(&mut packed[..self.groups * group], chunk, |n, packed| {
-                let first = n * chunk / depth;
-                let (g, mut row) = (first / padded, first % padded);
-                for packed in packed.chunks_mut(columns * depth) {
-                    let width = packed.len() / depth;
-                    let rows = width.min(self.rows - row);
-                    let from = &weights.data[g * weights.data.len() / self.groups..];
-                    for (k, to) in packed.chunks_exact_mut(width).enumerate() {
-                        let (tap, c) = (k / self.channels, k % self.channels);
-                        let i = element(y.weight, y.weight_step, tap / taps[1]);
-                        let j = element(x.weight, x.weight_step, tap % taps[1]);
-                        let from = &from[row * weights.row + c * weights.channel + i * weights.line + j..];
-                        for r in 0..rows {
-                            to[r] = from[r * weights.row];
-                        }
-                        to[rows..].fill(T::ZERO);
-                    }
-                    gemm::prepare(env.arithmetic(), packed);
-                    row += width;
+        let team = if self.work >= SMALL {
+            env.team
+        } else {
+            &Team::serial()
+        };
+        team.chunks_mut(&mut packed[..self.groups * group], chunk, |n, packed| {
+            let first = n * chunk / depth;
+            let (g, mut row) = (first / padded, first % padded);
+            let from = &weights.data[g * (weights.data.len() / self.groups)..];
+            for packed in packed.chunks_mut(columns * depth) {
+                let columns = packed.len() / depth;
+                let rows = row..self.rows.min(row + columns);
+                if rows.len() < columns {
+                    packed.fill(T::ZERO);
                 }
-            });
+                for c in 0..self.channels {
+                    let to = &mut packed[c * columns..];
+                    weights.turn(
+                        env.isa,
+                        &from[c * weights.channel..],
+                        rows.clone(),
+                        [y, x],
+                        (to, self.channels * columns),
+                    );
+                }
+                gemm::prepare(env.arithmetic(), packed);
+                row += columns;
+            }
+        });
+    }
+}
+
+impl<T: Convolve> Weights<'_, T> {
+    /// Writes the weights of a channel, a line of rows for each element of the window: `element` numbers lie between two lines.
+    pub(super) fn turn(
+        &self,
+        isa: Isa,
+        from: &[T],
+        rows: Range<usize>,
+        [y, x]: [Slide; 2],
+        (to, element): (&mut [T], usize),
+    ) {
+        let lanes = T::lanes(isa);
+        let mut square = [T::ZERO; MOST_LANES * MOST_LANES];
+        let number =
+            |slide: &Slide, tap: usize| (slide.weight as isize + tap as isize * slide.weight_step) as usize;
+        for row in rows.clone().step_by(lanes) {
+            let last = (rows.end - row).min(lanes) - 1;
+            for first in (0..self.window).step_by(lanes) {
+                let from = &from[row * self.row + first..];
+                match last * self.row + lanes <= from.len() {
+                    true => T::turn(isa, from, self.row, last, &mut square),
+                    false => {
+                        for k in 0..lanes.min(self.window - first) {
+                            for r in 0..lanes {
+                                square[k * lanes + r] = from[r.min(last) * self.row + k];
+                            }
+                        }
+                    }
+                }
+                for i in 0..y.axis.taps {
+                    for j in 0..x.axis.taps {
+                        let at = number(&y, i) * self.line + number(&x, j);
+                        if (first..first + lanes).contains(&at) {
+                            let line = &square[(at - first) * lanes..][..=last];
+                            let to = &mut to[(i * x.axis.taps + j) * element + row - rows.start..];
+                            to[..=last].copy_from_slice(line);
+                        }
+                    }
+                }
+            }
+        }
     }
 }
 
@@ -246,16 +338,13 @@ impl<T: Convolve> Task<'_, T> {
                 self.places.for_each_residue(groups * padded, |slides, first| {
                     let depth = slides[0].axis.taps * slides[1].axis.taps * self.places.channels;
                     let weights = &self.packed[first + (group * padded + from - group * rows) * depth..];
-                    let mut row = 0;
-                    while row < block.rows() {
-                        let (image, first) = ((place + row) / area, (place + row) % area);
-                        let end = block.rows().min(row + area - first);
-                        let part = block.part(row..end, cols.start - at.col..cols.end - at.col);
-                        self.image([image, group], first, slides, weights, part);
-                        row = end;
-                    }
+                    let rows = block.rows();
+                    self.places.for_each_image(place, rows, |image, first, rows| {
+                        let part = block.part(rows, cols.start - at.col..cols.end - at.col);
+                        self.image([image, group], first, slides, weights, part, cols.clone());
+                    });
                 });
-                if !self.finish.is_none() {
+                if self.finish.in_registers(cols.clone()).is_none() {
                     let rows = block.rows();
                     let mut part = block.part(0..rows, cols.start - at.col..cols.end - at.col);
                     T::finish_columns(self.env.isa, &mut part, self.finish, [place, cols.start]);
@@ -271,34 +360,40 @@ impl<T: Convolve> Task<'_, T> {
         first: usize,
         [y, x]: [Slide; 2],
         weights: &[T],
-        out: Block<'_, T>,
+        mut out: Block<'_, T>,
+        cols: Range<usize>,
     ) {
         let Places {
             channels,
             groups,
             size,
-            out: to,
             ..
         } = *self.places;
-        let end = first + out.rows();
-        let (lines, line) = match to[0] {
-            1 => (0..1, first..end),
-            _ => (first / to[1]..end / to[1], 0..to[1]),
-        };
-        let (y, x) = (y.part(lines.start, lines.end), x.part(line.start, line.end));
+        let ([y, x], rows) = self.places.part([y, x], first, out.rows());
         let pixel = channels * groups;
-        let windows = Windows {
-            image: &self.images[image * size[0] * size[1] * pixel..][..size[0] * size[1] * pixel]
-                .get(group * channels..)
-                .unwrap_or_default(),
-            channels,
-            pixel,
-            axes: [y.axis, x.axis],
-            weights,
-            out,
-            rows: [y.first * to[1] + x.first - first, y.spacing * to[1], x.spacing],
-            operands: self.env.arithmetic().operands(),
+        let image = &self.images[image * size[0] * size[1] * pixel..][..size[0] * size[1] * pixel];
+        let finish = self.finish.in_registers(cols);
+        let whole = [out.rows(), out.cols()];
+        let padded = whole[1].next_multiple_of(T::lanes(self.env.isa));
+        let mut run = |places: Range<usize>, taps: Range<usize>| {
+            let windows = Windows {
+                image: image.get(group * channels..).unwrap_or_default(),
+                channels,
+                pixel,
+                axes: [y.axis, x.axis.part(places.clone(), taps.clone())],
+                weights: weights.get(taps.start * channels * padded..).unwrap_or_default(),
+                line: x.axis.taps,
+                out: out.part(0..whole[0], 0..whole[1]),
+                rows: [rows[0] + places.start * rows[2], rows[1], rows[2]],
+                operands: self.env.arithmetic().operands(),
+                finish: finish.unwrap_or(Simple::NONE),
+            };
+            T::windows(self.env.isa, windows);
         };
-        T::windows(self.env.isa, windows);
+        // What lies in the padding is left out where neighbouring lines fill tiles.
+        match y.axis.places >= FEW_LINES {
+            true => x.axis.for_each_sight(run),
+            false => run(0..x.axis.places, 0..x.axis.taps),
+        }
     }
 }

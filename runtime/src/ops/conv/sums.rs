@@ -6,15 +6,12 @@
 use std::ops::Range;
 
 use super::Conv2d;
-use crate::cpu::gemm::{self, At, Axis, Block, Blocks, Convolve, Operands, Outer, Plane};
+use crate::cpu::gemm::{self, At, Axis, Block, Blocks, Convolve, MOST_LANES, Operands, Outer, Plane};
+use crate::cpu::isa::Isa;
 use crate::cx::Env;
 
 /// Most shards of the images: the scratch memory is as many times as large as the weight.
 pub const SHARDS: usize = 4;
-/// Tasks of the gradient, at least, where it is large enough.
-const TASKS: usize = 8;
-/// Multiply-adds that are worth a task of their own.
-const TASK: usize = 1 << 20;
 /// Multiply-adds in all below which other threads are not asked for help.
 const SMALL: usize = 1 << 17;
 /// Rows of the gradient whose shards are added by a task.
@@ -25,8 +22,11 @@ const NEAR: usize = 7 << 10;
 const PLACES: usize = 64;
 /// Room for the rounded numbers of a part of an image, or of a cotangent.
 const ROOM: usize = 1 << 15;
-/// Channels below which a tile's rows are those of all elements of the window.
-const FEW: usize = 8;
+/// Channels of an image that a task multiplies with one block of columns, at most: the sums of all elements of a window stay in the
+/// second-level cache, and mostly in the first.
+const CHANNELS: usize = 32;
+/// Rows of a tile.
+const FULL: usize = 8;
 
 /// The sizes of the computation.
 struct Sums<'a, T> {
@@ -58,7 +58,7 @@ pub(super) fn run<T: Convolve>(
     let shards = SHARDS.min(conv.batch);
     let (channels, rows) = conv.group();
     let depth = channels * Conv2d::area(conv.kernel);
-    let cut = Cut::new(&conv, shards, T::columns(env.isa, rows));
+    let cut = Cut::new(&conv, T::columns(env.isa, rows));
     let sums = Sums {
         env,
         conv,
@@ -74,42 +74,60 @@ pub(super) fn run<T: Convolve>(
     let blocks = Blocks::new(parts, [shards * conv.groups * depth, rows], depth, block);
     blocks.run(team, |at, block| sums.add(at, block));
     let parts: &[T] = parts;
-    let lines = (CHUNK / depth).max(1);
-    env.team.chunks_mut(dw, lines * depth, |n, dw| {
-        for (line, dw) in (n * lines..).zip(dw.chunks_exact_mut(depth)) {
-            let from = &parts[line / rows * depth * rows + line % rows..];
-            for (k, to) in dw.iter_mut().enumerate() {
-                let mut sum = from[k * rows];
+    let lanes = T::lanes(env.isa);
+    for (group, dw) in dw.chunks_exact_mut(depth * rows).enumerate() {
+        let lines = (CHUNK / depth).next_multiple_of(lanes);
+        let from = &parts[group * depth * rows..];
+        env.team.chunks_mut(dw, lines * depth, |n, dw| {
+            turn_sums(env.isa, (from, shards, len), [n * lines, rows, depth], dw);
+        });
+    }
+}
+
+/// Adds the sums `[depth, rows]` of the shards, which are `len` numbers apart, and writes lines of `depth` numbers for the rows from
+/// `first` on.
+pub(super) fn turn_sums<T: Convolve>(
+    isa: Isa,
+    (from, shards, len): (&[T], usize, usize),
+    [first, rows, depth]: [usize; 3],
+    to: &mut [T],
+) {
+    let lanes = T::lanes(isa);
+    let mut sums = [T::ZERO; MOST_LANES * MOST_LANES];
+    let mut turned = [T::ZERO; MOST_LANES * MOST_LANES];
+    for (row, to) in (first..).step_by(lanes).zip(to.chunks_mut(lanes * depth)) {
+        let count = to.len() / depth;
+        for k in (0..depth).step_by(lanes) {
+            let some = lanes.min(depth - k);
+            for (n, sums) in sums.chunks_exact_mut(lanes).take(some).enumerate() {
+                let at = (k + n) * rows + row;
+                sums[..count].copy_from_slice(&from[at..at + count]);
                 for shard in 1..shards {
-                    sum += from[shard * len + k * rows];
+                    let at = at + shard * len;
+                    for (sum, part) in sums.iter_mut().zip(&from[at..at + count]) {
+                        *sum += *part;
+                    }
                 }
-                *to = sum;
+            }
+            T::turn(isa, &sums, lanes, lanes - 1, &mut turned);
+            for (to, line) in to.chunks_exact_mut(depth).zip(turned.chunks_exact(lanes)) {
+                to[k..k + some].copy_from_slice(&line[..some]);
             }
         }
-    });
+    }
 }
 
 impl Cut {
-    fn new(conv: &Conv2d, shards: usize, columns: usize) -> Self {
+    fn new(conv: &Conv2d, columns: usize) -> Self {
         let (channels, rows) = conv.group();
         let mut cut = Self {
             lines: conv.out[0],
             places: conv.out[1],
-            channels: [channels, rows],
+            channels: [channels.div_ceil(channels.div_ceil(CHANNELS)), rows.min(columns)],
         };
-        let worth = (conv.work() / TASK).min(TASKS);
-        let mut parts = worth.div_ceil(shards * conv.groups).max(1);
-        while parts > 1 && cut.channels[1] > columns {
-            let half = cut.channels[1].div_ceil(2).next_multiple_of(columns);
-            (cut.channels[1], parts) = (half, parts.div_ceil(2));
-        }
-        while parts > 1 && cut.channels[0] >= 2 * FEW {
-            let half = cut.channels[0].div_ceil(2).next_multiple_of(FEW);
-            (cut.channels[0], parts) = (half, parts.div_ceil(2));
-        }
         let near = |cut: &Cut| {
-            let columns = columns.min(cut.channels[1]);
-            cut.image(conv) + cut.lines * cut.places * columns <= NEAR || cut.lines * cut.places <= PLACES
+            cut.image(conv) + cut.lines * cut.places * cut.channels[1] <= NEAR
+                || cut.lines * cut.places <= PLACES
         };
         while cut.lines > 1 && !(near(&cut) && cut.fits(conv)) {
             cut.lines -= 1;
@@ -119,9 +137,6 @@ impl Cut {
         }
         while cut.channels[0] > 1 && !cut.fits(conv) {
             cut.channels[0] = cut.channels[0].div_ceil(2);
-        }
-        while !cut.fits(conv) {
-            cut.channels[1] = cut.channels[1].div_ceil(2).next_multiple_of(columns);
         }
         cut
     }
@@ -298,34 +313,26 @@ impl<T: Convolve> Sums<'_, T> {
                     sums: block.part(0..rows, cols.clone()),
                     first: first[0] * x.taps + first[1],
                     row: y.taps * x.taps,
+                    line: x.taps,
                 };
                 T::outer(self.env.isa, outer);
             };
-            let inner = match part.channels.len() < FEW {
-                true => [y, x].map(|axis| axis.inside(0).start..axis.inside(axis.taps - 1).end),
-                false => [0..0, 0..0],
-            };
-            let is_inner = !inner[0].is_empty() && !inner[1].is_empty();
-            if is_inner {
-                add([0, 0], [y.taps, x.taps], inner.clone());
-            }
-            for i in 0..y.taps {
-                for j in 0..x.taps {
-                    let (lines, line) = (y.inside(i), x.inside(j));
-                    if !is_inner {
-                        add([i, j], [1, 1], [lines, line]);
-                        continue;
+            // Tiles of one element's channels where these fill them, and of all elements that some places see where they do not.
+            if part.channels.len().is_multiple_of(FULL) || part.channels.len() > CHANNELS / 2 {
+                for i in 0..y.taps {
+                    for j in 0..x.taps {
+                        add([i, j], [1, 1], [y.inside(i), x.inside(j)]);
                     }
-                    let [v, u] = &inner;
-                    add(
-                        [i, j],
-                        [1, 1],
-                        [lines.start..lines.end.min(v.start), line.clone()],
-                    );
-                    add([i, j], [1, 1], [v.clone(), line.start..line.end.min(u.start)]);
-                    add([i, j], [1, 1], [v.clone(), line.start.max(u.end)..line.end]);
-                    add([i, j], [1, 1], [lines.start.max(v.end)..lines.end, line]);
                 }
+            } else {
+                y.for_each_sight(|lines, down| {
+                    x.for_each_sight(|line, right| {
+                        let taps = [down.len(), right.len()];
+                        if taps[0] * taps[1] > 0 {
+                            add([down.start, right.start], taps, [lines.clone(), line]);
+                        }
+                    });
+                });
             }
         }
     }

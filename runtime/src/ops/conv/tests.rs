@@ -197,6 +197,10 @@ fn cut_sizes() -> Vec<Conv2d> {
         groups: 3,
         ..plain(9, [6, 39], [11, 10], 3, 1)
     };
+    let depthwise = Conv2d {
+        groups: 87,
+        ..plain(3, [87, 87], [17, 14], 3, 1)
+    };
     vec![
         moved(plain(6, [5, 14], [31, 45], 3, 1), [2, 2], [1, 1]),
         moved(plain(2, [3, 4], [45, 31], 5, 2), [3, 2], [1, 2]),
@@ -212,6 +216,10 @@ fn cut_sizes() -> Vec<Conv2d> {
         plain(23, [4, 19], [6, 5], 3, 1),
         grouped,
         moved(grouped, [2, 3], [1, 1]),
+        // Every channel for itself: more than are computed at a time, and a part of a vector.
+        depthwise,
+        moved(depthwise, [2, 2], [1, 1]),
+        moved(depthwise, [3, 1], [2, 2]),
         // Channels enough to fill vectors: whole ones, and a part of the last; whole tiles of rows, and a part.
         moved(plain(5, [16, 24], [17, 24], 3, 1), [2, 2], [1, 1]),
         moved(plain(3, [30, 13], [9, 48], 3, 1), [1, 3], [2, 1]),
@@ -243,7 +251,7 @@ fn cut_sizes() -> Vec<Conv2d> {
 #[test]
 fn sizes_that_are_cut_are_right() {
     for conv in cut_sizes() {
-        for precision in [Precision::F32, Precision::F64] {
+        for precision in [Precision::F32, Precision::Bf16, Precision::F64] {
             check(&conv, precision);
         }
     }
@@ -251,7 +259,12 @@ fn sizes_that_are_cut_are_right() {
 
 #[test]
 fn every_instruction_set_is_right() {
+    let depthwise = Conv2d {
+        groups: 37,
+        ..plain(2, [37, 37], [9, 8], 3, 1)
+    };
     let sizes = [
+        moved(depthwise, [1, 2], [1, 1]),
         moved(plain(3, [7, 27], [19, 23], 3, 1), [1, 2], [1, 1]),
         moved(plain(3, [32, 24], [9, 24], 3, 1), [2, 1], [1, 1]),
     ];
