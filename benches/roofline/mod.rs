@@ -1,7 +1,8 @@
 //! What this machine can do: arithmetic and bandwidth, against which a step is measured.
 //!
 //! [`Probes`] measures, for a number of threads, the rate of fused multiply-adds in f32 and f64 and the bandwidth of reading,
-//! copying and `a = b + s c` for working sets in every level of the memory hierarchy. A round measures everything once, for
+//! copying and `a = b + s c` for working sets in every level of the memory hierarchy; for several threads also how far apart two
+//! cores are. A round measures everything once, for
 //! about a tenth of a second; benches interleave rounds with their own measurements, so that a machine that becomes slower
 //! for a while becomes so for both, and [`Probes::roofline`] takes medians.
 //!
@@ -10,12 +11,14 @@
 mod bandwidth;
 mod caches;
 mod clock;
+mod exchange;
 mod peak;
 
 use std::fmt;
 
 pub use bandwidth::Pattern;
 pub use caches::Level;
+pub use exchange::Exchange;
 
 /// The rates of a machine for a number of threads, in units a second.
 #[derive(Clone, Debug)]
@@ -28,6 +31,8 @@ pub struct Roofline {
     pub fma_f64: f64,
     /// Levels of the memory hierarchy, the nearest first.
     pub levels: Vec<LevelRates>,
+    /// How far apart two of the cores are, where there are two threads.
+    pub exchange: Option<Exchange>,
 }
 
 /// Bandwidths of a level: bytes that all threads together read and write in a second.
@@ -79,6 +84,9 @@ impl fmt::Display for Roofline {
             let rates = rates.map(|rate| format!("{:>10.1}", 1e-9 * rate));
             writeln!(f, "{:<8}{:>16}{}", level.name, level.working_set, rates.concat())?;
         }
+        if let Some(exchange) = self.exchange {
+            writeln!(f, "between two cores: {exchange}")?;
+        }
         Ok(())
     }
 }
@@ -95,6 +103,7 @@ pub struct Probes {
     fma_f32: Vec<f64>,
     fma_f64: Vec<f64>,
     levels: Vec<(Level, bandwidth::Buffers, [Vec<f64>; Pattern::ALL.len()])>,
+    exchanges: Vec<Exchange>,
 }
 
 impl Probes {
@@ -110,6 +119,7 @@ impl Probes {
             fma_f32: Vec::new(),
             fma_f64: Vec::new(),
             levels: levels.collect(),
+            exchanges: Vec::new(),
         }
     }
 
@@ -121,6 +131,9 @@ impl Probes {
             for (pattern, samples) in Pattern::ALL.into_iter().zip(samples) {
                 samples.push(buffers.measure(pattern));
             }
+        }
+        if self.threads > 1 {
+            self.exchanges.push(exchange::measure());
         }
     }
 
@@ -138,6 +151,7 @@ impl Probes {
             fma_f32: median(&self.fma_f32),
             fma_f64: median(&self.fma_f64),
             levels: levels.collect(),
+            exchange: Exchange::median(&self.exchanges),
         }
     }
 }

@@ -65,12 +65,23 @@ enum Purpose {
     Smoke,
 }
 
+/// Where the threads of a device run.
+#[derive(Copy, Clone)]
+enum Cores {
+    /// Where the system puts them.
+    Any,
+    /// On cores of their own.
+    Bound,
+}
+
 /// What can be chosen on the command line.
 struct Options {
     purpose: Purpose,
     workloads: Vec<&'static Workload>,
     /// Numbers of threads, each measured in turn with the others.
     threads: Vec<usize>,
+    /// Whether threads stay on cores of their own.
+    cores: Cores,
     /// The instruction path.
     path: Isa,
     precision: Precision,
@@ -87,6 +98,7 @@ Usage: cargo bench --bench training -- [WORKLOAD]... [OPTIONS]
 
 Options:
       --threads <N,...>  Numbers of threads [default: 1 and the number of cores]
+      --bound            Binds every thread but the first to a core of its own
       --path <PATH>      Instruction path: amx, avx512bf16, avx512, avx2, neon, portable [default: the best]
       --precision <P>    Precision: f32, high, bf16, f64 [default: f32]
       --rounds <N>       Rounds of machine, steps and profiled steps in turns [default: 7]
@@ -100,9 +112,14 @@ Workloads [default: all of them]:
 impl Options {
     /// The setup for a number of threads.
     fn setup(&self, threads: usize) -> Setup {
+        let device = Device::cpu().threads(threads).path(self.path);
+        let device = match self.cores {
+            Cores::Any => device,
+            Cores::Bound => device.bound(),
+        };
         Setup {
             precision: self.precision,
-            ..Setup::new(Device::cpu().threads(threads).path(self.path))
+            ..Setup::new(device)
         }
     }
 
@@ -112,6 +129,7 @@ impl Options {
             purpose: Purpose::Smoke,
             workloads: Vec::new(),
             threads: if n_cores > 1 { vec![1, n_cores] } else { vec![1] },
+            cores: Cores::Any,
             path: Isa::best(),
             precision: Precision::default(),
             effort: measure::Effort::default(),
@@ -128,6 +146,7 @@ impl Options {
                         .map(|n| number(n, "--threads"))
                         .collect::<Result<_>>()?;
                 }
+                Long("bound") => options.cores = Cores::Bound,
                 Long("path") => options.path = number(&arguments.value()?.string()?, "--path")?,
                 Long("precision") => options.precision = arguments.value()?.parse()?,
                 Long("rounds") => options.effort.rounds = number(&arguments.value()?.string()?, "--rounds")?,

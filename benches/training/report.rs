@@ -39,6 +39,9 @@ pub fn print(workload: &Workload, measured: &Measured, n_rows: usize) {
         workload.name, workload.about, workload.batch, measured.device
     );
     println!("  {}", rates(&measured.roofline));
+    if let Some(exchange) = measured.roofline.exchange {
+        println!("  between two cores: {exchange}");
+    }
     println!(
         "  step {} (median of {}), {:.4} GFLOP ({:.1} GFLOP/s), {:.2} MB moved, workspace {:.2} MB",
         time(step),

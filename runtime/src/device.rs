@@ -24,7 +24,17 @@ use crate::error::{Error, ErrorKind, Result};
 pub struct Device {
     n_threads: usize,
     isa: Isa,
+    binding: Binding,
     team: Arc<OnceLock<Arc<Team>>>,
+}
+
+/// Where the system may run the threads of a device.
+#[derive(Copy, Clone, PartialEq, Eq)]
+enum Binding {
+    /// Wherever it likes.
+    Free,
+    /// Each but the caller's on a core of its own.
+    Bound,
 }
 
 impl Device {
@@ -35,6 +45,7 @@ impl Device {
         Self {
             n_threads,
             isa: Isa::best(),
+            binding: Binding::Free,
             team: Arc::default(),
         }
     }
@@ -46,6 +57,27 @@ impl Device {
     pub fn threads(self, n: usize) -> Self {
         Self {
             n_threads: n,
+            team: Arc::default(),
+            ..self
+        }
+    }
+
+    /// The same device with each of its threads but the caller's bound to a core of its own, of those that the process may use; the
+    /// first of them is left to the caller, whose thread is not bound. For machines that do nothing else: where another program runs
+    /// as well, a thread that may not move waits for its core. Linux only.
+    ///
+    /// Fewer cores than threads, or a system that binds no threads, is an error of the first model that is made on it.
+    ///
+    /// ```no_run
+    /// use tapeless_runtime::Device;
+    ///
+    /// let device = Device::cpu().threads(8).bound();
+    /// assert_eq!(device.to_string(), "cpu (8 threads, bound, avx512)");
+    /// ```
+    #[must_use]
+    pub fn bound(self) -> Self {
+        Self {
+            binding: Binding::Bound,
             team: Arc::default(),
             ..self
         }
@@ -78,7 +110,11 @@ impl Device {
         }
         let n_threads = NonZeroUsize::new(self.n_threads)
             .ok_or_else(|| Error::config("a device with 0 threads cannot compute, expected at least 1"))?;
-        let team = Team::new(n_threads).map_err(|error| {
+        let started = match self.binding {
+            Binding::Free => Team::new(n_threads),
+            Binding::Bound => Team::bound(n_threads),
+        };
+        let team = started.map_err(|error| {
             let message = format!("{n_threads} threads could not be started: {error}");
             Error::new(ErrorKind::Device, message).with_source(error)
         })?;
@@ -95,7 +131,11 @@ impl Default for Device {
 impl fmt::Display for Device {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let plural = if self.n_threads == 1 { "" } else { "s" };
-        write!(f, "cpu ({} thread{plural}, {})", self.n_threads, self.isa)
+        let bound = match self.binding {
+            Binding::Free => "",
+            Binding::Bound => ", bound",
+        };
+        write!(f, "cpu ({} thread{plural}{bound}, {})", self.n_threads, self.isa)
     }
 }
 
@@ -117,6 +157,15 @@ mod tests {
         assert_eq!(team.threads(), 2);
         let other = device.threads(3).team().unwrap();
         assert_eq!(other.threads(), 3);
+    }
+
+    #[test]
+    fn more_bound_threads_than_cores_is_an_error() {
+        let device = Device::cpu().threads(5000).bound();
+        let error = device.team().err().unwrap();
+        assert_eq!(error.kind(), ErrorKind::Device);
+        assert!(error.to_string().contains("bound"), "{error}");
+        assert!(device.to_string().starts_with("cpu (5000 threads, bound, "));
     }
 
     #[test]

@@ -8,8 +8,9 @@
 //!
 //! - [`Team::run`] calls its closure exactly once for each task number (unless a task panics) and returns
 //!   only when no call is running any more; the memory safety of this file rests on it.
-//! - Which thread runs a task is left to chance, and nothing else is. Kernels make their results independent
-//!   of the number of threads by cutting their work into tasks by shape alone.
+//! - Which thread runs a task is left to chance (`shares.rs` says how chance is helped), and nothing else is.
+//!   Kernels make their results independent of the number of threads by cutting their work into tasks by
+//!   shape alone.
 //! - No allocation after [`Team::new`].
 //!
 //! Not here: choosing chunk sizes (kernels do), reductions over chunks, work that waits for other tasks (it
@@ -19,11 +20,12 @@
 //!
 //! One word, the gate, says which job is offered (`epoch`), whether it still may be joined (`OPEN`) and how
 //! many workers have joined. The caller writes the job while the gate is shut and empty, opens it, takes part
-//! itself until the counter of tasks runs out, shuts it, and waits for those inside to leave. A worker that
+//! itself until no task is left, shuts it, and waits for those inside to leave. A worker that
 //! comes late finds the gate shut and never looks at the job, so the caller never waits for a worker that the
 //! system has not woken yet.
 
 mod chunks;
+mod shares;
 
 use std::any::Any;
 use std::cell::{Cell, UnsafeCell};
@@ -36,6 +38,9 @@ use std::sync::mpsc;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
+
+use super::affinity;
+use shares::Shares;
 
 /// A fixed set of threads that run numbered tasks together with whoever calls [`run`](Team::run).
 ///
@@ -66,8 +71,8 @@ struct Shared {
     gate: AtomicU64,
     /// The job on offer: written only by the holder of `turn`, while the gate is shut and nobody inside.
     job: UnsafeCell<Job>,
-    /// The next task to be handed out.
-    next: AtomicUsize,
+    /// The tasks that have not been handed out.
+    shares: Shares,
     /// Taken by the thread whose job this is.
     turn: AtomicBool,
     /// The first panic of a task of the present job.
@@ -83,19 +88,16 @@ struct Shared {
     shutdown: AtomicBool,
 }
 
-/// A closure whose lifetime has been erased, and how many tasks it has.
+/// A closure whose lifetime has been erased.
 #[derive(Clone, Copy)]
-struct Job {
-    body: &'static (dyn Fn(usize) + Sync),
-    tasks: usize,
-}
+struct Job(&'static (dyn Fn(usize) + Sync));
 
 impl Job {
-    const NONE: Job = Job {
-        body: &|_| (),
-        tasks: 0,
-    };
+    const NONE: Job = Job(&|_| ());
 }
+
+/// Number of the thread whose job it is; those of workers follow.
+const CALLER: usize = 0;
 
 // SAFETY: the only field that is not `Sync` by itself is `job`. It is written by the holder of `turn` while
 // the gate is shut and empty, and read only by a thread that has joined through the open gate (whose
@@ -132,17 +134,41 @@ impl Team {
     ///
     /// If the system refuses a thread, or if more than 32,768 are asked for.
     pub fn new(threads: NonZeroUsize) -> io::Result<Team> {
-        let n_workers = threads.get() - 1;
+        Self::start(threads.get() - 1, |_| None)
+    }
+
+    /// As [`new`](Self::new), with every worker bound to a core of its own. The first of the cores that the calling thread may run on
+    /// is left to whoever calls, who stays free to run on any.
+    ///
+    /// # Errors
+    ///
+    /// As [`new`](Self::new), and if there are fewer cores than threads or the system binds no threads.
+    pub fn bound(threads: NonZeroUsize) -> io::Result<Team> {
+        let cores = affinity::allowed()?;
+        if cores.len() < threads.get() {
+            let message = format!(
+                "{threads} threads cannot be bound to {} core(s), one to each",
+                cores.len()
+            );
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, message));
+        }
+        Self::start(threads.get() - 1, |i| Some(cores[i + 1]))
+    }
+
+    /// A team with so many workers, each on the core that is named for its number, if one is.
+    fn start(n_workers: usize, core: impl Fn(usize) -> Option<usize>) -> io::Result<Team> {
         if n_workers > MAX_WORKERS {
-            let message = format!("a team has at most {} threads, not {threads}", MAX_WORKERS + 1);
+            let (most, asked) = (MAX_WORKERS + 1, n_workers + 1);
+            let message = format!("a team has at most {most} threads, not {asked}");
             return Err(io::Error::new(io::ErrorKind::InvalidInput, message));
         }
         let mut team = Team {
-            shared: Arc::new(Shared::new()),
+            shared: Arc::new(Shared::new(n_workers + 1)),
             workers: Vec::with_capacity(n_workers),
         };
         let (started, starts) = mpsc::channel();
         for i in 0..n_workers {
+            let core = core(i);
             let (shared, started) = (Arc::clone(&team.shared), started.clone());
             let name = format!("tapeless-{}", i + 1);
             // On an error `team` is dropped, which ends the workers that did start.
@@ -151,15 +177,16 @@ impl Team {
                     .name(name)
                     .stack_size(STACK)
                     .spawn(move || {
+                        let ready = core.map_or(Ok(()), affinity::bind);
                         // Nobody listens if the system refused a later thread.
-                        let _ = started.send(());
+                        let _ = started.send(ready);
                         drop(started);
-                        shared.work();
+                        shared.work(i + 1);
                     })?,
             );
         }
         for _ in 0..n_workers {
-            starts.recv().expect("every worker says that it runs");
+            starts.recv().expect("every worker says that it runs")?;
         }
         Ok(team)
     }
@@ -167,7 +194,7 @@ impl Team {
     /// A team of the caller alone: it runs every task inline.
     pub fn serial() -> Team {
         Team {
-            shared: Arc::new(Shared::new()),
+            shared: Arc::new(Shared::new(1)),
             workers: Vec::new(),
         }
     }
@@ -184,7 +211,7 @@ impl Team {
     /// task, or if another thread is using the team at the moment. If a task panics, tasks that have not
     /// started are given up and the (first) panic continues on the caller's thread.
     pub fn run(&self, tasks: usize, body: &(dyn Fn(usize) + Sync)) {
-        let alone = tasks <= 1 || self.workers.is_empty() || INSIDE.get();
+        let alone = tasks <= 1 || tasks > Shares::MAX_TASKS || self.workers.is_empty() || INSIDE.get();
         if alone || self.shared.turn.swap(true, Ordering::Acquire) {
             return (0..tasks).for_each(body);
         }
@@ -217,11 +244,11 @@ impl Drop for Team {
 }
 
 impl Shared {
-    fn new() -> Shared {
+    fn new(threads: usize) -> Shared {
         Shared {
             gate: AtomicU64::new(0),
             job: UnsafeCell::new(Job::NONE),
-            next: AtomicUsize::new(0),
+            shares: Shares::new(threads),
             turn: AtomicBool::new(false),
             panic: Mutex::new(None),
             sleepers: AtomicUsize::new(0),
@@ -240,16 +267,16 @@ impl Shared {
         // them has left; nothing on the way there can unwind (`take_tasks` catches panics of tasks), so
         // `body` outlives every use.
         let body: &'static (dyn Fn(usize) + Sync) = unsafe { std::mem::transmute(body) };
-        let job = Job { body, tasks };
+        let job = Job(body);
         // SAFETY: this is the holder of `turn`, and the gate is shut and empty: it starts so, and each holder
         // leaves it so.
         unsafe { self.set_job(job) };
-        self.next.store(0, Ordering::Relaxed);
+        self.shares.share_out(tasks);
         let epoch = self.gate.load(Ordering::Relaxed) & !(JOINED_MASK | OPEN);
         self.gate
             .store(epoch.wrapping_add(EPOCH) | OPEN, Ordering::SeqCst);
         self.wake_workers(tasks - 1);
-        self.take_tasks(job);
+        self.take_tasks(job, CALLER);
         self.leave_none_inside();
         // SAFETY: as above. No reference to what the caller may now free is left behind.
         unsafe { self.set_job(Job::NONE) };
@@ -279,23 +306,18 @@ impl Shared {
         }
     }
 
-    /// Runs tasks until none is left. Never unwinds.
-    fn take_tasks(&self, job: Job) {
+    /// Runs tasks until none is left, as the thread of this number. Never unwinds.
+    fn take_tasks(&self, job: Job, thread: usize) {
         INSIDE.set(true);
         let outcome = catch_unwind(AssertUnwindSafe(|| {
-            loop {
-                let task = self.next.fetch_add(1, Ordering::Relaxed);
-                if task >= job.tasks {
-                    break;
-                }
-                (job.body)(task);
+            while let Some(task) = self.shares.next(thread) {
+                (job.0)(task);
             }
         }));
         INSIDE.set(false);
         if let Err(panic) = outcome {
-            // Give up what has not started. Counting from here on cannot overflow: every thread stops at the
-            // first number it draws.
-            self.next.store(job.tasks, Ordering::Relaxed);
+            // What has not started never will.
+            self.shares.give_up();
             let mut first = self.panic.lock().unwrap_or_else(PoisonError::into_inner);
             if first.is_none() {
                 *first = Some(panic);
@@ -331,8 +353,8 @@ impl Shared {
         self.caller_sleeps.store(false, Ordering::Relaxed);
     }
 
-    /// The life of a worker.
-    fn work(&self) {
+    /// The life of a worker with this number.
+    fn work(&self, thread: usize) {
         let mut seen = 0;
         while let Some(gate) = self.wait_for_new_epoch(seen) {
             seen = gate & !(JOINED_MASK | OPEN);
@@ -340,7 +362,7 @@ impl Shared {
                 // SAFETY: this thread has joined, so that the holder of `turn` does not write until it has
                 // left; the exchange in `join` synchronises with the store that opened the gate.
                 let job = unsafe { *self.job.get() };
-                self.take_tasks(job);
+                self.take_tasks(job, thread);
                 self.leave();
             }
         }

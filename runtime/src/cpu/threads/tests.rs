@@ -34,6 +34,32 @@ fn every_task_runs_exactly_once() {
     }
 }
 
+#[cfg(target_os = "linux")]
+#[test]
+fn bound_workers_have_a_core_each_and_the_caller_keeps_its_own() {
+    let cores = affinity::allowed().unwrap();
+    let team = Team::bound(NonZeroUsize::new(cores.len()).unwrap()).unwrap();
+    let caller = std::thread::current().id();
+    // Each task waits until all have begun, so that every thread takes one of them.
+    let begun = AtomicUsize::new(0);
+    let seen = Mutex::new(Vec::new());
+    team.run(cores.len(), &|_| {
+        begun.fetch_add(1, Ordering::SeqCst);
+        while begun.load(Ordering::SeqCst) < cores.len() {
+            std::thread::yield_now();
+        }
+        if std::thread::current().id() != caller {
+            seen.lock().unwrap().extend(affinity::allowed().unwrap());
+        }
+    });
+    let mut seen = seen.into_inner().unwrap();
+    seen.sort_unstable();
+    assert_eq!(seen, cores[1..]);
+    assert_eq!(affinity::allowed().unwrap(), cores);
+    let error = Team::bound(NonZeroUsize::new(cores.len() + 1).unwrap()).unwrap_err();
+    assert!(error.to_string().contains("cannot be bound"), "{error}");
+}
+
 /// Pauses longer than the workers' patience, so that each run has to wake them; tasks longer than the
 /// caller's, so that it has to be woken.
 #[test]
