@@ -161,6 +161,47 @@ fn a_trace_shows_every_named_value() -> Result<()> {
     Ok(())
 }
 
+#[model]
+pub struct Edges {
+    #[layer(padding = 1)]
+    first: Conv2d<2, 3, 3>,
+    blocks: [Conv2d<3, 3, 1>; 2],
+}
+
+#[model]
+impl Edges {
+    pub fn maps<B: Dim>(&self, image: Tensor<B, 2, 4, 5>) -> Tensor<B, 3, 4, 5> {
+        let mut x = self.first(image).tanh();
+        for block in &self.blocks {
+            x = block(x).tanh();
+        }
+        x
+    }
+}
+
+/// Images lie channels last in memory; nobody sees that.
+#[test]
+fn a_trace_shows_images_as_a_call_gives_them() -> Result<()> {
+    let model = Edges::new(&Device::cpu(), 1)?;
+    let image = Array4::from_shape_fn((2, 2, 4, 5), |(b, c, i, j)| {
+        (b * 40 + c * 20 + i * 5 + j) as f32 * 0.02 - 0.5
+    });
+    let maps = model.maps(&image)?;
+    let trace = model.maps_trace(&image)?;
+    let steps = trace
+        .values()
+        .iter()
+        .filter(|value| value.shape() == [2, 2, 3, 4, 5]);
+    let last = steps
+        .last()
+        .expect("a value of both steps")
+        .array
+        .index_axis(ndarray::Axis(0), 1)
+        .to_owned();
+    assert_eq!(last.mapv(|x| x as f32), maps.into_dyn());
+    Ok(())
+}
+
 #[test]
 fn wrong_arguments_are_errors_that_say_what_is_wrong() -> Result<()> {
     let mut model = Mlp::new(&Device::cpu(), 1)?;

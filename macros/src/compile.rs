@@ -1,7 +1,7 @@
 //! The pipeline: a model with all its definitions goes in, Rust source comes out.
 //!
 //! ```text
-//! model -> lower -> ir::Graph -> simplify -> grad -> simplify -> hoist -> simplify -> fuse -> memory -> budget, emit
+//! model -> lower -> ir::Graph -> layout -> simplify -> grad -> simplify -> hoist -> simplify -> fuse -> memory -> budget, emit
 //! ```
 //!
 //! The product of a Hessian with a direction goes from `grad` on a second time.
@@ -22,6 +22,7 @@ use crate::fuse::{fuse, unfused};
 use crate::grad::{Gradient, Wanted, differentiate, hessian_product};
 use crate::hoist::hoist;
 use crate::ir::{Graph, InputId, OutputKind, ParamId, verify::verify};
+use crate::layout::{turn, turn_and_show};
 use crate::lower;
 use crate::memory::{self, Reuse};
 use crate::model::{InputGrad, Lowered, LoweredFunction, Training, UserModel};
@@ -101,10 +102,13 @@ fn function<'a>(
         .and_then(|graph| joint(function, graph, &wanted, diagnostics));
     EmitFunction {
         lowered: function,
-        eval: plan(&checked(simplify(&checked(function.eval.clone())))),
+        eval: plan(&checked(simplify(&checked(turn(&function.eval))))),
         train: joint.as_ref().map(plan),
         product: product(function, joint.as_ref(), &wanted, diagnostics),
-        trace: memory::plan(unfused(&without_effects(traced)), Reuse::Never),
+        trace: memory::plan(
+            unfused(&checked(turn_and_show(&without_effects(traced)))),
+            Reuse::Never,
+        ),
     }
 }
 
@@ -133,7 +137,7 @@ fn joint(
     wanted: &Wanted,
     diagnostics: &mut Diagnostics,
 ) -> Option<Graph> {
-    match differentiate(checked(simplify(graph)), wanted, simplify) {
+    match differentiate(checked(simplify(&turn(graph))), wanted, simplify) {
         Gradient::Joint(joint) => Some(tidied(joint)),
         // A metric counts; what is meant to be trained says so by its name.
         Gradient::Unreached(why) if function.name == "loss" && !wanted.params.is_empty() => {

@@ -22,11 +22,15 @@ mod recompute;
 use crate::map::{Map, Set};
 use std::rc::Rc;
 
+use crate::ir::images::{first_of_last, last_of_first};
 use crate::ir::{
     Call, CallArg, DType, Graph, Kernel as OpKernel, Node, NodeId, Output, OutputKind, Phase, Type, Value,
+    ViewMap,
 };
+use crate::ops::Op;
 use crate::ops::leaf::LeafKind;
-use crate::plan::{Buffer, Epilogue, Fused, Kernel, Leaf, Operand, Place, Task, Within, Written};
+use crate::ops::view::View;
+use crate::plan::{Buffer, Epilogue, Fused, Kernel, Leaf, Named, Operand, Place, Task, Within, Written};
 use crate::shape::Dim;
 
 use epilogue::Epilogues;
@@ -416,25 +420,67 @@ impl<'a> Fuser<'a> {
         self.graph.iter().filter_map(leaf).chain(kept).collect()
     }
 
-    /// Values that have a name of the user's or stand for a whole layer, where they are stored as they are. Of a loop, all
-    /// steps together.
-    fn named(&self) -> Vec<(Rc<str>, Value, Type)> {
-        let mut named: Vec<(Rc<str>, Value, Type)> = Vec::new();
+    /// For a trace, values that have a name of the user's or stand for a whole layer, where they are stored as they are, or channels
+    /// last. Of a loop, all steps together.
+    fn named(&self) -> Vec<Named> {
+        let mut named = Vec::new();
+        if self.keep == Keep::Results {
+            return named;
+        }
+        let shown: Map<NodeId, Vec<usize>> = self
+            .graph
+            .iter()
+            .filter_map(|(id, _)| shown(self.graph, id))
+            .collect();
         for (id, node) in self.graph.iter() {
             let operand = self.reads.operand(self.graph, Value::first(id));
             let is_stored = operand.layout.is_whole() && node.leaf().is_none();
-            if !is_stored || node.phase != Phase::Forward {
+            // The last row of what a loop carries was shown among its steps.
+            let of_loop = self.graph.node(operand.value.node).leaf() == Some(LeafKind::Buffer);
+            let is_again = of_loop && node.origin.name.is_none() || turned(self.graph, id).is_some();
+            if !is_stored || is_again || node.phase != Phase::Forward {
                 continue;
             }
             let kept = self.within.get(&operand.value);
             let kept = kept.and_then(|within| self.kept.iter().find(|(of, ..)| *of == within.of));
-            match kept {
-                Some((of, ty, _)) => named.push((node.trace_name(), *of, ty.clone())),
-                None => named.push((node.trace_name(), operand.value, node.types[0].clone())),
-            }
+            let (value, ty) = match kept {
+                Some((of, ty, _)) => (*of, ty.clone()),
+                None => (operand.value, node.types[0].clone()),
+            };
+            let order = shown.get(&id).map(|perm| {
+                let n_loops = ty.rank() - perm.len();
+                (0..n_loops)
+                    .chain(perm.iter().map(|axis| n_loops + axis))
+                    .collect()
+            });
+            let name = node.trace_name();
+            named.push(Named {
+                name,
+                value,
+                ty,
+                order,
+            });
         }
         named
     }
+}
+
+/// The value that a node shows to the reader of a trace, and the order of its axes: an image that lies channels last.
+fn shown(graph: &Graph, id: NodeId) -> Option<(NodeId, Vec<usize>)> {
+    turned(graph, id).filter(|(_, perm)| *perm == first_of_last(perm.len()))
+}
+
+/// The value that the layout stage has turned for the reader of a trace, under the name that it has, and how.
+fn turned(graph: &Graph, id: NodeId) -> Option<(NodeId, Vec<usize>)> {
+    let node = graph.node(id);
+    let Op::View(View(ViewMap::Permute(perm))) = &node.op else {
+        return None;
+    };
+    let source = node.inputs[0].node;
+    let is_turn =
+        perm.len() > 2 && (*perm == first_of_last(perm.len()) || *perm == last_of_first(perm.len()));
+    let is_same = is_turn && node.trace_name() == graph.node(source).trace_name();
+    is_same.then(|| (source, perm.clone()))
 }
 
 /// True where argument `arg` (or a part of it) reads input `k` in any layout.

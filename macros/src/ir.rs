@@ -17,6 +17,9 @@
 //! Effects are values: new running statistics are outputs of kind [`OutputKind::State`], and a random
 //! operation names its stream by a key, so that evaluating it twice gives the same numbers.
 //!
+//! Operations on images say in which order the axes of images lie ([`Images`]): as users write them where a graph comes out of
+//! lowering, channels last behind the layout stage, whose types show it.
+//!
 //! # Invariants (checked by [`verify`])
 //!
 //! 1. Inputs of a node precede it, and the result that they name exists.
@@ -32,6 +35,7 @@
 pub mod build;
 pub mod graph;
 pub mod id;
+pub mod images;
 pub mod layout;
 pub mod print;
 pub mod rule;
@@ -43,6 +47,7 @@ pub mod verify;
 pub use build::{Builder, Mode, Steps};
 pub use graph::{Graph, Node, Origin, Output, OutputKind, Phase};
 pub use id::{InputId, NodeId, ParamId, StateId, Value};
+pub use images::Images;
 pub use layout::{Layout, ViewMap};
 pub use rule::{
     Body, Call, CallArg, Constraints, Cotangents, Demand, Kernel, Packing, Residual, Rule, Sample,

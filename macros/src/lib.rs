@@ -17,6 +17,7 @@ mod grad;
 mod hoist;
 mod ir;
 mod layers;
+mod layout;
 mod lower;
 mod map;
 mod memory;

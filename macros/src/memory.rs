@@ -9,7 +9,7 @@ use crate::map::Map;
 use std::ops::Range;
 
 use crate::ir::{DType, Layout, OutputKind, Phase, Type, Value};
-use crate::plan::{Fused, Kernel, Place, Plan, Slot, Task, home};
+use crate::plan::{Fused, Kernel, Named, Place, Plan, Slot, Task, home};
 
 /// Whether slots are shared.
 #[derive(Copy, Clone, PartialEq, Eq, Debug)]
@@ -39,7 +39,7 @@ pub fn plan(fused: Fused, reuse: Reuse) -> Plan {
     let results = fused.outputs.iter().zip(&fused.output_types);
     let results = results.filter(|(o, _)| matches!(o.kind, OutputKind::Result(_)));
     let results = results.map(|(o, ty)| (o.value, ty.clone())).collect();
-    let kept = |(_, value, _): &(_, Value, Type)| matches!(places.get(value), Some(Place::Slot(_)));
+    let kept = |named: &Named| matches!(places.get(&named.value), Some(Place::Slot(_)));
     let named = if reuse == Reuse::Never {
         fused.named.into_iter().filter(kept).collect()
     } else {

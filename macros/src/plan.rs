@@ -11,6 +11,19 @@ use crate::ops::pointwise::Row;
 use crate::ops::scan::Order;
 use crate::shape::Dim;
 
+/// A value that a trace shows.
+#[derive(Clone, Debug)]
+pub struct Named {
+    /// The user's name, or the layer's.
+    pub name: Rc<str>,
+    /// The value.
+    pub value: Value,
+    /// Its type, as it is stored.
+    pub ty: Type,
+    /// Where it is shown with its axes in another order: which axis of the stored value each one is.
+    pub order: Option<Vec<usize>>,
+}
+
 /// A stored value read in some layout.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Operand {
@@ -215,8 +228,8 @@ pub struct Plan {
     pub outputs: Vec<Output>,
     /// Results that the caller reads, in order, and their types.
     pub results: Vec<(Value, Type)>,
-    /// Named values for tracing: name, value, type.
-    pub named: Vec<(Rc<str>, Value, Type)>,
+    /// Values for tracing.
+    pub named: Vec<Named>,
 }
 
 impl Plan {
@@ -269,7 +282,7 @@ pub struct Fused {
     /// Types of the outputs.
     pub output_types: Vec<Type>,
     /// The node that a stored value came from, for names in traces.
-    pub named: Vec<(Rc<str>, Value, Type)>,
+    pub named: Vec<Named>,
 }
 
 /// The value in whose own memory another lies, and from which element on.

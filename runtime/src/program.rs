@@ -377,8 +377,10 @@ pub struct TraceValue {
     pub(crate) slot: usize,
     /// Element kind.
     pub(crate) dtype: Dtype,
-    /// Sizes of the axes.
+    /// Sizes of the axes, as the value is stored.
     pub(crate) shape: Formula,
+    /// Which axis of the stored value each axis of what is shown is; empty where they are the same.
+    pub(crate) order: &'static [usize],
 }
 
 impl TraceValue {
@@ -389,6 +391,12 @@ impl TraceValue {
             slot,
             dtype,
             shape,
+            order: &[],
         }
+    }
+
+    /// Shown with its axes in another order: axis `k` is axis `order[k]` of the stored value. Images lie channels last.
+    pub const fn in_order(self, order: &'static [usize]) -> Self {
+        Self { order, ..self }
     }
 }

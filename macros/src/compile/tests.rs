@@ -3,6 +3,7 @@
 use quote::quote;
 
 use super::*;
+use crate::ir::Type;
 use crate::lower::tests::define;
 use crate::plan::Place;
 
@@ -30,6 +31,41 @@ const CNN: &str = "
         pub fn loss<B: Dim>(&self, image: Tensor<B, 1, 12, 12>, label: Tensor<u8, B>) -> Scalar {
             let maps = self.norm(self.conv(image)).relu().max_pool2d(2);
             cross_entropy(self.fc(maps.flatten()), label)
+        }
+    }
+";
+
+const RESNET: &str = "
+    struct Basic<const W: usize> {
+        #[layer(padding = 1, bias = false)] conv1: Conv2d<W, W, 3>, bn1: BatchNorm2d<W>,
+        #[layer(padding = 1, bias = false)] conv2: Conv2d<W, W, 3>, bn2: BatchNorm2d<W>,
+    }
+    impl<const W: usize> Basic<W> {
+        pub fn forward<B: Dim, H: Dim>(&self, x: Tensor<B, W, H, H>) -> Tensor<B, W, H, H> {
+            let y = self.bn1(self.conv1(x)).relu();
+            (x + self.bn2(self.conv2(y))).relu()
+        }
+    }
+    struct Down<const W: usize> {
+        #[layer(stride = 2, padding = 1, bias = false)] conv: Conv2d<W, { 2 * W }, 3>, bn: BatchNorm2d<{ 2 * W }>,
+    }
+    impl<const W: usize> Down<W> {
+        pub fn forward<B: Dim>(&self, x: Tensor<B, W, 8, 8>) -> Tensor<B, { 2 * W }, 4, 4> {
+            let half = x.slice(.., .., .., .., steps = (1, 1, 2, 2));
+            (half.pad((0, 0), (W / 2, W / 2), (0, 0), (0, 0)) + self.bn(self.conv(x))).relu()
+        }
+    }
+    struct Resnet {
+        #[layer(padding = 1, bias = false)] stem: Conv2d<3, 4, 3>,
+        first: [Basic<4>; 3], down: Down<4>, second: [Basic<8>; 2], fc: Linear<8, 10>,
+    }
+    impl Resnet {
+        pub fn loss<B: Dim>(&self, image: Tensor<B, 3, 8, 8>, label: Tensor<u8, B>) -> Scalar {
+            let mut x = self.stem(image);
+            for block in &self.first { x = block(x); }
+            x = self.down(x);
+            for block in &self.second { x = block(x); }
+            cross_entropy(self.fc(x.global_avg_pool2d()), label)
         }
     }
 ";
@@ -394,12 +430,71 @@ fn a_convolution_of_sequences_is_one_call() {
 #[test]
 fn weight_gradients_are_written_where_they_are_kept() {
     for source in [MLP, CNN, MOTIFS, RESIDUAL] {
-        assert!(
-            !sweeps(source).contains("rt::copy"),
-            "a gradient is copied:\n{}",
-            sweeps(source)
-        );
+        let text = sweeps(source);
+        for part in text.split("\nfn ") {
+            for call in part.split("rt::copy(").skip(1) {
+                let arguments = call.split(");").next().expect("a call has an end");
+                let to = arguments
+                    .trim_end_matches([' ', '\n', ','])
+                    .rsplit([' ', '\n'])
+                    .next();
+                let gradient = format!("let {} = cx.grad(", to.expect("a copy goes somewhere"));
+                assert!(!part.contains(&gradient), "a gradient is copied:\n{text}");
+            }
+        }
     }
+}
+
+/// Images are permuted where they leave the network, and their cotangent where it comes back; an image of one channel is not.
+#[test]
+fn images_are_permuted_at_the_edges_of_a_network_only() {
+    for (source, edges) in [(CNN, 2), (MOTIFS, 1), (RESNET, 1)] {
+        let text = sweeps(source);
+        let copies = text.split("rt::copy(").skip(1);
+        let views = copies.filter_map(|call| call.split(");").next());
+        let is_dense = |view: &&str| {
+            view.split(']')
+                .any(|part| part.contains("strides: [") && part.ends_with(", 1"))
+        };
+        let permuted: Vec<&str> = views.filter(|view| !is_dense(view)).collect();
+        assert_eq!(permuted.len(), edges, "{permuted:?}\n{text}");
+    }
+}
+
+/// What a trace of the loss shows of images.
+fn traced_images(source: &str) -> Vec<String> {
+    let named = compiled(source, |model, diagnostics| {
+        let lowered = lower::lower(model, diagnostics)?;
+        let loss = lowered.functions.iter().find(|f| f.name == "loss")?;
+        Some(function(&lowered, loss, diagnostics).trace.named)
+    });
+    let images = named.into_iter().filter(|named| named.ty.rank() > 3);
+    let shown = images.map(|named| {
+        let Type { dtype, shape } = named.ty;
+        let order = named.order.unwrap_or_else(|| (0..shape.len()).collect());
+        let shape = order.iter().map(|&axis| shape[axis].clone()).collect();
+        format!("{}: {}", named.name, Type { dtype, shape })
+    });
+    shown.collect()
+}
+
+#[test]
+fn a_trace_shows_images_as_they_were_written() {
+    assert_eq!(
+        traced_images(CNN),
+        [
+            "conv.conv2d: float[B, 8, 12, 12]",
+            "conv.add: float[B, 8, 12, 12]",
+            "norm.batch_norm: float[B, 8, 12, 12]",
+            "relu: float[B, 8, 12, 12]",
+            "maps: float[B, 8, 6, 6]",
+        ]
+    );
+}
+
+#[test]
+fn a_trace_shows_the_images_of_every_step() {
+    insta::assert_snapshot!(traced_images(RESNET).join("\n"));
 }
 
 #[test]

@@ -454,13 +454,17 @@ impl Tables<'_> {
         ));
         let formulas = self.formulas(Some(function));
         let slots = self.slots(plan, &formulas);
-        let values = plan.named.iter().map(|(name, value, ty)| {
-            let Place::Slot(slot) = plan.places[value] else {
+        let values = plan.named.iter().map(|named| {
+            let Place::Slot(slot) = plan.places[&named.value] else {
                 unreachable!("named values lie in the workspace")
             };
-            let (dtype, shape) = (code::dtype(rt, ty.dtype), formulas.dims(&ty.shape));
-            let (name, slot) = (&**name, Literal::usize_unsuffixed(slot));
-            quote!(#rt::TraceValue::new(#name, #slot, #dtype, #shape))
+            let (dtype, shape) = (code::dtype(rt, named.ty.dtype), formulas.dims(&named.ty.shape));
+            let (name, slot) = (&*named.name, Literal::usize_unsuffixed(slot));
+            let order = named.order.iter().map(|order| {
+                let axes = order.iter().map(|axis| Literal::usize_unsuffixed(*axis));
+                quote!(.in_order(&[#(#axes),*]))
+            });
+            quote!(#rt::TraceValue::new(#name, #slot, #dtype, #shape) #(#order)*)
         });
         quote!(#rt::TraceCode { slots: &[#(#slots),*], run: #run, values: &[#(#values),*] })
     }

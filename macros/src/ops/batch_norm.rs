@@ -3,26 +3,29 @@
 
 use crate::ir::scalar::ScalarFn;
 use crate::ir::{
-    Args, Builder, Call, CallArg, Constraints, Cotangents, DType, Form, Kernel, Operand, Rule, Sample,
+    Args, Builder, Call, CallArg, Constraints, Cotangents, DType, Form, Images, Kernel, Operand, Rule, Sample,
     SampleGradient, Scalar, ShapeError, Site, Surface, Type, Value,
 };
 use crate::ops::layer_norm::Center;
 use crate::ops::standardise::Standardise;
 use crate::shape::{self, Dim};
 
-/// `y = (x - m) r w + b` with the statistics of the batch, for every channel (axis 1).
+/// `y = (x - m) r w + b` with the statistics of the batch, for every channel (axis 1, or the last).
 ///
-/// Operands: x `[B, C, ...]`, and perhaps weight and bias `[C]`. Results: y; mean, unbiased variance (what running statistics
+/// Operands: x `[B, C, ...]` or `[B, ..., C]`, and perhaps weight and bias `[C]`. Results: y; mean, unbiased variance (what running statistics
 /// take in) and inverse deviation, all `[C]`. Mean and variance carry no gradient.
 #[derive(Clone, PartialEq, Debug)]
 pub struct BatchNorm {
     /// Added to the variance.
     pub eps: Scalar,
+    /// Which axis counts the channels.
+    pub images: Images,
 }
 
 /// Checks x, and whatever else is one number a channel; gives the number of channels.
 fn check(
     word: &str,
+    images: Images,
     x: &Type,
     others: &[(&str, &Type)],
     constraints: &mut Constraints,
@@ -31,10 +34,11 @@ fn check(
         let message = format!("`{word}` takes a float tensor [B, C, ...], found {x}");
         return Err(ShapeError::new(message).help("axis 1 counts the channels"));
     }
-    let channels = x.shape[1].clone();
+    let axis = images.channel_axis(x.rank());
+    let channels = x.shape[axis].clone();
     for (name, ty) in others {
         if ty.dtype != DType::Float || !constraints.equal_shapes(&ty.shape, std::slice::from_ref(&channels)) {
-            let message = format!("`{word}` of {x} has {channels} channels (axis 1), but its {name} is {ty}");
+            let message = format!("`{word}` of {x} has {channels} channels (axis {axis}), but its {name} is {ty}");
             return Err(ShapeError::new(message).help(format!("the {name} should be float[{channels}]")));
         }
     }
@@ -42,11 +46,12 @@ fn check(
 }
 
 /// The shape, as the kernels take it.
-fn channels(x: &Type) -> CallArg {
+fn channels(x: &Type, images: Images) -> CallArg {
+    let axis = images.channel_axis(x.rank());
     let fields = vec![
-        ("outer", CallArg::Size(x.shape[0].clone())),
-        ("count", CallArg::Size(x.shape[1].clone())),
-        ("inner", CallArg::Size(shape::numel(&x.shape[2..]))),
+        ("outer", CallArg::Size(shape::numel(&x.shape[..axis]))),
+        ("count", CallArg::Size(x.shape[axis].clone())),
+        ("inner", CallArg::Size(shape::numel(&x.shape[axis + 1..]))),
     ];
     CallArg::Struct("Channels", fields)
 }
@@ -79,12 +84,12 @@ impl Rule for BatchNorm {
     }
 
     fn attributes(&self) -> String {
-        format!("eps = {}", self.eps)
+        self.images.behind(format!("eps = {}", self.eps))
     }
 
     fn types(&self, inputs: &[Type], constraints: &mut Constraints) -> Result<Vec<Type>, ShapeError> {
         let others: Vec<_> = ["weight", "bias"].into_iter().zip(&inputs[1..]).collect();
-        let count = check("batch_norm", &inputs[0], &others, constraints)?;
+        let count = check("batch_norm", self.images, &inputs[0], &others, constraints)?;
         let statistic = Type::float(vec![count]);
         Ok(vec![
             inputs[0].clone(),
@@ -121,10 +126,11 @@ impl Rule for BatchNorm {
             CallArg::Out(2),
             CallArg::Out(3),
             CallArg::Scratch(0),
-            channels(&inputs[0]),
+            channels(&inputs[0], self.images),
             CallArg::Scalar(self.eps.clone()),
         ];
-        let scratch = vec![(DType::Float, &inputs[0].shape[1] * 2)];
+        let count = &inputs[0].shape[self.images.channel_axis(inputs[0].rank())];
+        let scratch = vec![(DType::Float, count * 2)];
         Kernel::Call(Call {
             function: "batch_norm",
             args,
@@ -237,7 +243,7 @@ impl Rule for BatchNormGrad {
     }
 
     fn types(&self, inputs: &[Type], constraints: &mut Constraints) -> Result<Vec<Type>, ShapeError> {
-        let count = check("batch_norm_grad", &inputs[0], &[], constraints)?;
+        let count = check("batch_norm_grad", self.of.images, &inputs[0], &[], constraints)?;
         let mut types = vec![inputs[0].clone()];
         if self.learned == Learned::Affine {
             types.resize(3, Type::float(vec![count]));
@@ -248,10 +254,11 @@ impl Rule for BatchNormGrad {
     fn grad(&self, b: &mut Builder, site: &Site<'_>, _: &[Option<Value>]) -> Cotangents {
         let (x, g) = (site.inputs[0], site.inputs[site.inputs.len() - 1]);
         let shape = b.shape(x);
-        let others: Vec<usize> = (0..shape.len()).filter(|&k| k != 1).collect();
+        let axis = self.of.images.channel_axis(shape.len());
+        let others: Vec<usize> = (0..shape.len()).filter(|&k| k != axis).collect();
         let own = match self.learned {
             Learned::Affine => {
-                let weight = b.expand_channel(site.inputs[1], 1, &shape);
+                let weight = b.expand_channel(site.inputs[1], axis, &shape);
                 b.mul(g, weight)
             }
             Learned::Nothing => g,
@@ -267,7 +274,7 @@ impl Rule for BatchNormGrad {
     }
 
     fn kernel(&self, inputs: &[Type], _: &[Type]) -> Kernel {
-        let (k, count) = (inputs.len(), &inputs[0].shape[1]);
+        let (k, count) = (inputs.len(), &inputs[0].shape[self.of.images.channel_axis(inputs[0].rank())]);
         let mut scratch = vec![(DType::Float, count * 3)];
         let (dweight, dbias) = match self.learned {
             Learned::Affine => (CallArg::Out(1), CallArg::Out(2)),
@@ -286,7 +293,7 @@ impl Rule for BatchNormGrad {
             dweight,
             dbias,
             CallArg::Scratch(0),
-            channels(&inputs[0]),
+            channels(&inputs[0], self.of.images),
         ];
         Kernel::Call(Call {
             function: "batch_norm_grad",
@@ -316,7 +323,8 @@ impl Builder {
     pub fn batch_norm_train(&mut self, x: Value, affine: Option<(Value, Value)>, eps: Scalar) -> [Value; 3] {
         let mut operands = vec![x];
         operands.extend(affine.into_iter().flat_map(|(weight, bias)| [weight, bias]));
-        let [y, mean, var, _] = self.push_many::<4>(BatchNorm { eps }, &operands);
+        let images = Images::ChannelsFirst;
+        let [y, mean, var, _] = self.push_many::<4>(BatchNorm { eps, images }, &operands);
         [y, mean, var]
     }
 
@@ -412,7 +420,7 @@ impl Builder {
             .iter()
             .map(|(name, value)| (*name, self.graph.ty(*value)))
             .collect();
-        let error = check(word, self.graph.ty(x), &types, &mut self.constraints).err()?;
+        let error = check(word, Images::ChannelsFirst, self.graph.ty(x), &types, &mut self.constraints).err()?;
         Some(self.fail(error))
     }
 }

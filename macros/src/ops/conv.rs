@@ -1,9 +1,10 @@
 //! Convolution of images in two dimensions, with its two gradients.
 //!
-//! All three operations are linear in each operand, so the gradients of the gradients are again of the three.
+//! All three operations are linear in each operand, so the gradients of the gradients are again of the three. Kernels take images
+//! channels last; the weight lies as users and files have it.
 
 use crate::ir::{
-    Args, Builder, Call, CallArg, Constraints, Cotangents, DType, Form, Kernel, Operand, Residual, Rule,
+    Args, Builder, Call, CallArg, Constraints, Cotangents, DType, Form, Images, Kernel, Operand, Residual, Rule,
     Sample, SampleGradient, ShapeError, Site, Surface, Type, Value,
 };
 use crate::ops::window::Window;
@@ -17,9 +18,17 @@ pub struct Conv2d {
     pub window: Window,
     /// Groups of channels that are convolved apart.
     pub groups: i64,
+    /// How images lie: the operand and the result.
+    pub images: Images,
 }
 
 impl Conv2d {
+    /// The convolution of images as users have them.
+    pub fn new(window: Window, groups: i64) -> Self {
+        let images = Images::ChannelsFirst;
+        Self { window, groups, images }
+    }
+
     /// The shape of the result for an image and a weight of these types.
     fn result(&self, x: &Type, w: &Type, constraints: &mut Constraints) -> Result<Vec<Dim>, ShapeError> {
         if x.dtype != DType::Float || x.rank() != 4 || w.dtype != DType::Float || w.rank() != 4 {
@@ -29,6 +38,7 @@ impl Conv2d {
             return Err(ShapeError::new(message));
         }
         let groups = Dim::lit(self.groups);
+        let [batch, channels, height, width] = <[Dim; 4]>::try_from(self.images.to_first(&x.shape)).expect("an image has 4 axes");
         if w.shape[0].divide_exact(&groups).is_none() {
             let message = format!(
                 "{} output channels of `conv2d` cannot be divided into {groups} groups",
@@ -37,23 +47,27 @@ impl Conv2d {
             return Err(ShapeError::new(message));
         }
         let expected = &w.shape[1] * &groups;
-        if !constraints.equal(&x.shape[1], &expected) {
-            let message = format!(
-                "`conv2d` expected `{expected}` input channels, found `{}` (axis 1 of {x})",
-                x.shape[1]
-            );
+        if !constraints.equal(&channels, &expected) {
+            let axis = self.images.channel_axis(4);
+            let message =
+                format!("`conv2d` expected `{expected}` input channels, found `{channels}` (axis {axis} of {x})");
             let help = format!("the weight is {w}, in {} group(s)", self.groups);
             return Err(ShapeError::new(message).help(help));
         }
         let places = self
             .window
-            .places("conv2d", [&x.shape[2], &x.shape[3]], [&w.shape[2], &w.shape[3]], constraints)?;
+            .places("conv2d", [&height, &width], [&w.shape[2], &w.shape[3]], constraints)?;
         let [height, width] = places;
-        Ok(vec![x.shape[0].clone(), w.shape[0].clone(), height, width])
+        Ok(self.images.of_first(&[batch, w.shape[0].clone(), height, width]))
     }
 
     /// The sizes, as the kernels take them.
+    ///
+    /// # Panics
+    /// For images channels first: there are no kernels for them, the layout stage has turned them before anybody asks.
     fn spec(&self, x: &[Dim], w: &[Dim], y: &[Dim]) -> CallArg {
+        assert_eq!(self.images, Images::ChannelsLast, "a convolution has passed the layout stage");
+        let (x, y) = (self.images.to_first(x), self.images.to_first(y));
         let mut fields = vec![
             ("batch", CallArg::Size(x[0].clone())),
             ("in_channels", CallArg::Size(x[1].clone())),
@@ -68,11 +82,25 @@ impl Conv2d {
     }
 
     fn text(&self) -> String {
-        match self.groups {
+        self.images.behind(match self.groups {
             1 => self.window.text(),
             groups => format!("{}, groups = {groups}", self.window.text()),
-        }
+        })
     }
+
+    /// Elements of a weight packed for the result: the channels of every group in whole strips.
+    fn packed(&self, weight: &[Dim]) -> Dim {
+        let own = weight[0].divide_exact(&Dim::lit(self.groups));
+        whole_strips(&own.expect("groups divide the channels")) * self.groups * shape::numel(&weight[1..])
+    }
+}
+
+/// Channels of a strip of packed weights, enough on every instruction path.
+const STRIP: i64 = 32;
+
+/// Channels rounded up to whole strips.
+fn whole_strips(channels: &Dim) -> Dim {
+    channels.ceil_div(&Dim::lit(STRIP)) * STRIP
 }
 
 /// Parts of a weight's gradient that the kernel computes apart: `tapeless_runtime::ops::conv::SHARDS`.
@@ -118,14 +146,14 @@ impl Rule for Conv2d {
             CallArg::Scratch(0),
             self.spec(&inputs[0].shape, &inputs[1].shape, &outputs[0].shape),
             CallArg::Epilogue {
-                channel_axis: 1,
+                channel_axis: self.images.channel_axis(4),
                 residual: Residual::Refused,
             },
         ];
         Kernel::Call(Call {
             function: "conv2d",
             args,
-            scratch: vec![(DType::Float, inputs[1].numel())],
+            scratch: vec![(DType::Float, self.packed(&inputs[1].shape))],
         })
     }
 
@@ -234,10 +262,13 @@ impl Rule for Conv2dInputGrad {
             CallArg::Scratch(0),
             self.conv.spec(&self.image, &inputs[0].shape, &inputs[1].shape),
         ];
+        // The result's channels are those of the image.
+        let weight = &inputs[0].shape;
+        let packed = whole_strips(&weight[1]) * &weight[0] * shape::numel(&weight[2..]);
         Kernel::Call(Call {
             function: "conv2d_input_grad",
             args,
-            scratch: vec![(DType::Float, inputs[0].numel())],
+            scratch: vec![(DType::Float, packed)],
         })
     }
 
@@ -382,7 +413,7 @@ fn lower(b: &mut Builder, args: &mut Args) -> Result<Operand, ShapeError> {
             "`groups` must be at least 1, found {groups}"
         )));
     }
-    Ok(Operand::Tensor(b.conv2d(Conv2d { window, groups }, x, w, bias)))
+    Ok(Operand::Tensor(b.conv2d(Conv2d::new(window, groups), x, w, bias)))
 }
 
 #[cfg(test)]
@@ -465,7 +496,7 @@ mod tests {
             padding: [1, 0],
             dilation: [1, 1],
         };
-        let op = Conv2d { window, groups: 2 };
+        let op = Conv2d::new(window, 2);
         let y = b.conv2d(op.clone(), x, w, None);
         let dx = b.conv2d_input_grad(op.clone(), w, y, x);
         let dw = b.conv2d_weight_grad(op, x, y, w);

@@ -95,7 +95,7 @@ fn lower_conv(b: &mut Builder, args: &mut Args) -> Result<Operand, ShapeError> {
     check_conv(b, x, w, bias, groups, slide)?;
     let (image, kernel) = (with_row(b, x), with_row(b, w));
     let window = slide.along_a_row();
-    let y = b.conv2d(Conv2d { window, groups }, image, kernel, bias);
+    let y = b.conv2d(Conv2d::new(window, groups), image, kernel, bias);
     Ok(Operand::Tensor(without_row(b, y)))
 }
 
@@ -188,7 +188,7 @@ fn slide_windows(
         &mut b.constraints,
     )?;
     let windows = Windows::Sliding([1, kernel], slide.along_a_row());
-    Ok(Operand::Tensor(pooled(b, x, Pool2d { kind, windows })))
+    Ok(Operand::Tensor(pooled(b, x, Pool2d::new(kind, windows))))
 }
 
 fn pooled(b: &mut Builder, x: Value, pool: Pool2d) -> Value {
@@ -213,10 +213,7 @@ fn lower_adaptive(b: &mut Builder, args: &mut Args) -> Result<Operand, ShapeErro
     if sequence(b, x, "adaptive_avg_pool1d")?.is_none() {
         return Ok(Operand::Tensor(x));
     }
-    let pool = Pool2d {
-        kind: PoolKind::AverageInside,
-        windows: Windows::Adaptive([1, size]),
-    };
+    let pool = Pool2d::new(PoolKind::AverageInside, Windows::Adaptive([1, size]));
     Ok(Operand::Tensor(pooled(b, x, pool)))
 }
 

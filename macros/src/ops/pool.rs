@@ -5,7 +5,7 @@ mod pick;
 pub use pick::Pool2dPick;
 
 use crate::ir::{
-    Args, Builder, Call, CallArg, Constraints, Cotangents, DType, Flag, Form, Kernel, Operand, Rule, Sample,
+    Args, Builder, Call, CallArg, Constraints, Cotangents, DType, Flag, Form, Images, Kernel, Operand, Rule, Sample,
     SampleGradient, Scalar, ShapeError, Site, Surface, Type, Value,
 };
 use crate::ops::window::Window;
@@ -33,16 +33,24 @@ pub enum Windows {
 
 /// The maximum or the average of every window: PyTorch's `max_pool2d`, `avg_pool2d` and `adaptive_avg_pool2d`.
 ///
-/// Shapes: `[.., H, W]` to `[.., oH, oW]`.
+/// Shapes: `[.., H, W]` to `[.., oH, oW]`; channels last `[B, H, W, C]` to `[B, oH, oW, C]`.
 #[derive(Clone, PartialEq, Debug)]
 pub struct Pool2d {
     /// What is computed.
     pub kind: PoolKind,
     /// Of which windows.
     pub windows: Windows,
+    /// How images lie.
+    pub images: Images,
 }
 
 impl Pool2d {
+    /// The pooling of images as users have them.
+    pub fn new(kind: PoolKind, windows: Windows) -> Self {
+        let images = Images::ChannelsFirst;
+        Self { kind, windows, images }
+    }
+
     fn result(&self, x: &Type, constraints: &mut Constraints) -> Result<Type, ShapeError> {
         let (name, rank) = (self.name(), x.rank());
         if x.dtype != DType::Float || rank < 3 {
@@ -50,26 +58,28 @@ impl Pool2d {
                 "`{name}` takes float images [.., C, H, W], found {x}"
             )));
         }
+        let [rows, columns] = self.images.plane(rank);
         let [height, width] = match &self.windows {
             Windows::Adaptive(out) => out.map(Dim::lit),
             Windows::Sliding(kernel, window) => {
                 let kernel = kernel.map(Dim::lit);
                 window.places(
                     name,
-                    [&x.shape[rank - 2], &x.shape[rank - 1]],
+                    [&x.shape[rows], &x.shape[columns]],
                     [&kernel[0], &kernel[1]],
                     constraints,
                 )?
             }
         };
         let mut shape = x.shape.clone();
-        (shape[rank - 2], shape[rank - 1]) = (height, width);
+        (shape[rows], shape[columns]) = (height, width);
         Ok(Type::float(shape))
     }
 
-    /// The sizes, as the kernels take them.
+    /// The sizes, as the kernels take them. Planes one after the other are images of one channel.
     fn spec(&self, x: &[Dim], y: &[Dim]) -> CallArg {
-        let image = x.len() - 2;
+        let [rows, columns] = self.images.plane(x.len());
+        let plane = |sizes: &[Dim]| CallArg::Sizes(vec![sizes[rows].clone(), sizes[columns].clone()]);
         let kind = match (&self.windows, self.kind) {
             (Windows::Adaptive(_), _) => "Pool::Adaptive",
             (_, PoolKind::Max) => "Pool::Max",
@@ -87,9 +97,10 @@ impl Pool2d {
         };
         let mut fields = vec![
             ("kind", CallArg::Constant(kind)),
-            ("planes", CallArg::Size(shape::numel(&x[..image]))),
-            ("size", CallArg::Sizes(x[image..].to_vec())),
-            ("out", CallArg::Sizes(y[image..].to_vec())),
+            ("batch", CallArg::Size(shape::numel(&x[..rows]))),
+            ("channels", CallArg::Size(shape::numel(&x[columns + 1..]))),
+            ("size", plane(x)),
+            ("out", plane(y)),
             ("kernel", CallArg::Sizes(kernel.map(Dim::lit).to_vec())),
         ];
         fields.extend(window.fields());
@@ -115,13 +126,13 @@ impl Rule for Pool2d {
     }
 
     fn attributes(&self) -> String {
-        match &self.windows {
+        self.images.behind(match &self.windows {
             Windows::Adaptive([height, width]) => format!("{height} x {width}"),
             Windows::Sliding([height, width], window) => {
                 let text = format!("kernel = {height} x {width}, {}", window.text());
                 text.trim_end_matches(", ").to_owned()
             }
-        }
+        })
     }
 
     fn types(&self, inputs: &[Type], constraints: &mut Constraints) -> Result<Vec<Type>, ShapeError> {
@@ -379,7 +390,7 @@ fn lower_max(b: &mut Builder, args: &mut Args) -> Result<Operand, ShapeError> {
     let windows = sliding(args, "max_pool2d")?;
     args.finish()?;
     let kind = PoolKind::Max;
-    Ok(Operand::Tensor(b.push(Pool2d { kind, windows }, &[x])))
+    Ok(Operand::Tensor(b.push(Pool2d::new(kind, windows), &[x])))
 }
 
 fn lower_average(b: &mut Builder, args: &mut Args) -> Result<Operand, ShapeError> {
@@ -387,7 +398,7 @@ fn lower_average(b: &mut Builder, args: &mut Args) -> Result<Operand, ShapeError
     let kind = average(args, "avg_pool2d")?;
     let windows = sliding(args, "avg_pool2d")?;
     args.finish()?;
-    Ok(Operand::Tensor(b.push(Pool2d { kind, windows }, &[x])))
+    Ok(Operand::Tensor(b.push(Pool2d::new(kind, windows), &[x])))
 }
 
 fn lower_adaptive(b: &mut Builder, args: &mut Args) -> Result<Operand, ShapeError> {
@@ -395,7 +406,7 @@ fn lower_adaptive(b: &mut Builder, args: &mut Args) -> Result<Operand, ShapeErro
     let windows = Windows::Adaptive(pair(args, 1, "size")?);
     args.finish()?;
     let kind = PoolKind::AverageInside;
-    Ok(Operand::Tensor(b.push(Pool2d { kind, windows }, &[x])))
+    Ok(Operand::Tensor(b.push(Pool2d::new(kind, windows), &[x])))
 }
 
 /// The mean of every plane: `[B, C, H, W]` to `[B, C]`.

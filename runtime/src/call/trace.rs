@@ -205,8 +205,10 @@ fn read(work: &Workspace, value: &TraceValue) -> Result<TracedValue> {
                 .collect()
         }
     };
-    Ok(TracedValue::new(
-        value.name,
-        ArrayD::from_shape_vec(IxDyn(&shape), numbers)?,
-    ))
+    let stored = ArrayD::from_shape_vec(IxDyn(&shape), numbers)?;
+    let array = match value.order {
+        [] => stored,
+        order => stored.permuted_axes(order).as_standard_layout().into_owned(),
+    };
+    Ok(TracedValue::new(value.name, array))
 }

@@ -18,43 +18,39 @@
 //! A second factor that many products have in common may be packed once for all of them (`strips.rs`).
 //!
 //! `unsafe` in `gemm/` is of three kinds: vector instructions, whose proof is the [`Isa`](crate::cpu::isa::Isa) (`lanes.rs`,
-//! `pairs/dots.rs`), or which every CPU has (`ahead.rs`); the blocks of the result that tasks write (`block.rs`); and packed memory
+//! `pairs/dots.rs`); the blocks of the result that tasks write (`block.rs`); and packed memory
 //! known to be filled (`pack.rs`, `band.rs`, `pairs.rs`).
 
-mod ahead;
 mod band;
 mod block;
-mod correlate;
+mod depthwise;
 mod few;
 mod inner;
 mod lanes;
-mod lines;
 mod matrix;
 mod method;
 mod micro;
 mod outer;
 mod pack;
 mod pairs;
-mod patches;
 mod strips;
 #[cfg(test)]
 mod tests;
 mod tile;
+mod window;
 
-pub use ahead::{Ahead, Runs};
 pub use band::Band;
 pub use block::{At, Block, Blocks};
-pub use correlate::{Correlate, Correlation, Dots, LANES, Lines, Tap};
+pub use depthwise::{Depthwise, DepthwiseSums};
 pub use few::{Ending, Few, OnVectors, SmallProduct, compute, is_few};
 pub use lanes::Lanes;
-pub use lines::{Placing, Plane};
 pub use matrix::{Factor, Matrix};
 pub use method::{Arithmetic, Method, Operands, Parts, Short, Unit};
-pub use outer::{Outer, Turn};
+pub use outer::{Outer, Plane};
 pub(crate) use pairs::{BLOCK, Sums, Tile};
-pub use patches::{Patches, Slide};
 pub use strips::{Strips, pack_right, strips_len};
 pub use tile::{Product, Start, prepare};
+pub use window::{Axis, Convolve, MOST_LANES, Windows};
 
 use crate::cpu::threads::Team;
 

@@ -4,22 +4,27 @@
 //! y = (x - m) r w + b      m = mean of the channel, v = its biased variance, r = 1 / sqrt(v + eps)
 //! ```
 //!
-//! over `x` [outer, channels, inner]. What goes into running statistics is the unbiased variance, as in PyTorch. Source:
+//! over `x` [outer, channels, inner]; images with channels last are `inner == 1`, a row a pixel, and what the rest of the runtime
+//! is made for. What goes into running statistics is the unbiased variance, as in PyTorch. Source:
 //! Ioffe, Szegedy, "Batch normalization" (2015).
 //!
-//! Moments are computed in two passes over pieces that fit the cache and joined by the formula of Chan, Golub and LeVeque,
+//! Moments are computed about a number close to the mean, in pieces that are joined by the formula of Chan, Golub and LeVeque,
 //! "Updating formulae and a pairwise algorithm for computing sample variances" (1979), so no digits are lost where the mean
 //! is large. The pieces, and the order in which they are joined, depend on the shape only.
 
+mod apply;
+mod columns;
+mod runs;
+
 use crate::arena::Buf;
-use crate::cpu::isa::{Isa, Kernel};
-use crate::cpu::threads::Team;
 use crate::cx::Cx;
 use crate::cx::float;
 use crate::dtype::Element;
 use crate::error::{Error, ErrorKind};
 use crate::ops::lanes;
 use crate::real::Real;
+
+use apply::{Formula, apply};
 
 /// The shape that batch normalisation sees.
 #[derive(Copy, Clone, Debug)]
@@ -42,23 +47,9 @@ impl Channels {
         self.values() * self.count
     }
 
-    /// Runs shorter than this are read across channels, a tile of columns at a time.
-    const SHORT: usize = 16;
-
-    /// Channels that one task sums up.
+    /// Channels that one task sums up, where their values lie in runs.
     fn per_task(&self) -> usize {
-        let n = lanes::rows_per_task(self.values());
-        if self.inner < Self::SHORT {
-            n.next_multiple_of(Self::SHORT)
-        } else {
-            n
-        }
-    }
-
-    /// Where the run of a sample and channel starts.
-    #[inline(always)]
-    fn start(&self, sample: usize, channel: usize) -> usize {
-        (sample * self.count + channel) * self.inner
+        lanes::rows_per_task(self.values())
     }
 }
 
@@ -121,40 +112,47 @@ fn forward<T: Real + Element>(
         (shape.numel(), shape.numel()),
         "batch_norm of {shape:?}"
     );
-    let k = shape.per_task();
-    env.team
-        .chunks_mut3((mean, k), (var, k), (rstd, k), |task, mean, var, rstd| {
-            T::run_narrow(
-                env.isa,
-                Statistics {
-                    x,
-                    shape,
-                    first: task * k,
-                    mean,
-                    var,
-                    rstd,
-                    eps,
-                },
-            );
+    let factors = bind.write::<T>(factors);
+    if shape.inner == 1 {
+        // Until it is written, `y` holds what blocks add up to.
+        let parts = columns::parts(shape.count, factors, y);
+        columns::moments(env, shape.count, x, parts, |c, moments| {
+            [mean[c], var[c], rstd[c]] = moments.results(eps);
         });
-    let (scale, shift) = bind.write::<T>(factors).split_at_mut(shape.count);
+    } else {
+        let k = shape.per_task();
+        env.team
+            .chunks_mut3((mean, k), (var, k), (rstd, k), |task, mean, var, rstd| {
+                let (first, out) = (task * k, [mean, var, rstd]);
+                T::run_narrow(
+                    env.isa,
+                    runs::Statistics {
+                        x,
+                        shape,
+                        first,
+                        out,
+                        eps,
+                    },
+                );
+            });
+    }
+    let (scale, shift) = factors.split_at_mut(shape.count);
     for c in 0..shape.count {
         scale[c] = weight.map_or(rstd[c], |w| rstd[c] * w[c]);
         shift[c] = bias.map_or(T::ZERO, |b| b[c]);
     }
     let (mean, scale, shift): (&[T], &[T], &[T]) = (mean, scale, shift);
-    each_row(
-        env.team,
-        env.isa,
-        y,
-        shape,
-        Normalise {
-            x,
-            mean,
-            scale,
-            shift,
-        },
-    );
+    apply::<T, Normalise>(env, y, [x, x], [mean, scale, shift, shift], shape);
+}
+
+/// `(x - mean) scale + shift`.
+struct Normalise;
+
+impl Formula for Normalise {
+    #[inline(always)]
+    fn of<T: Real>(x: T, _: T, [mean, scale, shift, _]: [T; 4]) -> T {
+        (x - mean) * scale + shift
+    }
 }
 
 /// Number of values, their mean, and the sum of their squared distances from it.
@@ -170,10 +168,12 @@ impl Moments {
     /// is put right.
     #[inline(always)]
     fn about(center: f64, n: f64, rest: f64, squares: f64) -> Self {
+        let m2 = squares - rest * (rest / n);
         Self {
             n,
             mean: center + rest / n,
-            m2: squares - rest * (rest / n),
+            // Equal values have none; rounding must not make it negative.
+            m2: if m2 < 0.0 { 0.0 } else { m2 },
         }
     }
 
@@ -187,192 +187,12 @@ impl Moments {
         self.m2 += other.m2 + gap * gap * (self.n * (other.n / n));
         self.n = n;
     }
-}
 
-/// Moments of the channels from `first` on.
-struct Statistics<'a, T> {
-    x: &'a [T],
-    shape: Channels,
-    first: usize,
-    mean: &'a mut [T],
-    var: &'a mut [T],
-    rstd: &'a mut [T],
-    eps: f64,
-}
-
-/// Columns of a tile, and rows of a piece of it.
-const TILE: usize = 64;
-
-impl<T: Real> Kernel for Statistics<'_, T> {
-    type Output = ();
-
+    /// Mean, unbiased variance and inverse deviation.
     #[inline(always)]
-    fn run(mut self) {
-        let Channels { outer, inner, .. } = self.shape;
-        if inner >= Channels::SHORT || inner == 0 {
-            for c in 0..self.mean.len() {
-                let mut moments = Moments::default();
-                for sample in 0..outer {
-                    let run = &self.x[self.shape.start(sample, self.first + c)..][..inner];
-                    for piece in run.chunks(4096) {
-                        moments.join(moments_of(piece));
-                    }
-                }
-                self.keep(c, moments);
-            }
-            return;
-        }
-        let per_tile = TILE / inner;
-        for c in (0..self.mean.len()).step_by(per_tile) {
-            let n = per_tile.min(self.mean.len() - c);
-            let columns = self.columns(self.first + c, n * inner);
-            for (k, columns) in columns[..n * inner].chunks(inner).enumerate() {
-                let mut moments = Moments::default();
-                for column in columns {
-                    moments.join(*column);
-                }
-                self.keep(c + k, moments);
-            }
-        }
-    }
-}
-
-impl<T: Real> Statistics<'_, T> {
-    #[inline(always)]
-    fn keep(&mut self, c: usize, moments: Moments) {
-        let Moments { n, mean, m2 } = moments;
-        self.mean[c] = T::from_f64(mean);
-        self.var[c] = T::from_f64(m2 / (n - 1.0));
-        self.rstd[c] = T::from_f64(1.0 / (m2 / n + self.eps).sqrt());
-    }
-
-    /// Moments of `width` neighbouring columns, over all samples.
-    #[inline(always)]
-    fn columns(&self, channel: usize, width: usize) -> [Moments; TILE] {
-        let mut columns = [Moments::default(); TILE];
-        for piece in (0..self.shape.outer).step_by(TILE) {
-            let samples = piece..(piece + TILE).min(self.shape.outer);
-            let row = |sample| &self.x[self.shape.start(sample, channel)..][..width];
-            let n = samples.len() as f64;
-            let (mut mean, mut rest, mut m2) = ([T::ZERO; TILE], [T::ZERO; TILE], [T::ZERO; TILE]);
-            for sample in samples.clone() {
-                lanes::each(&mut mean[..width], row(sample), |sum, x| *sum += x);
-            }
-            let share = T::from_f64(1.0 / n);
-            for sum in &mut mean {
-                *sum *= share;
-            }
-            for sample in samples {
-                for (j, &x) in row(sample).iter().enumerate() {
-                    let d = x - mean[j];
-                    rest[j] += d;
-                    m2[j] += d * d;
-                }
-            }
-            for (j, all) in columns.iter_mut().enumerate() {
-                all.join(Moments::about(
-                    mean[j].to_f64(),
-                    n,
-                    rest[j].to_f64(),
-                    m2[j].to_f64(),
-                ));
-            }
-        }
-        columns
-    }
-}
-
-#[inline(always)]
-fn moments_of<T: Real>(xs: &[T]) -> Moments {
-    let n = xs.len() as f64;
-    let center = T::from_f64(lanes::sum(xs) / n);
-    let squares = lanes::sum_map(xs, |x| (x - center) * (x - center));
-    Moments::about(center.to_f64(), n, lanes::sum_map(xs, |x| x - center), squares)
-}
-
-/// Something to be computed for every element, with numbers of its channel.
-trait Elementwise<T>: Copy + Sync {
-    /// Elements from `start` on that all belong to channel `c`.
-    fn run(&self, start: usize, c: usize, out: &mut [T]);
-
-    /// One element from `start` on for every channel.
-    fn across(&self, start: usize, out: &mut [T]);
-}
-
-/// Fills `out` in parallel.
-fn each_row<T: Real>(team: &Team, isa: Isa, out: &mut [T], shape: Channels, body: impl Elementwise<T>) {
-    let row_len = if shape.inner == 1 {
-        shape.count
-    } else {
-        shape.inner
-    };
-    let n = lanes::rows_per_task(row_len);
-    team.chunks_mut(out, n * row_len, |task, out| {
-        T::run_narrow(
-            isa,
-            EachRow {
-                out,
-                first: task * n,
-                row_len,
-                shape,
-                body,
-            },
-        );
-    });
-}
-
-struct EachRow<'a, T, B> {
-    out: &'a mut [T],
-    first: usize,
-    row_len: usize,
-    shape: Channels,
-    body: B,
-}
-
-impl<T: Real, B: Elementwise<T>> Kernel for EachRow<'_, T, B> {
-    type Output = ();
-
-    #[inline(always)]
-    fn run(self) {
-        for (i, out) in self.out.chunks_mut(self.row_len).enumerate() {
-            let row = self.first + i;
-            if self.shape.inner == 1 {
-                self.body.across(row * self.row_len, out);
-            } else {
-                self.body.run(row * self.row_len, row % self.shape.count, out);
-            }
-        }
-    }
-}
-
-/// `(x - mean) scale + shift`.
-#[derive(Copy, Clone)]
-struct Normalise<'a, T> {
-    x: &'a [T],
-    mean: &'a [T],
-    scale: &'a [T],
-    shift: &'a [T],
-}
-
-impl<T: Real> Elementwise<T> for Normalise<'_, T> {
-    #[inline(always)]
-    fn run(&self, start: usize, c: usize, out: &mut [T]) {
-        let (mean, scale, shift) = (self.mean[c], self.scale[c], self.shift[c]);
-        lanes::each(out, &self.x[start..], |y, x| *y = (x - mean) * scale + shift);
-    }
-
-    #[inline(always)]
-    fn across(&self, start: usize, out: &mut [T]) {
-        let n = out.len();
-        let (x, mean, scale, shift) = (
-            &self.x[start..][..n],
-            &self.mean[..n],
-            &self.scale[..n],
-            &self.shift[..n],
-        );
-        for c in 0..n {
-            out[c] = (x[c] - mean[c]) * scale[c] + shift[c];
-        }
+    fn results<T: Real>(&self, eps: f64) -> [T; 3] {
+        let Self { n, mean, m2 } = *self;
+        [mean, m2 / (n - 1.0), 1.0 / (m2 / n + eps).sqrt()].map(T::from_f64)
     }
 }
 
@@ -420,24 +240,34 @@ fn backward<T: Real + Element>(
     let weight: Option<&[T]> = weight.map(|w| bind.read(w));
     let (dweight, dbias) = (bind.write::<T>(dweight), bind.write::<T>(dbias));
     let dx = bind.write::<T>(dx);
-    let k = shape.per_task();
-    env.team
-        .chunks_mut2(dweight, k, dbias, k, |task, dweight, dbias| {
-            T::run_narrow(
-                env.isa,
-                Sums {
-                    x,
-                    g,
-                    mean,
-                    rstd,
-                    shape,
-                    first: task * k,
-                    dweight,
-                    dbias,
-                },
-            );
+    let factors = bind.write::<T>(factors);
+    if shape.inner == 1 {
+        let parts = columns::parts(shape.count, factors, dx);
+        columns::products(env, mean, [x, g], parts, |c, [total, products]| {
+            dweight[c] = T::from_f64(products * rstd[c].to_f64());
+            dbias[c] = T::from_f64(total);
         });
-    let (scale, rest) = bind.write::<T>(factors).split_at_mut(shape.count);
+    } else {
+        let k = shape.per_task();
+        env.team
+            .chunks_mut2(dweight, k, dbias, k, |task, dweight, dbias| {
+                let first = task * k;
+                T::run_narrow(
+                    env.isa,
+                    runs::Sums {
+                        x,
+                        g,
+                        mean,
+                        rstd,
+                        shape,
+                        first,
+                        dweight,
+                        dbias,
+                    },
+                );
+            });
+    }
+    let (scale, rest) = factors.split_at_mut(shape.count);
     let (level, slope) = rest.split_at_mut(shape.count);
     let share = T::from_f64(1.0 / shape.values() as f64);
     for c in 0..shape.count {
@@ -446,128 +276,16 @@ fn backward<T: Real + Element>(
         slope[c] = dweight[c] * share * rstd[c];
     }
     let (scale, level, slope): (&[T], &[T], &[T]) = (scale, level, slope);
-    each_row(
-        env.team,
-        env.isa,
-        dx,
-        shape,
-        Cotangent {
-            x,
-            g,
-            mean,
-            scale,
-            level,
-            slope,
-        },
-    );
-}
-
-/// Sums of `g h` and `g` of the channels from `first` on.
-struct Sums<'a, T> {
-    x: &'a [T],
-    g: &'a [T],
-    mean: &'a [T],
-    rstd: &'a [T],
-    shape: Channels,
-    first: usize,
-    dweight: &'a mut [T],
-    dbias: &'a mut [T],
-}
-
-impl<T: Real> Kernel for Sums<'_, T> {
-    type Output = ();
-
-    #[inline(always)]
-    fn run(self) {
-        let Channels { outer, inner, .. } = self.shape;
-        let per_tile = if inner >= Channels::SHORT || inner == 0 {
-            1
-        } else {
-            TILE / inner
-        };
-        for c in (0..self.dbias.len()).step_by(per_tile) {
-            let (channel, n) = (self.first + c, per_tile.min(self.dbias.len() - c));
-            let mut sums = [[0.0f64; TILE]; 2];
-            if per_tile == 1 {
-                let mean = self.mean[channel];
-                for sample in 0..outer {
-                    let start = self.shape.start(sample, channel);
-                    let (x, g) = (&self.x[start..][..inner], &self.g[start..][..inner]);
-                    sums[0][0] += lanes::sum_map2(x, g, |x, g| g * (x - mean));
-                    sums[1][0] += lanes::sum(g);
-                }
-            } else {
-                sums = self.columns(channel, n);
-            }
-            let [products, totals] = &sums;
-            let dweight = self.dweight[c..][..n].iter_mut().zip(products);
-            for ((dweight, product), rstd) in dweight.zip(&self.rstd[channel..][..n]) {
-                *dweight = T::from_f64(product * rstd.to_f64());
-            }
-            for (dbias, &total) in self.dbias[c..][..n].iter_mut().zip(totals) {
-                *dbias = T::from_f64(total);
-            }
-        }
-    }
-}
-
-impl<T: Real> Sums<'_, T> {
-    /// Sums of `g (x - mean)` and `g` of `n` neighbouring channels with few positions.
-    #[inline(always)]
-    fn columns(&self, channel: usize, n: usize) -> [[f64; TILE]; 2] {
-        let inner = self.shape.inner;
-        let mut means = [T::ZERO; TILE];
-        for (column, mean) in means[..n * inner].iter_mut().enumerate() {
-            *mean = self.mean[channel + column / inner];
-        }
-        let mut sums = [[0.0f64; TILE]; 2];
-        for piece in (0..self.shape.outer).step_by(TILE) {
-            let (mut products, mut totals) = ([T::ZERO; TILE], [T::ZERO; TILE]);
-            for sample in piece..(piece + TILE).min(self.shape.outer) {
-                let start = self.shape.start(sample, channel);
-                let (x, g) = (&self.x[start..][..n * inner], &self.g[start..][..n * inner]);
-                for j in 0..n * inner {
-                    products[j] += g[j] * (x[j] - means[j]);
-                    totals[j] += g[j];
-                }
-            }
-            for j in 0..n * inner {
-                sums[0][j / inner] += products[j].to_f64();
-                sums[1][j / inner] += totals[j].to_f64();
-            }
-        }
-        sums
-    }
+    apply::<T, Cotangent>(env, dx, [x, g], [mean, scale, level, slope], shape);
 }
 
 /// `scale (g - level - (x - mean) slope)`.
-#[derive(Copy, Clone)]
-struct Cotangent<'a, T> {
-    x: &'a [T],
-    g: &'a [T],
-    mean: &'a [T],
-    scale: &'a [T],
-    level: &'a [T],
-    slope: &'a [T],
-}
+struct Cotangent;
 
-impl<T: Real> Elementwise<T> for Cotangent<'_, T> {
+impl Formula for Cotangent {
     #[inline(always)]
-    fn run(&self, start: usize, c: usize, out: &mut [T]) {
-        let (mean, scale, level, slope) = (self.mean[c], self.scale[c], self.level[c], self.slope[c]);
-        lanes::each2(out, &self.x[start..], &self.g[start..], |d, x, g| {
-            *d = scale * (g - level - (x - mean) * slope);
-        });
-    }
-
-    #[inline(always)]
-    fn across(&self, start: usize, out: &mut [T]) {
-        let n = out.len();
-        let (x, g, mean) = (&self.x[start..][..n], &self.g[start..][..n], &self.mean[..n]);
-        let (scale, level, slope) = (&self.scale[..n], &self.level[..n], &self.slope[..n]);
-        for c in 0..n {
-            out[c] = scale[c] * (g[c] - level[c] - (x[c] - mean[c]) * slope[c]);
-        }
+    fn of<T: Real>(x: T, g: T, [mean, scale, level, slope]: [T; 4]) -> T {
+        scale * (g - level - (x - mean) * slope)
     }
 }
 

@@ -1,41 +1,37 @@
 //! Convolution of images in two dimensions (cross-correlation, as in every deep-learning framework), and its gradients.
 //!
-//! There are three ways, chosen by sizes alone:
+//! Images have their channels last. Sizes alone decide how they are convolved:
 //!
 //! - A kernel of one element with stride 1 and no padding is a product of matrices as it stands.
-//! - Otherwise images are laid out with their padding, a block of lines at a time and on the stack, so that every element of the
-//!   window is a fixed step away from every place (`conv/window.rs`). Results and gradients of images are then sums of shifted
-//!   lines, with pixels in the lanes of vectors (`conv/places.rs`): nothing is gathered or transposed, and few channels are as fast
-//!   as many. Gradients of weights are sums of outer products, with channels in the lanes (`conv/weight/pixels.rs`), where there
-//!   are channels enough to fill most of them, and dot products of lines otherwise (`conv/weight/lines.rs`). This is direct
-//!   convolution as in J. Zhang, F. Franchetti, T. M. Low, *High Performance Zero-Memory Overhead Direct Convolutions* (2018), but
-//!   for the layout: images stay as they are.
-//! - Where a block of one line and its halo is larger than the room on the stack, or a window has more than 256 elements, the
-//!   patches of the image are gathered while a product packs them (`conv/patches.rs`).
+//! - Otherwise results, and gradients of images, are sums over windows of images that are read where they lie (`conv/places.rs`), with
+//!   channels of the result in the lanes of vectors. The gradient of an image sees a window of its own for each residue of the stride.
+//! - Gradients of weights are sums of outer products over places (`conv/sums.rs`).
 //!
-//! Under [`Precision::Bf16`](crate::Precision::Bf16) the direct way rounds images, cotangents and weights as it lays them out, and
-//! multiplies them on vectors of f32.
+//! Where every channel is a group of its own, channels lie in the lanes of images, weights and results (`conv/depthwise.rs`).
+//!
+//! Weights stay `[out_channels, in_channels / groups, kernel]` in memory and are packed once a call.
+//!
+//! Under [`Precision::Bf16`](crate::Precision::Bf16) images, cotangents and weights are rounded as they are read or packed, and
+//! multiplied on vectors of f32.
 
-mod patches;
+mod depthwise;
 mod places;
+mod sums;
 #[cfg(test)]
 mod tests;
-mod weight;
-mod window;
 
-pub use weight::SHARDS;
+pub use sums::SHARDS;
 
 use crate::arena::Buf;
-use crate::cpu::gemm::{At, Block, Correlate, Factor, Matrix, Patches, Product, Slide};
+use crate::cpu::gemm::{self, At, Axis, Block, Convolve, Matrix};
 use crate::cx::Cx;
-use crate::cx::float;
-use crate::ops::epilogue::{Epilogue, Finish};
+use crate::cx::{Env, float};
+use crate::ops::epilogue::{Activation, Epilogue, Finish};
 
-use places::{Places, Weights};
-use window::Cut;
+use places::{Places, Slide, Weights};
 
-/// Sizes of a convolution. Images are `[batch, in_channels, size]`, weights `[out_channels, in_channels / groups, kernel]`,
-/// results `[batch, out_channels, out]`; pairs are (height, width).
+/// Sizes of a convolution. Images are `[batch, size, in_channels]`, weights `[out_channels, in_channels / groups, kernel]`,
+/// results `[batch, out, out_channels]`; pairs are (height, width).
 #[derive(Copy, Clone, PartialEq, Eq, Debug)]
 pub struct Conv2d {
     /// Number of images.
@@ -70,93 +66,79 @@ impl Conv2d {
         (self.in_channels / self.groups, self.out_channels / self.groups)
     }
 
-    /// True where a patch is one element and the patches are the image itself.
+    /// True where every place sees one pixel, its own, and all its channels.
     fn is_pointwise(&self) -> bool {
-        self.kernel == [1, 1] && self.stride == [1, 1] && self.padding == [0, 0]
+        self.kernel == [1, 1] && self.stride == [1, 1] && self.padding == [0, 0] && self.groups == 1
     }
 
-    /// The windows that a result sees of an image.
-    fn forward(&self) -> [Slide; 2] {
-        std::array::from_fn(|k| Slide {
-            image: self.size[k],
-            places: self.out[k],
-            window: self.kernel[k],
-            stride: self.stride[k],
-            step: self.dilation[k] as isize,
+    /// True where each channel of a result is that of one channel of an image, and there are several.
+    fn is_depthwise(&self) -> bool {
+        self.groups > 1 && self.groups == self.in_channels && self.groups == self.out_channels
+    }
+
+    /// The windows that a result sees of an image, along one axis.
+    fn forward(&self, k: usize) -> Axis {
+        Axis {
+            size: self.size[k],
             start: -(self.padding[k] as isize),
-            divisor: 1,
-        })
+            stride: self.stride[k],
+            taps: self.kernel[k],
+            step: self.dilation[k],
+            places: self.out[k],
+        }
     }
 
-    /// The windows that an image's gradient sees of a result's: where element `i` of the kernel meets pixel `y`, the result
-    /// lies at `(y + padding - i * dilation) / stride`.
-    fn backward(&self) -> [Slide; 2] {
-        std::array::from_fn(|k| Slide {
-            image: self.out[k],
-            places: self.size[k],
-            window: self.kernel[k],
-            stride: 1,
-            step: -(self.dilation[k] as isize),
-            start: self.padding[k] as isize,
-            divisor: self.stride[k],
-        })
+    /// The windows that pixels `residue`, `residue + stride`, ... of an image's gradient see of a result's, along one axis.
+    ///
+    /// Where element `i` of the kernel meets pixel `y`, the result lies at `(y + padding - i * dilation) / stride`, where that is whole.
+    /// Elements for which it is are `period` apart; counted from the last, they lie ever further.
+    fn backward(&self, k: usize, residue: usize) -> Slide {
+        let (stride, dilation) = (self.stride[k], self.dilation[k]);
+        let divisor = gcd(stride, dilation);
+        let period = stride / divisor;
+        let origin = residue + self.padding[k];
+        let meets = |i: &usize| (origin as isize - (i * dilation) as isize) % stride as isize == 0;
+        let first = (0..self.kernel[k].min(period)).find(meets);
+        let taps = first.map_or(0, |first| (self.kernel[k] - first).div_ceil(period));
+        let last = first.unwrap_or(0) + taps.saturating_sub(1) * period;
+        Slide {
+            axis: Axis {
+                size: self.out[k],
+                start: (origin as isize - (last * dilation) as isize).div_euclid(stride as isize),
+                stride: 1,
+                taps,
+                step: dilation / divisor,
+                places: self.size[k].saturating_sub(residue).div_ceil(stride),
+            },
+            weight: last,
+            weight_step: -(period as isize),
+            first: residue,
+            spacing: stride,
+        }
     }
 
-    /// How results come from images.
-    fn places(&self) -> Places {
+    /// Multiply-adds of the convolution, and of either of its gradients.
+    fn work(&self) -> usize {
         let (channels, rows) = self.group();
-        Places {
-            batch: self.batch,
-            groups: self.groups,
+        let factors = [
+            self.batch,
+            self.groups,
             channels,
             rows,
-            slides: self.forward(),
-        }
-    }
-
-    /// How gradients of images come from those of results.
-    fn gradient_places(&self) -> Places {
-        let (rows, channels) = self.group();
-        Places {
-            channels,
-            rows,
-            slides: self.backward(),
-            ..self.places()
-        }
-    }
-
-    /// The blocks of a convolution without patches; nothing where another way is better.
-    fn cut(&self, places: &Places) -> Option<Cut> {
-        let cut = || Cut::new(places.channels, places.slides);
-        (!self.is_pointwise()).then(cut).flatten()
-    }
-
-    /// The blocks of the sums over places, at most so many at a time, for so many channels.
-    fn sums(&self, channels: usize, most: usize) -> Option<Cut> {
-        let cut = || Cut::sums(channels, self.forward(), most);
-        (!self.is_pointwise()).then(cut).flatten()
-    }
-
-    /// The patches of group number `part` of all groups of all images: `[places, channels * kernel]`.
-    fn patches<'a, T: Product>(
-        &self,
-        images: &'a [T],
-        part: usize,
-        channels: usize,
-        slides: [Slide; 2],
-    ) -> Factor<'a, T> {
-        let area = slides[0].image * slides[1].image;
-        let image = &images[part * channels * area..][..channels * area];
-        if self.is_pointwise() {
-            Matrix::row_major(image, channels, area).transposed().into()
-        } else {
-            Patches::new(image, channels, slides).into()
-        }
+            Self::area(self.kernel),
+            Self::area(self.out),
+        ];
+        factors.into_iter().fold(1, usize::saturating_mul)
     }
 }
 
-/// Convolves: `y[b, o, v, u] = activation(sum over c, i, j of x[b, c, v s + i d - p, u s + j d - p] w[o, c, i, j] + bias[o])`.
-/// `scratch` has the size of the weight.
+/// The greatest common divisor.
+fn gcd(a: usize, b: usize) -> usize {
+    if b == 0 { a } else { gcd(b, a % b) }
+}
+
+/// Convolves: `y[b, v, u, o] = activation(sum over i, j, c of x[b, v s + i d - p, u s + j d - p, c] w[o, c, i, j] + bias[o])`.
+/// `scratch` has the size of the weight with the output channels of a group rounded up to a multiple of 32.
 ///
 /// # Panics
 /// Where a buffer has another size: a mistake of the compiler.
@@ -164,7 +146,7 @@ pub fn conv2d(cx: &mut Cx<'_>, x: Buf, w: Buf, y: Buf, scratch: Buf, conv: Conv2
     float!(cx, T => forward::<T>(cx, [x, w, y, scratch], conv, epilogue));
 }
 
-fn forward<T: Correlate>(cx: &mut Cx<'_>, [x, w, y, scratch]: [Buf; 4], conv: Conv2d, epilogue: Epilogue) {
+fn forward<T: Convolve>(cx: &mut Cx<'_>, [x, w, y, scratch]: [Buf; 4], conv: Conv2d, epilogue: Epilogue) {
     let env = cx.env;
     let mut bind = cx.bind();
     let (x, w): (&[T], &[T]) = (bind.read(x), bind.read(w));
@@ -172,27 +154,66 @@ fn forward<T: Correlate>(cx: &mut Cx<'_>, [x, w, y, scratch]: [Buf; 4], conv: Co
     let finish: Finish<'_, T> = epilogue.bind(&mut bind, conv.out_channels);
     let (y, packed) = (bind.write::<T>(y), bind.write::<T>(scratch));
     let (in_channels, out_channels) = conv.group();
-    let finish = |at: At, block: &mut Block<'_, T>| {
-        if !finish.is_none() {
-            let channel = at.matrix % conv.groups * out_channels + at.row;
-            T::finish_rows(env.isa, block, finish, channel);
-        }
-    };
-    let places = conv.places();
-    let Some(cut) = conv.cut(&places) else {
-        return patches::forward(env, (x, w), y, conv, finish);
-    };
+    if conv.is_pointwise() {
+        let weights = Matrix::row_major(w, out_channels, in_channels).transposed();
+        return pixels(
+            env,
+            (x, weights),
+            y,
+            [conv.batch * Conv2d::area(conv.out), out_channels, in_channels],
+            finish,
+        );
+    }
     let window = Conv2d::area(conv.kernel);
     let weights = Weights {
         data: w,
         row: in_channels * window,
         channel: window,
+        line: conv.kernel[1],
+        window,
     };
-    places.run(env, cut, x, (weights, packed), y, finish);
+    let places = Places {
+        batch: conv.batch,
+        groups: conv.groups,
+        channels: in_channels,
+        rows: out_channels,
+        size: conv.size,
+        out: conv.out,
+        work: conv.work(),
+        residues: [1, 1],
+        slide: &|k, _| Slide {
+            axis: conv.forward(k),
+            weight: 0,
+            weight_step: 1,
+            first: 0,
+            spacing: 1,
+        },
+    };
+    match conv.is_depthwise() {
+        true => depthwise::places(&places, env, x, (weights, packed), y, finish),
+        false => places.run(env, x, (weights, packed), y, finish),
+    }
 }
 
-/// The gradient of the image: `dx[b, c, y, x] = sum over o, i, j of w[o, c, i, j] dy[b, o, (y + p - i d) / s, ..]`, where that
-/// is whole. `scratch` has the size of the weight.
+/// The product of every pixel's channels and a matrix.
+fn pixels<T: Convolve>(
+    env: Env<'_>,
+    (from, weights): (&[T], Matrix<'_, T>),
+    to: &mut [T],
+    [m, n, k]: [usize; 3],
+    finish: Finish<'_, T>,
+) {
+    let factors = |_| (Matrix::row_major(from, m, k), weights);
+    let finish = |at: At, block: &mut Block<'_, T>| {
+        if !finish.is_none() {
+            T::finish_columns(env.isa, block, finish, [at.row, at.col]);
+        }
+    };
+    gemm::products((env.team, env.arithmetic()), 1, factors, to, (m, n), finish);
+}
+
+/// The gradient of the image: `dx[b, y, x, c] = sum over i, j, o of w[o, c, i, j] dy[b, (y + p - i d) / s, .., o]`, where that
+/// is whole. `scratch` has the size of the weight with the input channels of a group rounded up to a multiple of 32.
 ///
 /// # Panics
 /// Where a buffer has another size: a mistake of the compiler.
@@ -200,28 +221,50 @@ pub fn conv2d_input_grad(cx: &mut Cx<'_>, w: Buf, dy: Buf, dx: Buf, scratch: Buf
     float!(cx, T => input_grad::<T>(cx, w, dy, dx, scratch, conv));
 }
 
-fn input_grad<T: Correlate>(cx: &mut Cx<'_>, w: Buf, dy: Buf, dx: Buf, scratch: Buf, conv: Conv2d) {
+fn input_grad<T: Convolve>(cx: &mut Cx<'_>, w: Buf, dy: Buf, dx: Buf, scratch: Buf, conv: Conv2d) {
     let env = cx.env;
     let mut bind = cx.bind();
     let (w, dy): (&[T], &[T]) = (bind.read(w), bind.read(dy));
     let (dx, packed) = (bind.write::<T>(dx), bind.write::<T>(scratch));
-    let places = conv.gradient_places();
-    let Some(cut) = conv.cut(&places) else {
-        return patches::input_grad(env, (w, dy), dx, packed, conv);
-    };
+    let (in_channels, out_channels) = conv.group();
+    let finish = Finish::new(None, Activation::None);
+    if conv.is_pointwise() {
+        let weights = Matrix::row_major(w, out_channels, in_channels);
+        return pixels(
+            env,
+            (dy, weights),
+            dx,
+            [conv.batch * Conv2d::area(conv.out), in_channels, out_channels],
+            finish,
+        );
+    }
     let window = Conv2d::area(conv.kernel);
     let weights = Weights {
         data: w,
         row: window,
-        channel: conv.group().0 * window,
+        channel: in_channels * window,
+        line: conv.kernel[1],
+        window,
     };
-    places.run(env, cut, dy, (weights, packed), dx, |_, _| {});
+    let places = Places {
+        batch: conv.batch,
+        groups: conv.groups,
+        channels: out_channels,
+        rows: in_channels,
+        size: conv.out,
+        out: conv.size,
+        work: conv.work(),
+        residues: conv.stride,
+        slide: &|k, residue| conv.backward(k, residue),
+    };
+    match conv.is_depthwise() {
+        true => depthwise::places(&places, env, dy, (weights, packed), dx, finish),
+        false => places.run(env, dy, (weights, packed), dx, finish),
+    }
 }
 
-/// The gradient of the weight: `dw[o, c, i, j] = sum over b, v, u of dy[b, o, v, u] x[b, c, v s + i d - p, u s + j d - p]`.
+/// The gradient of the weight: `dw[o, c, i, j] = sum over b, v, u of dy[b, v, u, o] x[b, v s + i d - p, u s + j d - p, c]`.
 /// `scratch` is [`SHARDS`] times as large as the weight.
-///
-/// Where the sums are dot products of lines, an image that holds infinities or NaN makes the gradients of all weights of that channel NaN.
 ///
 /// # Panics
 /// Where a buffer has another size: a mistake of the compiler.
@@ -229,15 +272,16 @@ pub fn conv2d_weight_grad(cx: &mut Cx<'_>, x: Buf, dy: Buf, dw: Buf, scratch: Bu
     float!(cx, T => weight_grad::<T>(cx, [x, dy, dw, scratch], conv));
 }
 
-fn weight_grad<T: Correlate>(cx: &mut Cx<'_>, [x, dy, dw, scratch]: [Buf; 4], conv: Conv2d) {
+fn weight_grad<T: Convolve>(cx: &mut Cx<'_>, [x, dy, dw, scratch]: [Buf; 4], conv: Conv2d) {
     let env = cx.env;
     let mut bind = cx.bind();
     let (x, dy): (&[T], &[T]) = (bind.read(x), bind.read(dy));
     let (dw, scratch) = (bind.write::<T>(dw), bind.write::<T>(scratch));
-    if conv.batch == 0 || dw.is_empty() {
+    if conv.work() == 0 || dw.is_empty() {
         return dw.fill(T::ZERO);
     }
-    if weight::run(env, (x, dy), (dw, scratch), conv).is_none() {
-        patches::weight_grad(env, (x, dy), dw, conv);
+    match conv.is_depthwise() {
+        true => depthwise::sums(env, (x, dy), (dw, scratch), conv),
+        false => sums::run(env, (x, dy), (dw, scratch), conv),
     }
 }

@@ -99,6 +99,23 @@ pub struct Finish<'b, T> {
     activation: Activation,
 }
 
+/// What is done to results while they are in registers: see [`Finish::in_registers`].
+#[derive(Copy, Clone, Debug)]
+pub struct Simple<'b, T> {
+    /// One number for every channel.
+    pub bias: Option<&'b [T]>,
+    /// [`Activation::None`] or [`Activation::Relu`].
+    pub activation: Activation,
+}
+
+impl<T> Simple<'_, T> {
+    /// Nothing.
+    pub const NONE: Self = Self {
+        bias: None,
+        activation: Activation::None,
+    };
+}
+
 impl<'b, T: Real> Finish<'b, T> {
     /// An epilogue over a bias that lies in a slice.
     pub fn new(bias: Option<&'b [T]>, activation: Activation) -> Self {
@@ -124,6 +141,15 @@ impl<'b, T: Real> Finish<'b, T> {
     #[inline(always)]
     pub fn is_none(&self) -> bool {
         self.bias.is_none() && self.residual.is_none() && self.activation == Activation::None
+    }
+
+    /// What is done to `channels`, where that is no more than a bias and relu.
+    pub fn in_registers(&self, channels: std::ops::Range<usize>) -> Option<Simple<'b, T>> {
+        let is_simple = matches!(self.activation, Activation::None | Activation::Relu);
+        (is_simple && self.residual.is_none()).then(|| Simple {
+            bias: self.bias.map(|bias| &bias[channels]),
+            activation: self.activation,
+        })
     }
 
     /// Finishes part of line `line` of the result, whose elements are the channels from `first` on.

@@ -1,12 +1,10 @@
-//! Pooling over the last two axes of images: the maximum or the average of every window.
+//! Pooling of images with channels last, `[batch, height, width, channels]`: the maximum or the average of every window.
 //!
 //! The gradient of a maximum finds it again in the image instead of keeping an index for every result: the image is kept
 //! for the layer before anyway, and an index would cost as much memory as the result.
 
-mod adaptive;
-mod average;
-mod maximum;
-mod pairs;
+mod backward;
+mod forward;
 mod pick;
 mod windows;
 
@@ -36,11 +34,13 @@ pub enum Pool {
 pub struct Pool2d {
     /// What is computed.
     pub kind: Pool,
-    /// Images times channels.
-    pub planes: usize,
-    /// Size of a plane.
+    /// Images.
+    pub batch: usize,
+    /// Channels, which lie side by side.
+    pub channels: usize,
+    /// Size of an image.
     pub size: [usize; 2],
-    /// Size of a pooled plane.
+    /// Size of a pooled image.
     pub out: [usize; 2],
     /// Size of the window.
     pub kernel: [usize; 2],
@@ -56,24 +56,64 @@ pub struct Pool2d {
 const TASK: usize = 1 << 14;
 
 impl Pool2d {
-    fn area(&self) -> usize {
-        self.size[0] * self.size[1]
+    /// Elements of an image.
+    fn image(&self) -> usize {
+        self.size[0] * self.size[1] * self.channels
     }
 
-    fn out_area(&self) -> usize {
-        self.out[0] * self.out[1]
+    /// Elements of a row of results.
+    fn out_line(&self) -> usize {
+        self.out[1] * self.channels
     }
 
-    /// An average over the whole image is that of one share.
+    /// Elements of the results of an image.
+    fn out_image(&self) -> usize {
+        self.out[0] * self.out_line()
+    }
+
+    /// What does not matter is made to matter nothing; an average over the whole image is that of one share.
     fn simplified(self) -> Self {
         let is_average = matches!(self.kind, Pool::Average | Pool::AverageInside);
-        if is_average && self.kernel == self.size && self.out == [1, 1] && self.padding == [0, 0] {
+        let is_whole = self.kernel == self.size
+            && self.out == [1, 1]
+            && self.padding == [0, 0]
+            && self.dilation == [1, 1];
+        if self.kind == Pool::Adaptive || (is_average && is_whole) {
             return Pool2d {
                 kind: Pool::Adaptive,
+                dilation: [1, 1],
                 ..self
             };
         }
         self
+    }
+
+    /// Whether no two windows see the same element.
+    fn is_apart(&self) -> bool {
+        (0..2).all(|k| match self.kind {
+            Pool::Adaptive => self.size[k].is_multiple_of(self.out[k]),
+            _ => self.stride[k] > (self.kernel[k] - 1) * self.dilation[k],
+        })
+    }
+
+    /// Whether every element is seen by exactly one window.
+    fn is_tiled(&self) -> bool {
+        let is_share = |k: usize| {
+            self.kernel[k] == self.stride[k]
+                && self.padding[k] == 0
+                && self.size[k] == self.out[k] * self.stride[k]
+        };
+        self.is_apart() && (self.kind == Pool::Adaptive || (is_share(0) && is_share(1)))
+    }
+
+    /// What the sum of a window is divided by. Of one that sees nothing the average is 0.
+    #[inline(always)]
+    fn divisor<T: Real>(&self, window: &windows::Window) -> T {
+        let n = match self.kind {
+            Pool::Average => self.kernel[0] * self.kernel[1],
+            _ => (window.taps[0] * window.taps[1]).max(1),
+        };
+        T::from_f64(n as f64)
     }
 
     /// The pooling of cotangents that gives the gradient of this one, if there is such: an average with a step of 1 is a sum with
@@ -91,13 +131,18 @@ impl Pool2d {
         })
     }
 
-    /// Planes of a task: a function of the sizes of a plane.
-    fn planes_a_task(&self) -> usize {
-        (TASK / self.area().max(self.out_area()).max(1)).max(1)
+    /// Rows of results of a task: a function of the sizes of an image.
+    fn rows_a_task(&self) -> usize {
+        (TASK / self.out_line().max(self.image() / self.out[0].max(1)).max(1)).max(1)
+    }
+
+    /// Images of a task, likewise.
+    fn images_a_task(&self) -> usize {
+        (TASK / self.image().max(self.out_image()).max(1)).max(1)
     }
 }
 
-/// `y[.., v, u]` is the maximum or the average of a window of `x`.
+/// `y[.., v, u, c]` is the maximum or the average of a window of `x`.
 ///
 /// # Panics
 /// Where a buffer has another size: a mistake of the compiler.
@@ -110,19 +155,14 @@ fn forward<T: Real + Element>(cx: &mut Cx<'_>, x: Buf, y: Buf, pool: Pool2d) {
     let mut bind = cx.bind();
     let x: &[T] = bind.read(x);
     let y = bind.write::<T>(y);
-    let (planes, area, out_area) = (pool.planes_a_task(), pool.area(), pool.out_area());
     assert!(
-        x.len() == pool.planes * area && y.len() == pool.planes * out_area,
+        x.len() == pool.batch * pool.image() && y.len() == pool.batch * pool.out_image(),
         "{pool:?} of other sizes"
     );
-    env.team.chunks_mut(y, planes * out_area.max(1), |task, y| {
-        let first = task * planes * area;
-        let x = &x[first..][..y.len() / out_area * area];
-        match pool.kind {
-            Pool::Max => T::run_narrow(env.isa, maximum::Maxima { pool: &pool, x, y }),
-            Pool::Adaptive => T::run_narrow(env.isa, adaptive::Averages { pool: &pool, x, y }),
-            _ => T::run_narrow(env.isa, average::Averages { pool: &pool, x, y }),
-        }
+    let (rows, line, pool) = (pool.rows_a_task(), pool.out_line(), &pool);
+    env.team.chunks_mut(y, rows * line.max(1), |task, y| {
+        let first = task * rows;
+        T::run_narrow(env.isa, forward::Forward { pool, x, y, first });
     });
 }
 
@@ -131,28 +171,7 @@ fn forward<T: Real + Element>(cx: &mut Cx<'_>, x: Buf, y: Buf, pool: Pool2d) {
 /// # Panics
 /// Where a buffer has another size: a mistake of the compiler.
 pub fn max_pool2d_grad(cx: &mut Cx<'_>, x: Buf, dy: Buf, dx: Buf, pool: Pool2d) {
-    float!(cx, T => max_grad::<T>(cx, x, dy, dx, pool));
-}
-
-fn max_grad<T: Real + Element>(cx: &mut Cx<'_>, x: Buf, dy: Buf, dx: Buf, pool: Pool2d) {
-    let env = cx.env;
-    let mut bind = cx.bind();
-    let (x, dy): (&[T], &[T]) = (bind.read(x), bind.read(dy));
-    let dx = bind.write::<T>(dx);
-    let (planes, area, out_area) = (pool.planes_a_task(), pool.area(), pool.out_area());
-    assert!(
-        x.len() == pool.planes * area && dy.len() == pool.planes * out_area,
-        "{pool:?} of other sizes"
-    );
-    env.team.chunks_mut(dx, planes * area.max(1), |task, dx| {
-        let (first, n) = (task * planes, dx.len() / area);
-        let (x, dy) = (
-            &x[first * area..][..n * area],
-            &dy[first * out_area..][..n * out_area],
-        );
-        let pool = &pool;
-        T::run_narrow(env.isa, maximum::MaxGrad { pool, x, dy, dx });
-    });
+    float!(cx, T => backward::<T>(cx, Some(x), dy, dx, pool));
 }
 
 /// The gradient of an average: each cotangent is shared out evenly over its window.
@@ -163,26 +182,26 @@ pub fn avg_pool2d_grad(cx: &mut Cx<'_>, dy: Buf, dx: Buf, pool: Pool2d) {
     let pool = pool.simplified();
     match pool.transposed() {
         Some(transposed) => float!(cx, T => forward::<T>(cx, dy, dx, transposed)),
-        None => float!(cx, T => avg_grad::<T>(cx, dy, dx, pool)),
+        None => float!(cx, T => backward::<T>(cx, None, dy, dx, pool)),
     }
 }
 
-fn avg_grad<T: Real + Element>(cx: &mut Cx<'_>, dy: Buf, dx: Buf, pool: Pool2d) {
+fn backward<T: Real + Element>(cx: &mut Cx<'_>, x: Option<Buf>, dy: Buf, dx: Buf, pool: Pool2d) {
     let env = cx.env;
     let mut bind = cx.bind();
-    let dy: &[T] = bind.read(dy);
+    let (x, dy): (Option<&[T]>, &[T]) = (x.map(|x| bind.read(x)), bind.read(dy));
     let dx = bind.write::<T>(dx);
-    let (planes, area, out_area) = (pool.planes_a_task(), pool.area(), pool.out_area());
+    let (images, image, out_image) = (pool.images_a_task(), pool.image(), pool.out_image());
+    let numel = pool.batch * image;
     assert!(
-        dx.len() == pool.planes * area && dy.len() == pool.planes * out_area,
+        x.is_none_or(|x| x.len() == numel) && dx.len() == numel && dy.len() == pool.batch * out_image,
         "{pool:?} of other sizes"
     );
-    env.team.chunks_mut(dx, planes * area.max(1), |task, dx| {
-        let dy = &dy[task * planes * out_area..][..dx.len() / area * out_area];
-        match pool.kind {
-            Pool::Adaptive => T::run_narrow(env.isa, adaptive::AvgGrad { pool: &pool, dy, dx }),
-            _ => T::run_narrow(env.isa, average::AvgGrad { pool: &pool, dy, dx }),
-        }
+    env.team.chunks_mut(dx, images * image.max(1), |task, dx| {
+        let first = task * images;
+        let (pool, dy) = (&pool, &dy[first * out_image..][..dx.len() / image * out_image]);
+        let x = x.map_or(&[][..], |x| &x[first * image..][..dx.len()]);
+        T::run_narrow(env.isa, backward::Backward { pool, x, dy, dx });
     });
 }
 
@@ -195,7 +214,7 @@ mod tests {
     use crate::ops::testbed::{assert_close, numbers};
     use crate::ops::testkit::Desk;
 
-    /// The places in a plane that a window sees, by trying every position.
+    /// The places along an axis that a window sees, by trying every position.
     fn window(pool: &Pool2d, k: usize, place: usize) -> Vec<usize> {
         let n = pool.size[k];
         if pool.kind == Pool::Adaptive {
@@ -213,15 +232,17 @@ mod tests {
     fn naive(pool: &Pool2d, x: &[f64], dy: &[f64]) -> (Vec<f64>, Vec<f64>) {
         let (mut y, mut dx) = (Vec::new(), vec![0.0; x.len()]);
         for (at, &bar) in dy.iter().enumerate() {
-            let (u, v, plane) = (
+            let (channel, at) = (at % pool.channels, at / pool.channels);
+            let (u, v, image) = (
                 at % pool.out[1],
                 at / pool.out[1] % pool.out[0],
-                at / pool.out_area(),
+                at / pool.out[1] / pool.out[0],
             );
             let cells: Vec<usize> = window(pool, 0, v)
                 .iter()
                 .flat_map(|row| window(pool, 1, u).into_iter().map(move |col| (row, col)))
-                .map(|(row, col)| (plane * pool.size[0] + row) * pool.size[1] + col)
+                .map(|(row, col)| (image * pool.size[0] + row) * pool.size[1] + col)
+                .map(|pixel| pixel * pool.channels + channel)
                 .collect();
             match pool.kind {
                 // The first of equals, the last NaN. A window that sees nothing of the image has no largest element.
@@ -248,8 +269,8 @@ mod tests {
 
     fn check(pool: &Pool2d, precision: Precision) {
         let (x, dy) = (
-            numbers(pool.planes * pool.area(), 1),
-            numbers(pool.planes * pool.out_area(), 2),
+            numbers(pool.batch * pool.image(), 1),
+            numbers(pool.batch * pool.out_image(), 2),
         );
         // Few different values, so that windows have equal largest elements.
         let x: Vec<f64> = x.iter().map(|x| (x * 4.0).round() / 4.0).collect();
@@ -274,9 +295,10 @@ mod tests {
         #[test]
         fn pooling_is_that_of_the_definition(
             kind in prop::sample::select(vec![Pool::Max, Pool::Average, Pool::AverageInside]),
-            planes in 0usize..4,
+            batch in 0usize..3,
+            channels in prop_oneof![1usize..6, 14usize..40],
             height in 1usize..12,
-            width in prop_oneof![1usize..12, 100usize..150],
+            width in prop_oneof![1usize..12, 60usize..80],
             kernel in prop::array::uniform2(1usize..4),
             stride in prop::array::uniform2(1usize..5),
             padding in prop::array::uniform2(0usize..2),
@@ -288,7 +310,7 @@ mod tests {
             let room = |k: usize| (size[k] + 2 * padding[k]).checked_sub(dilation[k] * (kernel[k] - 1) + 1);
             let (Some(height), Some(width)) = (room(0), room(1)) else { return Ok(()) };
             let out = [height / stride[0] + 1, width / stride[1] + 1];
-            let pool = Pool2d { kind, planes, size, out, kernel, stride, padding, dilation };
+            let pool = Pool2d { kind, batch, channels, size, out, kernel, stride, padding, dilation };
             check(&pool, Precision::F32);
             check(&pool, Precision::F64);
         }
@@ -297,24 +319,26 @@ mod tests {
         fn adaptive_windows_share_out_the_image(
             size in prop::array::uniform2(1usize..12),
             out in prop::array::uniform2(1usize..9),
+            channels in 1usize..24,
         ) {
             let one = [1, 1];
             let kind = Pool::Adaptive;
-            let pool = Pool2d { kind, planes: 2, size, out, kernel: one, stride: one, padding: [0, 0], dilation: one };
+            let pool = Pool2d { kind, batch: 2, channels, size, out, kernel: one, stride: one, padding: [0, 0], dilation: one };
             check(&pool, Precision::F64);
         }
     }
 
-    /// Rows of more windows than a block has, with NaN, infinities and zeros of both signs among the numbers, and windows of nothing
+    /// More channels than a block has, with NaN, infinities and zeros of both signs among the numbers, and windows of nothing
     /// but minus infinity.
     #[test]
     fn extreme_numbers_find_their_places() {
         for (kernel, stride, padding, dilation) in [([2, 2], 2, 0, 1), ([3, 3], 1, 1, 1), ([2, 3], 1, 1, 2)] {
-            let size = [5, 150];
+            let size = [5, 15];
             let room = |k: usize| size[k] + 2 * padding - (dilation * (kernel[k] - 1) + 1);
             let pool = Pool2d {
                 kind: Pool::Max,
-                planes: 2,
+                batch: 2,
+                channels: 19,
                 size,
                 out: [room(0) / stride + 1, room(1) / stride + 1],
                 kernel,
@@ -327,15 +351,15 @@ mod tests {
                 7 | 8 => f64::INFINITY,
                 11 => -0.0,
                 12 => 0.0,
-                _ if k % 150 > 90 => f64::NEG_INFINITY,
+                _ if k % 300 > 180 => f64::NEG_INFINITY,
                 _ => x,
             };
-            let x: Vec<f64> = numbers(2 * pool.area(), 1)
+            let x: Vec<f64> = numbers(2 * pool.image(), 1)
                 .into_iter()
                 .enumerate()
                 .map(extreme)
                 .collect();
-            let dy = numbers(2 * pool.out_area(), 2);
+            let dy = numbers(2 * pool.out_image(), 2);
             let (want, want_grad) = naive(&pool, &x, &dy);
             for precision in [Precision::F32, Precision::F64] {
                 let mut desk = Desk::new(precision);
@@ -380,7 +404,8 @@ mod tests {
         let two = [2, 2];
         let pool = Pool2d {
             kind: Pool::Max,
-            planes: 1,
+            batch: 1,
+            channels: 1,
             size: two,
             out: [1, 1],
             kernel: two,

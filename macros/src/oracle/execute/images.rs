@@ -48,7 +48,7 @@ pub(super) fn conv2d_weight_grad(cx: &mut Cx<'_>, a: &mut Arguments) {
 
 fn pool_spec(a: &mut Arguments) -> rt::Pool2d {
     let order = [
-        "kind", "planes", "size", "out", "kernel", "stride", "padding", "dilation",
+        "kind", "batch", "channels", "size", "out", "kernel", "stride", "padding", "dilation",
     ];
     let mut f = a.fields("Pool2d", &order);
     rt::Pool2d {
@@ -58,7 +58,8 @@ fn pool_spec(a: &mut Arguments) -> rt::Pool2d {
             ("Pool::AverageInside", rt::Pool::AverageInside),
             ("Pool::Adaptive", rt::Pool::Adaptive),
         ]),
-        planes: f.size(),
+        batch: f.size(),
+        channels: f.size(),
         size: array(&f.sizes()),
         out: array(&f.sizes()),
         kernel: array(&f.sizes()),

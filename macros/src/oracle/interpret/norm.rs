@@ -124,10 +124,10 @@ pub(super) fn layer_norm_grad(op: &LayerNormGrad, node: &Node<'_>) -> Vec<Tensor
 }
 
 /// The values of a channel, samples first.
-fn channel(x: &ArrayD<f64>, channel: usize) -> Vec<f64> {
+fn channel(x: &ArrayD<f64>, axis: usize, channel: usize) -> Vec<f64> {
     let mut values = Vec::new();
     indices(x.shape(), |i| {
-        if i[1] == channel {
+        if i[axis] == channel {
             values.push(x[i]);
         }
     });
@@ -135,19 +135,20 @@ fn channel(x: &ArrayD<f64>, channel: usize) -> Vec<f64> {
 }
 
 /// A tensor of which every channel's values are given in the order of [`channel`].
-fn of_channels(channels: &[Vec<f64>], shape: &[usize]) -> Tensor {
+fn of_channels(channels: &[Vec<f64>], axis: usize, shape: &[usize]) -> Tensor {
     let mut rest: Vec<_> = channels.iter().map(|values| values.iter()).collect();
     Tensor::Float(build(shape, |i| {
-        *rest[i[1]].next().expect("a value for every index")
+        *rest[i[axis]].next().expect("a value for every index")
     }))
 }
 
 pub(super) fn batch_norm(op: &BatchNorm, node: &Node<'_>) -> Vec<Tensor> {
     let x = node.inputs[0].float();
     let eps = node.world.scalar(&op.eps);
+    let axis = op.images.channel_axis(x.ndim());
     let (mut y, mut statistics) = (Vec::new(), [Vec::new(), Vec::new(), Vec::new()]);
-    for c in 0..x.shape()[1] {
-        let values = channel(x, c);
+    for c in 0..x.shape()[axis] {
+        let values = channel(x, axis, c);
         let n = values.len() as f64;
         let (mean, var) = moments(&values, Center::Mean);
         let rstd = 1.0 / (var + eps).sqrt();
@@ -158,7 +159,7 @@ pub(super) fn batch_norm(op: &BatchNorm, node: &Node<'_>) -> Vec<Tensor> {
             list.push(value);
         }
     }
-    let mut results = vec![of_channels(&y, &node.shapes[0])];
+    let mut results = vec![of_channels(&y, axis, &node.shapes[0])];
     results.extend(statistics.map(|list| of_rows(&[list], &node.shapes[1])));
     results
 }
@@ -167,21 +168,25 @@ pub(super) fn batch_norm_grad(op: &BatchNormGrad, node: &Node<'_>) -> Vec<Tensor
     let n = node.inputs.len();
     let (x, g) = (node.inputs[0].float(), node.inputs[n - 1].float());
     let (mean, rstd) = (node.inputs[n - 3].numbers(), node.inputs[n - 2].numbers());
+    let axis = op.of.images.channel_axis(x.ndim());
     let (mut dx, mut dweight, mut dbias) = (Vec::new(), Vec::new(), Vec::new());
-    for c in 0..x.shape()[1] {
+    for c in 0..x.shape()[axis] {
         let weight = match op.learned {
             Learned::Affine => node.inputs[1].float()[[c].as_slice()],
             Learned::Nothing => 1.0,
         };
-        let xhat: Vec<f64> = channel(x, c).iter().map(|x| (x - mean[c]) * rstd[c]).collect();
-        let g = channel(g, c);
+        let xhat: Vec<f64> = channel(x, axis, c)
+            .iter()
+            .map(|x| (x - mean[c]) * rstd[c])
+            .collect();
+        let g = channel(g, axis, c);
         let scaled: Vec<f64> = g.iter().map(|g| g * weight).collect();
         let bar = |k: usize| normalised_bar(&xhat, &scaled, rstd[c], Center::Mean, k);
         dx.push((0..g.len()).map(bar).collect());
         dweight.push(g.iter().zip(&xhat).map(|(g, x)| g * x).sum());
         dbias.push(g.iter().sum());
     }
-    let mut results = vec![of_channels(&dx, &node.shapes[0])];
+    let mut results = vec![of_channels(&dx, axis, &node.shapes[0])];
     if op.learned == Learned::Affine {
         results.extend([dweight, dbias].map(|bar| of_rows(&[bar], &node.shapes[1])));
     }

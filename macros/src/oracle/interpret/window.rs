@@ -1,15 +1,37 @@
 //! Convolution and pooling, after the documentation of `torch.nn.functional.conv2d`, `max_pool2d` and `avg_pool2d`.
 //!
 //! Gradients of linear operations are their transposes: every term of the sum is visited as forward does, and flows the
-//! other way.
+//! other way. Images that lie channels last are turned for the definition, and results turned back.
 
-use ndarray::{ArrayD, IxDyn};
+use ndarray::{ArrayD, CowArray, IxDyn};
 
 use super::super::tensor::{Tensor, build, indices};
 use super::Node;
+use crate::ir::images::{Images, first_of_last, last_of_first};
 use crate::ops::conv::{Conv2d, Conv2dInputGrad, Conv2dWeightGrad};
 use crate::ops::pool::{Pool2d, Pool2dGrad, Pool2dPick, PoolKind, Windows};
 use crate::ops::window::Window;
+
+/// A tensor that lies channels first or not, channels first.
+fn image(images: Images, x: &Tensor) -> CowArray<'_, f64, IxDyn> {
+    let x = x.float();
+    match images {
+        Images::ChannelsFirst => x.into(),
+        Images::ChannelsLast => x.clone().permuted_axes(first_of_last(x.ndim())).into(),
+    }
+}
+
+/// A result that was computed channels first, as it lies.
+fn lying(images: Images, y: ArrayD<f64>) -> Vec<Tensor> {
+    let rank = y.ndim();
+    vec![Tensor::Float(match images {
+        Images::ChannelsFirst => y,
+        Images::ChannelsLast => y
+            .permuted_axes(last_of_first(rank))
+            .as_standard_layout()
+            .into_owned(),
+    })]
+}
 
 /// The element of an axis of `n` that place `k` of the window sees from position `at`; `None` in the padding.
 fn seen(window: &Window, axis: usize, at: usize, k: usize, n: usize) -> Option<usize> {
@@ -43,29 +65,28 @@ fn terms(
 }
 
 pub(super) fn conv2d(op: &Conv2d, node: &Node<'_>) -> Vec<Tensor> {
-    let (x, w) = (node.inputs[0].float(), node.inputs[1].float());
-    let mut y = ArrayD::zeros(IxDyn(&node.shapes[0]));
-    terms(op, x.shape(), w.shape(), &node.shapes[0], |at, image, weight| {
+    let (x, w) = (image(op.images, node.inputs[0]), node.inputs[1].float());
+    let shape = op.images.to_first(&node.shapes[0]);
+    let mut y = ArrayD::zeros(IxDyn(&shape));
+    terms(op, x.shape(), w.shape(), &shape, |at, image, weight| {
         y[at] += x[image] * w[weight]
     });
-    vec![Tensor::Float(y)]
+    lying(op.images, y)
 }
 
 pub(super) fn conv2d_input_grad(op: &Conv2dInputGrad, node: &Node<'_>) -> Vec<Tensor> {
-    let (w, g) = (node.inputs[0].float(), node.inputs[1].float());
-    let mut bar = ArrayD::zeros(IxDyn(&node.shapes[0]));
-    terms(
-        &op.conv,
-        &node.shapes[0],
-        w.shape(),
-        g.shape(),
-        |at, image, weight| bar[image] += g[at] * w[weight],
-    );
-    vec![Tensor::Float(bar)]
+    let (w, g) = (node.inputs[0].float(), image(op.conv.images, node.inputs[1]));
+    let shape = op.conv.images.to_first(&node.shapes[0]);
+    let mut bar = ArrayD::zeros(IxDyn(&shape));
+    terms(&op.conv, &shape, w.shape(), g.shape(), |at, image, weight| {
+        bar[image] += g[at] * w[weight]
+    });
+    lying(op.conv.images, bar)
 }
 
 pub(super) fn conv2d_weight_grad(op: &Conv2dWeightGrad, node: &Node<'_>) -> Vec<Tensor> {
-    let (x, g) = (node.inputs[0].float(), node.inputs[1].float());
+    let images = op.conv.images;
+    let (x, g) = (image(images, node.inputs[0]), image(images, node.inputs[1]));
     let mut bar = ArrayD::zeros(IxDyn(&node.shapes[0]));
     terms(
         &op.conv,
@@ -143,27 +164,31 @@ fn largest(x: &ArrayD<f64>, at: &[usize], places: &[[usize; 2]]) -> [usize; 2] {
 }
 
 pub(super) fn pool2d(op: &Pool2d, node: &Node<'_>) -> Vec<Tensor> {
-    let x = node.inputs[0].float();
-    let (image, out) = (plane(x.shape()), plane(&node.shapes[0]));
-    let mut y = ArrayD::zeros(IxDyn(&node.shapes[0]));
-    indices(&node.shapes[0], |at| {
-        let (places, divisor) = patch(op, image, out, plane(at));
+    let x = image(op.images, node.inputs[0]).into_owned();
+    let shape = op.images.to_first(&node.shapes[0]);
+    let (size, out) = (plane(x.shape()), plane(&shape));
+    let mut y = ArrayD::zeros(IxDyn(&shape));
+    indices(&shape, |at| {
+        let (places, divisor) = patch(op, size, out, plane(at));
         y[at] = match op.kind {
-            PoolKind::Max => x[&within(at, largest(x, at, &places))[..]],
+            PoolKind::Max => x[&within(at, largest(&x, at, &places))[..]],
             _ => places.iter().map(|place| x[&within(at, *place)[..]]).sum::<f64>() / divisor,
         };
     });
-    vec![Tensor::Float(y)]
+    lying(op.images, y)
 }
 
 pub(super) fn pool2d_grad(op: &Pool2dGrad, node: &Node<'_>) -> Vec<Tensor> {
-    let g = node.inputs[0].float();
-    let (image, out) = (plane(&node.shapes[0]), plane(g.shape()));
-    let mut bar = ArrayD::zeros(IxDyn(&node.shapes[0]));
+    let images = op.pool.images;
+    let g = image(images, node.inputs[0]);
+    let x = node.inputs.get(1).map(|x| image(images, x).into_owned());
+    let shape = images.to_first(&node.shapes[0]);
+    let (size, out) = (plane(&shape), plane(g.shape()));
+    let mut bar = ArrayD::zeros(IxDyn(&shape));
     indices(g.shape(), |at| {
-        let (places, divisor) = patch(&op.pool, image, out, plane(at));
-        if op.pool.kind == PoolKind::Max {
-            let place = largest(node.inputs[1].float(), at, &places);
+        let (places, divisor) = patch(&op.pool, size, out, plane(at));
+        if let (PoolKind::Max, Some(x)) = (op.pool.kind, &x) {
+            let place = largest(x, at, &places);
             bar[&within(at, place)[..]] += g[at];
         } else {
             places
@@ -171,16 +196,19 @@ pub(super) fn pool2d_grad(op: &Pool2dGrad, node: &Node<'_>) -> Vec<Tensor> {
                 .for_each(|place| bar[&within(at, *place)[..]] += g[at] / divisor);
         }
     });
-    vec![Tensor::Float(bar)]
+    lying(images, bar)
 }
 
 pub(super) fn pool2d_pick(op: &Pool2dPick, node: &Node<'_>) -> Vec<Tensor> {
-    let (source, x) = (node.inputs[0].float(), node.inputs[1].float());
-    let (image, out) = (plane(x.shape()), plane(&node.shapes[0]));
-    vec![Tensor::Float(build(&node.shapes[0], |at| {
-        let (places, _) = patch(&op.pool, image, out, plane(at));
+    let images = op.pool.images;
+    let [source, x] = [0, 1].map(|k| image(images, node.inputs[k]).into_owned());
+    let shape = images.to_first(&node.shapes[0]);
+    let (size, out) = (plane(x.shape()), plane(&shape));
+    let y = build(&shape, |at| {
+        let (places, _) = patch(&op.pool, size, out, plane(at));
         places
             .first()
-            .map_or(0.0, |_| source[&within(at, largest(x, at, &places))[..]])
-    }))]
+            .map_or(0.0, |_| source[&within(at, largest(&x, at, &places))[..]])
+    });
+    lying(images, y)
 }

@@ -26,7 +26,7 @@ fn assert_apart(layout: &Layout, precision: Precision, what: &str) {
 fn slots_that_live_together_lie_apart() {
     for seed in SEEDS {
         let program = program(seed);
-        for graph in [Some(simplify(&program.graph)), joint(&program)]
+        for graph in [Some(simplify(&turn(&program.graph))), joint(&program)]
             .into_iter()
             .flatten()
         {
@@ -59,7 +59,7 @@ fn assert_near_the_bound(source: &str, batch: i64) {
         params: (0..lowered.params.len()).map(ParamId::new).collect(),
         inputs: Vec::new(),
     };
-    let Gradient::Joint(joint) = differentiate(simplify(&train), &wanted, simplify) else {
+    let Gradient::Joint(joint) = differentiate(simplify(&turn(&train)), &wanted, simplify) else {
         panic!("there is a gradient")
     };
     let plan = planned(&simplify(&joint));

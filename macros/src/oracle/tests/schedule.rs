@@ -3,6 +3,7 @@
 use super::super::generate::Draft;
 use super::*;
 use crate::ir::ViewMap;
+use crate::layout::turn_and_show;
 use crate::ops::pad::Pad;
 use crate::ops::view::View;
 use crate::shape::Dim;
@@ -26,7 +27,7 @@ fn schedules_compute_what_their_graphs_mean() {
     for seed in SEEDS {
         let Program { graph, world, .. } = program(seed);
         let want = interpret(&graph, &world);
-        let plan = planned(&simplify(&graph));
+        let plan = planned(&simplify(&turn(&graph)));
         assert_computes(&plan, &world, &want, &format!("seed {seed}\n{graph}"));
     }
 }
@@ -51,6 +52,7 @@ fn joint_schedules_compute_results_and_gradients() {
 fn unfused_schedules_give_the_same_numbers() {
     for seed in SEEDS {
         let Program { graph, world, .. } = program(seed);
+        let graph = turn(&graph);
         let unfused = planner::plan(unfused(&graph), Reuse::Never);
         let want = execute(&planned(&graph), &world, Precision::F32);
         let got = execute(&unfused, &world, Precision::F32);
@@ -68,7 +70,7 @@ fn traces_hold_the_named_values() {
         graph
             .outputs
             .retain(|output| matches!(output.kind, OutputKind::Result(_)));
-        let plan = planner::plan(unfused(&graph), Reuse::Never);
+        let plan = planner::plan(unfused(&turn_and_show(&graph)), Reuse::Never);
         let run = execute(&plan, &world, Precision::F64);
         let want = interpret(&graph, &world);
         if let Some(difference) = difference(&run.outputs, &want, 1e-10, 1e-6) {

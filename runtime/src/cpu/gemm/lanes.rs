@@ -12,6 +12,7 @@ mod x86;
 
 use super::tile::Product;
 use crate::cpu::isa::{Avx2, Avx512};
+use crate::real::Real;
 
 /// Vectors of `T` on one instruction set.
 pub trait Lanes<T>: Copy {
@@ -24,6 +25,10 @@ pub trait Lanes<T>: Copy {
     /// Rows of the tiles that are compiled, ascending, [`ROWS`](Self::ROWS) the last: the more there are, the less is computed for
     /// nothing at the lower edge of a result, and the longer it takes to compile.
     const HEIGHTS: &'static [usize];
+    /// Rows of the tiles of convolutions: no more than there are registers for the places where rows are read.
+    const PLACES: usize;
+    /// The most vectors of columns of such tiles.
+    const MOST_VECTORS: usize;
 
     /// `x` everywhere.
     fn splat(self, x: T) -> Self::Vector;
@@ -34,9 +39,6 @@ pub trait Lanes<T>: Copy {
     /// The elements of `from`, fewer than a register has, and zeros.
     fn load_part(self, from: &[T]) -> Self::Vector;
 
-    /// Half a register of elements of `low`, and as many of `high`.
-    fn load_halves(self, low: &[T], high: &[T]) -> Self::Vector;
-
     /// Writes the elements to the front of `to`.
     fn store(self, x: Self::Vector, to: &mut [T]);
 
@@ -45,6 +47,9 @@ pub trait Lanes<T>: Copy {
 
     /// `a * b + c`, fused where the set has that instruction.
     fn mul_add(self, a: Self::Vector, b: Self::Vector, c: Self::Vector) -> Self::Vector;
+
+    /// The elements above zero, and those that are no numbers; zeros for the others.
+    fn relu(self, x: Self::Vector) -> Self::Vector;
 
     /// The sum of the elements: halves are added until one number is left.
     fn sum(self, x: Self::Vector) -> T;
@@ -91,6 +96,8 @@ macro_rules! array_lanes {
             const LANES: usize = 4;
             const ROWS: usize = 4;
             const HEIGHTS: &'static [usize] = &[1, 4];
+            const PLACES: usize = 4;
+            const MOST_VECTORS: usize = 2;
 
             #[inline(always)]
             fn splat(self, x: $t) -> [$t; 4] {
@@ -109,11 +116,6 @@ macro_rules! array_lanes {
                     *x = *from;
                 }
                 x
-            }
-
-            #[inline(always)]
-            fn load_halves(self, low: &[$t], high: &[$t]) -> [$t; 4] {
-                [low[0], low[1], high[0], high[1]]
             }
 
             #[inline(always)]
@@ -139,6 +141,11 @@ macro_rules! array_lanes {
             }
 
             #[inline(always)]
+            fn relu(self, x: [$t; 4]) -> [$t; 4] {
+                [x[0].relu(), x[1].relu(), x[2].relu(), x[3].relu()]
+            }
+
+            #[inline(always)]
             fn sum(self, x: [$t; 4]) -> $t {
                 (x[0] + x[2]) + (x[1] + x[3])
             }
@@ -153,13 +160,15 @@ array_lanes! {
 }
 
 macro_rules! x86_lanes {
-    ($($proof:ident $t:ident $vector:ident $lanes:literal [$($height:literal)* | $rows:literal] $splat:ident $load:ident $store:ident $fma:path, $sum:path, $part:path, $store_part:path, $halves:path $(, $turn:path)?;)*) => {$(
+    ($($proof:ident $t:ident $vector:ident $lanes:literal [$($height:literal)* | $rows:literal] $splat:ident $load:ident $store:ident $fma:path, $sum:path, $part:path, $store_part:path, $max:path $(, $turn:path)?;)*) => {$(
         #[cfg(target_arch = "x86_64")]
         impl Lanes<$t> for $proof {
             type Vector = std::arch::x86_64::$vector;
             const LANES: usize = $lanes;
             const ROWS: usize = $rows;
             const HEIGHTS: &'static [usize] = &[$($height,)* $rows];
+            const PLACES: usize = if $rows < 8 { $rows } else { 8 };
+            const MOST_VECTORS: usize = if $rows < 8 { 2 } else { 3 };
 
             #[inline(always)]
             fn splat(self, x: $t) -> Self::Vector {
@@ -183,13 +192,6 @@ macro_rules! x86_lanes {
             }
 
             #[inline(always)]
-            fn load_halves(self, low: &[$t], high: &[$t]) -> Self::Vector {
-                let (low, high) = (&low[..$lanes / 2], &high[..$lanes / 2]);
-                // SAFETY: `self` proves that the CPU has the instructions, which read half as many elements from either slice.
-                unsafe { $halves(low.as_ptr(), high.as_ptr()) }
-            }
-
-            #[inline(always)]
             fn store(self, x: Self::Vector, to: &mut [$t]) {
                 let to = &mut to[..$lanes];
                 // SAFETY: as in `load`, writing.
@@ -210,6 +212,16 @@ macro_rules! x86_lanes {
             }
 
             #[inline(always)]
+            fn relu(self, x: Self::Vector) -> Self::Vector {
+                let zero = <Self as Lanes<$t>>::splat(self, 0.0);
+                let one = <Self as Lanes<$t>>::splat(self, 1.0);
+                // SAFETY: `self` proves that the CPU has the instruction. Of two zeros, or where one is no number, it gives the
+                // second: the sum with zero makes a negative zero positive, as `Real::relu` does.
+                let x = unsafe { $max(zero, x) };
+                <Self as Lanes<$t>>::mul_add(self, one, x, zero)
+            }
+
+            #[inline(always)]
             fn sum(self, x: Self::Vector) -> $t {
                 // SAFETY: `self` proves that the CPU has the instructions.
                 unsafe { $sum(x) }
@@ -225,16 +237,19 @@ macro_rules! x86_lanes {
 }
 
 #[cfg(target_arch = "x86_64")]
-use std::arch::x86_64::{_mm256_fmadd_pd, _mm256_fmadd_ps, _mm512_fmadd_ps};
+use std::arch::x86_64::{
+    _mm_max_ps, _mm256_fmadd_pd, _mm256_fmadd_ps, _mm256_max_pd, _mm256_max_ps, _mm512_fmadd_ps,
+    _mm512_max_ps,
+};
 #[cfg(target_arch = "x86_64")]
 use x86::{halves, parts, squares};
 
 // `Portable` needs no proof: every CPU of the architecture has SSE2.
 x86_lanes! {
-    Avx512 f32 __m512 16 [1 2 4 6 8 | 12] _mm512_set1_ps _mm512_loadu_ps _mm512_storeu_ps _mm512_fmadd_ps, halves::sum_16, parts::load_16, parts::store_16, parts::halves_16, squares::turn_16;
-    Avx2 f32 __m256 8 [1 2 4 | 6] _mm256_set1_ps _mm256_loadu_ps _mm256_storeu_ps _mm256_fmadd_ps, halves::sum_8, parts::load_8, parts::store_8, parts::halves_8;
-    Portable f32 __m128 4 [1 | 4] _mm_set1_ps _mm_loadu_ps _mm_storeu_ps halves::mul_add, halves::sum_4, parts::load_4, parts::store_4, parts::halves_4;
-    Avx2 f64 __m256d 4 [1 | 6] _mm256_set1_pd _mm256_loadu_pd _mm256_storeu_pd _mm256_fmadd_pd, halves::sum_4d, parts::load_4d, parts::store_4d, parts::halves_4d;
+    Avx512 f32 __m512 16 [1 2 4 6 8 | 12] _mm512_set1_ps _mm512_loadu_ps _mm512_storeu_ps _mm512_fmadd_ps, halves::sum_16, parts::load_16, parts::store_16, _mm512_max_ps, squares::turn_16;
+    Avx2 f32 __m256 8 [1 2 4 | 6] _mm256_set1_ps _mm256_loadu_ps _mm256_storeu_ps _mm256_fmadd_ps, halves::sum_8, parts::load_8, parts::store_8, _mm256_max_ps;
+    Portable f32 __m128 4 [1 | 4] _mm_set1_ps _mm_loadu_ps _mm_storeu_ps halves::mul_add, halves::sum_4, parts::load_4, parts::store_4, _mm_max_ps;
+    Avx2 f64 __m256d 4 [1 | 6] _mm256_set1_pd _mm256_loadu_pd _mm256_storeu_pd _mm256_fmadd_pd, halves::sum_4d, parts::load_4d, parts::store_4d, _mm256_max_pd;
 }
 
 /// Rows and columns of the squares that [`transpose`] turns.

@@ -2,8 +2,8 @@
 
 use std::ops::Range;
 
+use super::Strips;
 use super::tile::Product;
-use super::{Patches, Strips};
 
 /// A strided reading of a slice as a matrix; every element is known to lie inside the slice.
 #[derive(Copy, Clone, Debug)]
@@ -139,8 +139,6 @@ fn reach(n: usize, step: isize) -> isize {
 pub enum Factor<'a, T> {
     /// A matrix in memory.
     Matrix(Matrix<'a, T>),
-    /// The patches of an image.
-    Patches(Patches<'a, T>),
     /// A second factor that is packed already.
     Strips(Strips<'a, T>),
 }
@@ -151,18 +149,11 @@ impl<'a, T> From<Matrix<'a, T>> for Factor<'a, T> {
     }
 }
 
-impl<'a, T> From<Patches<'a, T>> for Factor<'a, T> {
-    fn from(patches: Patches<'a, T>) -> Self {
-        Self::Patches(patches)
-    }
-}
-
 impl<T: Product> Factor<'_, T> {
     /// Rows and columns.
     pub fn size(&self) -> [usize; 2] {
         match self {
             Self::Matrix(x) => x.size,
-            Self::Patches(x) => x.size(),
             Self::Strips(x) => x.size(),
         }
     }
@@ -175,7 +166,6 @@ impl<T: Product> Factor<'_, T> {
         match self {
             Self::Strips(_) => unreachable!("strips are packed as a second factor"),
             Self::Matrix(x) => Self::Matrix(x.transposed()),
-            Self::Patches(x) => Self::Patches(x.transposed()),
         }
     }
 
@@ -186,7 +176,6 @@ impl<T: Product> Factor<'_, T> {
     pub fn part(self, rows: Range<usize>, cols: Range<usize>) -> Self {
         match self {
             Self::Matrix(x) => Self::Matrix(x.part(rows, cols)),
-            Self::Patches(x) => Self::Patches(x.part(rows, cols)),
             Self::Strips(x) => Self::Strips(x.part(rows, cols)),
         }
     }

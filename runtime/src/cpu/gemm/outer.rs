@@ -1,211 +1,191 @@
-//! Sums of outer products: the inner loops of the gradients of weights, with channels in the lanes of vectors.
+//! Sums of outer products of pixels and cotangents over places: the inner loops of a convolution's weight gradient.
 //!
-//! Where there are channels enough to fill vectors, an image and a cotangent are turned so that the channels of a pixel follow each
-//! other. A pixel then meets a place in as many multiply-adds of a whole vector as there are rows, and its sums stay in their
-//! lanes: nothing is added across lanes, and nothing is computed between the last place of a line and the first of the next.
+//! A tile holds the sums of a few rows, numbers of the image that lie at fixed distances from a place's pixel, and a few vectors of
+//! columns, channels of the cotangent. At every place it multiplies each of the former by each of the latter. Both are read where
+//! they lie.
 
 #![expect(
     clippy::needless_range_loop,
     reason = "an iterator's methods need not be inlined, and then lack the instruction set"
 )]
 
-use super::ahead::Ahead;
-use super::correlate::Tap;
+use super::Block;
 use super::lanes::Lanes;
-use super::micro::write_row;
+use super::micro::{write_part, write_row};
 use super::tile::{Product, Start};
 use crate::cpu::isa::Kernel;
 
-/// Rows of numbers that become columns of as many as a vector has: `to[k * lanes + r] = from[min(r, rows - 1) * step + k]` for
-/// `k < len`.
-pub struct Turn<'a, T> {
-    /// The rows.
-    pub from: &'a [T],
-    /// From a row to the next.
-    pub step: usize,
-    /// Number of rows: at least one, and at most as many as a vector has.
-    pub rows: usize,
-    /// Numbers of a row.
-    pub len: usize,
-    /// The columns.
-    pub to: &'a mut [T],
+/// Lines of pixels, from the first that counts on.
+#[derive(Copy, Clone, Debug)]
+pub struct Plane<'a, T> {
+    /// The numbers.
+    pub data: &'a [T],
+    /// From a line to the next.
+    pub line: usize,
+    /// From a pixel to the next.
+    pub pixel: usize,
 }
 
-/// `sums[r, t, c] += sum over images n, lines l, places p of rows[n, l, p, r] pixels[n * image + l * step[0] + p * step[1] +
-/// taps[t].offset, c]`.
-///
-/// `c` are the channels of a vector. Rows lie in vectors too, one behind the other: `[vectors, n, l, p, lanes]`.
-pub struct Outer<'a, T> {
-    /// The image: a vector of channels for each pixel.
-    pub pixels: &'a [T],
-    /// The elements of the window.
-    pub taps: &'a [Tap],
-    /// The cotangent: a vector of rows for each place, all places for as many vectors as there are.
-    pub rows: &'a [T],
-    /// Number of rows.
-    pub count: usize,
-    /// Images, lines of each, places of a line.
-    pub size: [usize; 3],
-    /// From an image to the next.
-    pub image: usize,
-    /// Pixels from a line to the next, and from a place to the next.
-    pub step: [usize; 2],
-    /// The sums, for whole tiles of rows.
-    pub sums: &'a mut [T],
-    /// What will be needed next: asked for after each tile.
-    pub ahead: &'a mut Ahead,
+/// `sums[row(t, c), o] += sum over v, u of image[v, u + distance(t) + c] cotangent[v, u, o]`, for elements `t` of a window and channels
+/// `c`.
+pub struct Outer<'a, 'b, T> {
+    /// Pixels at which the window's first element lies; the next place is one line or pixel further.
+    pub image: Plane<'a, T>,
+    /// Channels of a pixel that are multiplied.
+    pub channels: usize,
+    /// Lines and columns of the window: each place sees all of it.
+    pub taps: [usize; 2],
+    /// From an element of the window to that in the next line, and to the next of its line.
+    pub steps: [usize; 2],
+    /// The cotangent.
+    pub cotangent: Plane<'a, T>,
+    /// Lines and places of a line.
+    pub places: [usize; 2],
+    /// Where to add: row `first + c * row + i * line + j` for element `[i, j]` of the window and channel `c`.
+    pub sums: Block<'b, T>,
+    /// The row of the window's first element.
+    pub first: usize,
+    /// From a channel's rows to those of the next.
+    pub row: usize,
+    /// From the rows of a line of the window to those of the next.
+    pub line: usize,
 }
 
-pub(super) struct Turning<'a, L, T> {
-    pub lanes: L,
-    pub turn: Turn<'a, T>,
+impl<T> Outer<'_, '_, T> {
+    pub(super) fn check(&self) {
+        let [lines, places] = self.places;
+        let last = |plane: &Plane<'_, T>| (lines - 1) * plane.line + (places - 1) * plane.pixel;
+        let is_empty = lines * places * self.channels * self.taps[0] * self.taps[1] == 0;
+        let fits = is_empty
+            || last(&self.image) + self.distance(self.rows() - 1) < self.image.data.len()
+                && last(&self.cotangent) + self.sums.cols() <= self.cotangent.data.len()
+                && self.at(self.rows() - 1) < self.sums.rows();
+        assert!(fits, "the sizes of outer products do not fit");
+    }
+
+    /// Rows of the sums.
+    #[inline(always)]
+    fn rows(&self) -> usize {
+        self.taps[0] * self.taps[1] * self.channels
+    }
+
+    /// How far from the window's first number that of a row lies.
+    #[inline(always)]
+    fn distance(&self, row: usize) -> usize {
+        let (tap, c) = (row / self.channels, row % self.channels);
+        tap / self.taps[1] * self.steps[0] + tap % self.taps[1] * self.steps[1] + c
+    }
+
+    /// The row of the sums.
+    #[inline(always)]
+    fn at(&self, row: usize) -> usize {
+        let (tap, c) = (row / self.channels, row % self.channels);
+        self.first + c * self.row + tap / self.taps[1] * self.line + tap % self.taps[1]
+    }
 }
 
-impl<T: Product, L: Lanes<T>> Kernel for Turning<'_, L, T> {
+pub(super) struct Products<'a, 'b, L, T> {
+    pub(super) lanes: L,
+    pub(super) work: Outer<'a, 'b, T>,
+}
+
+impl<T: Product, L: Lanes<T>> Kernel for Products<'_, '_, L, T> {
     type Output = ();
 
     #[inline(always)]
     fn run(mut self) {
-        let turn = &mut self.turn;
-        let last = turn.rows - 1;
-        let mut k = 0;
-        while k + L::LANES <= turn.len {
-            self.lanes
-                .turn(&turn.from[k..], turn.step, last, &mut turn.to[k * L::LANES..]);
-            k += L::LANES;
+        if self.work.places[0] * self.work.places[1] == 0 {
+            return;
         }
-        while k < turn.len {
-            let column = &mut turn.to[k * L::LANES..][..L::LANES];
-            for r in 0..L::LANES {
-                column[r] = turn.from[r.min(last) * turn.step + k];
-            }
-            k += 1;
+        match self.work.sums.cols().div_ceil(L::LANES) {
+            1 => self.height::<1>(),
+            2 => self.height::<2>(),
+            3 if L::MOST_VECTORS == 3 => self.height::<3>(),
+            vectors => unreachable!("no tile has {vectors} vectors"),
         }
     }
 }
 
-pub(super) struct OuterTiles<'a, L, T> {
-    pub lanes: L,
-    pub work: Outer<'a, T>,
-}
-
-/// Elements of the window in a tile: a line of the usual window, whose pixels are neighbours.
-const TAPS: usize = 3;
-
-/// Rows and channels of a tile.
-pub(super) fn tile<T, L: Lanes<T>>(_: L) -> [usize; 2] {
-    [if has_rows::<T, L>() { ROWS } else { FEW_ROWS }, L::LANES]
-}
-
-/// Rows of a tile: with three vectors a row, the tile and its operands fill the registers.
-const ROWS: usize = 8;
-/// Rows of a tile on sets of sixteen registers.
-const FEW_ROWS: usize = 4;
-
-const fn has_rows<T, L: Lanes<T>>() -> bool {
-    L::ROWS > ROWS
-}
-
-impl<T: Product, L: Lanes<T>> Kernel for OuterTiles<'_, L, T> {
-    type Output = ();
-
+impl<T: Product, L: Lanes<T>> Products<'_, '_, L, T> {
     #[inline(always)]
-    fn run(mut self) {
-        if const { has_rows::<T, L>() } {
-            self.rows::<ROWS>();
-        } else {
-            self.rows::<FEW_ROWS>();
-        }
-    }
-}
-
-impl<T: Product, L: Lanes<T>> OuterTiles<'_, L, T> {
-    #[inline(always)]
-    fn rows<const ROWS: usize>(&mut self) {
-        let taps = self.work.taps.len();
-        for strip in 0..self.work.count.div_ceil(ROWS) {
-            let mut t = 0;
-            while t + TAPS <= taps {
-                self.tile::<ROWS, TAPS>(strip, t);
-                t += TAPS;
-            }
-            while t < taps {
-                self.tile::<ROWS, 1>(strip, t);
-                t += 1;
-            }
+    fn height<const V: usize>(&mut self) {
+        match L::PLACES {
+            8 => self.tiles::<8, V>(),
+            6 => self.tiles::<6, V>(),
+            _ => self.tiles::<4, V>(),
         }
     }
 
     #[inline(always)]
-    fn tile<const ROWS: usize, const COUNT: usize>(&mut self, strip: usize, t: usize) {
-        let (lanes, work) = (self.lanes, &mut self.work);
-        let [images, lines, places] = work.size;
-        let (vector, first_row) = (strip * ROWS / L::LANES, strip * ROWS % L::LANES);
-        let len = images * lines * places * L::LANES;
-        let mut rows = &work.rows[vector * len..][..len];
-        let mut offsets = [0; COUNT];
-        for j in 0..COUNT {
-            offsets[j] = work.taps[t + j].offset as usize;
-        }
-        let mut sums = [[lanes.splat(T::ZERO); COUNT]; ROWS];
-        for n in 0..images {
-            for l in 0..lines {
-                let first = n * work.image + l * work.step[0];
-                let mut columns: [&[T]; COUNT] = [&[]; COUNT];
-                for j in 0..COUNT {
-                    let from = (first + offsets[j]) * L::LANES;
-                    columns[j] = work.pixels.get(from..).unwrap_or_default();
+    fn tiles<const R: usize, const V: usize>(&mut self) {
+        let rows = self.work.rows();
+        for first in (0..rows).step_by(R) {
+            // Rows after the last repeat it, and are not written.
+            let mut distances = [0; R];
+            for i in 0..R {
+                distances[i] = self.work.distance((first + i).min(rows - 1));
+            }
+            let sums = self.sums::<R, V>(distances);
+            for i in 0..R {
+                if first + i < rows {
+                    let at = self.work.at(first + i);
+                    let to = self.work.sums.row_mut(at);
+                    match to.len() == V * L::LANES {
+                        true => write_row(self.lanes, &sums[i], to, Start::Accumulate),
+                        false => write_part(self.lanes, &sums[i], to, Start::Accumulate),
+                    }
                 }
-                let (line, rest) = rows.split_at_checked(places * L::LANES).unwrap_or_default();
-                rows = rest;
-                let step = work.step[1] * L::LANES;
-                sums = add::<T, L, ROWS, COUNT>(lanes, columns, step, (line, first_row), sums);
             }
         }
-        for r in 0..ROWS {
-            let at = ((strip * ROWS + r) * work.taps.len() + t) * L::LANES;
-            write_row(lanes, &sums[r], &mut work.sums[at..], Start::Accumulate);
-        }
-        work.ahead.ask();
     }
-}
 
-/// Adds what the places of a line give: those of a column lie `step` apart, and those of the rows as vectors, of which `ROWS` numbers
-/// from `first` on count. No panic in it: otherwise the optimiser keeps some of the sums in memory.
-#[inline(always)]
-fn add<T: Product, L: Lanes<T>, const ROWS: usize, const COUNT: usize>(
-    lanes: L,
-    columns: [&[T]; COUNT],
-    step: usize,
-    (rows, first): (&[T], usize),
-    mut sums: [[L::Vector; COUNT]; ROWS],
-) -> [[L::Vector; COUNT]; ROWS] {
-    let mut at = 0;
-    let Some((_, mut rest)) = rows.split_at_checked(first) else {
-        return sums;
-    };
-    while let Some(row) = rest.first_chunk::<ROWS>() {
-        let mut vectors = [lanes.splat(T::ZERO); COUNT];
-        for j in 0..COUNT {
-            let Some((_, x)) = columns[j].split_at_checked(at) else {
+    /// The sums of a tile, in registers. [`Convolve::outer`](super::Convolve::outer) has checked the sizes, so that no loop ends early.
+    #[inline(always)]
+    fn sums<const R: usize, const V: usize>(&self, distances: [usize; R]) -> [[L::Vector; V]; R] {
+        let (lanes, work) = (self.lanes, &self.work);
+        let mut sums = [[lanes.splat(T::ZERO); V]; R];
+        let span = (work.places[1] - 1) * work.image.pixel + 1;
+        let cols = work.sums.cols();
+        let is_whole = cols == V * L::LANES;
+        for line in 0..work.places[0] {
+            let mut rows: [&[T]; R] = [&[]; R];
+            for i in 0..R {
+                let from = line * work.image.line + distances[i];
+                let Some(row) = work.image.data.get(from..from + span) else {
+                    return sums;
+                };
+                rows[i] = row;
+            }
+            let Some((_, columns)) = work.cotangent.data.split_at_checked(line * work.cotangent.line) else {
                 return sums;
             };
-            let Some((x, _)) = x.split_at_checked(L::LANES) else {
-                return sums;
-            };
-            vectors[j] = lanes.load(x);
-        }
-        for r in 0..ROWS {
-            let x = lanes.splat(row[r]);
-            for j in 0..COUNT {
-                sums[r][j] = lanes.mul_add(x, vectors[j], sums[r][j]);
+            let (mut at, mut from) = (0, 0);
+            while at < span {
+                let mut vectors = [lanes.splat(T::ZERO); V];
+                let Some(columns) = columns.get(from..from + cols) else {
+                    return sums;
+                };
+                for v in 0..V - 1 {
+                    vectors[v] = lanes.load(&columns[v * L::LANES..]);
+                }
+                let last = &columns[(V - 1) * L::LANES..];
+                vectors[V - 1] = match is_whole {
+                    true => lanes.load(last),
+                    false => lanes.load_part(last),
+                };
+                for i in 0..R {
+                    let Some(&number) = rows[i].get(at) else {
+                        return sums;
+                    };
+                    let number = lanes.splat(number);
+                    for v in 0..V {
+                        sums[i][v] = lanes.mul_add(number, vectors[v], sums[i][v]);
+                    }
+                }
+                at += work.image.pixel;
+                from += work.cotangent.pixel;
             }
         }
-        at += step;
-        rest = match rest.split_at_checked(L::LANES) {
-            Some((_, rest)) => rest,
-            None => return sums,
-        };
+        sums
     }
-    sums
 }

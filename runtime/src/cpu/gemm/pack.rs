@@ -87,7 +87,6 @@ impl<'m, T: Product> Room<'m, T> {
         let x = x.part(rows, cols);
         assert!(x.size()[0] <= width, "{} rows in a strip of {width}", x.size()[0]);
         match x {
-            Factor::Patches(x) => x.pack(width, out),
             Factor::Strips(_) => unreachable!("strips are packed already"),
             Factor::Matrix(x) => match x.step() {
                 [1, _] => along_rows(&x, width, out),
@@ -95,7 +94,7 @@ impl<'m, T: Product> Room<'m, T> {
                 _ => scattered(&x, width, out),
             },
         }
-        // SAFETY: each of the four functions has written every element of `out`: for each column its `rows` numbers and
+        // SAFETY: each of the functions has written every element of `out`: for each column its `rows` numbers and
         // `width - rows` zeros.
         unsafe { std::slice::from_raw_parts_mut(out.as_mut_ptr().cast::<T>(), out.len()) }
     }

@@ -1,6 +1,7 @@
 //! The kernels against the formula, and their gradient against differences.
 
 use super::*;
+use crate::cpu::isa::Isa;
 use crate::dtype::Precision;
 use crate::ops::testkit::{Desk, PRECISIONS, assert_close, differences, normal, tolerance};
 
@@ -87,6 +88,8 @@ fn values_and_gradients_in_every_shape() {
         (2, 1, 1),
         (7, 3, 1),
         (70, 65, 1),
+        (5000, 6, 1),
+        (1300, 23, 1),
         (3, 4, 10),
         (5, 17, 3),
         (2, 3, 16),
@@ -136,6 +139,34 @@ fn a_large_mean_costs_no_digits() {
     }
 }
 
+/// The first rows of an image, from which the center of a block is taken, may be nothing like the others.
+#[test]
+fn a_center_far_from_the_mean_costs_few_digits() {
+    let mut case = case(6000, 3, 1, Affine::None);
+    for (k, x) in case.x.iter_mut().enumerate() {
+        let is_first = k / 3 % 400 < 64;
+        *x = if is_first {
+            0.0
+        } else {
+            f64::from((1000.0 + *x) as f32)
+        };
+    }
+    let ([y, mean, var], ..) = run(&case, &mut Desk::new(Precision::F32));
+    let want = naive(case.shape, &case.x, &case.weight, &case.bias);
+    assert_close(&y, &want[0], 1e-5, "y");
+    assert_close(&mean, &want[1], 1e-6, "mean");
+    assert_close(&var, &want[2], 1e-5, "variance");
+}
+
+#[test]
+fn equal_values_have_no_variance() {
+    let mut case = case(3000, 5, 1, Affine::None);
+    case.x.fill(f64::from(0.1f32));
+    let ([y, _, var], ..) = run(&case, &mut Desk::new(Precision::F32));
+    assert!(var.iter().all(|var| (0.0..1e-14).contains(var)), "{var:?}");
+    assert!(y.iter().all(|y| y.abs() < 1e-6));
+}
+
 #[test]
 fn one_value_a_channel_has_no_variance() {
     for (outer, inner) in [(1, 1), (0, 1), (0, 5)] {
@@ -156,7 +187,7 @@ fn one_value_a_channel_has_no_variance() {
 
 #[test]
 fn threads_and_instruction_sets_do_not_change_a_bit() {
-    for (outer, count, inner) in [(500, 130, 1), (40, 33, 49), (300, 40, 4)] {
+    for (outer, count, inner) in [(500, 130, 1), (40, 33, 49), (300, 40, 4), (7000, 21, 1)] {
         let case = case(outer, count, inner, Affine::Both);
         let (values, gradients, _) = run(&case, &mut Desk::with(Precision::F32, 1, Isa::Portable));
         for &isa in Isa::available() {

@@ -1,18 +1,43 @@
-//! Results of convolutions: for every place the sum over the window and its channels.
+//! Results of convolutions: for every place the sum over its window.
 
 use std::ops::Range;
 
-use super::window::{Axis, BAND, Cut, Layout, PLACES, TAPS, runs};
-use crate::cpu::gemm::{
-    self, Ahead, At, Band, Block, Blocks, Correlate, Correlation, LANES, Lines, Placing, Runs, Slide, Start,
-    Tap,
-};
+use crate::cpu::gemm::{self, At, Axis, Block, Blocks, Convolve, MOST_LANES, Windows};
 use crate::cpu::isa::Isa;
+use crate::cpu::threads::Team;
 use crate::cx::Env;
+use crate::ops::epilogue::{Finish, Simple};
 
-/// `out[b, g, r, place] = sum over c, e of weights[g, r, c, e] image[b, g, c, position(place, e)]` for all images and groups.
+/// How windows move along an axis, what their weights are, and where the results go.
 #[derive(Copy, Clone, Debug)]
-pub(super) struct Places {
+pub(super) struct Slide {
+    /// The windows.
+    pub axis: Axis,
+    /// The element of the kernel that belongs to the first of the window.
+    pub weight: usize,
+    /// From an element of the kernel to that of the next.
+    pub weight_step: isize,
+    /// Where the first place's result goes.
+    pub first: usize,
+    /// From a place's result to the next one's.
+    pub spacing: usize,
+}
+
+impl Slide {
+    /// The places whose results go to `from..to`.
+    fn part(self, from: usize, to: usize) -> Self {
+        let place = |at: usize| at.saturating_sub(self.first).div_ceil(self.spacing);
+        let (first, end) = (place(from), place(to).min(self.axis.places));
+        Self {
+            axis: self.axis.from(first, end.saturating_sub(first)),
+            first: self.first + first * self.spacing,
+            ..self
+        }
+    }
+}
+
+/// `out[b, place, g, r] = sum over e, c of weights[g, r, c, e] image[b, position(place, e), g, c]` for all images and groups.
+pub(super) struct Places<'s> {
     /// Number of images.
     pub batch: usize,
     /// Groups of channels.
@@ -21,133 +46,20 @@ pub(super) struct Places {
     pub channels: usize,
     /// Channels of a group of a result.
     pub rows: usize,
-    /// How the window moves.
-    pub slides: [Slide; 2],
+    /// Height and width of an image.
+    pub size: [usize; 2],
+    /// Height and width of a result.
+    pub out: [usize; 2],
+    /// Multiply-adds in all.
+    pub work: usize,
+    /// Residues of the places along each axis that see windows of their own.
+    pub residues: [usize; 2],
+    /// The windows of a residue along an axis.
+    pub slide: &'s (dyn Fn(usize, usize) -> Slide + Sync),
 }
 
-/// Rows of a tile's sums.
-const MAX_STRIP: usize = 12;
-/// Room for the sums of a strip.
-const SUMS: usize = MAX_STRIP * PLACES;
-/// Tasks that a convolution is cut into, at least, where it is large enough.
-const TASKS: usize = 16;
-/// Multiply-adds that are worth a task of their own.
-const TASK: usize = 1 << 20;
-/// Multiply-adds in all below which other threads are not asked for help.
-const SMALL: usize = 1 << 17;
-
-impl Places {
-    fn window(&self) -> usize {
-        self.slides[0].window * self.slides[1].window
-    }
-
-    /// Weights of a row.
-    fn depth(&self) -> usize {
-        self.channels * self.window()
-    }
-
-    fn area(&self) -> usize {
-        self.slides[0].places * self.slides[1].places
-    }
-
-    fn work(&self) -> usize {
-        [self.batch, self.groups, self.rows, self.depth(), self.area()]
-            .into_iter()
-            .fold(1, usize::saturating_mul)
-    }
-
-    /// Rows and places of the blocks that tasks compute.
-    fn task(&self, cut: &Cut) -> [usize; 2] {
-        let [y, x] = self.slides;
-        let places = match y.places {
-            1 => cut.places * x.divisor,
-            _ => cut.lines * y.divisor * x.places,
-        };
-        let tasks = self.batch * self.groups * self.area().div_ceil(places);
-        let worth = (self.work() / TASK).min(TASKS);
-        let parts = worth
-            .div_ceil(tasks.max(1))
-            .clamp(1, self.rows.div_ceil(2 * MAX_STRIP));
-        let rows = self.rows.div_ceil(parts).next_multiple_of(MAX_STRIP);
-        [rows.min(self.rows), places]
-    }
-
-    /// Computes all results; `packed` has room for the weights. Every finished block is handed to `finish`.
-    pub fn run<T: Correlate>(
-        &self,
-        env: Env<'_>,
-        cut: Cut,
-        images: &[T],
-        (weights, packed): (Weights<'_, T>, &mut [T]),
-        out: &mut [T],
-        finish: impl Fn(At, &mut Block<'_, T>) + Sync,
-    ) {
-        if out.is_empty() {
-            return;
-        }
-        let [rows, places] = self.task(&cut);
-        let depth = self.depth();
-        weights.pack(env, self, rows, packed);
-        let packed: &[T] = packed;
-        let team = (self.work() >= SMALL).then_some(env.team);
-        let count = self.batch * self.groups;
-        let image = self.channels * self.slides[0].image * self.slides[1].image;
-        let blocks = Blocks::new(out, [count * self.rows, self.area()], self.rows, [rows, places]);
-        blocks.run(team, |at, mut block| {
-            let ahead = self.ahead(env, &cut, (images, places), at, &mut block);
-            let first = at.matrix % self.groups * self.rows + at.row;
-            let task = Task {
-                places: self,
-                env,
-                cut,
-                image: &images[at.matrix * image..][..image],
-                weights: &packed[first * depth..][..block.rows() * depth],
-            };
-            task.run(at.col, &mut block, ahead);
-            finish(at, &mut block);
-        });
-    }
-
-    /// What to ask for while a block is computed: the block itself, and what of an image the block of `places` places will need that
-    /// this thread is likely to compute next.
-    fn ahead<T>(
-        &self,
-        env: Env<'_>,
-        cut: &Cut,
-        (images, places): (&[T], usize),
-        at: At,
-        block: &mut Block<'_, T>,
-    ) -> Ahead {
-        let [y, x] = self.slides;
-        let across = self.area().div_ceil(places);
-        let next = at.matrix * across + at.col / places + env.team.threads();
-        let (matrix, col) = (next / across, next % across * places);
-        let axis = || {
-            let (first, lines) = (col / x.places, places.div_ceil(x.places));
-            Axis::new(y, first, y.places.min(first + lines))
-        };
-        let area = y.image * x.image;
-        let input = match images
-            .get(matrix * self.channels * area..)
-            .and_then(|from| Some((from, axis()?)))
-        {
-            Some((from, axis)) => runs(
-                from,
-                [y.image, x.image],
-                axis.seen(),
-                [1, self.channels, self.channels],
-            ),
-            None => Runs::NONE,
-        };
-        let (rows, cols) = (block.rows(), block.cols());
-        let output = Runs::new(block.row_mut(0), cols, self.area(), rows);
-        let tiles = rows.div_ceil(MAX_STRIP) * cols.div_ceil(LANES) * self.channels.div_ceil(cut.channels);
-        Ahead::new([output, input], tiles)
-    }
-}
-
-/// The weights of a convolution as they lie in memory: element `k` of row `r` of group `g` is at
-/// `g * group + r * row + k / window * channel + k % window`.
+/// The weights of a convolution as they lie in memory: element `[i, j]` of the kernel, for channel `c` of the image and row `r` of the
+/// result, is at `r * row + c * channel + i * line + j`.
 #[derive(Copy, Clone, Debug)]
 pub(super) struct Weights<'a, T> {
     /// All weights.
@@ -156,222 +68,332 @@ pub(super) struct Weights<'a, T> {
     pub row: usize,
     /// From a channel to the next.
     pub channel: usize,
+    /// From a line of the kernel to the next.
+    pub line: usize,
+    /// Elements of the kernel.
+    pub window: usize,
 }
 
-impl<T: Correlate> Weights<'_, T> {
-    /// Lays out the weights strip by strip as [`Correlation`] reads them, where tasks have `part` rows.
-    fn pack(&self, env: Env<'_>, places: &Places, part: usize, packed: &mut [T]) {
-        let (depth, window) = (places.depth(), places.window());
-        let group = places.rows * depth;
-        let chunk = if places.groups == 1 { part * depth } else { group };
-        env.team.chunks_mut(packed, chunk, |n, packed| {
-            let mut first = n * chunk / depth;
-            for packed in packed.chunks_mut(part * depth) {
-                let mut rest = packed;
-                while !rest.is_empty() {
-                    let rows = T::strip(env.isa, rest.len() / depth);
-                    let (strip, after) = rest.split_at_mut(rows * depth);
-                    let (g, row) = (first / places.rows, first % places.rows);
-                    let from = &self.data[g * group + row * self.row..];
-                    for c in 0..places.channels {
-                        let to = &mut strip[c * window * rows..][..window * rows];
-                        for r in 0..rows {
-                            let from = &from[r * self.row + c * self.channel..][..window];
-                            // Indices: an iterator's methods need not be inlined, and cost more than the copies.
-                            for t in 0..window {
-                                to[t * rows + r] = from[t];
-                            }
-                        }
-                    }
-                    gemm::prepare(env.arithmetic(), strip);
-                    (rest, first) = (after, first + rows);
+/// Tasks that a convolution is cut into, about, where it is large enough.
+const TASKS: usize = 32;
+/// Multiply-adds that are worth a task of their own.
+const TASK: usize = 1 << 20;
+/// Multiply-adds in all below which other threads are not asked for help.
+pub(super) const SMALL: usize = 1 << 17;
+/// Numbers of images that a task goes through for each block of columns: they stay in the second-level cache.
+const NEAR: usize = 1 << 16;
+
+/// Lines below which places at the edges are computed among the others.
+const FEW_LINES: usize = 4;
+
+/// How results are cut into tasks.
+pub(super) struct Cut {
+    /// Images of a task.
+    pub images: usize,
+    /// Places of an image in a task: whole lines, unless there is one.
+    pub places: usize,
+    /// Channels of a result.
+    pub channels: usize,
+}
+
+impl Places<'_> {
+    pub(super) fn area(&self) -> usize {
+        self.out[0] * self.out[1]
+    }
+
+    /// Rows of a group as they are packed.
+    fn padded<T: Convolve>(&self, env: Env<'_>) -> usize {
+        self.rows.next_multiple_of(T::lanes(env.isa))
+    }
+
+    /// All pairs of residues, with the windows, and where the packed weights begin, for so many numbers of a channel and an element.
+    pub(super) fn for_each_residue(&self, numbers: usize, mut f: impl FnMut([Slide; 2], usize)) {
+        let mut first = 0;
+        for y in 0..self.residues[0] {
+            for x in 0..self.residues[1] {
+                let slides = [(self.slide)(0, y), (self.slide)(1, x)];
+                f(slides, first);
+                first += slides[0].axis.taps * slides[1].axis.taps * self.channels * numbers;
+            }
+        }
+    }
+
+    fn cut(&self, columns: usize) -> Cut {
+        let worth = (self.work / TASK).clamp(1, TASKS);
+        let image = self.size[0] * self.size[1] * self.channels * self.groups;
+        let all = self.groups * self.rows;
+        let images = (self.batch / worth).min(NEAR / image.max(1));
+        if images > 0 {
+            return Cut {
+                images,
+                places: self.area(),
+                channels: all,
+            };
+        }
+        let parts = worth.div_ceil(self.batch).max(image.div_ceil(NEAR));
+        let unit = if self.out[0] == 1 { 1 } else { self.out[1] };
+        let places = self
+            .area()
+            .div_ceil(parts)
+            .next_multiple_of(unit)
+            .min(self.area());
+        let parts = match self.groups {
+            1 => worth.div_ceil(self.batch * self.area().div_ceil(places)),
+            _ => 1,
+        };
+        Cut {
+            images: 1,
+            places,
+            channels: all.div_ceil(parts).next_multiple_of(columns).min(all),
+        }
+    }
+
+    /// How results are cut, and how many images are one matrix of them.
+    pub(super) fn blocks(&self, columns: usize) -> (Cut, usize) {
+        let cut = self.cut(columns);
+        let images = if cut.images > 1 { self.batch } else { 1 };
+        (cut, images)
+    }
+
+    /// Calls `f` with each image that `rows` places from number `place` of all on are of, the first of its places, and their rows.
+    pub(super) fn for_each_image(
+        &self,
+        place: usize,
+        rows: usize,
+        mut f: impl FnMut(usize, usize, Range<usize>),
+    ) {
+        let mut row = 0;
+        while row < rows {
+            let (image, first) = ((place + row) / self.area(), (place + row) % self.area());
+            let end = rows.min(row + self.area() - first);
+            f(image, first, row..end);
+            row = end;
+        }
+    }
+
+    /// The windows of `places` places of an image from number `first` on, and what [`Windows::rows`] says of their results.
+    pub(super) fn part(&self, [y, x]: [Slide; 2], first: usize, places: usize) -> ([Slide; 2], [usize; 3]) {
+        let (end, width) = (first + places, self.out[1]);
+        let (lines, line) = match self.out[0] {
+            1 => (0..1, first..end),
+            _ => (first / width..end / width, 0..width),
+        };
+        let (y, x) = (y.part(lines.start, lines.end), x.part(line.start, line.end));
+        let row = y.first * width + x.first - first;
+        ([y, x], [row, y.spacing * width, x.spacing])
+    }
+
+    /// Computes all results; `packed` has room for the weights.
+    pub fn run<T: Convolve>(
+        &self,
+        env: Env<'_>,
+        images: &[T],
+        (weights, packed): (Weights<'_, T>, &mut [T]),
+        out: &mut [T],
+        finish: Finish<'_, T>,
+    ) {
+        if out.is_empty() {
+            return;
+        }
+        let columns = T::columns(env.isa, self.rows);
+        self.for_each_residue(self.groups * self.padded::<T>(env), |slides, first| {
+            self.pack(env, columns, slides, weights, &mut packed[first..]);
+        });
+        let packed: &[T] = packed;
+        let (cut, matrix) = self.blocks(columns);
+        let size = [self.batch * self.area(), self.groups * self.rows];
+        let blocks = Blocks::new(
+            out,
+            size,
+            matrix * self.area(),
+            [cut.images * cut.places, cut.channels],
+        );
+        let team = (self.work >= SMALL).then_some(env.team);
+        blocks.run(team, |at, mut block| {
+            let task = Task {
+                places: self,
+                env,
+                images,
+                packed,
+                columns,
+                finish,
+            };
+            task.run(at, &mut block);
+        });
+    }
+
+    /// Lays out the weights of a window: for each group and each block of columns `[elements, channels, columns]`, with zeros in
+    /// the lanes that are left after the last column.
+    fn pack<T: Convolve>(
+        &self,
+        env: Env<'_>,
+        columns: usize,
+        [y, x]: [Slide; 2],
+        weights: Weights<'_, T>,
+        packed: &mut [T],
+    ) {
+        let depth = y.axis.taps * x.axis.taps * self.channels;
+        let padded = self.padded::<T>(env);
+        let group = padded * depth;
+        if group == 0 {
+            return;
+        }
+        let chunk = if self.groups == 1 { columns * depth } else { group };
+        let team = if self.work >= SMALL {
+            env.team
+        } else {
+            &Team::serial()
+        };
+        team.chunks_mut(&mut packed[..self.groups * group], chunk, |n, packed| {
+            let first = n * chunk / depth;
+            let (g, mut row) = (first / padded, first % padded);
+            let from = &weights.data[g * (weights.data.len() / self.groups)..];
+            for packed in packed.chunks_mut(columns * depth) {
+                let columns = packed.len() / depth;
+                let rows = row..self.rows.min(row + columns);
+                if rows.len() < columns {
+                    packed.fill(T::ZERO);
                 }
+                for c in 0..self.channels {
+                    let to = &mut packed[c * columns..];
+                    weights.turn(
+                        env.isa,
+                        &from[c * weights.channel..],
+                        rows.clone(),
+                        [y, x],
+                        (to, self.channels * columns),
+                    );
+                }
+                gemm::prepare(env.arithmetic(), packed);
+                row += columns;
             }
         });
     }
 }
 
-/// What computes a block of the results of one group of one image.
-struct Task<'a, T> {
-    places: &'a Places,
-    env: Env<'a>,
-    cut: Cut,
-    image: &'a [T],
-    /// The packed weights of the block's rows.
-    weights: &'a [T],
-}
-
-/// Where the results of a layout go: lines and places within a block, and how far apart they are.
-struct Target {
-    width: usize,
-    first: [usize; 2],
-    step: [usize; 2],
-}
-
-impl<T: Correlate> Task<'_, T> {
-    /// Computes the block whose first place is number `col`.
-    #[inline(never)]
-    fn run(&self, col: usize, block: &mut Block<'_, T>, mut ahead: Ahead) {
-        let [y, x] = self.places.slides;
-        let (lines, columns) = match y.places {
-            1 => (0..1, col..col + block.cols()),
-            _ => (col / x.places..(col + block.cols()) / x.places, 0..x.places),
-        };
-        let mut band = Band::<T, BAND>::new();
-        let mut sums = Band::<T, SUMS>::new();
-        let step = self.cut.places * x.divisor;
-        for from in columns.clone().step_by(step) {
-            let part = from..(from + step).min(columns.end);
-            for residue_y in 0..y.divisor.min(lines.len()) {
-                for residue_x in 0..x.divisor.min(part.len()) {
-                    let first = [lines.start + residue_y, part.start + residue_x];
-                    let target = Target {
-                        width: columns.len(),
-                        first: [residue_y, first[1] - columns.start],
-                        step: [y.divisor, x.divisor],
-                    };
-                    let axes = (
-                        Axis::new(y, first[0], lines.end),
-                        Axis::new(x, first[1], part.end),
-                    );
-                    match axes {
-                        (Some(y), Some(x)) => {
-                            let rooms = (&mut band, &mut sums);
-                            self.layout(Layout::new([y, x], 1), rooms, block, &target, &mut ahead);
+impl<T: Convolve> Weights<'_, T> {
+    /// Writes the weights of a channel, a line of rows for each element of the window: `element` numbers lie between two lines.
+    pub(super) fn turn(
+        &self,
+        isa: Isa,
+        from: &[T],
+        rows: Range<usize>,
+        [y, x]: [Slide; 2],
+        (to, element): (&mut [T], usize),
+    ) {
+        let lanes = T::lanes(isa);
+        let mut square = [T::ZERO; MOST_LANES * MOST_LANES];
+        let number =
+            |slide: &Slide, tap: usize| (slide.weight as isize + tap as isize * slide.weight_step) as usize;
+        for row in rows.clone().step_by(lanes) {
+            let last = (rows.end - row).min(lanes) - 1;
+            for first in (0..self.window).step_by(lanes) {
+                let from = &from[row * self.row + first..];
+                match last * self.row + lanes <= from.len() {
+                    true => T::turn(isa, from, self.row, last, &mut square),
+                    false => {
+                        for k in 0..lanes.min(self.window - first) {
+                            for r in 0..lanes {
+                                square[k * lanes + r] = from[r.min(last) * self.row + k];
+                            }
                         }
-                        _ => clear(block, &target, [&lines, &part], first),
+                    }
+                }
+                for i in 0..y.axis.taps {
+                    for j in 0..x.axis.taps {
+                        let at = number(&y, i) * self.line + number(&x, j);
+                        if (first..first + lanes).contains(&at) {
+                            let line = &square[(at - first) * lanes..][..=last];
+                            let to = &mut to[(i * x.axis.taps + j) * element + row - rows.start..];
+                            to[..=last].copy_from_slice(line);
+                        }
                     }
                 }
             }
         }
     }
+}
 
-    /// Computes the places of a layout.
-    fn layout(
-        &self,
-        layout: Layout,
-        (band, sums): (&mut Band<T, BAND>, &mut Band<T, SUMS>),
-        block: &mut Block<'_, T>,
-        target: &Target,
-        ahead: &mut Ahead,
-    ) {
-        let (channels, depth) = (self.places.channels, self.places.depth());
-        let window = self.places.window();
-        let mut taps = [Tap::default(); TAPS];
-        let taps = layout.taps(&mut taps);
-        let lying = self.lying(&layout, target, block.rows());
-        let row = lying.map_or_else(|| layout.places().next_multiple_of(LANES), |_| 0);
-        sums.clear();
-        let sums = sums.push(row * block.rows().min(MAX_STRIP));
-        let (mut rest, mut first, mut laid) = (self.weights, 0, 0..0);
-        while first < block.rows() {
-            let rows = T::strip(self.env.isa, block.rows() - first);
-            let (strip, after) = rest.split_at(rows * depth);
-            for from in (0..channels).step_by(self.cut.channels) {
-                let some = from..(from + self.cut.channels).min(channels);
-                if laid != some {
-                    self.lay(&layout, &some, band);
-                    laid = some.clone();
+/// What computes a block of results.
+struct Task<'a, T> {
+    places: &'a Places<'a>,
+    env: Env<'a>,
+    images: &'a [T],
+    packed: &'a [T],
+    columns: usize,
+    finish: Finish<'a, T>,
+}
+
+impl<T: Convolve> Task<'_, T> {
+    fn run(&self, at: At, block: &mut Block<'_, T>) {
+        let Places { rows, groups, .. } = *self.places;
+        let area = self.places.area();
+        let padded = self.places.padded::<T>(self.env);
+        let place = at.matrix * area + at.row;
+        for col in (at.col..at.col + block.cols()).step_by(rows) {
+            let group = col / rows;
+            let end = ((group + 1) * rows).min(at.col + block.cols());
+            for from in (col..end).step_by(self.columns) {
+                let cols = from..(from + self.columns).min(end);
+                self.places.for_each_residue(groups * padded, |slides, first| {
+                    let depth = slides[0].axis.taps * slides[1].axis.taps * self.places.channels;
+                    let weights = &self.packed[first + (group * padded + from - group * rows) * depth..];
+                    let rows = block.rows();
+                    self.places.for_each_image(place, rows, |image, first, rows| {
+                        let part = block.part(rows, cols.start - at.col..cols.end - at.col);
+                        self.image([image, group], first, slides, weights, part, cols.clone());
+                    });
+                });
+                if self.finish.in_registers(cols.clone()).is_none() {
+                    let rows = block.rows();
+                    let mut part = block.part(0..rows, cols.start - at.col..cols.end - at.col);
+                    T::finish_columns(self.env.isa, &mut part, self.finish, [place, cols.start]);
                 }
-                let (places, [width, gap]) = lying.unwrap_or((layout.places(), [layout.places(), 0]));
-                let correlation = Correlation {
-                    lines: Lines {
-                        data: band.filled(),
-                        step: layout.channel,
-                        channels: some.len(),
-                        taps,
-                    },
-                    weights: &strip[from * window * rows..],
-                    window,
-                    sums: match lying {
-                        Some(_) => block.part(first..first + rows, 0..block.cols()),
-                        None => Block::whole(&mut sums[..rows * row], rows, row),
-                    },
-                    places,
-                    width,
-                    gap,
-                    ahead,
-                    start: if from == 0 {
-                        Start::Overwrite
-                    } else {
-                        Start::Accumulate
-                    },
-                };
-                T::correlate(self.env.isa, correlation);
             }
-            if lying.is_none() {
-                let strip = block.part(first..first + rows, 0..block.cols());
-                put(self.env.isa, (sums, row), &layout, strip, target);
-            }
-            (rest, first) = (after, first + rows);
         }
     }
 
-    /// Lays out some channels.
-    fn lay(&self, layout: &Layout, some: &Range<usize>, band: &mut Band<T, BAND>) {
-        let area = self.image.len() / self.places.channels;
-        layout.lay(
-            self.env.isa,
-            &self.image[some.start * area..],
-            0,
-            some.len(),
-            band,
-        );
-        gemm::prepare(self.env.arithmetic(), band.filled_mut());
-    }
-
-    /// Number of places, and the width of lines with the gap between them, where the places of a layout are those of the block as they
-    /// lie there, and no vector would be cut by the end of a line, or only in its middle: then sums are written where they belong, and nothing is
-    /// computed for the gaps.
-    fn lying(&self, layout: &Layout, target: &Target, rows: usize) -> Option<(usize, [usize; 2])> {
-        let [lines, width] = layout.size();
-        if target.step != [1, 1] || width != target.width {
-            return None;
-        }
-        let unit = T::unit(self.env.isa, rows);
-        let gap = match lines {
-            1 => 0,
-            _ => layout.pitch - width,
+    /// The places of an image from number `first` on.
+    fn image(
+        &self,
+        [image, group]: [usize; 2],
+        first: usize,
+        [y, x]: [Slide; 2],
+        weights: &[T],
+        mut out: Block<'_, T>,
+        cols: Range<usize>,
+    ) {
+        let Places {
+            channels,
+            groups,
+            size,
+            ..
+        } = *self.places;
+        let ([y, x], rows) = self.places.part([y, x], first, out.rows());
+        let pixel = channels * groups;
+        let image = &self.images[image * size[0] * size[1] * pixel..][..size[0] * size[1] * pixel];
+        let finish = self.finish.in_registers(cols);
+        let whole = [out.rows(), out.cols()];
+        let padded = whole[1].next_multiple_of(T::lanes(self.env.isa));
+        let mut run = |places: Range<usize>, taps: Range<usize>| {
+            let windows = Windows {
+                image: image.get(group * channels..).unwrap_or_default(),
+                channels,
+                pixel,
+                axes: [y.axis, x.axis.part(places.clone(), taps.clone())],
+                weights: weights.get(taps.start * channels * padded..).unwrap_or_default(),
+                line: x.axis.taps,
+                out: out.part(0..whole[0], 0..whole[1]),
+                rows: [rows[0] + places.start * rows[2], rows[1], rows[2]],
+                operands: self.env.arithmetic().operands(),
+                finish: finish.unwrap_or(Simple::NONE),
+            };
+            T::windows(self.env.isa, windows);
         };
-        (gap == 0 || width.is_multiple_of(unit)).then_some((lines * width, [width, gap]))
-    }
-}
-
-/// Writes the sums of a strip, rows of `row` numbers, to where their places are.
-fn put<T: Correlate>(
-    isa: Isa,
-    (from, row): (&[T], usize),
-    layout: &Layout,
-    block: Block<'_, T>,
-    target: &Target,
-) {
-    let placing = Placing {
-        from,
-        row,
-        pitch: layout.pitch,
-        size: layout.size(),
-        block,
-        to: target.first[0] * target.width + target.first[1],
-        width: target.step[0] * target.width,
-        stride: target.step[1],
-    };
-    T::put(isa, placing);
-}
-
-/// Writes zeros to the places of one residue.
-fn clear<T: Correlate>(
-    block: &mut Block<'_, T>,
-    target: &Target,
-    [lines, part]: [&Range<usize>; 2],
-    first: [usize; 2],
-) {
-    for r in 0..block.rows() {
-        let row = block.row_mut(r);
-        for line in 0..(lines.end - first[0]).div_ceil(target.step[0]) {
-            let at = (target.first[0] + line * target.step[0]) * target.width + target.first[1];
-            for u in 0..(part.end - first[1]).div_ceil(target.step[1]) {
-                row[at + u * target.step[1]] = T::ZERO;
-            }
+        // What lies in the padding is left out where neighbouring lines fill tiles.
+        match y.axis.places >= FEW_LINES {
+            true => x.axis.for_each_sight(run),
+            false => run(0..x.axis.places, 0..x.axis.taps),
         }
     }
 }

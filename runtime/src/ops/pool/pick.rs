@@ -1,13 +1,15 @@
 //! What lies where windows have their maxima, for second derivatives.
 
 use super::Pool2d;
+use super::backward::largest;
+use super::windows::{Visit, Window};
 use crate::arena::Buf;
 use crate::cx::Cx;
 use crate::cx::float;
 use crate::dtype::Element;
 use crate::real::Real;
 
-/// `y[.., v, u]` is the element of `source` where the window of `x` has its maximum; 0 where the window sees only padding.
+/// `y[.., v, u, c]` is the element of `source` where the window of `x` has its maximum; 0 where the window sees only padding.
 ///
 /// # Panics
 /// Where a buffer has another size: a mistake of the compiler.
@@ -20,20 +22,52 @@ fn pick<T: Real + Element>(cx: &mut Cx<'_>, x: Buf, source: Buf, y: Buf, pool: P
     let mut bind = cx.bind();
     let (x, source): (&[T], &[T]) = (bind.read(x), bind.read(source));
     let y = bind.write::<T>(y);
-    let (planes, area, out_area) = (pool.planes_a_task(), pool.area(), pool.out_area());
+    let (image, line) = (pool.image(), pool.out_line());
     assert!(
-        x.len() == pool.planes * area && source.len() == x.len() && y.len() == pool.planes * out_area,
+        x.len() == pool.batch * image && source.len() == x.len() && y.len() == pool.batch * pool.out_image(),
         "{pool:?} of other sizes"
     );
-    env.team.chunks_mut(y, planes * out_area.max(1), |task, chunk| {
-        for (k, y) in chunk.chunks_exact_mut(out_area).enumerate() {
-            let image = (task * planes + k) * area..(task * planes + k + 1) * area;
-            let (x, source) = (&x[image.clone()], &source[image]);
-            pool.for_each_largest::<T, 1>(x, |at, from| {
-                y[at] = from.map_or(T::ZERO, |from| source[from]);
-            });
+    let (rows, pool) = (pool.rows_a_task(), &pool);
+    env.team.chunks_mut(y, rows * line.max(1), |task, y| {
+        for (k, y) in y.chunks_exact_mut(line).enumerate() {
+            let row = task * rows + k;
+            let (x, source) = (
+                &x[row / pool.out[0] * image..][..image],
+                &source[row / pool.out[0] * image..][..image],
+            );
+            pool.for_each_window(row % pool.out[0], &mut Pick { pool, x, source, y });
         }
     });
+}
+
+/// Writes what lies where windows have their maxima.
+struct Pick<'a, T> {
+    pool: &'a Pool2d,
+    x: &'a [T],
+    source: &'a [T],
+    y: &'a mut [T],
+}
+
+impl<T: Real> Visit for Pick<'_, T> {
+    #[inline(always)]
+    fn visit<const N: usize>(&mut self, window: &Window, number: usize, channel: usize) {
+        let places = largest::<T, N>(self.x, window, channel);
+        let y = &mut self.y[number * self.pool.channels + channel..][..N];
+        y.fill(T::ZERO);
+        let (mut line, mut number) = (window.first + channel, T::ZERO);
+        for _ in 0..window.taps[0] {
+            let mut at = line;
+            for _ in 0..window.taps[1] {
+                let values = &self.source[at..][..N];
+                for l in 0..N {
+                    y[l] = T::select(places[l] == number, values[l], y[l]);
+                }
+                number += T::ONE;
+                at += window.steps[1];
+            }
+            line += window.steps[0];
+        }
+    }
 }
 
 #[cfg(test)]
@@ -52,7 +86,8 @@ mod tests {
                 std::array::from_fn(|k| (size[k] + 2 * padding - kernel[k]) / stride[k] + 1);
             let pool = Pool2d {
                 kind: Pool::Max,
-                planes: 3,
+                batch: 3,
+                channels: 5,
                 size,
                 out,
                 kernel,
@@ -60,7 +95,7 @@ mod tests {
                 padding: [padding; 2],
                 dilation: [1; 2],
             };
-            let (n, m) = (3 * size[0] * size[1], 3 * out[0] * out[1]);
+            let (n, m) = (15 * size[0] * size[1], 15 * out[0] * out[1]);
             let (x, source, g) = (numbers(n, 1), numbers(n, 2), numbers(m, 3));
             let mut desk = Desk::new(Precision::F64);
             let (x, s, c) = (desk.floats(&x), desk.floats(&source), desk.floats(&g));

@@ -1,159 +1,83 @@
-//! Sliding windows, side by side.
+//! The windows of a row of results, and the channels of each in vectors.
 //!
-//! Windows that lie side by side in a row are worked on together, [`LANES`] at a time, with running values in registers: what an
-//! element of every window contributes is one vector, where a loop over the elements of a single window is too short for that.
-//! A row of no whole number of vectors ends with lanes that nobody looks at, of windows that begin beyond its end. Windows that
-//! reach beyond the left or right edge of the image are taken one by one.
+//! An element of the window contributes to every channel alike, and channels lie side by side: so [`LANES`] channels of one window
+//! are worked on at a time, with running values in registers, whatever the window's size, step and place are.
 
-use std::ops::Range;
+use super::{Pool, Pool2d};
 
-use super::Pool2d;
-use crate::real::Real;
+/// Channels that are worked on at once: two vectors of 256 bits. What they leave is done by fours, and then one by one.
+const LANES: usize = 16;
 
-/// Windows that are worked on at once.
-pub const LANES: usize = 8;
-
-/// How many windows of a type are worked on at once: `f64`, which is compiled without vectors worth the name, takes one, which keeps
-/// it cheap to compile.
-pub const fn at_once<T>() -> usize {
-    if size_of::<T>() == size_of::<f32>() {
-        LANES
-    } else {
-        1
-    }
+/// The elements of an image that one window sees. Distances count elements, all channels of a pixel included.
+#[derive(Copy, Clone)]
+pub struct Window {
+    /// The first channel of the first pixel; 0 where the window sees nothing of the image.
+    pub first: usize,
+    /// Rows and columns of pixels.
+    pub taps: [usize; 2],
+    /// From one row, or column, to the next.
+    pub steps: [usize; 2],
 }
 
-/// Windows of one row, side by side.
-pub struct Windows {
-    /// Row of results, and the first window in it.
-    pub place: [usize; 2],
-    /// Rows and columns of the windows that are inside the image, the same for all of them.
-    pub taps: [Range<usize>; 2],
-    /// How many they are.
-    pub count: usize,
-}
-
-/// What is done with at most `N` windows, `STRIDE` elements apart; if that is 0, by the pooling's stride. All windows of a plane are
-/// met in order.
+/// What is done with `N` channels of a window.
 pub trait Visit {
-    /// How many windows are visited at once: [`LANES`], or 1.
-    const AT_ONCE: usize;
-
-    fn visit<const N: usize, const STRIDE: usize>(&mut self, windows: &Windows);
-}
-
-/// `n / by`, rounded up, with no division for the common steps.
-#[inline(always)]
-fn steps(n: usize, by: usize) -> usize {
-    match by {
-        1 => n,
-        2 => n.div_ceil(2),
-        _ => n.div_ceil(by),
-    }
+    /// `number` is that of the window in its row of results, `channel` the first channel.
+    fn visit<const N: usize>(&mut self, window: &Window, number: usize, channel: usize);
 }
 
 impl Pool2d {
-    /// The elements along axis `k` of window `place` that are inside the image.
+    /// The first position along axis `k` that window `place` sees of the image, and how many they are.
     #[inline(always)]
-    fn taps(&self, k: usize, place: usize) -> Range<usize> {
+    fn taps(&self, k: usize, place: usize) -> (usize, usize) {
+        let (n, out) = (self.size[k], self.out[k]);
+        if self.kind == Pool::Adaptive {
+            let first = place * n / out;
+            return (first, ((place + 1) * n).div_ceil(out) - first);
+        }
         let (start, padding, dilation) = (place * self.stride[k], self.padding[k], self.dilation[k]);
-        let first = steps(padding.saturating_sub(start), dilation);
-        let end = steps((self.size[k] + padding).saturating_sub(start), dilation);
-        let end = end.min(self.kernel[k]);
-        first.min(end)..end
+        let steps = |n: usize| if dilation == 1 { n } else { n.div_ceil(dilation) };
+        let skipped = steps(padding.saturating_sub(start));
+        let end = steps((n + padding).saturating_sub(start)).min(self.kernel[k]);
+        if skipped >= end {
+            return (0, 0);
+        }
+        (start + skipped * dilation - padding, end - skipped)
     }
 
-    /// The windows of a row whose columns are all inside the image.
+    /// One past the last row of the image that row `v` of the windows sees.
     #[inline(always)]
-    fn interior(&self) -> Range<usize> {
-        let reach = (self.kernel[1] - 1) * self.dilation[1];
-        let room = (self.size[1] + self.padding[1]).saturating_sub(reach);
-        let end = steps(room, self.stride[1]).min(self.out[1]);
-        steps(self.padding[1], self.stride[1]).min(end)..end
+    pub fn reach(&self, v: usize) -> usize {
+        match self.taps(0, v) {
+            (_, 0) => 0,
+            (first, count) => first + (count - 1) * self.dilation[0] + 1,
+        }
     }
 
-    /// Visits all windows of a plane; `len` elements may be read from its start on, which may be more than it has.
+    /// Visits the windows of row `v` of the results of an image, in order.
     #[inline(always)]
-    pub fn for_each_window<V: Visit>(&self, len: usize, visit: &mut V) {
-        let interior = self.interior();
-        // How far behind the first column of a window, and of its padding, the last lane reads.
-        let reach = (self.kernel[1] - 1) * self.dilation[1] + (LANES - 1) * self.stride[1];
-        for v in 0..self.out[0] {
-            let rows = self.taps(0, v);
-            let last_row = (v * self.stride[0] + rows.end * self.dilation[0])
-                .saturating_sub(self.padding[0] + self.dilation[0]);
-            let room = (len + self.padding[1]).saturating_sub(last_row * self.size[1] + reach);
-            let mut u = 0;
-            while u < self.out[1] {
-                let is_wide = V::AT_ONCE == LANES && interior.contains(&u) && u * self.stride[1] < room;
-                let mut windows = Windows {
-                    place: [v, u],
-                    taps: [rows.clone(), 0..self.kernel[1]],
-                    count: LANES.min(interior.end.saturating_sub(u)),
-                };
-                match self.stride[1] {
-                    1 if is_wide => visit.visit::<LANES, 1>(&windows),
-                    2 if is_wide => visit.visit::<LANES, 2>(&windows),
-                    _ if is_wide => visit.visit::<LANES, 0>(&windows),
-                    _ => {
-                        windows.count = 1;
-                        windows.taps[1] = self.taps(1, u);
-                        visit.visit::<1, 0>(&windows);
-                    }
-                }
-                u += windows.count;
+    pub fn for_each_window<V: Visit>(&self, v: usize, visit: &mut V) {
+        let (channels, line) = (self.channels, self.size[1] * self.channels);
+        let (row, rows) = self.taps(0, v);
+        for u in 0..self.out[1] {
+            let (column, columns) = self.taps(1, u);
+            let window = Window {
+                first: row * line + column * channels,
+                taps: [rows, columns],
+                steps: [self.dilation[0] * line, self.dilation[1] * channels],
+            };
+            let mut channel = 0;
+            while channel + LANES <= channels {
+                visit.visit::<LANES>(&window, u, channel);
+                channel += LANES;
             }
-        }
-    }
-
-    /// Distance of neighbouring windows, known to the compiler where it is not 0.
-    #[inline(always)]
-    pub fn step(&self, stride: usize) -> usize {
-        if stride == 0 { self.stride[1] } else { stride }
-    }
-
-    /// The number of the first of some windows.
-    #[inline(always)]
-    pub fn number(&self, windows: &Windows) -> usize {
-        windows.place[0] * self.out[1] + windows.place[1]
-    }
-
-    /// The place in the plane of the first element of the first of some windows; none where they see nothing of the image.
-    #[inline(always)]
-    pub fn first_tap(&self, windows: &Windows) -> Option<usize> {
-        let Windows { place, taps, .. } = windows;
-        if taps[0].is_empty() || taps[1].is_empty() {
-            return None;
-        }
-        // Not by `map`, which is a call where the build does not optimise across units.
-        let at = |k: usize| place[k] * self.stride[k] + taps[k].start * self.dilation[k] - self.padding[k];
-        Some(at(0) * self.size[1] + at(1))
-    }
-
-    /// Calls `f` with the place of every element of the first of some windows, in row-major order; the first is at `first`.
-    #[inline(always)]
-    pub fn for_each_tap(&self, windows: &Windows, first: usize, mut f: impl FnMut(usize)) {
-        let mut line = first;
-        for _ in windows.taps[0].clone() {
-            let mut place = line;
-            for _ in windows.taps[1].clone() {
-                f(place);
-                place += self.dilation[1];
+            while channel + 4 <= channels {
+                visit.visit::<4>(&window, u, channel);
+                channel += 4;
             }
-            line += self.dilation[0] * self.size[1];
-        }
-    }
-}
-
-/// Writes the results of windows to the plane of results, the first of them at `first`.
-#[inline(always)]
-pub fn write<T: Real, const N: usize>(y: &mut [T], first: usize, windows: &Windows, results: &[T; N]) {
-    match y[first..].first_chunk_mut() {
-        // Lanes beyond the end of the row write where later windows will.
-        Some(y) => *y = *results,
-        None => {
-            let count = windows.count.min(N);
-            y[first..][..count].copy_from_slice(&results[..count]);
+            while channel < channels {
+                visit.visit::<1>(&window, u, channel);
+                channel += 1;
+            }
         }
     }
 }

@@ -79,7 +79,7 @@ pub fn conv2d(draft: &mut Draft, x: Value) -> Option<Value> {
     let weight = [out, channels / groups, kernel[0], kernel[1]].map(Dim::lit);
     let w = draft.param(weight.to_vec());
     let bias = (draft.dice.below(3) > 0).then(|| draft.param(vec![Dim::lit(out)]));
-    let y = draft.b.conv2d(Conv2d { window, groups }, x, w, bias);
+    let y = draft.b.conv2d(Conv2d::new(window, groups), x, w, bias);
     Some(match draft.dice.below(3) {
         0 => y,
         1 => draft.b.pointwise("relu", &[y]),
@@ -98,7 +98,7 @@ pub fn pool2d(draft: &mut Draft, x: Value) -> Option<Value> {
     if kind == PoolKind::AverageInside && draft.dice.below(2) == 0 {
         let grid = [1 + draft.dice.below(3) as i64, 1 + draft.dice.below(3) as i64];
         let windows = Windows::Adaptive(grid);
-        return Some(draft.b.push(Pool2d { kind, windows }, &[x]));
+        return Some(draft.b.push(Pool2d::new(kind, windows), &[x]));
     }
     let (kernel, mut window) = window(draft, [&shape[2], &shape[3]], |kernel| kernel / 2);
     // A window that meets nothing but padding would have no maximum; only neighbours surely meet a pixel.
@@ -106,7 +106,7 @@ pub fn pool2d(draft: &mut Draft, x: Value) -> Option<Value> {
         window.dilation = [1; 2];
     }
     let windows = Windows::Sliding(kernel, window);
-    Some(draft.b.push(Pool2d { kind, windows }, &[x]))
+    Some(draft.b.push(Pool2d::new(kind, windows), &[x]))
 }
 
 /// Batch norm by the statistics of the batch, with running statistics, as the layer builds it.

@@ -60,17 +60,15 @@ pub(super) mod halves {
     }
 }
 
-/// Loads and stores of fewer elements than a vector has, and loads of halves.
+/// Loads and stores of fewer elements than a vector has.
 ///
-/// Safe where the pointer is good for `len` elements, or those of halves for half a vector, and `len` is at most the number of lanes:
-/// on every x86-64 CPU for vectors of four `f32`, where it has AVX2 for those of that set, and AVX-512 for those of that set.
+/// Safe where the pointer is good for `len` elements, and `len` is at most the number of lanes: on every x86-64 CPU for vectors of four
+/// `f32`, where it has AVX2 for those of that set, and AVX-512 for those of that set.
 pub(super) mod parts {
     use std::arch::x86_64::{
-        __m128, __m256, __m256d, __m256i, __m512, _mm_castpd_ps, _mm_load_sd, _mm_loadh_pd, _mm_loadu_pd,
-        _mm_loadu_ps, _mm_storeu_ps, _mm256_castpd128_pd256, _mm256_castps128_ps256, _mm256_insertf128_pd,
-        _mm256_insertf128_ps, _mm256_loadu_pd, _mm256_loadu_ps, _mm256_loadu_si256, _mm256_maskload_pd,
-        _mm256_maskload_ps, _mm256_maskstore_pd, _mm256_maskstore_ps, _mm512_castpd_ps, _mm512_castps_pd,
-        _mm512_castps256_ps512, _mm512_insertf64x4, _mm512_mask_storeu_ps, _mm512_maskz_loadu_ps,
+        __m128, __m256, __m256d, __m256i, __m512, _mm_loadu_ps, _mm_storeu_ps, _mm256_loadu_si256,
+        _mm256_maskload_pd, _mm256_maskload_ps, _mm256_maskstore_pd, _mm256_maskstore_ps,
+        _mm512_mask_storeu_ps, _mm512_maskz_loadu_ps,
     };
 
     /// Ones and as many zeros: the masks of all numbers of 32-bit lanes are eight neighbours of these.
@@ -119,33 +117,6 @@ pub(super) mod parts {
             _mm_storeu_ps(four.as_mut_ptr(), x);
             to.copy_from_nonoverlapping(four.as_ptr(), len);
         }
-    }
-
-    #[inline(always)]
-    pub(in crate::cpu::gemm) unsafe fn halves_16(low: *const f32, high: *const f32) -> __m512 {
-        // SAFETY: the caller says that both are good for eight elements.
-        unsafe {
-            let low = _mm512_castps_pd(_mm512_castps256_ps512(_mm256_loadu_ps(low)));
-            _mm512_castpd_ps(_mm512_insertf64x4::<1>(low, _mm256_loadu_pd(high.cast())))
-        }
-    }
-
-    #[inline(always)]
-    pub(in crate::cpu::gemm) unsafe fn halves_8(low: *const f32, high: *const f32) -> __m256 {
-        // SAFETY: the caller says that both are good for four elements.
-        unsafe { _mm256_insertf128_ps::<1>(_mm256_castps128_ps256(_mm_loadu_ps(low)), _mm_loadu_ps(high)) }
-    }
-
-    #[inline(always)]
-    pub(in crate::cpu::gemm) unsafe fn halves_4d(low: *const f64, high: *const f64) -> __m256d {
-        // SAFETY: the caller says that both are good for two elements.
-        unsafe { _mm256_insertf128_pd::<1>(_mm256_castpd128_pd256(_mm_loadu_pd(low)), _mm_loadu_pd(high)) }
-    }
-
-    #[inline(always)]
-    pub(in crate::cpu::gemm) unsafe fn halves_4(low: *const f32, high: *const f32) -> __m128 {
-        // SAFETY: the caller says that both are good for two elements.
-        unsafe { _mm_castpd_ps(_mm_loadh_pd(_mm_load_sd(low.cast()), high.cast())) }
     }
 
     #[inline(always)]

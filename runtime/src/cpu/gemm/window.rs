@@ -1,0 +1,712 @@
+//! Sums over windows of images whose channels lie last: the inner loops of convolution.
+//!
+//! The numbers of a pixel follow each other in memory, and so do those of neighbouring pixels of a line. A tile computes several places
+//! at a time, with channels of the result in the lanes: for each element of the window it finds where each place's pixel starts, or
+//! zeros where the window lies in the padding, and multiplies the pixel's numbers, one after the other, by vectors of weights. Images
+//! are read where they lie. That is M. Dukhan, *The Indirect Convolution Algorithm* (2019), but for the table of pointers: where a
+//! window lies inside the image, its pixels are constant distances away, and those of a line of it are one run of numbers.
+//!
+//! The order of a sum is that of the window's elements, then of channels, in every tile.
+
+#![expect(
+    clippy::needless_range_loop,
+    reason = "an iterator's methods need not be inlined, and then lack the instruction set"
+)]
+
+use std::ops::Range;
+
+use super::Block;
+use super::depthwise::{Depthwise, DepthwiseSums, Each, EachSum};
+use super::lanes::{Lanes, Portable};
+use super::method::Operands;
+use super::micro::{write_part, write_row};
+use super::outer::{Outer, Products};
+use super::tile::{Product, Start};
+use crate::cpu::isa::{self, Isa, Kernel};
+use crate::ops::epilogue::{Activation, Simple};
+
+/// One axis of windows: element `t` of the window of place `v` lies at `start + v * stride + t * step`.
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+pub struct Axis {
+    /// Pixels of the image.
+    pub size: usize,
+    /// Where the first element of the first place's window lies: below 0 in the padding.
+    pub start: isize,
+    /// From a place to the next.
+    pub stride: usize,
+    /// Elements of the window.
+    pub taps: usize,
+    /// From an element to the next.
+    pub step: usize,
+    /// Number of places.
+    pub places: usize,
+}
+
+impl Axis {
+    /// From the first element of a window to the last.
+    fn reach(&self) -> isize {
+        (self.taps.max(1) - 1) as isize * self.step as isize
+    }
+
+    /// Some elements of the windows of some places.
+    pub fn part(self, places: Range<usize>, taps: Range<usize>) -> Self {
+        let first = self.from(places.start, places.len());
+        Self {
+            start: first.start + (taps.start * self.step) as isize,
+            taps: taps.len(),
+            ..first
+        }
+    }
+
+    /// The same windows from place `first` on.
+    pub fn from(self, first: usize, places: usize) -> Self {
+        let start = self.start + (first * self.stride) as isize;
+        Self {
+            start,
+            places,
+            ..self
+        }
+    }
+
+    /// Pixels from the first to the last that a window sees.
+    pub fn seen(&self) -> Range<usize> {
+        let end = self.start + (self.places.max(1) as isize - 1) * self.stride as isize + self.reach() + 1;
+        let inside = |position: isize| position.clamp(0, self.size as isize) as usize;
+        inside(self.start)..inside(end)
+    }
+
+    /// Where an element of a place's window lies, which is in the image.
+    #[inline(always)]
+    pub(super) fn position(&self, place: usize, tap: usize) -> usize {
+        (self.start + (place * self.stride + tap * self.step) as isize) as usize
+    }
+
+    /// The elements that a place sees of the image.
+    #[inline(always)]
+    pub(super) fn seen_at(&self, place: usize) -> Range<usize> {
+        let start = self.start + (place * self.stride) as isize;
+        let tap = |position: isize| {
+            let tap = (position - start + self.step as isize - 1).div_euclid(self.step as isize);
+            tap.clamp(0, self.taps as isize) as usize
+        };
+        tap(0)..tap(self.size as isize).max(tap(0))
+    }
+
+    /// The windows without what lies in the padding: calls `f` with neighbouring places that see the same elements, with the first of
+    /// these.
+    pub fn for_each_sight(&self, mut f: impl FnMut(Range<usize>, Range<usize>)) {
+        let mut place = 0;
+        while place < self.places {
+            let taps = self.seen_at(place);
+            let whole = self.inside(self.taps.saturating_sub(1)).end;
+            let mut end = if taps == (0..self.taps) {
+                whole.max(place + 1)
+            } else {
+                place + 1
+            };
+            while end < self.places && self.seen_at(end) == taps {
+                end += 1;
+            }
+            f(place..end, taps);
+            place = end;
+        }
+    }
+
+    /// The places at which element `tap` lies in the image.
+    pub fn inside(&self, tap: usize) -> Range<usize> {
+        let start = self.start + (tap * self.step) as isize;
+        let stride = self.stride as isize;
+        let place = |position: isize| {
+            let place = (position - start + stride - 1).div_euclid(stride);
+            place.clamp(0, self.places as isize) as usize
+        };
+        let (from, to) = (place(0), place(self.size as isize));
+        from..to.max(from)
+    }
+}
+
+/// `out[at(place), o] = sum over t, c of image[pixel(place, t), c] weights[t, c, o]` for the places of a part of an image, and the
+/// channels of one block of columns.
+pub struct Windows<'a, 'b, T> {
+    /// The image, from the first channel of the group on.
+    pub image: &'a [T],
+    /// Channels of the group.
+    pub channels: usize,
+    /// From a pixel to the next: the channels of all groups.
+    pub pixel: usize,
+    /// The windows.
+    pub axes: [Axis; 2],
+    /// `[elements of the window, channels, columns rounded up to whole vectors]`.
+    pub weights: &'a [T],
+    /// Elements from a line of the weights to the next: at least those of the window.
+    pub line: usize,
+    /// Results: a row for each place. At most [`Convolve::columns`] of the columns are computed.
+    pub out: Block<'b, T>,
+    /// The row of the first place, and how far apart those of neighbouring lines and places are.
+    pub rows: [usize; 3],
+    /// What happens to the numbers of the image first.
+    pub operands: Operands,
+    /// What happens to the results.
+    pub finish: Simple<'a, T>,
+}
+
+impl<T> Windows<'_, '_, T> {
+    /// Asserts that all sizes fit. Tiles rely on it where they read without further checks.
+    fn check(&self, lanes: usize) {
+        let [y, x] = self.axes;
+        let image = match y.size.checked_mul(x.size) {
+            Some(0) => Some(0),
+            pixels => pixels
+                .and_then(|pixels| (pixels - 1).checked_mul(self.pixel))
+                .and_then(|last| last.checked_add(self.channels)),
+        };
+        let depth = match y.taps * x.taps {
+            0 => 0,
+            _ => ((y.taps - 1) * self.line + x.taps) * self.channels,
+        };
+        let is_sane = |axis: &Axis| {
+            let reach = axis.taps.checked_mul(axis.step);
+            let far = isize::MAX as usize / 4;
+            axis.stride > 0
+                && axis.step > 0
+                && axis.size <= far
+                && reach.is_some_and(|reach| reach <= far)
+                && axis
+                    .places
+                    .checked_mul(axis.stride)
+                    .is_some_and(|reach| reach <= far)
+                && axis.start.unsigned_abs() <= far
+        };
+        let fits = image.is_some_and(|image| image <= self.image.len())
+            && self.channels <= self.pixel
+            && depth * self.out.cols().next_multiple_of(lanes) <= self.weights.len()
+            && x.taps <= self.line
+            && self.finish.bias.is_none_or(|bias| bias.len() == self.out.cols())
+            && is_sane(&y)
+            && is_sane(&x);
+        assert!(fits, "the sizes of windows do not fit");
+    }
+}
+
+/// Floats whose images can be convolved.
+pub trait Convolve: Product {
+    /// Columns of the blocks in which `channels` channels of a result are computed; the last has fewer.
+    fn columns(isa: Isa, channels: usize) -> usize;
+
+    /// Computes sums over windows.
+    ///
+    /// # Panics
+    /// Where the sizes do not fit together.
+    fn windows(isa: Isa, windows: Windows<'_, '_, Self>);
+
+    /// Adds sums over places.
+    ///
+    /// # Panics
+    /// Where the sizes do not fit together.
+    fn outer(isa: Isa, outer: Outer<'_, '_, Self>);
+
+    /// Computes sums over windows where every channel stands for itself.
+    ///
+    /// # Panics
+    /// Where the sizes do not fit together.
+    fn depthwise(isa: Isa, depthwise: Depthwise<'_, '_, Self>);
+
+    /// Adds sums over places where every channel stands for itself.
+    ///
+    /// # Panics
+    /// Where the sizes do not fit together.
+    fn depthwise_sums(isa: Isa, sums: DepthwiseSums<'_, '_, Self>);
+
+    /// Turns a square of as many numbers a side as a vector has: `to[k * side + r] = from[min(r, last) * step + k]`.
+    ///
+    /// # Panics
+    /// Where the sizes do not fit together.
+    fn turn(isa: Isa, from: &[Self], step: usize, last: usize, to: &mut [Self; MOST_LANES * MOST_LANES]);
+}
+
+macro_rules! convolves {
+    ($($t:ident $($set:pat => $lanes:expr),*;)*) => {$(
+        impl Convolve for $t {
+            fn columns(isa: Isa, channels: usize) -> usize {
+                match isa.vectors() {
+                    $(#[cfg(target_arch = "x86_64")]
+                    $set => columns::<$t, _>($lanes, channels),)*
+                    _ => columns::<$t, _>(Portable, channels),
+                }
+            }
+
+            fn windows(isa: Isa, work: Windows<'_, '_, $t>) {
+                work.check(Self::lanes(isa));
+                match work.operands {
+                    Operands::Exact => convolves!(run isa, Places work, $($set => $lanes),*),
+                    Operands::Rounded => convolves!(run isa, RoundedPlaces work, $($set => $lanes),*),
+                }
+            }
+
+            fn outer(isa: Isa, work: Outer<'_, '_, $t>) {
+                work.check();
+                convolves!(run isa, Products work, $($set => $lanes),*);
+            }
+
+            fn depthwise(isa: Isa, work: Depthwise<'_, '_, $t>) {
+                work.check();
+                convolves!(run isa, Each work, $($set => $lanes),*);
+            }
+
+            fn depthwise_sums(isa: Isa, work: DepthwiseSums<'_, '_, $t>) {
+                work.check();
+                convolves!(run isa, EachSum work, $($set => $lanes),*);
+            }
+
+            fn turn(isa: Isa, from: &[$t], step: usize, last: usize, to: &mut [$t; MOST_LANES * MOST_LANES]) {
+                let work = Square { from, step, last, to };
+                convolves!(run isa, Turning work, $($set => $lanes),*);
+            }
+        }
+    )*};
+    (run $isa:ident, $kernel:ident $work:ident, $($set:pat => $lanes:expr),*) => {
+        match $isa.vectors() {
+            $(#[cfg(target_arch = "x86_64")]
+            $set => {
+                let lanes = $lanes;
+                lanes.run($kernel { lanes, $work })
+            })*
+            _ => isa::run_portable($kernel { lanes: Portable, $work }),
+        }
+    };
+}
+convolves! {
+    f32 Isa::Avx512(lanes) => lanes, Isa::Avx2(lanes) => lanes;
+}
+// As for products, f64 has one instruction set of vectors: it serves to check gradients.
+#[cfg(feature = "f64")]
+convolves! {
+    f64 Isa::Avx512(lanes) => lanes.avx2(), Isa::Avx2(lanes) => lanes;
+}
+
+/// The most numbers of a vector.
+pub const MOST_LANES: usize = 16;
+
+struct Square<'a, T> {
+    from: &'a [T],
+    step: usize,
+    last: usize,
+    to: &'a mut [T; MOST_LANES * MOST_LANES],
+}
+
+struct Turning<'a, L, T> {
+    lanes: L,
+    work: Square<'a, T>,
+}
+
+impl<T: Product, L: Lanes<T>> Kernel for Turning<'_, L, T> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run(self) {
+        let Square { from, step, last, to } = self.work;
+        self.lanes.turn(from, step, last, to);
+    }
+}
+
+/// Two vectors, or three where an odd number of vectors is cut better so.
+fn columns<T, L: Lanes<T>>(_: L, channels: usize) -> usize {
+    let vectors = channels.div_ceil(L::LANES);
+    let wide = match L::MOST_VECTORS {
+        3 if vectors % 2 == 1 && vectors % 3 != 1 => 3,
+        _ => 2,
+    };
+    wide.min(vectors.max(1)) * L::LANES
+}
+
+/// Numbers of a pixel that are multiplied at a time where some places see zeros.
+const ZEROS: usize = 256;
+/// Weights that are multiplied with all places before the next: they stay in the first-level cache.
+const NEAR: usize = 6 << 10;
+/// Numbers of a window that are rounded at a time.
+const ROUNDED: usize = 512;
+/// Places of the largest tile.
+const MOST_PLACES: usize = 8;
+
+struct Places<'a, 'b, L, T> {
+    lanes: L,
+    work: Windows<'a, 'b, T>,
+}
+
+/// The same for numbers that are rounded first. Two kernels: what one loop needs in registers must not take those of the other's sums.
+struct RoundedPlaces<'a, 'b, L, T> {
+    lanes: L,
+    work: Windows<'a, 'b, T>,
+}
+
+macro_rules! kernels {
+    ($($kernel:ident)*) => {$(
+        impl<T: Product, L: Lanes<T>> Kernel for $kernel<'_, '_, L, T> {
+            type Output = ();
+
+            #[inline(always)]
+            fn run(mut self) {
+                match self.work.out.cols().div_ceil(L::LANES) {
+                    1 => self.height::<1>(),
+                    2 => self.height::<2>(),
+                    3 if L::MOST_VECTORS == 3 => self.height::<3>(),
+                    vectors => unreachable!("no tile has {vectors} vectors"),
+                }
+            }
+        }
+
+        impl<T: Product, L: Lanes<T>> $kernel<'_, '_, L, T> {
+            #[inline(always)]
+            fn height<const V: usize>(&mut self) {
+                match L::PLACES {
+                    8 => self.tiles::<8, V>(),
+                    6 => self.tiles::<6, V>(),
+                    _ => self.tiles::<4, V>(),
+                }
+            }
+        }
+    )*};
+}
+kernels!(Places RoundedPlaces);
+
+/// Where the places of a tile lie.
+struct Spots<const R: usize> {
+    /// The position of the window's first element.
+    y: [isize; R],
+    x: [isize; R],
+    /// Its number in the image, where it lies inside.
+    at: [isize; R],
+    /// The row of the result.
+    row: [usize; R],
+    /// Places that count: the others repeat the last of them.
+    count: usize,
+    /// Whether all windows lie in the image.
+    is_inside: bool,
+}
+
+/// Goes through the places in the order of the result.
+struct Walk {
+    /// Places that are left.
+    rest: usize,
+    /// Line and place in the line.
+    place: [usize; 2],
+    /// As of [`Spots`].
+    y: isize,
+    x: isize,
+    at: isize,
+    row: usize,
+    /// Whether what windows see of lines lies in these at every place.
+    sees_lines: bool,
+}
+
+impl Walk {
+    fn new<T>(work: &Windows<'_, '_, T>) -> Self {
+        let [y, x] = work.axes;
+        let last = x.start + (x.places.max(1) as isize - 1) * x.stride as isize + x.reach();
+        Self {
+            rest: y.places * x.places,
+            place: [0, 0],
+            y: y.start,
+            x: x.start,
+            at: (y.start * x.size as isize + x.start) * work.pixel as isize,
+            row: work.rows[0],
+            sees_lines: x.start >= 0 && last < x.size as isize,
+        }
+    }
+
+    /// The next places; goes on to the one after them.
+    #[inline(always)]
+    fn spots<T, const R: usize>(&mut self, work: &Windows<'_, '_, T>) -> Spots<R> {
+        let [y, x] = work.axes;
+        let mut spots = Spots {
+            y: [0; R],
+            x: [0; R],
+            at: [0; R],
+            row: [0; R],
+            count: self.rest.min(R),
+            is_inside: self.sees_lines && self.y >= 0,
+        };
+        let mut last = self.y;
+        for i in 0..R {
+            (spots.y[i], spots.x[i]) = (self.y, self.x);
+            (spots.at[i], spots.row[i]) = (self.at, self.row);
+            last = self.y;
+            if self.rest > 1 {
+                self.rest -= 1;
+                self.place[1] += 1;
+                self.x += x.stride as isize;
+                self.at += (x.stride * work.pixel) as isize;
+                self.row += work.rows[2];
+                if self.place[1] == x.places {
+                    self.place = [self.place[0] + 1, 0];
+                    (self.y, self.x) = (self.y + y.stride as isize, x.start);
+                    self.at = (self.y * x.size as isize + self.x) * work.pixel as isize;
+                    self.row = work.rows[0] + self.place[0] * work.rows[1];
+                }
+            } else {
+                self.rest = 0;
+            }
+        }
+        spots.is_inside &= last + y.reach() < y.size as isize;
+        spots
+    }
+}
+
+impl<const R: usize> Spots<R> {
+    /// Whether an element of a place's window lies in the image.
+    #[inline(always)]
+    fn sees(&self, i: usize, [down, right]: [usize; 2], size: [usize; 2]) -> bool {
+        let (line, column) = (self.y[i] + down as isize, self.x[i] + right as isize);
+        (line as usize) < size[0] && (column as usize) < size[1]
+    }
+}
+
+impl<T: Product> Windows<'_, '_, T> {
+    /// Copies the numbers of line `line` of a window, from number `from` on.
+    #[inline(always)]
+    fn gather<const R: usize>(
+        &self,
+        spots: &Spots<R>,
+        i: usize,
+        [line, mut from]: [usize; 2],
+        mut to: &mut [T],
+    ) {
+        let [y, x] = self.axes;
+        while !to.is_empty() {
+            let (element, c) = (from / self.channels, from % self.channels);
+            let distance = [line * y.step, element * x.step];
+            let run = (self.channels - c).min(to.len());
+            let some = to
+                .split_off_mut(..run)
+                .expect("a run is no longer than what is left");
+            match spots.sees(i, distance, [y.size, x.size]) {
+                true => {
+                    let at = spots.at[i] + ((distance[0] * x.size + distance[1]) * self.pixel) as isize;
+                    some.copy_from_slice(&self.image[at as usize + c..][..run]);
+                }
+                false => some.fill(T::ZERO),
+            }
+            from += run;
+        }
+    }
+
+    /// Writes the sums of the places that count.
+    #[inline(always)]
+    fn write<L: Lanes<T>, const R: usize, const V: usize>(
+        &mut self,
+        lanes: L,
+        spots: &Spots<R>,
+        sums: &[[L::Vector; V]; R],
+        finish: Simple<'_, T>,
+    ) {
+        let mut bias = [lanes.splat(T::ZERO); V];
+        if let Some(numbers) = finish.bias {
+            for v in 0..V {
+                if let Some(numbers) = numbers.get(v * L::LANES..) {
+                    bias[v] = lanes.load_part(numbers);
+                }
+            }
+        }
+        for i in 0..R {
+            if i == spots.count {
+                break;
+            }
+            let to = self.out.row_mut(spots.row[i]);
+            let mut numbers = sums[i];
+            for v in 0..V {
+                if finish.bias.is_some() {
+                    // 1 * sum + b is rounded once in either form of the instruction: it is the plain sum.
+                    numbers[v] = lanes.mul_add(lanes.splat(T::ONE), numbers[v], bias[v]);
+                }
+                if finish.activation == Activation::Relu {
+                    numbers[v] = lanes.relu(numbers[v]);
+                }
+            }
+            match to.len() == V * L::LANES {
+                true => write_row(lanes, &numbers, to, Start::Overwrite),
+                false => write_part(lanes, &numbers, to, Start::Overwrite),
+            }
+        }
+    }
+
+    /// What was written for the places that count.
+    #[inline(always)]
+    fn read<L: Lanes<T>, const R: usize, const V: usize>(
+        &mut self,
+        lanes: L,
+        spots: &Spots<R>,
+    ) -> [[L::Vector; V]; R] {
+        let mut sums = [[lanes.splat(T::ZERO); V]; R];
+        for i in 0..R {
+            let from = self.out.row_mut(spots.row[i]);
+            for v in 0..V {
+                sums[i][v] = lanes.load_part(from.get(v * L::LANES..).unwrap_or_default());
+            }
+        }
+        sums
+    }
+}
+
+impl<T: Product, L: Lanes<T>> Places<'_, '_, L, T> {
+    /// All tiles, as often as the weights are cut into parts that stay in the first-level cache.
+    #[inline(always)]
+    fn tiles<const R: usize, const V: usize>(&mut self) {
+        let [y, x] = self.work.axes;
+        let zeros = [T::ZERO; ZEROS];
+        let most = (NEAR / (x.taps * self.work.channels * V * L::LANES).max(1)).max(1);
+        let parts = y.taps.div_ceil(most).max(1);
+        for part in 0..parts {
+            let lines = [part * y.taps / parts, (part + 1) * y.taps / parts];
+            let finish = match part + 1 == parts {
+                true => self.work.finish,
+                false => Simple::NONE,
+            };
+            let mut walk = Walk::new(&self.work);
+            while walk.rest > 0 {
+                let spots = walk.spots::<T, R>(&self.work);
+                let start = match part {
+                    0 => [[self.lanes.splat(T::ZERO); V]; R],
+                    _ => self.work.read(self.lanes, &spots),
+                };
+                let sums = self.sums::<R, V>(&spots, lines, walk.sees_lines, &zeros, start);
+                self.work.write(self.lanes, &spots, &sums, finish);
+            }
+        }
+    }
+
+    /// The sums of a tile over some lines of the window, in registers.
+    ///
+    /// One loop for all cases and no panic or call in it: otherwise the optimiser keeps some of the sums in memory.
+    /// [`Convolve::windows`] has checked the sizes, so that no loop ends early.
+    #[inline(always)]
+    fn sums<const R: usize, const V: usize>(
+        &self,
+        spots: &Spots<R>,
+        lines: [usize; 2],
+        sees_lines: bool,
+        zeros: &[T; ZEROS],
+        mut sums: [[L::Vector; V]; R],
+    ) -> [[L::Vector; V]; R] {
+        let (work, [y, x]) = (&self.work, self.work.axes);
+        // A line of the window is one run of numbers where nothing lies between its pixels.
+        let is_run = sees_lines && x.step == 1 && work.pixel == work.channels;
+        let (across, len) = match is_run {
+            true => (1, x.taps * work.channels),
+            false => (x.taps, work.channels),
+        };
+        let most = if spots.is_inside { len } else { ZEROS };
+        let [mut line, mut column] = [lines[0], 0];
+        while line < lines[1] && across > 0 {
+            let (down, right) = (line * y.step, column * x.step);
+            let distance = ((down * x.size + right) * work.pixel) as isize;
+            let first = (line * work.line + column) * work.channels;
+            let mut from = 0;
+            while from < len {
+                let run = most.min(len - from);
+                let mut rows: [&[T]; R] = [&zeros[..0]; R];
+                let mut is_seen = spots.is_inside;
+                for i in 0..R {
+                    let at = (spots.at[i] + distance) as usize + from;
+                    if spots.is_inside {
+                        // SAFETY: `Walk` has found that the windows of these places lie in the image, and `check` that the image
+                        // has all its pixels. `distance + from + run` is at most the end of an element of the window, or of a line
+                        // of it where that is one run.
+                        rows[i] = unsafe { work.image.get_unchecked(at..at + run) };
+                        continue;
+                    }
+                    let is_inside = spots.sees(i, [down, right], [y.size, x.size]);
+                    is_seen |= is_inside;
+                    let row = match is_inside {
+                        true => work.image.get(at..at + run),
+                        false => zeros.get(..run),
+                    };
+                    let Some(row) = row else { return sums };
+                    rows[i] = row;
+                }
+                // Where no place sees anything there is nothing to add.
+                if !is_seen {
+                    from += run;
+                    continue;
+                }
+                let Some((_, weights)) = work.weights.split_at_checked((first + from) * V * L::LANES) else {
+                    return sums;
+                };
+                multiply(self.lanes, &rows, weights, run, &mut sums);
+                from += run;
+            }
+            column += 1;
+            if column == across {
+                [line, column] = [line + 1, 0];
+            }
+        }
+        sums
+    }
+}
+
+impl<T: Product, L: Lanes<T>> RoundedPlaces<'_, '_, L, T> {
+    #[inline(always)]
+    fn tiles<const R: usize, const V: usize>(&mut self) {
+        let mut walk = Walk::new(&self.work);
+        while walk.rest > 0 {
+            let spots = walk.spots::<T, R>(&self.work);
+            self.tile::<R, V>(&spots);
+        }
+    }
+
+    /// The sums of a tile: what it sees of a line is rounded, then multiplied.
+    #[inline(always)]
+    fn tile<const R: usize, const V: usize>(&mut self, spots: &Spots<R>) {
+        let mut room = [T::ZERO; MOST_PLACES * ROUNDED];
+        let [y, x] = self.work.axes;
+        let len = x.taps * self.work.channels;
+        let mut sums = [[self.lanes.splat(T::ZERO); V]; R];
+        for line in 0..y.taps {
+            let mut from = 0;
+            while from < len {
+                let run = ROUNDED.min(len - from);
+                for (i, room) in room.chunks_exact_mut(ROUNDED).take(R).enumerate() {
+                    self.work.gather(spots, i, [line, from], &mut room[..run]);
+                    T::round_operands(&mut room[..run]);
+                }
+                let mut rows: [&[T]; R] = [&[]; R];
+                for i in 0..R {
+                    rows[i] = &room[i * ROUNDED..][..run];
+                }
+                let first = line * self.work.line * self.work.channels + from;
+                let weights = &self.work.weights[first * V * L::LANES..];
+                let mut some = sums;
+                multiply(self.lanes, &rows, weights, run, &mut some);
+                (sums, from) = (some, from + run);
+            }
+        }
+        let finish = self.work.finish;
+        self.work.write(self.lanes, spots, &sums, finish);
+    }
+}
+
+/// Adds the products of `run` numbers of each row with as many rows of vectors.
+#[inline(always)]
+fn multiply<T: Product, L: Lanes<T>, const R: usize, const V: usize>(
+    lanes: L,
+    rows: &[&[T]; R],
+    weights: &[T],
+    run: usize,
+    sums: &mut [[L::Vector; V]; R],
+) {
+    for c in 0..run {
+        let Some(row) = weights.get(c * V * L::LANES..(c + 1) * V * L::LANES) else {
+            return;
+        };
+        let mut vectors = [lanes.splat(T::ZERO); V];
+        for v in 0..V {
+            vectors[v] = lanes.load(&row[v * L::LANES..]);
+        }
+        for i in 0..R {
+            let Some(&number) = rows[i].get(c) else { return };
+            let number = lanes.splat(number);
+            for v in 0..V {
+                sums[i][v] = lanes.mul_add(number, vectors[v], sums[i][v]);
+            }
+        }
+    }
+}

@@ -1,0 +1,114 @@
+//! The second pass: a formula for every element, with numbers of its channel.
+
+use std::marker::PhantomData;
+
+use super::Channels;
+use crate::cpu::isa::Kernel;
+use crate::cx::Env;
+use crate::ops::lanes;
+use crate::real::Real;
+
+/// What is computed of an element of `x`, its neighbour in `g`, and four numbers of the channel.
+pub trait Formula: Sync {
+    fn of<T: Real>(x: T, g: T, numbers: [T; 4]) -> T;
+}
+
+/// Channels of a pass over rows: two vectors of 256 bits. What they leave is done by fours, and then one by one.
+const LANES: usize = 16;
+
+/// Fills `out` with the formula; `numbers` have an element a channel.
+pub fn apply<T: Real, F: Formula>(
+    env: Env<'_>,
+    out: &mut [T],
+    [x, g]: [&[T]; 2],
+    numbers: [&[T]; 4],
+    shape: Channels,
+) {
+    let run = if shape.inner == 1 {
+        shape.count
+    } else {
+        shape.inner
+    };
+    let n = lanes::rows_per_task(run);
+    env.team.chunks_mut(out, n * run, |task, out| {
+        let first = task * n * run;
+        let (x, g) = (&x[first..][..out.len()], &g[first..][..out.len()]);
+        let (first, formula) = (task * n, PhantomData::<F>);
+        T::run_narrow(
+            env.isa,
+            Apply {
+                out,
+                x,
+                g,
+                numbers,
+                shape,
+                first,
+                formula,
+            },
+        );
+    });
+}
+
+struct Apply<'a, T, F> {
+    out: &'a mut [T],
+    x: &'a [T],
+    g: &'a [T],
+    numbers: [&'a [T]; 4],
+    shape: Channels,
+    /// The number of the first run.
+    first: usize,
+    formula: PhantomData<F>,
+}
+
+impl<T: Real, F: Formula> Kernel for Apply<'_, T, F> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run(mut self) {
+        let Channels { count, inner, .. } = self.shape;
+        if inner != 1 {
+            for (k, out) in self.out.chunks_mut(inner).enumerate() {
+                let (c, at) = ((self.first + k) % count, k * inner);
+                let [a, b, d, e] = self.numbers;
+                let numbers = [a[c], b[c], d[c], e[c]];
+                lanes::each2(out, &self.x[at..], &self.g[at..], |y, x, g| {
+                    *y = F::of(x, g, numbers)
+                });
+            }
+            return;
+        }
+        let mut c = 0;
+        while c + LANES <= count {
+            self.columns::<LANES>(c);
+            c += LANES;
+        }
+        while c + 4 <= count {
+            self.columns::<4>(c);
+            c += 4;
+        }
+        while c < count {
+            self.columns::<1>(c);
+            c += 1;
+        }
+    }
+}
+
+impl<T: Real, F: Formula> Apply<'_, T, F> {
+    /// `N` channels from `c` on, in all rows.
+    #[inline(always)]
+    fn columns<const N: usize>(&mut self, c: usize) {
+        let mut numbers = [[T::ZERO; N]; 4];
+        for k in 0..4 {
+            numbers[k].copy_from_slice(&self.numbers[k][c..][..N]);
+        }
+        let mut at = c;
+        while at < self.out.len() {
+            let (x, g, out) = (&self.x[at..][..N], &self.g[at..][..N], &mut self.out[at..][..N]);
+            for l in 0..N {
+                let numbers = [numbers[0][l], numbers[1][l], numbers[2][l], numbers[3][l]];
+                out[l] = F::of(x[l], g[l], numbers);
+            }
+            at += self.shape.count;
+        }
+    }
+}
