@@ -19,9 +19,8 @@
 //!
 //! `unsafe` in `gemm/` is of three kinds: vector instructions, whose proof is the [`Isa`](crate::cpu::isa::Isa) (`lanes.rs`,
 //! `pairs/dots.rs`); the blocks of the result that tasks write (`block.rs`); and packed memory
-//! known to be filled (`pack.rs`, `band.rs`, `pairs.rs`).
+//! known to be filled (`pack.rs`, `pairs.rs`).
 
-mod band;
 mod block;
 mod depthwise;
 mod few;
@@ -39,7 +38,6 @@ mod tests;
 mod tile;
 mod window;
 
-pub use band::Band;
 pub use block::{At, Block, Blocks};
 pub use depthwise::{Depthwise, DepthwiseSums};
 pub use few::{Ending, Few, OnVectors, SmallProduct, compute, is_few};

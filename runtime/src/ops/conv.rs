@@ -175,6 +175,7 @@ fn forward<T: Convolve>(cx: &mut Cx<'_>, [x, w, y, scratch]: [Buf; 4], conv: Con
     let places = Places {
         batch: conv.batch,
         groups: conv.groups,
+        members: 1,
         channels: in_channels,
         rows: out_channels,
         size: conv.size,
@@ -191,7 +192,7 @@ fn forward<T: Convolve>(cx: &mut Cx<'_>, [x, w, y, scratch]: [Buf; 4], conv: Con
     };
     match conv.is_depthwise() {
         true => depthwise::places(&places, env, x, (weights, packed), y, finish),
-        false => places.run(env, x, (weights, packed), y, finish),
+        false => places.merged::<T>(env).run(env, x, (weights, packed), y, finish),
     }
 }
 
@@ -249,6 +250,7 @@ fn input_grad<T: Convolve>(cx: &mut Cx<'_>, w: Buf, dy: Buf, dx: Buf, scratch: B
     let places = Places {
         batch: conv.batch,
         groups: conv.groups,
+        members: 1,
         channels: out_channels,
         rows: in_channels,
         size: conv.out,
@@ -259,7 +261,9 @@ fn input_grad<T: Convolve>(cx: &mut Cx<'_>, w: Buf, dy: Buf, dx: Buf, scratch: B
     };
     match conv.is_depthwise() {
         true => depthwise::places(&places, env, dy, (weights, packed), dx, finish),
-        false => places.run(env, dy, (weights, packed), dx, finish),
+        false => places
+            .merged::<T>(env)
+            .run(env, dy, (weights, packed), dx, finish),
     }
 }
 

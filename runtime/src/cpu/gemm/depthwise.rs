@@ -3,11 +3,6 @@
 //! Channels lie in the lanes of image, weights and result alike, so that nothing is broadcast, and windows are cut off where they leave
 //! the image.
 
-#![expect(
-    clippy::needless_range_loop,
-    reason = "an iterator's methods need not be inlined, and then lack the instruction set"
-)]
-
 use std::ops::Range;
 
 use super::lanes::Lanes;
@@ -242,9 +237,7 @@ fn load_operands<T: Product, L: Lanes<T>, const V: usize>(
         Operands::Rounded => {
             let mut numbers = [T::ZERO; WIDE * MOST_LANES];
             let count = from.len().min(V * L::LANES);
-            for k in 0..count {
-                numbers[k] = from[k];
-            }
+            numbers[..count].copy_from_slice(&from[..count]);
             T::round_operands(&mut numbers[..V * L::LANES]);
             load(lanes, &numbers[..count])
         }

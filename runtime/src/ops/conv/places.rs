@@ -42,6 +42,8 @@ pub(super) struct Places<'s> {
     pub batch: usize,
     /// Groups of channels.
     pub groups: usize,
+    /// Groups of the weights in one group here: see [`merged`](Places::merged).
+    pub members: usize,
     /// Channels of a group of an image.
     pub channels: usize,
     /// Channels of a group of a result.
@@ -99,6 +101,23 @@ pub(super) struct Cut {
 impl Places<'_> {
     pub(super) fn area(&self) -> usize {
         self.out[0] * self.out[1]
+    }
+
+    /// The same with as many groups as fill a vector of results in one: their weights are zero where channels of different groups would
+    /// meet. That is as many multiply-adds as lanes that stay empty, in longer runs.
+    pub fn merged<T: Convolve>(self, env: Env<'_>) -> Self {
+        let most = T::lanes(env.isa) / self.rows.max(1);
+        let members = (1..=most)
+            .rev()
+            .find(|n| self.groups.is_multiple_of(*n))
+            .unwrap_or(1);
+        Self {
+            groups: self.groups / members,
+            members,
+            channels: self.channels * members,
+            rows: self.rows * members,
+            ..self
+        }
     }
 
     /// Rows of a group as they are packed.
@@ -247,22 +266,23 @@ impl Places<'_> {
         team.chunks_mut(&mut packed[..self.groups * group], chunk, |n, packed| {
             let first = n * chunk / depth;
             let (g, mut row) = (first / padded, first % padded);
-            let from = &weights.data[g * (weights.data.len() / self.groups)..];
+            let len = weights.data.len() / self.groups;
+            let (from, each) = (&weights.data[g * len..][..len], self.channels / self.members);
             for packed in packed.chunks_mut(columns * depth) {
                 let columns = packed.len() / depth;
                 let rows = row..self.rows.min(row + columns);
-                if rows.len() < columns {
+                if rows.len() < columns || self.members > 1 {
                     packed.fill(T::ZERO);
                 }
                 for c in 0..self.channels {
-                    let to = &mut packed[c * columns..];
-                    weights.turn(
-                        env.isa,
-                        &from[c * weights.channel..],
-                        rows.clone(),
-                        [y, x],
-                        (to, self.channels * columns),
-                    );
+                    let (member, channel) = (c / each, c % each);
+                    let from = &from[member * (from.len() / self.members) + channel * weights.channel..];
+                    let (rows, first) = match self.members {
+                        1 => (rows.clone(), 0),
+                        members => (0..self.rows / members, member * (self.rows / members)),
+                    };
+                    let to = &mut packed[c * columns + first..];
+                    weights.turn(env.isa, from, rows, [y, x], (to, self.channels * columns));
                 }
                 gemm::prepare(env.arithmetic(), packed);
                 row += columns;
