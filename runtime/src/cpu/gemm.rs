@@ -43,6 +43,7 @@ pub use ahead::{Ahead, Runs};
 pub use band::Band;
 pub use block::{At, Block, Blocks};
 pub use correlate::{Correlate, Correlation, Dots, LANES, Lines, Tap};
+pub(crate) use lanes::{SQUARE, transpose};
 pub use lines::{Placing, Plane};
 pub use matrix::{Factor, Matrix};
 pub use method::{Arithmetic, Method, Operands, Parts, Short, Unit};

@@ -103,11 +103,14 @@ impl<T: Real, F: Formula> Apply<'_, T, F> {
         }
         let mut at = c;
         while at < self.out.len() {
-            let (x, g, out) = (&self.x[at..][..N], &self.g[at..][..N], &mut self.out[at..][..N]);
+            let x: [T; N] = *self.x[at..].first_chunk().expect("rows have all channels");
+            let g: [T; N] = *self.g[at..].first_chunk().expect("rows have all channels");
+            let mut values = [T::ZERO; N];
             for l in 0..N {
                 let numbers = [numbers[0][l], numbers[1][l], numbers[2][l], numbers[3][l]];
-                out[l] = F::of(x[l], g[l], numbers);
+                values[l] = F::of(x[l], g[l], numbers);
             }
+            *self.out[at..].first_chunk_mut().expect("rows have all channels") = values;
             at += self.shape.count;
         }
     }
