@@ -242,11 +242,13 @@ fn turn_plane<T: Turn>(source: &[T], start: isize, (cols, step): (usize, isize),
         let last = (first + TILE).min(whole_cols);
         for r in (0..whole_rows).step_by(SQUARE) {
             for c in (first..last).step_by(SQUARE) {
-                let mut from = [square_row(source, start + r as isize + c as isize * step); SQUARE];
-                for j in 1..SQUARE {
-                    from[j] = square_row(source, start + r as isize + (c + j) as isize * step);
-                }
-                let square = T::turn(from);
+                let at = start + r as isize + c as isize * step;
+                let square = T::turn([
+                    square_row(source, at),
+                    square_row(source, at + step),
+                    square_row(source, at + 2 * step),
+                    square_row(source, at + 3 * step),
+                ]);
                 for i in 0..SQUARE {
                     *out[(r + i) * cols + c..]
                         .first_chunk_mut()

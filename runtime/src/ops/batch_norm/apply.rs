@@ -98,8 +98,8 @@ impl<T: Real, F: Formula> Apply<'_, T, F> {
     #[inline(always)]
     fn columns<const N: usize>(&mut self, c: usize) {
         let mut numbers = [[T::ZERO; N]; 4];
-        for k in 0..4 {
-            numbers[k].copy_from_slice(&self.numbers[k][c..][..N]);
+        for (k, numbers) in numbers.iter_mut().enumerate() {
+            numbers.copy_from_slice(&self.numbers[k][c..][..N]);
         }
         let mut at = c;
         while at < self.out.len() {

@@ -94,8 +94,8 @@ impl<T: Real> Visit for Averages<'_, T> {
             line += window.steps[0];
         }
         let divisor = self.pool.divisor::<T>(window);
-        for l in 0..N {
-            total[l] /= divisor;
+        for average in &mut total {
+            *average /= divisor;
         }
         store(self.y, number * self.pool.channels + channel, total);
     }
