@@ -10,6 +10,10 @@ use super::{Block, Factor, Matrix};
 /// The rows of a tile for `rest` remaining rows: full tiles first, then the smallest that holds what is left.
 #[inline(always)]
 pub(super) fn tile_rows<T, L: Lanes<T>>(rest: usize) -> usize {
+    // Two tiles of ten rows together instead of one of twelve.
+    if matches!(rest, 9 | 10) && const { has::<T, L>(12) && has::<T, L>(6) && has::<T, L>(4) } {
+        return 6;
+    }
     for &rows in L::HEIGHTS {
         if rest <= rows {
             return rows;
@@ -87,6 +91,10 @@ pub(super) fn micro<T: Product, L: Lanes<T>, const ROWS: usize, const VECTORS: u
 }
 
 /// [`micro`] for rows that are read where they lie: the same numbers in the same order. `depth` is what each has.
+#[expect(
+    clippy::needless_range_loop,
+    reason = "several slices of equal length go by one index"
+)]
 #[inline(always)]
 pub(super) fn micro_lying<T: Product, L: Lanes<T>, const ROWS: usize, const VECTORS: usize>(
     lanes: L,
