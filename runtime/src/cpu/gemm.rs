@@ -42,6 +42,7 @@ pub use block::{At, Block, Blocks};
 pub use depthwise::{Depthwise, DepthwiseSums};
 pub use few::{Ending, Few, OnVectors, SmallProduct, compute, is_few};
 pub use lanes::Lanes;
+pub(crate) use lanes::{SQUARE, transpose};
 pub use matrix::{Factor, Matrix};
 pub use method::{Arithmetic, Method, Operands, Parts, Short, Unit};
 pub use outer::{Outer, Plane};

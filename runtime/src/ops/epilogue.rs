@@ -5,6 +5,7 @@
 
 use crate::arena::{Binder, Buf};
 use crate::dtype::Element;
+use crate::ops::lanes;
 use crate::real::Real;
 
 /// A pointwise function applied last.
@@ -155,18 +156,23 @@ impl<'b, T: Real> Finish<'b, T> {
     /// Finishes part of line `line` of the result, whose elements are the channels from `first` on.
     #[inline(always)]
     pub fn along_channels(&self, row: &mut [T], line: usize, first: usize) {
-        if let Some(bias) = self.bias {
-            for (y, b) in row.iter_mut().zip(&bias[first..]) {
-                *y += *b;
+        let n = row.len();
+        let bias = self.bias.map(|bias| &bias[first..][..n]);
+        let other = self
+            .residual
+            .map(|residual| &residual[line * self.channels + first..][..n]);
+        match (bias, other, self.activation) {
+            (Some(bias), None, Activation::Relu) => lanes::each(row, bias, |y, b| *y = (*y + b).relu()),
+            (Some(bias), Some(other), activation) => {
+                lanes::each2(row, bias, other, |y, b, x| *y = (*y + b) + x);
+                activate(activation, row);
             }
-        }
-        if let Some(residual) = self.residual {
-            let other = &residual[line * self.channels + first..][..row.len()];
-            for k in 0..row.len() {
-                row[k] += other[k];
+            (Some(added), None, activation) | (None, Some(added), activation) => {
+                lanes::each(row, added, |y, x| *y += x);
+                activate(activation, row);
             }
+            (None, None, activation) => activate(activation, row),
         }
-        self.activate(row);
     }
 
     /// Finishes elements that all belong to one channel.
@@ -178,17 +184,17 @@ impl<'b, T: Real> Finish<'b, T> {
                 *y += b;
             }
         }
-        self.activate(plane);
+        activate(self.activation, plane);
     }
+}
 
-    #[inline(always)]
-    fn activate(&self, ys: &mut [T]) {
-        match self.activation {
-            Activation::None => {}
-            Activation::Relu => ys.iter_mut().for_each(|y| *y = y.relu()),
-            Activation::Tanh => ys.iter_mut().for_each(|y| *y = y.tanh()),
-            Activation::Sigmoid => ys.iter_mut().for_each(|y| *y = y.sigmoid()),
-        }
+#[inline(always)]
+fn activate<T: Real>(activation: Activation, ys: &mut [T]) {
+    match activation {
+        Activation::None => {}
+        Activation::Relu => ys.iter_mut().for_each(|y| *y = y.relu()),
+        Activation::Tanh => ys.iter_mut().for_each(|y| *y = y.tanh()),
+        Activation::Sigmoid => ys.iter_mut().for_each(|y| *y = y.sigmoid()),
     }
 }
 

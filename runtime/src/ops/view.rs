@@ -1,6 +1,7 @@
 //! Strided readings of a buffer, and the kernel that copies one into contiguous memory.
 
 use crate::arena::Buf;
+use crate::cpu::gemm::{SQUARE, transpose};
 use crate::cpu::threads::Team;
 use crate::cx::Cx;
 use crate::dtype::Element;
@@ -92,7 +93,7 @@ fn copy_padded(cx: &mut Cx<'_>, x: &View<MAX_RANK>, y: Buf) {
     }
 }
 
-fn copy_elements<T: Element>(cx: &mut Cx<'_>, x: &View<MAX_RANK>, y: Buf) {
+fn copy_elements<T: Turn>(cx: &mut Cx<'_>, x: &View<MAX_RANK>, y: Buf) {
     let env = cx.env;
     assert_eq!(x.numel(), y.len, "a copy needs as many elements as the view has");
     let mut bind = cx.bind();
@@ -153,7 +154,7 @@ impl<const R: usize> Walk<R> {
 }
 
 /// Copies what `walk` visits of `source` to `out`. Indexing is checked, so a walk that leaves `source` panics.
-fn gather<const R: usize, T: Element>(team: &Team, source: &[T], walk: &Walk<R>, out: &mut [T]) {
+fn gather<const R: usize, T: Turn>(team: &Team, source: &[T], walk: &Walk<R>, out: &mut [T]) {
     if out.is_empty() {
         return;
     }
@@ -174,7 +175,7 @@ fn gather<const R: usize, T: Element>(team: &Team, source: &[T], walk: &Walk<R>,
     });
 }
 
-fn copy_plane<T: Element>(
+fn copy_plane<T: Turn>(
     source: &[T],
     start: isize,
     row_step: isize,
@@ -188,6 +189,7 @@ fn copy_plane<T: Element>(
             row.copy_from_slice(&source[from..from + cols]);
         }),
         0 => rows.for_each(|(r, row)| row.fill(source[(start + r as isize * row_step) as usize])),
+        _ if row_step == 1 => turn_plane(source, start, (cols, step), out),
         _ => {
             for (band, rows) in out.chunks_mut(TILE * cols).enumerate() {
                 let start = start + (band * TILE) as isize * row_step;
@@ -203,6 +205,75 @@ fn copy_plane<T: Element>(
             }
         }
     }
+}
+
+/// Elements of which a square of four rows is turned.
+trait Turn: Element {
+    fn turn(rows: [&[Self; SQUARE]; SQUARE]) -> [[Self; SQUARE]; SQUARE];
+}
+
+impl Turn for f32 {
+    #[inline(always)]
+    fn turn(rows: [&[Self; SQUARE]; SQUARE]) -> [[Self; SQUARE]; SQUARE] {
+        transpose(rows)
+    }
+}
+
+impl Turn for i64 {
+    #[inline(always)]
+    fn turn([a, b, c, d]: [&[Self; SQUARE]; SQUARE]) -> [[Self; SQUARE]; SQUARE] {
+        std::array::from_fn(|j| [a[j], b[j], c[j], d[j]])
+    }
+}
+
+impl Turn for u8 {
+    #[inline(always)]
+    fn turn([a, b, c, d]: [&[Self; SQUARE]; SQUARE]) -> [[Self; SQUARE]; SQUARE] {
+        std::array::from_fn(|j| [a[j], b[j], c[j], d[j]])
+    }
+}
+
+/// `out[r * cols + c] = source[start + r + c * step]`: tiles in squares, what they leave element by element.
+fn turn_plane<T: Turn>(source: &[T], start: isize, (cols, step): (usize, isize), out: &mut [T]) {
+    let rows = out.len() / cols;
+    let (whole_rows, whole_cols) = (rows / SQUARE * SQUARE, cols / SQUARE * SQUARE);
+    // As many columns at a time as a line of the cache holds, so that lines of `out` are written at once.
+    for first in (0..whole_cols).step_by(TILE) {
+        let last = (first + TILE).min(whole_cols);
+        for r in (0..whole_rows).step_by(SQUARE) {
+            for c in (first..last).step_by(SQUARE) {
+                let at = start + r as isize + c as isize * step;
+                let square = T::turn([
+                    square_row(source, at),
+                    square_row(source, at + step),
+                    square_row(source, at + 2 * step),
+                    square_row(source, at + 3 * step),
+                ]);
+                for i in 0..SQUARE {
+                    *out[(r + i) * cols + c..]
+                        .first_chunk_mut()
+                        .expect("a whole square") = square[i];
+                }
+            }
+        }
+    }
+    for c in whole_cols..cols {
+        let run = &source[(start + c as isize * step) as usize..][..rows];
+        for r in 0..rows {
+            out[r * cols + c] = run[r];
+        }
+    }
+    for r in whole_rows..rows {
+        let from = start + r as isize;
+        for (c, y) in out[r * cols..][..whole_cols].iter_mut().enumerate() {
+            *y = source[(from + c as isize * step) as usize];
+        }
+    }
+}
+
+#[inline(always)]
+fn square_row<T>(source: &[T], at: isize) -> &[T; SQUARE] {
+    source[at as usize..].first_chunk().expect("a whole square")
 }
 
 #[cfg(test)]

@@ -253,12 +253,12 @@ x86_lanes! {
 }
 
 /// Rows and columns of the squares that [`transpose`] turns.
-pub(super) const SQUARE: usize = 4;
+pub(crate) const SQUARE: usize = 4;
 
 /// Rows become columns, in four registers.
 #[cfg(target_arch = "x86_64")]
 #[inline(always)]
-pub(super) fn transpose(rows: [&[f32; SQUARE]; SQUARE]) -> [[f32; SQUARE]; SQUARE] {
+pub(crate) fn transpose(rows: [&[f32; SQUARE]; SQUARE]) -> [[f32; SQUARE]; SQUARE] {
     use std::arch::x86_64::{
         _mm_loadu_ps, _mm_movehl_ps, _mm_movelh_ps, _mm_storeu_ps, _mm_unpackhi_ps, _mm_unpacklo_ps,
     };
@@ -281,7 +281,7 @@ pub(super) fn transpose(rows: [&[f32; SQUARE]; SQUARE]) -> [[f32; SQUARE]; SQUAR
 /// Rows become columns.
 #[cfg(not(target_arch = "x86_64"))]
 #[inline(always)]
-pub(super) fn transpose(rows: [&[f32; SQUARE]; SQUARE]) -> [[f32; SQUARE]; SQUARE] {
+pub(crate) fn transpose(rows: [&[f32; SQUARE]; SQUARE]) -> [[f32; SQUARE]; SQUARE] {
     transpose_any(rows)
 }
 

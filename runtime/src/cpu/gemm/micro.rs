@@ -2,13 +2,18 @@
 
 use std::ops::Range;
 
-use super::Block;
 use super::lanes::Lanes;
+use super::method::Operands;
 use super::tile::{Product, Start};
+use super::{Block, Factor, Matrix};
 
 /// The rows of a tile for `rest` remaining rows: full tiles first, then the smallest that holds what is left.
 #[inline(always)]
 pub(super) fn tile_rows<T, L: Lanes<T>>(rest: usize) -> usize {
+    // Two tiles of ten rows together instead of one of twelve.
+    if matches!(rest, 9 | 10) && const { has::<T, L>(12) && has::<T, L>(6) && has::<T, L>(4) } {
+        return 6;
+    }
     for &rows in L::HEIGHTS {
         if rest <= rows {
             return rows;
@@ -27,6 +32,23 @@ pub(super) const fn has<T, L: Lanes<T>>(rows: usize) -> bool {
         k += 1;
     }
     false
+}
+
+/// Strips of columns of a result up to which the rows of the first factor are read where they lie.
+const STRIPS: usize = 2;
+
+/// The first factor of a product with `cols` columns, if whole tiles read its rows where they lie: for a result of few strips packing
+/// them would take longer than it saves.
+#[inline(always)]
+pub(super) fn lines<'x, T: Copy>(
+    a: &Factor<'x, T>,
+    cols: usize,
+    lanes: usize,
+    operands: Operands,
+) -> Option<Matrix<'x, T>> {
+    let Factor::Matrix(a) = a else { return None };
+    let is_narrow = cols <= STRIPS * 2 * lanes && operands == Operands::Exact;
+    (is_narrow && a.step()[1] == 1).then_some(*a)
 }
 
 /// A strip of columns as the micro-kernel reads it: the numbers of a row follow each other, and rows lie `step` apart.
@@ -60,6 +82,43 @@ pub(super) fn micro<T: Product, L: Lanes<T>, const ROWS: usize, const VECTORS: u
         }
         for i in 0..ROWS {
             let x = lanes.splat(column[i]);
+            for v in 0..VECTORS {
+                sums[i][v] = lanes.mul_add(x, vectors[v], sums[i][v]);
+            }
+        }
+    }
+    sums
+}
+
+/// [`micro`] for rows that are read where they lie: the same numbers in the same order. `depth` is what each has.
+#[expect(
+    clippy::needless_range_loop,
+    reason = "several slices of equal length go by one index"
+)]
+#[inline(always)]
+pub(super) fn micro_lying<T: Product, L: Lanes<T>, const ROWS: usize, const VECTORS: usize>(
+    lanes: L,
+    lines: [&[T]; ROWS],
+    depth: usize,
+    b: Strip<'_, T>,
+) -> [[L::Vector; VECTORS]; ROWS] {
+    let mut a = lines;
+    for i in 0..ROWS {
+        a[i] = &lines[i][..depth];
+    }
+    let mut sums = [[lanes.splat(T::ZERO); VECTORS]; ROWS];
+    let mut at = 0;
+    for p in 0..depth {
+        let Some(row) = b.numbers.get(at..at + VECTORS * L::LANES) else {
+            break;
+        };
+        at += b.step;
+        let mut vectors = [lanes.splat(T::ZERO); VECTORS];
+        for v in 0..VECTORS {
+            vectors[v] = lanes.load(&row[v * L::LANES..]);
+        }
+        for i in 0..ROWS {
+            let x = lanes.splat(a[i][p]);
             for v in 0..VECTORS {
                 sums[i][v] = lanes.mul_add(x, vectors[v], sums[i][v]);
             }

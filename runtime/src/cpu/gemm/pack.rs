@@ -70,7 +70,7 @@ impl<'m, T: Product> Room<'m, T> {
     }
 
     /// Packs `rows` of `x`, all columns in `cols`, from element `first` on: for every column the `width` numbers of its
-    /// rows, zeros after the last row. Returns the packed elements.
+    /// rows, and any after the last row. Returns the packed elements.
     ///
     /// # Panics
     /// Where `width` is below the number of rows, or the memory is too small.
@@ -95,7 +95,7 @@ impl<'m, T: Product> Room<'m, T> {
             },
         }
         // SAFETY: each of the functions has written every element of `out`: for each column its `rows` numbers and
-        // `width - rows` zeros.
+        // `width - rows` others.
         unsafe { std::slice::from_raw_parts_mut(out.as_mut_ptr().cast::<T>(), out.len()) }
     }
 
@@ -177,6 +177,11 @@ fn along_rows<T: Product>(x: &Matrix<'_, T>, width: usize, out: &mut [MaybeUnini
         return;
     }
     for (j, column) in out.chunks_exact_mut(width).enumerate() {
+        // A copy of constant length, also of what lies behind the last row: no result is made of that.
+        if let Some(all) = x.from(0, j).get(..width) {
+            copy(all, column);
+            continue;
+        }
         let (copied, padding) = column.split_at_mut(x.rows());
         copy(x.run(0, j, x.rows()), copied);
         for to in padding {

@@ -5,10 +5,10 @@ use std::marker::PhantomData;
 use super::inner::{InnerProducts, Sides};
 use super::lanes::{self, Lanes, Portable, SQUARE};
 use super::method::{Arithmetic, Method, Operands};
-use super::micro::{Place, Strip, has, micro, tile_rows, write_edge, write_row};
+use super::micro::{Place, Strip, has, lines, micro, micro_lying, tile_rows, write_edge, write_row};
 use super::pack::{BESIDE, Packed, Room};
 use super::strips::PackStrip;
-use super::{Block, Factor, pairs};
+use super::{Block, Factor, Matrix, pairs};
 use crate::cpu::isa::{self, Isa, Kernel};
 use crate::dtype::Element;
 use crate::ops::epilogue::Finish;
@@ -107,7 +107,11 @@ macro_rules! products {
                     }
                     Method::Pairs(unit, parts) => return $pairs(unit, parts, a, b, c, start),
                 };
-                with_rooms([c.rows(), a.size()[1]], |rooms| match isa.vectors() {
+                let packed = match lines(&a, c.cols(), Self::lanes(isa), operands) {
+                    Some(_) => MAX_ROWS,
+                    None => c.rows(),
+                };
+                with_rooms([packed, a.size()[1]], |rooms| match isa.vectors() {
                     $(#[cfg(target_arch = "x86_64")]
                     $set => {
                         let lanes = $lanes;
@@ -314,8 +318,14 @@ impl<T: Product, L: Lanes<T>> Kernel for Packing<'_, '_, '_, '_, L, T> {
             return;
         }
         let k_block = k.div_ceil(k.div_ceil(K_BLOCK));
-        let row_block = (ROW_BLOCK * K_BLOCK / k_block) / MAX_ROWS * MAX_ROWS;
-        let row_block = rows.div_ceil(rows.div_ceil(row_block)).next_multiple_of(MAX_ROWS);
+        let row_block = match product.lines() {
+            // The strips of the second factor are packed once for all rows.
+            Some(_) => rows,
+            None => {
+                let most = (ROW_BLOCK * K_BLOCK / k_block) / MAX_ROWS * MAX_ROWS;
+                rows.div_ceil(rows.div_ceil(most)).next_multiple_of(MAX_ROWS)
+            }
+        };
         for from in (0..k).step_by(k_block) {
             let to = (from + k_block).min(k);
             let start = if from == 0 {
@@ -338,7 +348,11 @@ impl<'x, T: Product, L: Lanes<T>> BlockProduct<'x, '_, '_, L, T> {
     #[inline(always)]
     fn row_block(&mut self, rooms: &mut Rooms<'_, T>, rows: Range, k: Range, start: Start) {
         let mut packed = 0;
-        let mut row = rows.start;
+        let mut row = match self.lines() {
+            // Only what whole tiles leave.
+            Some(_) => rows.end - rows.len() % L::ROWS,
+            None => rows.start,
+        };
         while row < rows.end {
             let height = tile_rows::<T, L>(rows.end - row);
             let last = (row + height).min(rows.end);
@@ -396,17 +410,17 @@ impl<'x, T: Product, L: Lanes<T>> BlockProduct<'x, '_, '_, L, T> {
         let some = place.col..(place.col + width).min(self.c.cols());
         if let Factor::Strips(strips) = &self.b {
             let numbers = strips.strip(&k, place.col, width);
-            return self.column_strip::<VECTORS>(a, Strip { numbers, step: width }, k.len(), place);
+            return self.column_strip::<VECTORS>(a, Strip { numbers, step: width }, k.len(), place, k.start);
         }
         if let Some(strip) = self.lying(&place.rows, &k, &some, width) {
-            return self.column_strip::<VECTORS>(a, strip, k.len(), place);
+            return self.column_strip::<VECTORS>(a, strip, k.len(), place, k.start);
         }
         let (numbers, step) = match self.narrow(&k, &some, width, room.len()) {
             Some((numbers, step)) => (room.copy(numbers, width), step),
             None => (room.pack(0, &self.b.transposed(), some, k.clone(), width), width),
         };
         self.round(numbers);
-        self.column_strip::<VECTORS>(a, Strip { numbers, step }, k.len(), place);
+        self.column_strip::<VECTORS>(a, Strip { numbers, step }, k.len(), place, k.start);
     }
 
     /// The last, incomplete strip of a matrix of few columns, with dense rows: all that lies in memory from its first element to its
@@ -435,6 +449,12 @@ impl<'x, T: Product, L: Lanes<T>> BlockProduct<'x, '_, '_, L, T> {
         })
     }
 
+    /// The first factor, if its rows are read where they lie.
+    #[inline(always)]
+    fn lines(&self) -> Option<Matrix<'x, T>> {
+        lines(&self.a, self.c.cols(), L::LANES, self.operands)
+    }
+
     /// What happens to packed operands before they are multiplied.
     #[inline(always)]
     fn round(&self, packed: &mut [T]) {
@@ -452,9 +472,35 @@ impl<'x, T: Product, L: Lanes<T>> BlockProduct<'x, '_, '_, L, T> {
         b: Strip<'_, T>,
         depth: usize,
         Place { rows, col, start }: Place,
+        from: usize,
     ) {
         let mut rest = a;
         let mut row = rows.start;
+        if let Some(lines) = self.lines() {
+            while rows.end - row >= L::ROWS {
+                let place = Place {
+                    rows: row..row + L::ROWS,
+                    col,
+                    start,
+                };
+                match L::ROWS {
+                    4 if const { has::<T, L>(4) } => {
+                        self.lying_tile::<4, VECTORS>(lines, [from, depth], b, place)
+                    }
+                    6 if const { has::<T, L>(6) } => {
+                        self.lying_tile::<6, VECTORS>(lines, [from, depth], b, place)
+                    }
+                    8 if const { has::<T, L>(8) } => {
+                        self.lying_tile::<8, VECTORS>(lines, [from, depth], b, place)
+                    }
+                    12 if const { has::<T, L>(12) } => {
+                        self.lying_tile::<12, VECTORS>(lines, [from, depth], b, place)
+                    }
+                    rows => unreachable!("no tile has {rows} rows"),
+                }
+                row += L::ROWS;
+            }
+        }
         while row < rows.end {
             let height = tile_rows::<T, L>(rows.end - row);
             let (strip, after) = rest.split_at(height * depth);
@@ -481,15 +527,41 @@ impl<'x, T: Product, L: Lanes<T>> BlockProduct<'x, '_, '_, L, T> {
     ///
     /// A tile that lies inside whole goes from the registers to its place. Only at an edge are the sums looked at one by one: were
     /// it so for every tile, they would lie in memory from the start, and be cleared, read and written there.
+    #[inline(always)]
+    fn tile<const ROWS: usize, const VECTORS: usize>(&mut self, a: &[T], b: Strip<'_, T>, place: Place) {
+        let sums = micro::<T, L, ROWS, VECTORS>(self.lanes, a, b);
+        self.write(&sums, place);
+    }
+
+    /// The same for rows that are read where they lie, `depth` numbers each.
+    #[inline(always)]
+    fn lying_tile<const ROWS: usize, const VECTORS: usize>(
+        &mut self,
+        a: Matrix<'x, T>,
+        [from, depth]: [usize; 2],
+        b: Strip<'_, T>,
+        place: Place,
+    ) {
+        let mut lines: [&[T]; ROWS] = [&[]; ROWS];
+        for (i, line) in lines.iter_mut().enumerate() {
+            *line = a.run(place.rows.start + i, from, depth);
+        }
+        let sums = micro_lying::<T, L, ROWS, VECTORS>(self.lanes, lines, depth, b);
+        self.write(&sums, place);
+    }
+
+    /// Writes what of a tile lies inside the block.
     #[expect(
         clippy::needless_range_loop,
         reason = "adaptors between the sums and their registers are inlined in some profiles only"
     )]
     #[inline(always)]
-    fn tile<const ROWS: usize, const VECTORS: usize>(&mut self, a: &[T], b: Strip<'_, T>, place: Place) {
+    fn write<const ROWS: usize, const VECTORS: usize>(
+        &mut self,
+        sums: &[[L::Vector; VECTORS]; ROWS],
+        Place { rows, col, start }: Place,
+    ) {
         let (lanes, width) = (self.lanes, VECTORS * L::LANES);
-        let sums = micro::<T, L, ROWS, VECTORS>(lanes, a, b);
-        let Place { rows, col, start } = place;
         if rows.len() == ROWS && self.c.cols() - col >= width {
             let mut to = self.c.inside::<ROWS>(rows.start, col, width);
             match start {

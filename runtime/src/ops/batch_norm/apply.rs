@@ -98,16 +98,19 @@ impl<T: Real, F: Formula> Apply<'_, T, F> {
     #[inline(always)]
     fn columns<const N: usize>(&mut self, c: usize) {
         let mut numbers = [[T::ZERO; N]; 4];
-        for k in 0..4 {
-            numbers[k].copy_from_slice(&self.numbers[k][c..][..N]);
+        for (k, numbers) in numbers.iter_mut().enumerate() {
+            numbers.copy_from_slice(&self.numbers[k][c..][..N]);
         }
         let mut at = c;
         while at < self.out.len() {
-            let (x, g, out) = (&self.x[at..][..N], &self.g[at..][..N], &mut self.out[at..][..N]);
+            let x: [T; N] = *self.x[at..].first_chunk().expect("rows have all channels");
+            let g: [T; N] = *self.g[at..].first_chunk().expect("rows have all channels");
+            let mut values = [T::ZERO; N];
             for l in 0..N {
                 let numbers = [numbers[0][l], numbers[1][l], numbers[2][l], numbers[3][l]];
-                out[l] = F::of(x[l], g[l], numbers);
+                values[l] = F::of(x[l], g[l], numbers);
             }
+            *self.out[at..].first_chunk_mut().expect("rows have all channels") = values;
             at += self.shape.count;
         }
     }

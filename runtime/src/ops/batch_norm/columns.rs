@@ -137,8 +137,8 @@ fn each_block<T: Real>(
 
 /// Two numbers to be added up over the rows.
 trait Terms {
-    /// Of an element of `x`, its neighbour in `g`, and the center of the column.
-    fn of<T: Real>(x: T, g: T, center: T) -> [T; 2];
+    /// Of elements of `x`, their neighbours in `g`, and the centers of their columns.
+    fn of<T: Real, const N: usize>(x: [T; N], g: [T; N], center: [T; N]) -> [[T; N]; 2];
 }
 
 /// The distance from the center, and its square.
@@ -146,9 +146,9 @@ struct Distances;
 
 impl Terms for Distances {
     #[inline(always)]
-    fn of<T: Real>(x: T, _: T, center: T) -> [T; 2] {
-        let d = x - center;
-        [d, d * d]
+    fn of<T: Real, const N: usize>(x: [T; N], _: [T; N], center: [T; N]) -> [[T; N]; 2] {
+        let distances = combine(x, center, |x, center| x - center);
+        [distances, combine(distances, distances, |a, b| a * b)]
     }
 }
 
@@ -157,9 +157,26 @@ struct Products;
 
 impl Terms for Products {
     #[inline(always)]
-    fn of<T: Real>(x: T, g: T, center: T) -> [T; 2] {
-        [g, g * (x - center)]
+    fn of<T: Real, const N: usize>(x: [T; N], g: [T; N], center: [T; N]) -> [[T; N]; 2] {
+        let distances = combine(x, center, |x, center| x - center);
+        [g, combine(g, distances, |g, d| g * d)]
     }
+}
+
+/// What `f` makes of neighbours. From arrays to an array: sums of several columns in one loop were not vectorised.
+#[inline(always)]
+fn combine<T: Real, const N: usize>(a: [T; N], b: [T; N], f: impl Fn(T, T) -> T + Copy) -> [T; N] {
+    let mut out = a;
+    for l in 0..N {
+        out[l] = f(a[l], b[l]);
+    }
+    out
+}
+
+/// `N` elements from `at` on.
+#[inline(always)]
+fn load<T: Real, const N: usize>(x: &[T], at: usize) -> [T; N] {
+    *x[at..].first_chunk().expect("rows have all their columns")
 }
 
 /// The sums of a block.
@@ -247,16 +264,13 @@ fn add_columns<T: Real, P: Terms, const N: usize>(
     [firsts, seconds]: &mut [[f64; TILE]; 2],
     at: usize,
 ) {
-    let center = &center[..N];
+    let center = load(center, 0);
     let (mut first, mut second) = ([T::ZERO; N], [T::ZERO; N]);
     let mut row = 0;
     while row < x.len() {
-        let (x, g) = (&x[row..][..N], &g[row..][..N]);
-        for l in 0..N {
-            let [a, b] = P::of(x[l], g[l], center[l]);
-            first[l] += a;
-            second[l] += b;
-        }
+        let [a, b] = P::of::<T, N>(load(x, row), load(g, row), center);
+        first = combine(first, a, |sum, a| sum + a);
+        second = combine(second, b, |sum, b| sum + b);
         row += columns;
     }
     for l in 0..N {

@@ -282,17 +282,17 @@ impl<'c, E: Number> Lanes<'c, E> {
         for (slice, lane) in slices.iter_mut().zip(self.used()) {
             let elements = match lane {
                 Lane::Dense(x) => &x[span.whole..span.whole + span.len],
-                Lane::Number(value) => {
-                    let buffer = free.next().expect("there is a buffer for every staged input");
-                    // The later tiles of a part find it filled: an input has the same buffer in all of them.
-                    if span.part == 0 {
-                        buffer.fill(*value);
-                    }
-                    &buffer[..span.len]
-                }
                 _ => {
                     let buffer = free.next().expect("there is a buffer for every staged input");
-                    lane.copy(axes, span, outs, &mut buffer[..span.len]);
+                    let is_constant = match lane {
+                        Lane::Number(_) => true,
+                        Lane::Strided(_, walk) => walk.repeats(axes),
+                        _ => false,
+                    };
+                    // The later tiles of a part, none of which is longer, find it filled: an input has the same buffer in all of them.
+                    if span.part == 0 || !is_constant {
+                        lane.copy(axes, span, outs, &mut buffer[..span.len]);
+                    }
                     &buffer[..span.len]
                 }
             };
@@ -366,16 +366,17 @@ impl<T: Real + Element> Call<'_, T> {
         }
     }
 
-    /// Whole blocks: up to [`TILE`] elements at a time where some are staged, all at once where none is.
+    /// Whole blocks, a tile at a time.
     fn tiles<const N: usize>(&self, start: usize, len: usize, outs: &mut Parts<'_, T>) {
         let mut floats = [[T::ZERO; TILE]; N];
         let mut ints = [[0; TILE]; N];
         let mut bools = [[0; TILE]; N];
-        for part in (0..len).step_by(TILE) {
+        let tile = self.axes.tile;
+        for part in (0..len).step_by(tile) {
             let span = Span {
                 whole: start + part,
                 part,
-                len: TILE.min(len - part),
+                len: tile.min(len - part),
             };
             let floats = self.floats.stage(&self.axes, span, &outs.floats, &mut floats);
             let ints = self.ints.stage(&self.axes, span, &outs.ints, &mut ints);

@@ -1,5 +1,6 @@
 //! Reading an input that does not lie as the iteration goes: broadcast, transposed, sliced, flipped.
 
+use super::{LANES, TILE};
 use crate::dtype::Element;
 use crate::program::MAX_RANK;
 
@@ -11,6 +12,9 @@ pub(super) struct Axes {
     /// The original axis whose stride is that of the merged one.
     from: [usize; MAX_RANK],
     rank: usize,
+    /// Elements of a tile: whole rows of the last axis, where they fit and end with a block. What repeats from row to row is
+    /// then the same in every tile.
+    pub(super) tile: usize,
 }
 
 impl Axes {
@@ -23,6 +27,7 @@ impl Axes {
             sizes: [1; MAX_RANK],
             from: [0; MAX_RANK],
             rank: 0,
+            tile: TILE,
         };
         for (axis, &size) in shape.iter().enumerate().filter(|(_, size)| **size != 1) {
             let before = axes.rank.checked_sub(1);
@@ -35,6 +40,16 @@ impl Axes {
                 }
             }
         }
+        if let Some(&row) = axes.sizes[..axes.rank]
+            .last()
+            .filter(|row| (1..=TILE).contains(*row))
+        {
+            // The least common multiple of a row and a block, which is a power of two.
+            let rows = row * (LANES >> row.trailing_zeros().min(LANES.trailing_zeros()));
+            if rows <= TILE {
+                axes.tile = TILE / rows * rows;
+            }
+        }
         axes
     }
 }
@@ -44,6 +59,8 @@ impl Axes {
 pub(super) struct Walk {
     offset: isize,
     strides: [isize; MAX_RANK],
+    /// After how many elements of the iteration the walk begins anew.
+    period: usize,
 }
 
 impl Walk {
@@ -56,6 +73,7 @@ impl Walk {
         let mut walk = Self {
             offset,
             strides: [0; MAX_RANK],
+            period: 1,
         };
         let (mut lowest, mut highest) = (offset, offset);
         for k in 0..axes.rank {
@@ -63,12 +81,21 @@ impl Walk {
             let last = walk.strides[k] * (axes.sizes[k] as isize - 1);
             *(if last < 0 { &mut lowest } else { &mut highest }) += last;
         }
+        let constant = walk.strides[..axes.rank]
+            .iter()
+            .take_while(|stride| **stride == 0);
+        walk.period = axes.sizes[constant.count()..axes.rank].iter().product();
         let is_inside = lowest >= 0 && (highest as usize) < len;
         assert!(
             is_inside,
             "an input of a group reads {lowest}..={highest} of a buffer of {len} elements"
         );
         walk
+    }
+
+    /// Whether every tile sees the same elements.
+    pub(super) fn repeats(&self, axes: &Axes) -> bool {
+        axes.tile.is_multiple_of(self.period)
     }
 }
 
@@ -152,6 +179,29 @@ mod tests {
             (2, &[12, 5][..], &[1, 3][..])
         );
         assert_eq!(Axes::new(&[4, 3, 1, 5], std::iter::empty()).rank, 1);
+        // 5 and 64 have 320 as a multiple; rows of 5 repeat in tiles of as many.
+        assert_eq!(axes.tile, 320);
+        assert!(Walk::new(&axes, 0, &bias, 5).repeats(&axes));
+    }
+
+    #[test]
+    fn tiles_are_whole_rows_where_these_end_with_a_block() {
+        for (row, tile) in [
+            (3, 384),
+            (16, 512),
+            (48, 384),
+            (96, 384),
+            (100, 512),
+            (512, 512),
+            (768, 512),
+        ] {
+            let bias = padded(&[0, 1]);
+            let axes = Axes::new(&[7, row], std::iter::once(&bias));
+            assert_eq!(axes.tile, tile, "rows of {row}");
+            let dense = padded(&[row as isize, 1]);
+            let all = Axes::new(&[7, row], [&bias, &dense].into_iter());
+            assert!(!Walk::new(&all, 0, &dense, 7 * row).repeats(&all));
+        }
     }
 
     #[test]

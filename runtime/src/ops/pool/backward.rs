@@ -1,6 +1,6 @@
 //! The gradients: every cotangent goes to the element that its window took, or in equal shares to all of them.
 
-use super::windows::{Visit, Window};
+use super::windows::{Visit, Window, are_larger, equal, load, select};
 use super::{Pool, Pool2d};
 use crate::cpu::isa::Kernel;
 use crate::real::Real;
@@ -14,12 +14,10 @@ pub fn largest<T: Real, const N: usize>(x: &[T], window: &Window, channel: usize
     for _ in 0..window.taps[0] {
         let mut at = line;
         for _ in 0..window.taps[1] {
-            let values = &x[at..][..N];
-            for l in 0..N {
-                let is_larger = (values[l] > most[l]) | Real::ne(values[l], values[l]);
-                most[l] = T::select(is_larger, values[l], most[l]);
-                places[l] = T::select(is_larger, number, places[l]);
-            }
+            let values = load(x, at);
+            let is_larger = are_larger(values, most);
+            most = select(is_larger, values, most);
+            places = select(is_larger, [number; N], places);
             number += T::ONE;
             at += window.steps[1];
         }
@@ -98,21 +96,33 @@ impl<T: Real> Visit for ToLargest<'_, T> {
     #[inline(always)]
     fn visit<const N: usize>(&mut self, window: &Window, number: usize, channel: usize) {
         let places = largest::<T, N>(self.x, window, channel);
-        let dy = &self.dy[number * self.pool.channels + channel..][..N];
+        let dy = load::<T, N>(self.dy, number * self.pool.channels + channel);
         let (mut line, mut number) = (window.first + channel, T::ZERO);
         for _ in 0..window.taps[0] {
             let mut at = line;
             for _ in 0..window.taps[1] {
-                let dx = &mut self.dx[at..][..N];
-                for l in 0..N {
-                    let bar = T::select(places[l] == number, dy[l], T::ZERO);
-                    dx[l] = if self.is_apart { bar } else { dx[l] + bar };
-                }
+                let bars = select(equal(places, number), dy, [T::ZERO; N]);
+                put(self.dx, at, bars, self.is_apart);
                 number += T::ONE;
                 at += window.steps[1];
             }
             line += window.steps[0];
         }
+    }
+}
+
+/// Adds values from `at` on; where nothing was added before, they are all there is.
+#[inline(always)]
+fn put<T: Real, const N: usize>(dx: &mut [T], at: usize, values: [T; N], is_first: bool) {
+    let dx: &mut [T; N] = dx[at..]
+        .first_chunk_mut()
+        .expect("windows are inside their image");
+    if is_first {
+        *dx = values;
+        return;
+    }
+    for l in 0..N {
+        dx[l] += values[l];
     }
 }
 
@@ -137,10 +147,7 @@ impl<T: Real> Visit for ToAll<'_, T> {
         for _ in 0..window.taps[0] {
             let mut at = line;
             for _ in 0..window.taps[1] {
-                let dx = &mut self.dx[at..][..N];
-                for l in 0..N {
-                    dx[l] = if self.is_apart { share[l] } else { dx[l] + share[l] };
-                }
+                put(self.dx, at, share, self.is_apart);
                 at += window.steps[1];
             }
             line += window.steps[0];

@@ -1,6 +1,6 @@
 //! The largest element and the average of every window.
 
-use super::windows::{Visit, Window};
+use super::windows::{Visit, Window, are_larger, load, select, store};
 use super::{Pool, Pool2d};
 use crate::cpu::isa::Kernel;
 use crate::real::Real;
@@ -52,15 +52,13 @@ impl<T: Real> Visit for Maxima<'_, T> {
         for _ in 0..window.taps[0] {
             let mut at = line;
             for _ in 0..window.taps[1] {
-                let values = &self.x[at..][..N];
-                for l in 0..N {
-                    most[l] = Real::max(values[l], most[l]);
-                }
+                let values = load(self.x, at);
+                most = select(are_larger(values, most), values, most);
                 at += window.steps[1];
             }
             line += window.steps[0];
         }
-        self.y[number * self.pool.channels + channel..][..N].copy_from_slice(&most);
+        store(self.y, number * self.pool.channels + channel, most);
     }
 }
 
@@ -96,9 +94,9 @@ impl<T: Real> Visit for Averages<'_, T> {
             line += window.steps[0];
         }
         let divisor = self.pool.divisor::<T>(window);
-        let y = &mut self.y[number * self.pool.channels + channel..][..N];
-        for l in 0..N {
-            y[l] = total[l] / divisor;
+        for average in &mut total {
+            *average /= divisor;
         }
+        store(self.y, number * self.pool.channels + channel, total);
     }
 }

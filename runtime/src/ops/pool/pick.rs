@@ -2,7 +2,7 @@
 
 use super::Pool2d;
 use super::backward::largest;
-use super::windows::{Visit, Window};
+use super::windows::{Visit, Window, equal, load, select, store};
 use crate::arena::Buf;
 use crate::cx::Cx;
 use crate::cx::float;
@@ -52,21 +52,19 @@ impl<T: Real> Visit for Pick<'_, T> {
     #[inline(always)]
     fn visit<const N: usize>(&mut self, window: &Window, number: usize, channel: usize) {
         let places = largest::<T, N>(self.x, window, channel);
-        let y = &mut self.y[number * self.pool.channels + channel..][..N];
-        y.fill(T::ZERO);
+        let mut picked = [T::ZERO; N];
+        let at = number * self.pool.channels + channel;
         let (mut line, mut number) = (window.first + channel, T::ZERO);
         for _ in 0..window.taps[0] {
             let mut at = line;
             for _ in 0..window.taps[1] {
-                let values = &self.source[at..][..N];
-                for l in 0..N {
-                    y[l] = T::select(places[l] == number, values[l], y[l]);
-                }
+                picked = select(equal(places, number), load(self.source, at), picked);
                 number += T::ONE;
                 at += window.steps[1];
             }
             line += window.steps[0];
         }
+        store(self.y, at, picked);
     }
 }
 

@@ -1,12 +1,20 @@
 //! The windows of a row of results, and the channels of each in vectors.
 //!
 //! An element of the window contributes to every channel alike, and channels lie side by side: so [`LANES`] channels of one window
-//! are worked on at a time, with running values in registers, whatever the window's size, step and place are.
+//! are worked on at a time, with running values in registers, whatever the window's size, step and place are. What is done with them is
+//! written as functions from arrays to arrays: where a comparison decided what is stored in place, the compiler made it a branch, or a
+//! masked store, and neither is fast.
+
+use std::hint::select_unpredictable;
 
 use super::{Pool, Pool2d};
+use crate::real::Real;
 
-/// Channels that are worked on at once: two vectors of 256 bits. What they leave is done by fours, and then one by one.
-const LANES: usize = 16;
+/// Channels that are worked on at once: four vectors of 256 bits. What they leave is done by [`HALF`], by fours, and then one by one.
+const LANES: usize = 32;
+
+/// Half of them, which the first layers of small networks have.
+const HALF: usize = 16;
 
 /// The elements of an image that one window sees. Distances count elements, all channels of a pixel included.
 #[derive(Copy, Clone)]
@@ -70,6 +78,10 @@ impl Pool2d {
                 visit.visit::<LANES>(&window, u, channel);
                 channel += LANES;
             }
+            if channel + HALF <= channels {
+                visit.visit::<HALF>(&window, u, channel);
+                channel += HALF;
+            }
             while channel + 4 <= channels {
                 visit.visit::<4>(&window, u, channel);
                 channel += 4;
@@ -80,4 +92,46 @@ impl Pool2d {
             }
         }
     }
+}
+
+/// `N` elements from `at` on.
+#[inline(always)]
+pub fn load<T: Real, const N: usize>(x: &[T], at: usize) -> [T; N] {
+    *x[at..].first_chunk().expect("windows are inside their image")
+}
+
+/// Writes `N` elements from `at` on.
+#[inline(always)]
+pub fn store<T: Real, const N: usize>(y: &mut [T], at: usize, values: [T; N]) {
+    *y[at..].first_chunk_mut().expect("windows are inside their image") = values;
+}
+
+/// Where `a` has the larger element: not of equals; NaN is larger than anything.
+#[inline(always)]
+pub fn are_larger<T: Real, const N: usize>(a: [T; N], b: [T; N]) -> [bool; N] {
+    let mut larger = [false; N];
+    for l in 0..N {
+        larger[l] = (a[l] > b[l]) | Real::ne(a[l], a[l]);
+    }
+    larger
+}
+
+/// The elements of `a` where the condition holds, those of `b` elsewhere.
+#[inline(always)]
+pub fn select<T: Real, const N: usize>(condition: [bool; N], a: [T; N], b: [T; N]) -> [T; N] {
+    let mut selected = b;
+    for l in 0..N {
+        selected[l] = select_unpredictable(condition[l], a[l], b[l]);
+    }
+    selected
+}
+
+/// Where an element is this number.
+#[inline(always)]
+pub fn equal<T: Real, const N: usize>(a: [T; N], number: T) -> [bool; N] {
+    let mut equal = [false; N];
+    for l in 0..N {
+        equal[l] = a[l] == number;
+    }
+    equal
 }
