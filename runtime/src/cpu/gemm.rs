@@ -21,6 +21,7 @@
 //! `pairs/dots.rs`); the blocks of the result that tasks write (`block.rs`); and packed memory
 //! known to be filled (`pack.rs`, `pairs.rs`).
 
+mod band;
 mod block;
 mod depthwise;
 mod few;
