@@ -10,6 +10,11 @@
 //!
 //! Not here: kernels of other kinds, which a sweep calls as any other does; and the choice of what is small, which is the compiler's.
 
+#![expect(
+    clippy::manual_memcpy,
+    reason = "adaptors, and copies of any length, are calls in some profiles"
+)]
+
 use std::marker::PhantomData;
 
 use crate::arena::{Buf, Place};

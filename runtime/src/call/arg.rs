@@ -176,9 +176,8 @@ impl<'a> HostArg<'a> {
     pub fn of_view<T: HostNumber, D: Dimension>(view: ArrayView<'a, T, D>) -> Self {
         let mut shape = [0; MAX_RANK];
         let (sizes, rank) = (view.shape(), view.ndim());
-        for axis in 0..rank.min(MAX_RANK) {
-            shape[axis] = sizes[axis];
-        }
+        let known = rank.min(MAX_RANK);
+        shape[..known].copy_from_slice(&sizes[..known]);
         let array = match view.to_slice() {
             Some(slice) => Host::Contiguous(slice),
             None => Host::Strided(view.into_dyn()),

@@ -351,7 +351,6 @@ where
     /// functions of the standard library, in each group, precision and instruction set.
     #[expect(
         clippy::needless_range_loop,
-        clippy::manual_memcpy,
         reason = "every iterator adaptor would be a new instance, too"
     )]
     #[inline(always)]

@@ -8,6 +8,11 @@
 //! its bits depend on the sizes and the instruction set alone. Whether a product is computed here follows from its sizes
 //! ([`is_few`]) and from the precision, never from how the factors lie.
 
+#![expect(
+    clippy::needless_range_loop,
+    reason = "adaptors between sums and their registers are inlined in some profiles only"
+)]
+
 use std::marker::PhantomData;
 
 use super::band::Band;

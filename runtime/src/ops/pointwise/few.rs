@@ -3,6 +3,11 @@
 //! One thread, one kind of elements, a few inputs that lie as the iteration goes: nothing is made that such a call does not use. Every
 //! element is computed by the same code as in any other call, so that the bits are the same.
 
+#![expect(
+    clippy::needless_range_loop,
+    reason = "making an adaptor is a call in some profiles"
+)]
+
 use super::drive::{Body, Problem, Tile};
 use super::{LANES, Source};
 use crate::arena::Binder;
