@@ -189,7 +189,9 @@ fn copy_plane<T: Turn>(
             row.copy_from_slice(&source[from..from + cols]);
         }),
         0 => rows.for_each(|(r, row)| row.fill(source[(start + r as isize * row_step) as usize])),
-        _ if row_step == 1 => turn_plane(source, start, (cols, step), out),
+        _ if row_step == 1 && cols.min(out.len() / cols) >= SQUARE => {
+            turn_plane(source, start, (cols, step), out)
+        }
         _ => {
             for (band, rows) in out.chunks_mut(TILE * cols).enumerate() {
                 let start = start + (band * TILE) as isize * row_step;

@@ -1,6 +1,7 @@
 //! The second pass: a formula for every element, with numbers of its channel.
 
 use std::marker::PhantomData;
+use std::ops::Range;
 
 use super::Channels;
 use crate::cpu::isa::Kernel;
@@ -15,6 +16,12 @@ pub trait Formula: Sync {
 
 /// Channels of a pass over rows: two vectors of 256 bits. What they leave is done by fours, and then one by one.
 const LANES: usize = 16;
+
+/// Rows of a pass over some of `count` channels: enough for the numbers of channels to be read rarely, few enough for memory to be read
+/// in order.
+pub fn rows_a_pass(count: usize) -> usize {
+    (1024 / count).clamp(8, 64)
+}
 
 /// Fills `out` with the formula; `numbers` have an element a channel.
 pub fn apply<T: Real, F: Formula>(
@@ -77,32 +84,36 @@ impl<T: Real, F: Formula> Kernel for Apply<'_, T, F> {
             }
             return;
         }
-        let mut c = 0;
-        while c + LANES <= count {
-            self.columns::<LANES>(c);
-            c += LANES;
-        }
-        while c + 4 <= count {
-            self.columns::<4>(c);
-            c += 4;
-        }
-        while c < count {
-            self.columns::<1>(c);
-            c += 1;
+        let pass = rows_a_pass(count) * count;
+        for first in (0..self.out.len()).step_by(pass) {
+            let end = self.out.len().min(first + pass);
+            let mut c = 0;
+            while c + LANES <= count {
+                self.columns::<LANES>(first..end, c);
+                c += LANES;
+            }
+            while c + 4 <= count {
+                self.columns::<4>(first..end, c);
+                c += 4;
+            }
+            while c < count {
+                self.columns::<1>(first..end, c);
+                c += 1;
+            }
         }
     }
 }
 
 impl<T: Real, F: Formula> Apply<'_, T, F> {
-    /// `N` channels from `c` on, in all rows.
+    /// `N` channels from `c` on, in the rows that are these elements.
     #[inline(always)]
-    fn columns<const N: usize>(&mut self, c: usize) {
+    fn columns<const N: usize>(&mut self, rows: Range<usize>, c: usize) {
         let mut numbers = [[T::ZERO; N]; 4];
         for (k, numbers) in numbers.iter_mut().enumerate() {
             numbers.copy_from_slice(&self.numbers[k][c..][..N]);
         }
-        let mut at = c;
-        while at < self.out.len() {
+        let mut at = rows.start + c;
+        while at < rows.end {
             let x: [T; N] = *self.x[at..].first_chunk().expect("rows have all channels");
             let g: [T; N] = *self.g[at..].first_chunk().expect("rows have all channels");
             let mut values = [T::ZERO; N];

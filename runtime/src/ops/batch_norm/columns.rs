@@ -11,6 +11,7 @@ use std::marker::PhantomData;
 use std::ops::Range;
 
 use super::Moments;
+use super::apply::rows_a_pass;
 use crate::cpu::isa::Kernel;
 use crate::cx::Env;
 use crate::ops::lanes;
@@ -25,7 +26,7 @@ const PIECE: usize = 64;
 /// Columns whose sums are kept at a time, so that a piece is read in whole lines of the cache.
 const TILE: usize = 64;
 
-/// Columns of a pass over a piece: two vectors of 256 bits. What they leave is done by fours, and then one by one.
+/// Columns of a pass: two vectors of 256 bits. What they leave is done by fours, and then one by one.
 const LANES: usize = 16;
 
 /// Rows of a block.
@@ -197,6 +198,7 @@ impl<T: Real, P: Terms> Kernel for Block<'_, T, P> {
     #[inline(always)]
     fn run(self) {
         let (columns, rows) = (self.columns, self.x.len() / self.columns);
+        let pass = rows_a_pass(columns);
         let (x, is_found) = (self.x, self.center.is_empty());
         let (firsts, seconds) = self.part.split_at_mut(columns);
         for from in (0..columns).step_by(TILE) {
@@ -208,20 +210,27 @@ impl<T: Real, P: Terms> Kernel for Block<'_, T, P> {
             }
             let mut sums = [[0.0f64; TILE]; 2];
             for first in (0..rows).step_by(PIECE) {
-                let piece = first * columns + from..(first + PIECE).min(rows) * columns;
-                let (x, g) = (&x[piece.clone()], &self.g[piece]);
-                let mut c = 0;
-                while c + LANES <= width {
-                    add_columns::<T, P, LANES>(&x[c..], &g[c..], columns, &center[c..], &mut sums, c);
-                    c += LANES;
+                let mut parts = [[T::ZERO; TILE]; 2];
+                let end = (first + PIECE).min(rows);
+                for row in (first..end).step_by(pass) {
+                    let some = row * columns + from..(row + pass).min(end) * columns;
+                    let (x, g) = (&x[some.clone()], &self.g[some]);
+                    let mut c = 0;
+                    while c + LANES <= width {
+                        add_columns::<T, P, LANES>(&x[c..], &g[c..], columns, &center, &mut parts, c);
+                        c += LANES;
+                    }
+                    while c + 4 <= width {
+                        add_columns::<T, P, 4>(&x[c..], &g[c..], columns, &center, &mut parts, c);
+                        c += 4;
+                    }
+                    while c < width {
+                        add_columns::<T, P, 1>(&x[c..], &g[c..], columns, &center, &mut parts, c);
+                        c += 1;
+                    }
                 }
-                while c + 4 <= width {
-                    add_columns::<T, P, 4>(&x[c..], &g[c..], columns, &center[c..], &mut sums, c);
-                    c += 4;
-                }
-                while c < width {
-                    add_columns::<T, P, 1>(&x[c..], &g[c..], columns, &center[c..], &mut sums, c);
-                    c += 1;
+                for k in 0..2 {
+                    lanes::each(&mut sums[k], &parts[k], |sum, part| *sum += part.to_f64());
                 }
             }
             for c in 0..width {
@@ -254,18 +263,18 @@ fn first_mean<T: Real>(x: &[T], columns: usize, from: usize, width: usize) -> [T
     mean
 }
 
-/// Adds the terms of the first `N` columns of a piece to the sums from `at` on.
+/// Adds the terms of some rows, of `N` columns from `at` on, which the rows begin with.
 #[inline(always)]
 fn add_columns<T: Real, P: Terms, const N: usize>(
     x: &[T],
     g: &[T],
     columns: usize,
-    center: &[T],
-    [firsts, seconds]: &mut [[f64; TILE]; 2],
+    center: &[T; TILE],
+    [firsts, seconds]: &mut [[T; TILE]; 2],
     at: usize,
 ) {
-    let center = load(center, 0);
-    let (mut first, mut second) = ([T::ZERO; N], [T::ZERO; N]);
+    let center = load(center, at);
+    let (mut first, mut second) = (load::<T, N>(firsts, at), load::<T, N>(seconds, at));
     let mut row = 0;
     while row < x.len() {
         let [a, b] = P::of::<T, N>(load(x, row), load(g, row), center);
@@ -273,8 +282,7 @@ fn add_columns<T: Real, P: Terms, const N: usize>(
         second = combine(second, b, |sum, b| sum + b);
         row += columns;
     }
-    for l in 0..N {
-        firsts[at + l] += first[l].to_f64();
-        seconds[at + l] += second[l].to_f64();
+    for (sums, values) in [(firsts, first), (seconds, second)] {
+        *sums[at..].first_chunk_mut().expect("a tile has all its columns") = values;
     }
 }

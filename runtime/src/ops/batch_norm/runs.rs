@@ -6,12 +6,10 @@ use crate::ops::lanes;
 use crate::real::Real;
 
 impl Channels {
-    /// Calls `f` with the runs of a channel, by where they start.
+    /// Where the run of a sample and channel starts.
     #[inline(always)]
-    fn for_each_start(&self, channel: usize, mut f: impl FnMut(usize)) {
-        for sample in 0..self.outer {
-            f((sample * self.count + channel) * self.inner);
-        }
+    fn start(&self, sample: usize, channel: usize) -> usize {
+        (sample * self.count + channel) * self.inner
     }
 }
 
@@ -32,11 +30,12 @@ impl<T: Real> Kernel for Statistics<'_, T> {
         let [mean, var, rstd] = self.out;
         for c in 0..mean.len() {
             let mut moments = Moments::default();
-            self.shape.for_each_start(self.first + c, |start| {
-                for piece in self.x[start..][..self.shape.inner].chunks(4096) {
+            for sample in 0..self.shape.outer {
+                let run = &self.x[self.shape.start(sample, self.first + c)..][..self.shape.inner];
+                for piece in run.chunks(4096) {
                     moments.join(moments_of(piece));
                 }
-            });
+            }
             [mean[c], var[c], rstd[c]] = moments.results(self.eps);
         }
     }
@@ -70,12 +69,15 @@ impl<T: Real> Kernel for Sums<'_, T> {
         for c in 0..self.dbias.len() {
             let (mean, rstd) = (self.mean[self.first + c], self.rstd[self.first + c]);
             let (mut products, mut total) = (0.0, 0.0);
-            self.shape.for_each_start(self.first + c, |start| {
-                let run = start..start + self.shape.inner;
-                let (x, g) = (&self.x[run.clone()], &self.g[run]);
+            for sample in 0..self.shape.outer {
+                let start = self.shape.start(sample, self.first + c);
+                let (x, g) = (
+                    &self.x[start..][..self.shape.inner],
+                    &self.g[start..][..self.shape.inner],
+                );
                 products += lanes::sum_map2(x, g, |x, g| g * (x - mean));
                 total += lanes::sum(g);
-            });
+            }
             self.dweight[c] = T::from_f64(products * rstd.to_f64());
             self.dbias[c] = T::from_f64(total);
         }
