@@ -472,6 +472,10 @@ impl<T: Product> Windows<'_, '_, T> {
         mut to: &mut [T],
     ) {
         let [y, x] = self.axes;
+        if spots.is_inside && x.step == 1 && self.pixel == self.channels {
+            let at = spots.at[i] as usize + line * y.step * x.size * self.pixel + from;
+            return to.copy_from_slice(&self.image[at..][..to.len()]);
+        }
         while !to.is_empty() {
             let (element, c) = (from / self.channels, from % self.channels);
             let distance = [line * y.step, element * x.step];
@@ -646,20 +650,28 @@ impl<T: Product, L: Lanes<T>> Places<'_, '_, L, T> {
 impl<T: Product, L: Lanes<T>> RoundedPlaces<'_, '_, L, T> {
     #[inline(always)]
     fn tiles<const R: usize, const V: usize>(&mut self) {
+        let mut room = [T::ZERO; MOST_PLACES * ROUNDED];
         let mut walk = Walk::new(&self.work);
         while walk.rest > 0 {
             let spots = walk.spots::<T, R>(&self.work);
-            self.tile::<R, V>(&spots);
+            self.tile::<R, V>(&spots, &mut room);
         }
     }
 
     /// The sums of a tile: what it sees of a line is rounded, then multiplied.
     #[inline(always)]
-    fn tile<const R: usize, const V: usize>(&mut self, spots: &Spots<R>) {
-        let mut room = [T::ZERO; MOST_PLACES * ROUNDED];
+    fn tile<const R: usize, const V: usize>(
+        &mut self,
+        spots: &Spots<R>,
+        room: &mut [T; MOST_PLACES * ROUNDED],
+    ) {
         let [y, x] = self.work.axes;
-        let len = x.taps * self.work.channels;
-        let mut sums = [[self.lanes.splat(T::ZERO); V]; R];
+        let (len, zero) = (x.taps * self.work.channels, self.lanes.splat(T::ZERO));
+        let mut rest = y.taps * len;
+        if rest == 0 {
+            let finish = self.work.finish;
+            self.work.write(self.lanes, spots, &[[zero; V]; R], finish);
+        }
         for line in 0..y.taps {
             let mut from = 0;
             while from < len {
@@ -672,15 +684,28 @@ impl<T: Product, L: Lanes<T>> RoundedPlaces<'_, '_, L, T> {
                 for i in 0..R {
                     rows[i] = &room[i * ROUNDED..][..run];
                 }
+                // Sums wait in the result: the calls above would push them out of the registers, in the loop as well.
+                let mut sums = match [line, from] {
+                    [0, 0] => [[zero; V]; R],
+                    _ => self.work.read(self.lanes, spots),
+                };
                 let first = line * self.work.line * self.work.channels + from;
-                let weights = &self.work.weights[first * V * L::LANES..];
-                let mut some = sums;
-                multiply(self.lanes, &rows, weights, run, &mut some);
-                (sums, from) = (some, from + run);
+                multiply(
+                    self.lanes,
+                    &rows,
+                    &self.work.weights[first * V * L::LANES..],
+                    run,
+                    &mut sums,
+                );
+                rest -= run;
+                let finish = match rest {
+                    0 => self.work.finish,
+                    _ => Simple::NONE,
+                };
+                self.work.write(self.lanes, spots, &sums, finish);
+                from += run;
             }
         }
-        let finish = self.work.finish;
-        self.work.write(self.lanes, spots, &sums, finish);
     }
 }
 
