@@ -410,7 +410,6 @@ impl<T: Product, L: Lanes<T>> Sums<'_, T, L> {
 mod tests {
     use super::super::tests::{Lie, factor, noise};
     use super::*;
-    use crate::real::Real;
 
     const LIES: [Lie; 5] = [
         Lie::RowMajor,
