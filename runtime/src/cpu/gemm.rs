@@ -17,10 +17,12 @@
 //! A second factor that many products have in common may be packed once for all of them (`strips.rs`).
 //!
 //! `unsafe` in `gemm/` is of three kinds: vector instructions, whose proof is the [`Isa`](crate::cpu::isa::Isa) (`lanes.rs`,
-//! `pairs/dots.rs`); the blocks of the result that tasks write (`block.rs`); and packed memory
-//! known to be filled (`pack.rs`, `pairs.rs`).
+//! `pairs/dots.rs`); the blocks of the result that tasks write (`block.rs`); and what is known of memory: packed and filled (`pack.rs`,
+//! `pairs.rs`), or a window that lies in its image (`window.rs`).
 
+mod axis;
 mod block;
+mod convolve;
 mod depthwise;
 mod inner;
 mod lanes;
@@ -36,7 +38,9 @@ mod tests;
 mod tile;
 mod window;
 
+pub use axis::Axis;
 pub use block::{At, Block, Blocks};
+pub use convolve::{Convolve, MOST_LANES};
 pub use depthwise::{Depthwise, DepthwiseSums};
 pub use matrix::{Factor, Matrix};
 pub use method::{Arithmetic, Method, Operands, Parts, Short, Unit};
@@ -44,7 +48,7 @@ pub use outer::{Outer, Plane};
 pub(crate) use pairs::{BLOCK, Sums, Tile};
 pub use strips::{Strips, pack_right, strips_len};
 pub use tile::{Product, Start, prepare};
-pub use window::{Axis, Convolve, MOST_LANES, Windows};
+pub use window::Windows;
 
 use crate::cpu::threads::Team;
 
