@@ -18,11 +18,13 @@
 //! A second factor that many products have in common may be packed once for all of them (`strips.rs`).
 //!
 //! `unsafe` in `gemm/` is of three kinds: vector instructions, whose proof is the [`Isa`](crate::cpu::isa::Isa) (`lanes.rs`,
-//! `pairs/dots.rs`); the blocks of the result that tasks write (`block.rs`); and packed memory
-//! known to be filled (`pack.rs`, `pairs.rs`).
+//! `pairs/dots.rs`); the blocks of the result that tasks write (`block.rs`); and what is known of memory: packed and filled (`pack.rs`,
+//! `pairs.rs`, `band.rs`), or a window that lies in its image (`window.rs`).
 
+mod axis;
 mod band;
 mod block;
+mod convolve;
 mod depthwise;
 mod few;
 mod inner;
@@ -39,7 +41,9 @@ mod tests;
 mod tile;
 mod window;
 
+pub use axis::Axis;
 pub use block::{At, Block, Blocks};
+pub use convolve::{Convolve, MOST_LANES};
 pub use depthwise::{Depthwise, DepthwiseSums};
 pub use few::{Ending, Few, OnVectors, SmallProduct, compute, is_few};
 pub use lanes::Lanes;
@@ -50,7 +54,7 @@ pub use outer::{Outer, Plane};
 pub(crate) use pairs::{BLOCK, Sums, Tile};
 pub use strips::{Strips, pack_right, strips_len};
 pub use tile::{Product, Start, prepare};
-pub use window::{Axis, Convolve, MOST_LANES, Windows};
+pub use window::Windows;
 
 use crate::cpu::threads::Team;
 

@@ -13,117 +13,13 @@
     reason = "an iterator's methods need not be inlined, and then lack the instruction set"
 )]
 
-use std::ops::Range;
-
-use super::Block;
-use super::depthwise::{Depthwise, DepthwiseSums, Each, EachSum};
-use super::lanes::{Lanes, Portable};
+use super::lanes::Lanes;
 use super::method::Operands;
 use super::micro::{write_part, write_row};
-use super::outer::{Outer, Products};
 use super::tile::{Product, Start};
-use crate::cpu::isa::{self, Isa, Kernel};
+use super::{Axis, Block};
+use crate::cpu::isa::Kernel;
 use crate::ops::epilogue::{Activation, Simple};
-
-/// One axis of windows: element `t` of the window of place `v` lies at `start + v * stride + t * step`.
-#[derive(Copy, Clone, PartialEq, Eq, Debug)]
-pub struct Axis {
-    /// Pixels of the image.
-    pub size: usize,
-    /// Where the first element of the first place's window lies: below 0 in the padding.
-    pub start: isize,
-    /// From a place to the next.
-    pub stride: usize,
-    /// Elements of the window.
-    pub taps: usize,
-    /// From an element to the next.
-    pub step: usize,
-    /// Number of places.
-    pub places: usize,
-}
-
-impl Axis {
-    /// From the first element of a window to the last.
-    fn reach(&self) -> isize {
-        (self.taps.max(1) - 1) as isize * self.step as isize
-    }
-
-    /// Some elements of the windows of some places.
-    pub fn part(self, places: Range<usize>, taps: Range<usize>) -> Self {
-        let first = self.from(places.start, places.len());
-        Self {
-            start: first.start + (taps.start * self.step) as isize,
-            taps: taps.len(),
-            ..first
-        }
-    }
-
-    /// The same windows from place `first` on.
-    pub fn from(self, first: usize, places: usize) -> Self {
-        let start = self.start + (first * self.stride) as isize;
-        Self {
-            start,
-            places,
-            ..self
-        }
-    }
-
-    /// Pixels from the first to the last that a window sees.
-    pub fn seen(&self) -> Range<usize> {
-        let end = self.start + (self.places.max(1) as isize - 1) * self.stride as isize + self.reach() + 1;
-        let inside = |position: isize| position.clamp(0, self.size as isize) as usize;
-        inside(self.start)..inside(end)
-    }
-
-    /// Where an element of a place's window lies, which is in the image.
-    #[inline(always)]
-    pub(super) fn position(&self, place: usize, tap: usize) -> usize {
-        (self.start + (place * self.stride + tap * self.step) as isize) as usize
-    }
-
-    /// The elements that a place sees of the image.
-    #[inline(always)]
-    pub(super) fn seen_at(&self, place: usize) -> Range<usize> {
-        let start = self.start + (place * self.stride) as isize;
-        let tap = |position: isize| {
-            let tap = (position - start + self.step as isize - 1).div_euclid(self.step as isize);
-            tap.clamp(0, self.taps as isize) as usize
-        };
-        tap(0)..tap(self.size as isize).max(tap(0))
-    }
-
-    /// The windows without what lies in the padding: calls `f` with neighbouring places that see the same elements, with the first of
-    /// these.
-    pub fn for_each_sight(&self, mut f: impl FnMut(Range<usize>, Range<usize>)) {
-        let mut place = 0;
-        while place < self.places {
-            let taps = self.seen_at(place);
-            let whole = self.inside(self.taps.saturating_sub(1)).end;
-            let mut end = if taps == (0..self.taps) {
-                whole.max(place + 1)
-            } else {
-                place + 1
-            };
-            while end < self.places && self.seen_at(end) == taps {
-                end += 1;
-            }
-            f(place..end, taps);
-            place = end;
-        }
-    }
-
-    /// The places at which element `tap` lies in the image.
-    pub fn inside(&self, tap: usize) -> Range<usize> {
-        let start = self.start + (tap * self.step) as isize;
-        let stride = self.stride as isize;
-        let place = |position: isize| {
-            let place = (position - start + stride - 1).div_euclid(stride);
-            place.clamp(0, self.places as isize) as usize
-        };
-        let (from, to) = (place(0), place(self.size as isize));
-        from..to.max(from)
-    }
-}
 
 /// `out[at(place), o] = sum over t, c of image[pixel(place, t), c] weights[t, c, o]` for the places of a part of an image, and the
 /// channels of one block of columns.
@@ -140,7 +36,7 @@ pub struct Windows<'a, 'b, T> {
     pub weights: &'a [T],
     /// Elements from a line of the weights to the next: at least those of the window.
     pub line: usize,
-    /// Results: a row for each place. At most [`Convolve::columns`] of the columns are computed.
+    /// Results: a row for each place. At most [`Convolve::columns`](super::Convolve::columns) of the columns are computed.
     pub out: Block<'b, T>,
     /// The row of the first place, and how far apart those of neighbouring lines and places are.
     pub rows: [usize; 3],
@@ -152,7 +48,7 @@ pub struct Windows<'a, 'b, T> {
 
 impl<T> Windows<'_, '_, T> {
     /// Asserts that all sizes fit. Tiles rely on it where they read without further checks.
-    fn check(&self, lanes: usize) {
+    pub(super) fn check(&self, lanes: usize) {
         let [y, x] = self.axes;
         let image = match y.size.checked_mul(x.size) {
             Some(0) => Some(0),
@@ -188,137 +84,6 @@ impl<T> Windows<'_, '_, T> {
     }
 }
 
-/// Floats whose images can be convolved.
-pub trait Convolve: Product {
-    /// Columns of the blocks in which `channels` channels of a result are computed; the last has fewer.
-    fn columns(isa: Isa, channels: usize) -> usize;
-
-    /// Computes sums over windows.
-    ///
-    /// # Panics
-    /// Where the sizes do not fit together.
-    fn windows(isa: Isa, windows: Windows<'_, '_, Self>);
-
-    /// Adds sums over places.
-    ///
-    /// # Panics
-    /// Where the sizes do not fit together.
-    fn outer(isa: Isa, outer: Outer<'_, '_, Self>);
-
-    /// Computes sums over windows where every channel stands for itself.
-    ///
-    /// # Panics
-    /// Where the sizes do not fit together.
-    fn depthwise(isa: Isa, depthwise: Depthwise<'_, '_, Self>);
-
-    /// Adds sums over places where every channel stands for itself.
-    ///
-    /// # Panics
-    /// Where the sizes do not fit together.
-    fn depthwise_sums(isa: Isa, sums: DepthwiseSums<'_, '_, Self>);
-
-    /// Turns a square of as many numbers a side as a vector has: `to[k * side + r] = from[min(r, last) * step + k]`.
-    ///
-    /// # Panics
-    /// Where the sizes do not fit together.
-    fn turn(isa: Isa, from: &[Self], step: usize, last: usize, to: &mut [Self; MOST_LANES * MOST_LANES]);
-}
-
-macro_rules! convolves {
-    ($($t:ident $($set:pat => $lanes:expr),*;)*) => {$(
-        impl Convolve for $t {
-            fn columns(isa: Isa, channels: usize) -> usize {
-                match isa.vectors() {
-                    $(#[cfg(target_arch = "x86_64")]
-                    $set => columns::<$t, _>($lanes, channels),)*
-                    _ => columns::<$t, _>(Portable, channels),
-                }
-            }
-
-            fn windows(isa: Isa, work: Windows<'_, '_, $t>) {
-                work.check(Self::lanes(isa));
-                match work.operands {
-                    Operands::Exact => convolves!(run isa, Places work, $($set => $lanes),*),
-                    Operands::Rounded => convolves!(run isa, RoundedPlaces work, $($set => $lanes),*),
-                }
-            }
-
-            fn outer(isa: Isa, work: Outer<'_, '_, $t>) {
-                work.check();
-                convolves!(run isa, Products work, $($set => $lanes),*);
-            }
-
-            fn depthwise(isa: Isa, work: Depthwise<'_, '_, $t>) {
-                work.check();
-                convolves!(run isa, Each work, $($set => $lanes),*);
-            }
-
-            fn depthwise_sums(isa: Isa, work: DepthwiseSums<'_, '_, $t>) {
-                work.check();
-                convolves!(run isa, EachSum work, $($set => $lanes),*);
-            }
-
-            fn turn(isa: Isa, from: &[$t], step: usize, last: usize, to: &mut [$t; MOST_LANES * MOST_LANES]) {
-                let work = Square { from, step, last, to };
-                convolves!(run isa, Turning work, $($set => $lanes),*);
-            }
-        }
-    )*};
-    (run $isa:ident, $kernel:ident $work:ident, $($set:pat => $lanes:expr),*) => {
-        match $isa.vectors() {
-            $(#[cfg(target_arch = "x86_64")]
-            $set => {
-                let lanes = $lanes;
-                lanes.run($kernel { lanes, $work })
-            })*
-            _ => isa::run_portable($kernel { lanes: Portable, $work }),
-        }
-    };
-}
-convolves! {
-    f32 Isa::Avx512(lanes) => lanes, Isa::Avx2(lanes) => lanes;
-}
-// As for products, f64 has one instruction set of vectors: it serves to check gradients.
-#[cfg(feature = "f64")]
-convolves! {
-    f64 Isa::Avx512(lanes) => lanes.avx2(), Isa::Avx2(lanes) => lanes;
-}
-
-/// The most numbers of a vector.
-pub const MOST_LANES: usize = 16;
-
-struct Square<'a, T> {
-    from: &'a [T],
-    step: usize,
-    last: usize,
-    to: &'a mut [T; MOST_LANES * MOST_LANES],
-}
-
-struct Turning<'a, L, T> {
-    lanes: L,
-    work: Square<'a, T>,
-}
-
-impl<T: Product, L: Lanes<T>> Kernel for Turning<'_, L, T> {
-    type Output = ();
-
-    #[inline(always)]
-    fn run(self) {
-        let Square { from, step, last, to } = self.work;
-        self.lanes.turn(from, step, last, to);
-    }
-}
-
-/// Two vectors, or three where an odd number of vectors is cut better so.
-fn columns<T, L: Lanes<T>>(_: L, channels: usize) -> usize {
-    let vectors = channels.div_ceil(L::LANES);
-    let wide = match L::MOST_VECTORS {
-        3 if vectors % 2 == 1 && vectors % 3 != 1 => 3,
-        _ => 2,
-    };
-    wide.min(vectors.max(1)) * L::LANES
-}
-
 /// Numbers of a pixel that are multiplied at a time where some places see zeros.
 const ZEROS: usize = 256;
 /// Weights that are multiplied with all places before the next: they stay in the first-level cache.
@@ -328,15 +93,15 @@ const ROUNDED: usize = 512;
 /// Places of the largest tile.
 const MOST_PLACES: usize = 8;
 
-struct Places<'a, 'b, L, T> {
-    lanes: L,
-    work: Windows<'a, 'b, T>,
+pub(super) struct Places<'a, 'b, L, T> {
+    pub(super) lanes: L,
+    pub(super) work: Windows<'a, 'b, T>,
 }
 
 /// The same for numbers that are rounded first. Two kernels: what one loop needs in registers must not take those of the other's sums.
-struct RoundedPlaces<'a, 'b, L, T> {
-    lanes: L,
-    work: Windows<'a, 'b, T>,
+pub(super) struct RoundedPlaces<'a, 'b, L, T> {
+    pub(super) lanes: L,
+    pub(super) work: Windows<'a, 'b, T>,
 }
 
 macro_rules! kernels {
@@ -581,7 +346,7 @@ impl<T: Product, L: Lanes<T>> Places<'_, '_, L, T> {
     /// The sums of a tile over some lines of the window, in registers.
     ///
     /// One loop for all cases and no panic or call in it: otherwise the optimiser keeps some of the sums in memory.
-    /// [`Convolve::windows`] has checked the sizes, so that no loop ends early.
+    /// [`Convolve::windows`](super::Convolve::windows) has checked the sizes, so that no loop ends early.
     #[inline(always)]
     fn sums<const R: usize, const V: usize>(
         &self,
