@@ -188,12 +188,10 @@ fn a_trace_shows_images_as_a_call_gives_them() -> Result<()> {
     });
     let maps = model.maps(&image)?;
     let trace = model.maps_trace(&image)?;
-    let steps = trace
+    let last = trace
         .values()
         .iter()
-        .filter(|value| value.shape() == [2, 2, 3, 4, 5]);
-    let last = steps
-        .last()
+        .rfind(|value| value.shape() == [2, 2, 3, 4, 5])
         .expect("a value of both steps")
         .array
         .index_axis(ndarray::Axis(0), 1)
