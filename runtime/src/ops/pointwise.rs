@@ -387,7 +387,21 @@ where
         for j in 0..BO {
             out_bools[j] = Some(&mut std::mem::take(&mut tile.out_bools[j])[..blocks]);
         }
+        let (no_floats, no_ints, no_bools) = ([T::ZERO; LANES], [0; LANES], [0; LANES]);
         for block in 0..blocks {
+            // Of a fixed length: the vectoriser gives up on a long body in which an index is compared.
+            let mut float: [&[T; LANES]; F] = [&no_floats; F];
+            let mut int: [&[i64; LANES]; I] = [&no_ints; I];
+            let mut bool: [&[u8; LANES]; B] = [&no_bools; B];
+            for j in 0..F {
+                float[j] = &floats[j][block];
+            }
+            for j in 0..I {
+                int[j] = &ints[j][block];
+            }
+            for j in 0..B {
+                bool[j] = &bools[j][block];
+            }
             for part in 0..LANES / VECTOR {
                 let first = part * VECTOR;
                 let mut ys = [[T::ZERO; VECTOR]; FO];
@@ -396,13 +410,13 @@ where
                 for k in 0..VECTOR {
                     let (mut f, mut i, mut b) = ([T::ZERO; F], [Int(0); I], [false; B]);
                     for j in 0..F {
-                        f[j] = floats[j][block][first + k];
+                        f[j] = float[j][first + k];
                     }
                     for j in 0..I {
-                        i[j] = Int(ints[j][block][first + k]);
+                        i[j] = Int(int[j][first + k]);
                     }
                     for j in 0..B {
-                        b[j] = bools[j][block][first + k] != 0;
+                        b[j] = bool[j][first + k] != 0;
                     }
                     let (y, n, b) = P::eval::<T>(f, i, b, scalars);
                     for j in 0..FO {

@@ -4,7 +4,6 @@ use std::ops::Range;
 
 use crate::cpu::gemm::{self, At, Axis, Block, Blocks, Convolve, MOST_LANES, Windows};
 use crate::cpu::isa::Isa;
-use crate::cpu::threads::Team;
 use crate::cx::Env;
 use crate::ops::epilogue::{Finish, Simple};
 
@@ -258,12 +257,7 @@ impl Places<'_> {
             return;
         }
         let chunk = if self.groups == 1 { columns * depth } else { group };
-        let team = if self.work >= SMALL {
-            env.team
-        } else {
-            &Team::serial()
-        };
-        team.chunks_mut(&mut packed[..self.groups * group], chunk, |n, packed| {
+        let pack = |n: usize, packed: &mut [T]| {
             let first = n * chunk / depth;
             let (g, mut row) = (first / padded, first % padded);
             let len = weights.data.len() / self.groups;
@@ -287,7 +281,15 @@ impl Places<'_> {
                 gemm::prepare(env.arithmetic(), packed);
                 row += columns;
             }
-        });
+        };
+        let packed = &mut packed[..self.groups * group];
+        match self.work >= SMALL {
+            true => env.team.chunks_mut(packed, chunk, pack),
+            false => packed
+                .chunks_mut(chunk)
+                .enumerate()
+                .for_each(|(n, part)| pack(n, part)),
+        }
     }
 }
 
