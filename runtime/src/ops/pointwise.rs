@@ -351,6 +351,7 @@ where
     /// functions of the standard library, in each group, precision and instruction set.
     #[expect(
         clippy::needless_range_loop,
+        clippy::manual_memcpy,
         reason = "every iterator adaptor would be a new instance, too"
     )]
     #[inline(always)]
@@ -360,47 +361,21 @@ where
             .scalars
             .first_chunk()
             .expect("the call passes as many scalars as the group has");
-        let blocks = tile.blocks;
-        // Cut to one length, so that no index below is compared with another.
-        let mut floats: [&[[T; LANES]]; F] = [&[]; F];
-        let mut ints: [&[[i64; LANES]]; I] = [&[]; I];
-        let mut bools: [&[[u8; LANES]]; B] = [&[]; B];
-        for j in 0..F {
-            floats[j] = &tile.floats[j][..blocks];
-        }
-        for j in 0..I {
-            ints[j] = &tile.ints[j][..blocks];
-        }
-        for j in 0..B {
-            bools[j] = &tile.bools[j][..blocks];
-        }
-        // Taken out of the tile: what is read through it would be read again after every result that is written.
-        let mut out_floats: [Option<&mut [[T; LANES]]>; FO] = [const { None }; FO];
-        let mut out_ints: [Option<&mut [[i64; LANES]]>; IO] = [const { None }; IO];
-        let mut out_bools: [Option<&mut [[u8; LANES]]>; BO] = [const { None }; BO];
-        for j in 0..FO {
-            out_floats[j] = Some(&mut std::mem::take(&mut tile.out_floats[j])[..blocks]);
-        }
-        for j in 0..IO {
-            out_ints[j] = Some(&mut std::mem::take(&mut tile.out_ints[j])[..blocks]);
-        }
-        for j in 0..BO {
-            out_bools[j] = Some(&mut std::mem::take(&mut tile.out_bools[j])[..blocks]);
-        }
         let (no_floats, no_ints, no_bools) = ([T::ZERO; LANES], [0; LANES], [0; LANES]);
-        for block in 0..blocks {
-            // Of a fixed length: the vectoriser gives up on a long body in which an index is compared.
-            let mut float: [&[T; LANES]; F] = [&no_floats; F];
-            let mut int: [&[i64; LANES]; I] = [&no_ints; I];
-            let mut bool: [&[u8; LANES]; B] = [&no_bools; B];
+        for block in 0..tile.blocks {
+            // Of a fixed length, since the vectoriser gives up on a long body in which an index is compared; and taken out of the tile
+            // block by block, since with all slices at hand it took blocks for lanes, and gathered.
+            let mut floats: [&[T; LANES]; F] = [&no_floats; F];
+            let mut ints: [&[i64; LANES]; I] = [&no_ints; I];
+            let mut bools: [&[u8; LANES]; B] = [&no_bools; B];
             for j in 0..F {
-                float[j] = &floats[j][block];
+                floats[j] = &tile.floats[j][block];
             }
             for j in 0..I {
-                int[j] = &ints[j][block];
+                ints[j] = &tile.ints[j][block];
             }
             for j in 0..B {
-                bool[j] = &bools[j][block];
+                bools[j] = &tile.bools[j][block];
             }
             for part in 0..LANES / VECTOR {
                 let first = part * VECTOR;
@@ -410,13 +385,13 @@ where
                 for k in 0..VECTOR {
                     let (mut f, mut i, mut b) = ([T::ZERO; F], [Int(0); I], [false; B]);
                     for j in 0..F {
-                        f[j] = float[j][first + k];
+                        f[j] = floats[j][first + k];
                     }
                     for j in 0..I {
-                        i[j] = Int(int[j][first + k]);
+                        i[j] = Int(ints[j][first + k]);
                     }
                     for j in 0..B {
-                        b[j] = bool[j][first + k] != 0;
+                        b[j] = bools[j][first + k] != 0;
                     }
                     let (y, n, b) = P::eval::<T>(f, i, b, scalars);
                     for j in 0..FO {
@@ -430,24 +405,21 @@ where
                     }
                 }
                 for j in 0..FO {
-                    if let Some(out) = &mut out_floats[j] {
-                        for k in 0..VECTOR {
-                            out[block][first + k] = ys[j][k];
-                        }
+                    let out = &mut tile.out_floats[j][block];
+                    for k in 0..VECTOR {
+                        out[first + k] = ys[j][k];
                     }
                 }
                 for j in 0..IO {
-                    if let Some(out) = &mut out_ints[j] {
-                        for k in 0..VECTOR {
-                            out[block][first + k] = ns[j][k];
-                        }
+                    let out = &mut tile.out_ints[j][block];
+                    for k in 0..VECTOR {
+                        out[first + k] = ns[j][k];
                     }
                 }
                 for j in 0..BO {
-                    if let Some(out) = &mut out_bools[j] {
-                        for k in 0..VECTOR {
-                            out[block][first + k] = bs[j][k];
-                        }
+                    let out = &mut tile.out_bools[j][block];
+                    for k in 0..VECTOR {
+                        out[first + k] = bs[j][k];
                     }
                 }
             }
