@@ -163,3 +163,31 @@ fn a_workspace_that_has_seen_sizes_checks_others_as_strictly() -> Result<()> {
     );
     Ok(())
 }
+
+/// Functions whose names differ by what their types would not show.
+#[model]
+pub struct Alike {
+    fc: Linear<4, 3>,
+}
+
+#[model]
+impl Alike {
+    pub fn head1<B: Dim>(&self, x: Tensor<B, 4>) -> Tensor<B, 3> {
+        self.fc(x).relu()
+    }
+
+    pub fn head_1<B: Dim>(&self, x: Tensor<B, 4>) -> Tensor<B, 3> {
+        self.fc(x).tanh()
+    }
+}
+
+#[test]
+fn functions_of_similar_names_are_sweeps_of_their_own() -> Result<()> {
+    let model = Alike::new(&Device::cpu(), 1)?;
+    let x = Array2::from_elem((2, 4), 0.5f32);
+    let (relu, tanh) = (model.head1(&x)?, model.head_1(&x)?);
+    for (relu, tanh) in relu.iter().zip(&tanh) {
+        assert!((tanh.max(0.0) - relu.tanh()).abs() < 1e-6, "{relu}, {tanh}");
+    }
+    Ok(())
+}

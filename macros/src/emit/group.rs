@@ -71,9 +71,9 @@ impl GroupTypes {
         name
     }
 
-    /// A name for an item beside the groups.
-    pub(super) fn name(&mut self, wanted: &str) -> Ident {
-        self.names.get(&format!("item {wanted}"), wanted).0
+    /// The name of an item beside the groups, which belongs to the function `of`: several functions may want the same one.
+    pub(super) fn name(&mut self, of: &Ident, wanted: &str) -> Ident {
+        self.names.get(&format!("item {of}"), wanted).0
     }
 
     /// The items of all groups.

@@ -1,6 +1,6 @@
 //! What works in any order of the axes: element by element, along axes, on each channel.
 
-use super::{Lying, Walk};
+use super::{Lying, Show, Walk};
 use crate::ir::images::{Images, last_of_first};
 use crate::ir::{DType, Node, Type, Value, ViewMap};
 use crate::ops::Op;
@@ -41,7 +41,8 @@ impl Walk<'_> {
             }
             Op::Reduce(reduce) => Some(vec![self.reduce(reduce, node.inputs[0])]),
             Op::View(View(map)) => self.view(map, node),
-            Op::Dropout(dropout) if dropout.unit == Unit::Channel => {
+            // The parts of the mask are nothing that a trace should list.
+            Op::Dropout(dropout) if dropout.unit == Unit::Channel && self.show == Show::Nothing => {
                 Some(vec![self.drop_channels(dropout, node)])
             }
             Op::BatchNorm(norm) => {
@@ -107,6 +108,16 @@ impl Walk<'_> {
     /// A reduction, whose result has the axes that are left in the order in which they lay.
     fn reduce(&mut self, reduce: &Reduce, x: Value) -> Lying {
         let rank = self.old.ty(x).rank();
+        let mut left = last_of_first(rank);
+        left.retain(|axis| !reduce.axes.contains(axis));
+        let mut written = left.clone();
+        written.sort_unstable();
+        let is_last = written.len() > 2 && left == LAST.of_first(&written);
+        if self.show == Show::Everything && left != written && !is_last {
+            // An order that a trace knows no name for.
+            let x = self.first(x);
+            return Lying::first(self.b.push(reduce.clone(), &[x]));
+        }
         let axes = turned_axes(&reduce.axes, rank);
         let x = self.last(x);
         let y = self.b.push(
@@ -116,14 +127,10 @@ impl Walk<'_> {
             },
             &[x],
         );
-        let mut left = last_of_first(rank);
-        left.retain(|axis| !reduce.axes.contains(axis));
-        let mut written = left.clone();
-        written.sort_unstable();
         if left == written {
             return Lying::first(y);
         }
-        if written.len() > 2 && left == LAST.of_first(&written) {
+        if is_last {
             return Lying::last(y);
         }
         let place = |axis: &usize| {

@@ -192,7 +192,7 @@ fn forward<T: Convolve>(cx: &mut Cx<'_>, [x, w, y, scratch]: [Buf; 4], conv: Con
     };
     match conv.is_depthwise() {
         true => depthwise::places(&places, env, x, (weights, packed), y, finish),
-        false => places.merged::<T>(env).run(env, x, (weights, packed), y, finish),
+        false => places.merged(env, x).run(env, x, (weights, packed), y, finish),
     }
 }
 
@@ -261,9 +261,7 @@ fn input_grad<T: Convolve>(cx: &mut Cx<'_>, w: Buf, dy: Buf, dx: Buf, scratch: B
     };
     match conv.is_depthwise() {
         true => depthwise::places(&places, env, dy, (weights, packed), dx, finish),
-        false => places
-            .merged::<T>(env)
-            .run(env, dy, (weights, packed), dx, finish),
+        false => places.merged(env, dy).run(env, dy, (weights, packed), dx, finish),
     }
 }
 
@@ -281,7 +279,7 @@ fn weight_grad<T: Convolve>(cx: &mut Cx<'_>, [x, dy, dw, scratch]: [Buf; 4], con
     let mut bind = cx.bind();
     let (x, dy): (&[T], &[T]) = (bind.read(x), bind.read(dy));
     let (dw, scratch) = (bind.write::<T>(dw), bind.write::<T>(scratch));
-    if conv.work() == 0 || dw.is_empty() {
+    if conv.work() == 0 || dw.is_empty() || x.is_empty() {
         return dw.fill(T::ZERO);
     }
     match conv.is_depthwise() {

@@ -180,7 +180,7 @@ pub(super) fn emit(
             None => part.kernel(k, groups),
         }
     }
-    let name = groups.name(&camel(&entry.to_string()));
+    let name = groups.name(entry, &camel(&entry.to_string()));
     let lets = spelling.bindings(Source::Context);
     let fits = quote!(#lets #(#fits)&&*);
     let cx = format_ident!("{}", if mentions(&fits, "cx") { "cx" } else { "_cx" });

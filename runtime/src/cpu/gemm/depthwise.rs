@@ -37,8 +37,8 @@ impl<T> Depthwise<'_, '_, T> {
     pub(super) fn check(&self) {
         let [y, x] = self.axes;
         let channels = self.out.cols();
-        let fits = last(y.size * x.size, self.pixel) + channels <= self.image.len()
-            && last(y.taps * x.taps, self.element) + channels <= self.weights.len();
+        let fits = holds(self.image, y.size * x.size, self.pixel, channels)
+            && holds(self.weights, y.taps * x.taps, self.element, channels);
         assert!(fits, "the sizes of depthwise windows do not fit");
     }
 }
@@ -64,11 +64,16 @@ impl<T> DepthwiseSums<'_, '_, T> {
         let [y, x] = self.axes;
         let channels = self.sums.cols();
         let place = last(y.places, self.cotangent.line) + last(x.places, self.cotangent.pixel);
-        let fits = last(y.size * x.size, self.pixel) + channels <= self.image.len()
+        let fits = holds(self.image, y.size * x.size, self.pixel, channels)
             && place + channels <= self.cotangent.data.len()
             && y.taps * x.taps <= self.sums.rows();
         assert!(fits, "the sizes of depthwise sums do not fit");
     }
+}
+
+/// Whether some things of `len` numbers, `step` apart, lie in `numbers`.
+fn holds<T>(numbers: &[T], count: usize, step: usize, len: usize) -> bool {
+    count == 0 || last(count, step) + len <= numbers.len()
 }
 
 /// Where the last of some things lies that are `step` apart.

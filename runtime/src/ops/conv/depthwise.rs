@@ -12,7 +12,7 @@ const CHANNELS: usize = 64;
 /// Numbers of an image whose sums are taken for one element of the window after the other.
 const NEAR: usize = 1 << 12;
 
-/// All places of a convolution, or of its image's gradient. `packed` is as large as the weight.
+/// All places of a convolution, or of its image's gradient. `packed` is at least as large as the weight.
 pub(super) fn places<T: Convolve>(
     places: &Places<'_>,
     env: Env<'_>,
@@ -40,6 +40,7 @@ pub(super) fn places<T: Convolve>(
             );
         }
     });
+    let packed = &mut packed[..channels * weights.window];
     gemm::prepare(env.arithmetic(), packed);
     let packed: &[T] = packed;
     let image = places.size[0] * places.size[1] * channels;

@@ -6,6 +6,7 @@ use crate::cpu::gemm::{self, At, Axis, Block, Blocks, Convolve, MOST_LANES, Wind
 use crate::cpu::isa::Isa;
 use crate::cx::Env;
 use crate::ops::epilogue::{Finish, Simple};
+use crate::ops::lanes;
 
 /// How windows move along an axis, what their weights are, and where the results go.
 #[derive(Copy, Clone, Debug)]
@@ -103,13 +104,18 @@ impl Places<'_> {
     }
 
     /// The same with as many groups as fill a vector of results in one: their weights are zero where channels of different groups would
-    /// meet. That is as many multiply-adds as lanes that stay empty, in longer runs.
-    pub fn merged<T: Convolve>(self, env: Env<'_>) -> Self {
+    /// meet. That is as many multiply-adds as lanes that stay empty, in longer runs. Not where an image has infinities or NaN, which
+    /// times zero would reach other groups.
+    pub fn merged<T: Convolve>(self, env: Env<'_>, images: &[T]) -> Self {
         let most = T::lanes(env.isa) / self.rows.max(1);
         let members = (1..=most)
             .rev()
             .find(|n| self.groups.is_multiple_of(*n))
             .unwrap_or(1);
+        let is_finite = || lanes::sum_map(images, |x| x * T::ZERO) == 0.0;
+        if members == 1 || !is_finite() {
+            return self;
+        }
         Self {
             groups: self.groups / members,
             members,

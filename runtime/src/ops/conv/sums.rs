@@ -76,7 +76,7 @@ pub(super) fn run<T: Convolve>(
     let parts: &[T] = parts;
     let lanes = T::lanes(env.isa);
     for (group, dw) in dw.chunks_exact_mut(depth * rows).enumerate() {
-        let lines = (CHUNK / depth).next_multiple_of(lanes);
+        let lines = (CHUNK / depth).max(1).next_multiple_of(lanes);
         let from = &parts[group * depth * rows..];
         env.team.chunks_mut(dw, lines * depth, |n, dw| {
             turn_sums(env.isa, (from, shards, len), [n * lines, rows, depth], dw);

@@ -209,8 +209,15 @@ fn cut_sizes() -> Vec<Conv2d> {
         moved(line(1, [2, 3], 2100, 4), [1, 3], [1, 1]),
         // A line of more than one part in an image of more than one line.
         plain(1, [1, 2], [3, 600], 3, 1),
-        // More channels than a band holds.
+        // Many channels, and so many that a row of weights is longer than what is turned at a time.
         plain(2, [300, 5], [14, 14], 3, 1),
+        plain(1, [1024, 2], [3, 3], 3, 1),
+        // Nothing but padding.
+        plain(2, [3, 4], [0, 0], 1, 1),
+        Conv2d {
+            groups: 4,
+            ..plain(2, [4, 4], [0, 0], 1, 1)
+        },
         plain(1, [5, 300], [14, 14], 3, 1),
         // Small images, many of which are summed together.
         plain(23, [4, 19], [6, 5], 3, 1),
@@ -225,7 +232,7 @@ fn cut_sizes() -> Vec<Conv2d> {
         moved(plain(3, [30, 13], [9, 48], 3, 1), [1, 3], [2, 1]),
         plain(3, [20, 70], [5, 5], 4, 2),
         line(3, [16, 8], 1200, 5),
-        // So wide that a band has room for the channels, but not for vectors of them.
+        // Wide images with dilated windows.
         moved(plain(2, [13, 8], [7, 1300], 3, 1), [2, 2], [1, 1]),
         // Lines of whole and of half vectors, and of neither.
         plain(2, [3, 20], [7, 24], 3, 1),
@@ -303,6 +310,31 @@ fn a_pixel_that_is_no_number_stays_in_its_channel_and_its_places() {
     for (at, dw) in desk.read(dw).iter().enumerate() {
         assert_eq!(dw.is_nan(), at % 18 == 9, "weight {at}");
     }
+}
+
+#[test]
+fn a_pixel_that_is_no_number_stays_in_its_group() {
+    let conv = Conv2d {
+        groups: 2,
+        ..plain(1, [4, 4], [5, 5], 3, 1)
+    };
+    let len = lengths(&conv);
+    let (mut x, mut dy) = (numbers(len.x, 1), numbers(len.y, 3));
+    (x[0], dy[2]) = (f64::INFINITY, f64::NAN);
+    let mut desk = Desk::new(Precision::F32);
+    let (x, w, dy) = (desk.floats(&x), desk.floats(&numbers(len.w, 2)), desk.floats(&dy));
+    let (y, dx) = (desk.blank(len.y), desk.blank(len.x));
+    let scratch = len.scratch.map(|len| desk.blank(len));
+    desk.run(|cx| {
+        conv2d(cx, x, w, y, scratch[0], conv, Epilogue::NONE);
+        conv2d_input_grad(cx, w, dy, dx, scratch[1], conv);
+    });
+    let strays = |numbers: &[f64], group| {
+        let mut numbers = numbers.iter().enumerate();
+        numbers.any(|(at, x)| at % 4 / 2 != group && !x.is_finite())
+    };
+    assert!(!strays(&desk.read(y), 0), "of the first group");
+    assert!(!strays(&desk.read(dx), 1), "of the second group");
 }
 
 #[test]
