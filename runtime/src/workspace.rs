@@ -262,6 +262,16 @@ impl Workspace {
         self.dims.clear();
         self.dims.extend_from_slice(dims);
         self.mode = mode;
+        let made = self.make_ready(mode);
+        if made.is_err() {
+            // What was planned has no memory: the next call must not take it for ready.
+            self.slots[mode as usize] = None;
+        }
+        made
+    }
+
+    /// The plan, the shapes of results and the memory for the present sizes.
+    fn make_ready(&mut self, mode: Mode) -> Result<()> {
         if self.slots[mode as usize].is_none() {
             self.plan_first(mode)?;
         }

@@ -21,8 +21,8 @@
 //! }
 //! ```
 //!
-//! What decides (a model of the time that rustc takes, since a small sweep is never slower): every product has two literal sizes of at
-//! most [`LITERAL`] (and no larger third one), there are at most [`PRODUCTS`] of them among at most [`KERNELS`] kernels, no loops, and no
+//! What decides (a model of the time that rustc takes; a large group inside of such a sweep runs on one thread): every product has two
+//! literal sizes of at most [`LITERAL`] (and no larger third one), there are at most [`PRODUCTS`] of them among at most [`KERNELS`] kernels, no loops, and no
 //! more kernels without an inlined form ([`FORMS`]) than products.
 
 use std::ops::Range;

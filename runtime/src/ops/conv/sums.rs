@@ -171,7 +171,12 @@ impl<T: Convolve> Sums<'_, T> {
     /// Computes a block of the gradient of one group in one shard.
     fn add(&self, at: At, mut block: Block<'_, T>) {
         (0..block.rows()).for_each(|row| block.row_mut(row).fill(T::ZERO));
-        match self.env.arithmetic().operands() {
+        // Windows that see more than there is room for are multiplied as they are, which is more exact than was asked for.
+        let operands = match self.cut.fits(&self.conv) {
+            true => self.env.arithmetic().operands(),
+            false => Operands::Exact,
+        };
+        match operands {
             Operands::Exact => self.for_each_part(at, &mut block, |sums, part, block| {
                 let [image, cotangent] = sums.planes(&part);
                 sums.part(&part, (image, [0, 0]), cotangent, block);

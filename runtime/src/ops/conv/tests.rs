@@ -337,6 +337,21 @@ fn a_pixel_that_is_no_number_stays_in_its_group() {
     assert!(!strays(&desk.read(dx), 1), "of the second group");
 }
 
+/// A window that spans more pixels than there is room to round at a time.
+#[test]
+fn a_wide_window_has_a_weight_gradient_in_every_precision() {
+    let conv = moved(plain(1, [1, 1], [190, 190], 3, 0), [1, 1], [94, 94]);
+    let len = lengths(&conv);
+    let gradient = |precision| {
+        let mut desk = Desk::new(precision);
+        let (x, dy) = (desk.floats(&numbers(len.x, 1)), desk.floats(&numbers(len.y, 3)));
+        let (dw, scratch) = (desk.blank(len.w), desk.blank(len.scratch[2]));
+        desk.run(|cx| conv2d_weight_grad(cx, x, dy, dw, scratch, conv));
+        desk.read(dw)
+    };
+    assert_eq!(gradient(Precision::Bf16), gradient(Precision::F32));
+}
+
 #[test]
 fn the_number_of_threads_changes_no_bit() {
     let sizes = [
