@@ -2,6 +2,7 @@
 
 use std::marker::PhantomData;
 
+use super::block::Inside;
 use super::inner::{InnerProducts, Sides};
 use super::lanes::{self, Lanes, Portable, SQUARE};
 use super::method::{Arithmetic, Method, Operands};
@@ -407,20 +408,31 @@ impl<'x, T: Product, L: Lanes<T>> BlockProduct<'x, '_, '_, L, T> {
     #[inline(always)]
     fn columns<const VECTORS: usize>(&mut self, a: &[T], room: &mut Room<'_, T>, k: Range, place: Place) {
         let width = VECTORS * L::LANES;
+        let strip = self.strip(room, &k, &place, width);
+        // Called at one place: each call is a copy of all its tiles.
+        self.column_strip::<VECTORS>(a, strip, k.len(), place, k.start);
+    }
+
+    /// A strip of columns as the micro-kernel reads it.
+    #[inline(always)]
+    fn strip<'r>(&self, room: &'r mut Room<'_, T>, k: &Range, place: &Place, width: usize) -> Strip<'r, T>
+    where
+        'x: 'r,
+    {
         let some = place.col..(place.col + width).min(self.c.cols());
         if let Factor::Strips(strips) = &self.b {
-            let numbers = strips.strip(&k, place.col, width);
-            return self.column_strip::<VECTORS>(a, Strip { numbers, step: width }, k.len(), place, k.start);
+            let numbers = strips.strip(k, place.col, width);
+            return Strip { numbers, step: width };
         }
-        if let Some(strip) = self.lying(&place.rows, &k, &some, width) {
-            return self.column_strip::<VECTORS>(a, strip, k.len(), place, k.start);
+        if let Some(strip) = self.lying(&place.rows, k, &some, width) {
+            return strip;
         }
-        let (numbers, step) = match self.narrow(&k, &some, width, room.len()) {
+        let (numbers, step) = match self.narrow(k, &some, width, room.len()) {
             Some((numbers, step)) => (room.copy(numbers, width), step),
             None => (room.pack(0, &self.b.transposed(), some, k.clone(), width), width),
         };
         self.round(numbers);
-        self.column_strip::<VECTORS>(a, Strip { numbers, step }, k.len(), place, k.start);
+        Strip { numbers, step }
     }
 
     /// The last, incomplete strip of a matrix of few columns, with dense rows: all that lies in memory from its first element to its
@@ -562,26 +574,28 @@ impl<'x, T: Product, L: Lanes<T>> BlockProduct<'x, '_, '_, L, T> {
         Place { rows, col, start }: Place,
     ) {
         let (lanes, width) = (self.lanes, VECTORS * L::LANES);
-        if rows.len() == ROWS && self.c.cols() - col >= width {
-            let mut to = self.c.inside::<ROWS>(rows.start, col, width);
-            match start {
-                Start::Overwrite => {
-                    for i in 0..ROWS {
-                        write_row(lanes, &sums[i], to.row_mut(i), Start::Overwrite);
-                    }
-                }
-                Start::Accumulate => {
-                    for i in 0..ROWS {
-                        write_row(lanes, &sums[i], to.row_mut(i), Start::Accumulate);
-                    }
+        let mut edge = None;
+        let (mut to, how) = match rows.len() == ROWS && self.c.cols() - col >= width {
+            true => (self.c.inside::<ROWS>(rows.start, col, width), start),
+            false => {
+                let edge = edge.insert([T::ZERO; MAX_ROWS * MAX_COLS]);
+                (Inside::over(edge, width), Start::Overwrite)
+            }
+        };
+        match how {
+            Start::Overwrite => {
+                for i in 0..ROWS {
+                    write_row(lanes, &sums[i], to.row_mut(i), Start::Overwrite);
                 }
             }
-            return;
+            Start::Accumulate => {
+                for i in 0..ROWS {
+                    write_row(lanes, &sums[i], to.row_mut(i), Start::Accumulate);
+                }
+            }
         }
-        let mut edge = [T::ZERO; MAX_ROWS * MAX_COLS];
-        for i in 0..ROWS {
-            write_row(lanes, &sums[i], &mut edge[i * width..][..width], Start::Overwrite);
+        if let Some(edge) = &edge {
+            write_edge(edge, width, self.c, Place { rows, col, start });
         }
-        write_edge(&edge, width, self.c, Place { rows, col, start });
     }
 }
