@@ -192,14 +192,23 @@ impl<'a> Fuser<'a> {
             title.push_str(" + ");
             title.push_str(&name.to_lowercase());
         }
+        let types =
+            |node: &Node| -> Vec<Type> { node.inputs.iter().map(|v| self.graph.ty(*v).clone()).collect() };
+        let mut flops = node.op.rule().flops(&types(node), &node.types);
+        if let Some((pool, function)) = epilogue.and_then(|e| e.pooling) {
+            let (node, sizes) = (self.graph.node(pool), epilogue::pooled_at_once(self.graph, pool));
+            title.push_str(" + ");
+            title.push_str(node.op.rule().name());
+            flops = flops + node.op.rule().flops(&types(node), &node.types);
+            call.function = function;
+            call.args.extend(sizes);
+        }
         let last = epilogue.map_or(Value::first(id), |e| e.result);
         let mut writes: Vec<Written> = self.written(id, node);
         writes[0] = Written {
             value: last,
             ..self.written(last.node, self.graph.node(last.node))[0].clone()
         };
-        let types: Vec<Type> = node.inputs.iter().map(|v| self.graph.ty(*v).clone()).collect();
-        let flops = node.op.rule().flops(&types, &node.types);
         let scratch = call.scratch.clone();
         let epilogue = Epilogue {
             bias,

@@ -11,7 +11,7 @@ pub use crate::ops::arg::{Extremum, arg};
 pub use crate::ops::attention::{Attention, Reach, attention, attention_grad};
 pub use crate::ops::batch_norm::{Channels, batch_norm, batch_norm_grad};
 pub use crate::ops::concat::concat;
-pub use crate::ops::conv::{Conv2d, conv2d, conv2d_input_grad, conv2d_weight_grad};
+pub use crate::ops::conv::{Conv2d, conv2d, conv2d_input_grad, conv2d_pool2d, conv2d_weight_grad};
 pub use crate::ops::cross_entropy::{CrossEntropy, LossReduction, Scores, cross_entropy, cross_entropy_grad};
 pub use crate::ops::ctc::{Ctc, Impossible, ctc, ctc_curvature, ctc_grad};
 pub use crate::ops::cumsum::{Direction, cumsum};

@@ -528,3 +528,51 @@ fn what_is_emitted_does_not_depend_on_the_size_of_layers() {
     let digits = |text: String| text.chars().filter(|c| !c.is_ascii_digit()).collect::<String>();
     assert_eq!(digits(sweeps(MLP)), digits(sweeps(&wide)));
 }
+
+/// Predictions pool what a convolution has just computed: where the windows of a pooling share out the image and nobody else reads
+/// what lies between. Training keeps the image, of which the gradient of a maximum finds its places.
+#[test]
+fn predictions_pool_at_once() {
+    const POOLED: &str = "
+        struct Pooled { a: Conv2d<1, 8, 3>, b: Conv2d<8, 8, 3>, c: Conv2d<8, 8, 3>, d: Conv2d<8, 8, 1>, fc: Linear<_, 10> }
+        impl Pooled {
+            pub fn loss<B: Dim>(&self, image: Tensor<B, 1, 46, 46>, label: Tensor<u8, B>) -> Scalar {
+                let a = self.a(image).relu().max_pool2d(2);
+                let b = self.b(a).tanh().max_pool2d(3, stride = 2);
+                let c = self.c(b);
+                let d = self.d(c.avg_pool2d(2) + c.max_pool2d(2)).max_pool2d(2);
+                cross_entropy(self.fc(d.flatten()), label)
+            }
+        }
+    ";
+    let titles = |plan: &Plan| -> Vec<String> {
+        let kernels = plan.kernels.iter().map(|kernel| kernel.title.to_string());
+        kernels
+            .filter(|title| title.contains("conv2d") || title.contains("pool2d"))
+            .collect()
+    };
+    let lowered = compiled(POOLED, lower::lower);
+    let loss = lowered
+        .functions
+        .iter()
+        .find(|f| f.name == "loss")
+        .expect("the model has a loss");
+    assert_eq!(
+        titles(&plan(&checked(simplify(&checked(turn(&loss.eval)))))),
+        [
+            "conv2d + bias + relu + max_pool2d",
+            "conv2d + bias + tanh",
+            "max_pool2d",
+            "conv2d + bias",
+            "avg_pool2d",
+            "max_pool2d",
+            "conv2d + bias",
+            "max_pool2d",
+        ]
+    );
+    assert!(
+        titles(&joint_plan(POOLED))
+            .iter()
+            .all(|title| !title.contains("relu + max_pool2d"))
+    );
+}

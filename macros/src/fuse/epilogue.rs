@@ -1,4 +1,4 @@
-//! Epilogues: a bias, a residual and an activation that move into the matmul or convolution before them.
+//! Epilogues: a bias, a residual, an activation and a pooling that move into the matmul or convolution before them.
 //!
 //! ```text
 //! %2 = matmul(x, w)                      %2 = matmul(x, w) + bias + relu
@@ -10,6 +10,9 @@
 //! A residual is any tensor that lies row-major in memory and is added to a product: what skips a layer, what another product has
 //! made, the input's part of the gates of a recurrent cell. A sum of several products is then a chain of them, each adding to
 //! what the one before has stored.
+//!
+//! A pooling whose windows share out the image moves into a convolution: the image before it is then never stored, but some lines at
+//! a time. That is for predictions; the gradient of a maximum needs the image.
 //!
 //! Allowed where nobody else reads the value in between, so that it need not exist: a backward pass that reads the value before
 //! the activation keeps the activation out.
@@ -30,6 +33,8 @@ pub(super) struct Absorbed {
     pub(super) residual: Option<Value>,
     /// Name of the runtime's `Activation`.
     pub(super) activation: Option<&'static str>,
+    /// The pooling, and the function that does it.
+    pub(super) pooling: Option<(NodeId, &'static str)>,
     /// The value that the call stores in the end.
     pub(super) result: Value,
 }
@@ -77,28 +82,34 @@ impl Epilogues {
                 CallArg::Epilogue {
                     channel_axis,
                     residual,
-                } => Some((*channel_axis, *residual)),
+                    pooling,
+                } => Some(Room {
+                    channel_axis: *channel_axis,
+                    residual: *residual,
+                    pooling: *pooling,
+                }),
                 _ => None,
             });
-            if let Some(place) = place {
-                epilogues.extend(&around, id, place);
+            if let Some(room) = place {
+                epilogues.extend(&around, id, room);
             }
         }
         epilogues
     }
 
-    fn extend(&mut self, around: &Around<'_>, call: NodeId, (channel_axis, residual): (usize, Residual)) {
+    fn extend(&mut self, around: &Around<'_>, call: NodeId, room: Room) {
         let (graph, uses, region) = (around.graph, &around.uses, around.region);
         let mut absorbed = Absorbed {
             bias: None,
             residual: None,
             activation: None,
+            pooling: None,
             result: Value::first(call),
         };
         let mut path = Vec::new();
         if let Some(add) = uses.only_user(absorbed.result)
             && region(add) == region(call)
-            && let Some(bias) = bias_of(graph, add, absorbed.result, channel_axis)
+            && let Some(bias) = bias_of(graph, add, absorbed.result, room.channel_axis)
         {
             absorbed = Absorbed {
                 bias: Some(bias),
@@ -107,7 +118,7 @@ impl Epilogues {
             };
             path.push(add);
         }
-        if residual == Residual::Added
+        if room.residual == Residual::Added
             && let Some((reshape, add)) = around.next(call, absorbed.result)
             && !self.absorbed.contains(&add)
             && let Some(other) = around.residual(add, reshape.map_or(absorbed.result, Value::first))
@@ -131,6 +142,15 @@ impl Epilogues {
             };
             path.extend(reshape);
             path.push(user);
+        }
+        if let Some(pool) = around.pooling(call, absorbed.result, &room) {
+            let result = Value::first(pool.0);
+            absorbed = Absorbed {
+                pooling: Some(pool),
+                result,
+                ..absorbed
+            };
+            path.push(pool.0);
         }
         if !path.is_empty() {
             self.results.insert(absorbed.result.node);
@@ -161,6 +181,23 @@ impl Epilogues {
     }
 }
 
+/// What a call has room for.
+struct Room {
+    /// Of a bias.
+    channel_axis: usize,
+    /// Whether it adds a tensor.
+    residual: Residual,
+    /// The function that pools as well.
+    pooling: Option<&'static str>,
+}
+
+/// The sizes of a pooling that may move into a convolution.
+pub(super) fn pooled_at_once(graph: &Graph, id: NodeId) -> Option<CallArg> {
+    let node = graph.node(id);
+    let Op::Pool2d(pool) = &node.op else { return None };
+    pool.at_once(&graph.ty(node.inputs[0]).shape, &node.types[0].shape)
+}
+
 /// What surrounds a call.
 struct Around<'a> {
     graph: &'a Graph,
@@ -185,6 +222,15 @@ impl Around<'_> {
             .filter(|id| is_beside(id) && is_reshape(graph, *id));
         let user = uses.only_user(reshape.map_or(value, Value::first));
         Some((reshape, user.filter(is_beside)?))
+    }
+
+    /// The pooling that follows a call, and the function that does it as well.
+    fn pooling(&self, call: NodeId, value: Value, room: &Room) -> Option<(NodeId, &'static str)> {
+        let function = room.pooling?;
+        let (None, pool) = self.next(call, value)? else {
+            return None;
+        };
+        pooled_at_once(self.graph, pool).map(|_| (pool, function))
     }
 
     /// What `add` adds to `x`, where it is as large and lies row-major in memory of its own.

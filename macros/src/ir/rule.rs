@@ -127,13 +127,15 @@ pub enum CallArg {
     Absent,
     /// The random stream of this node (`u64`): a hash of its layer path and place, the same in forward and backward.
     Stream(u64),
-    /// Place of the epilogue (bias along `channel_axis`, residual, activation) that the fuse stage may fill; the call's
+    /// Place of the epilogue (bias along `channel_axis`, residual, activation, pooling) that the fuse stage may fill; the call's
     /// first result is what it applies to.
     Epilogue {
         /// The axis of the result along which a bias varies.
         channel_axis: usize,
         /// Whether a tensor of the result's shape may be added.
         residual: Residual,
+        /// The function to call, with the sizes as one more argument, where the result is pooled at once.
+        pooling: Option<&'static str>,
     },
     /// An input in whatever strided layout it has, which the fuse stage may have packed before a loop in which it stays the same.
     Packable(usize, Packing),

@@ -88,6 +88,12 @@ impl Conv2d {
         })
     }
 
+    /// The function that pools as well: for sums over windows, which products of matrices and convolutions of each channel are not.
+    fn pooling(&self, weight: &[Dim]) -> Option<&'static str> {
+        let is_product = weight[2..].iter().all(Dim::is_one);
+        (self.groups == 1 && !is_product).then_some("conv2d_pool2d")
+    }
+
     /// Elements of a weight packed for the result: the channels of every group in whole strips.
     fn packed(&self, weight: &[Dim]) -> Dim {
         let own = weight[0].divide_exact(&Dim::lit(self.groups));
@@ -148,6 +154,7 @@ impl Rule for Conv2d {
             CallArg::Epilogue {
                 channel_axis: self.images.channel_axis(4),
                 residual: Residual::Refused,
+                pooling: self.pooling(&inputs[1].shape),
             },
         ];
         Kernel::Call(Call {

@@ -74,6 +74,7 @@ impl Rule for Matmul {
             CallArg::Epilogue {
                 channel_axis: shape.len() - 1,
                 residual: Residual::Added,
+                pooling: None,
             },
         ];
         Kernel::Call(Call {

@@ -11,6 +11,12 @@ use crate::ir::{
 use crate::ops::window::Window;
 use crate::shape::{self, Dim};
 
+/// Room for the lines of an image that a convolution pools at once, and for a line of what that gives:
+/// `tapeless_runtime::ops::conv::LINES`.
+const LINES: i64 = 1 << 15;
+/// Channels of these lines at least: `tapeless_runtime::ops::conv::COLUMNS`.
+const COLUMNS: i64 = 48;
+
 /// What is computed of a window.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum PoolKind {
@@ -105,6 +111,21 @@ impl Pool2d {
         ];
         fields.extend(window.fields());
         CallArg::Struct("Pool2d", fields)
+    }
+
+    /// The sizes, where a convolution can pool what it has just computed: windows that share out the image, some lines of which
+    /// the runtime has room for.
+    pub fn at_once(&self, x: &[Dim], y: &[Dim]) -> Option<CallArg> {
+        let Windows::Sliding(kernel, window) = &self.windows else {
+            return None;
+        };
+        let shares_out = window.stride == *kernel && window.padding == [0; 2] && window.dilation == [1; 2];
+        let is_image = self.images == Images::ChannelsLast && x.len() == 4;
+        if !shares_out || !is_image {
+            return None;
+        }
+        let numbers = x[2].as_lit()?.checked_mul(kernel[0] + 1)?.checked_mul(COLUMNS)?;
+        (numbers <= LINES).then(|| self.spec(x, y))
     }
 
     /// Elements that all windows see together.

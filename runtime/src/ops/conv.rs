@@ -16,10 +16,12 @@
 
 mod depthwise;
 mod places;
+mod results;
 mod sums;
 #[cfg(test)]
 mod tests;
 
+pub use results::{COLUMNS, LINES};
 pub use sums::SHARDS;
 
 use crate::arena::Buf;
@@ -27,8 +29,10 @@ use crate::cpu::gemm::{self, At, Axis, Block, Convolve, Matrix};
 use crate::cx::Cx;
 use crate::cx::{Env, float};
 use crate::ops::epilogue::{Activation, Epilogue, Finish};
+use crate::ops::pool::Pool2d;
 
 use places::{Places, Slide, Weights};
+use results::Results;
 
 /// Sizes of a convolution. Images are `[batch, size, in_channels]`, weights `[out_channels, in_channels / groups, kernel]`,
 /// results `[batch, out, out_channels]`; pairs are (height, width).
@@ -143,10 +147,41 @@ fn gcd(a: usize, b: usize) -> usize {
 /// # Panics
 /// Where a buffer has another size: a mistake of the compiler.
 pub fn conv2d(cx: &mut Cx<'_>, x: Buf, w: Buf, y: Buf, scratch: Buf, conv: Conv2d, epilogue: Epilogue) {
-    float!(cx, T => forward::<T>(cx, [x, w, y, scratch], conv, epilogue));
+    float!(cx, T => forward::<T>(cx, [x, w, y, scratch], conv, (epilogue, None)));
 }
 
-fn forward<T: Convolve>(cx: &mut Cx<'_>, [x, w, y, scratch]: [Buf; 4], conv: Conv2d, epilogue: Epilogue) {
+/// Convolves as [`conv2d`] does, and pools what that gives some lines at a time: `y` is the pooled image.
+///
+/// # Panics
+/// Where a buffer has another size, groups are several, the windows of the pooling do not share out the image, or `kernel + 1`
+/// lines of it with [`COLUMNS`] channels are more than [`LINES`] numbers: a mistake of the compiler.
+#[expect(
+    clippy::too_many_arguments,
+    reason = "those of a convolution, and the pooling"
+)]
+pub fn conv2d_pool2d(
+    cx: &mut Cx<'_>,
+    x: Buf,
+    w: Buf,
+    y: Buf,
+    scratch: Buf,
+    conv: Conv2d,
+    epilogue: Epilogue,
+    pool: Pool2d,
+) {
+    assert!(
+        conv.groups == 1 && conv.out == pool.size && conv.out_channels == pool.channels && pool.shares_out(),
+        "{pool:?} cannot follow {conv:?} at once"
+    );
+    float!(cx, T => forward::<T>(cx, [x, w, y, scratch], conv, (epilogue, Some(pool))));
+}
+
+fn forward<T: Convolve>(
+    cx: &mut Cx<'_>,
+    [x, w, y, scratch]: [Buf; 4],
+    conv: Conv2d,
+    (epilogue, pooling): (Epilogue, Option<Pool2d>),
+) {
     let env = cx.env;
     let mut bind = cx.bind();
     let (x, w): (&[T], &[T]) = (bind.read(x), bind.read(w));
@@ -154,7 +189,7 @@ fn forward<T: Convolve>(cx: &mut Cx<'_>, [x, w, y, scratch]: [Buf; 4], conv: Con
     let finish: Finish<'_, T> = epilogue.bind(&mut bind, conv.out_channels);
     let (y, packed) = (bind.write::<T>(y), bind.write::<T>(scratch));
     let (in_channels, out_channels) = conv.group();
-    if conv.is_pointwise() {
+    if conv.is_pointwise() && pooling.is_none() {
         let weights = Matrix::row_major(w, out_channels, in_channels).transposed();
         return pixels(
             env,
@@ -192,7 +227,12 @@ fn forward<T: Convolve>(cx: &mut Cx<'_>, [x, w, y, scratch]: [Buf; 4], conv: Con
     };
     match conv.is_depthwise() {
         true => depthwise::places(&places, env, x, (weights, packed), y, finish),
-        false => places.merged(env, x).run(env, x, (weights, packed), y, finish),
+        false => {
+            let results = Results { memory: y, pooling };
+            places
+                .merged(env, x)
+                .run(env, x, (weights, packed), results, finish);
+        }
     }
 }
 
@@ -261,7 +301,15 @@ fn input_grad<T: Convolve>(cx: &mut Cx<'_>, w: Buf, dy: Buf, dx: Buf, scratch: B
     };
     match conv.is_depthwise() {
         true => depthwise::places(&places, env, dy, (weights, packed), dx, finish),
-        false => places.merged(env, dy).run(env, dy, (weights, packed), dx, finish),
+        false => {
+            let results = Results {
+                memory: dx,
+                pooling: None,
+            };
+            places
+                .merged(env, dy)
+                .run(env, dy, (weights, packed), results, finish);
+        }
     }
 }
 

@@ -11,6 +11,7 @@ mod windows;
 pub use pick::max_pool2d_pick;
 
 use crate::arena::Buf;
+use crate::cpu::isa::Isa;
 use crate::cx::Cx;
 use crate::cx::float;
 use crate::dtype::Element;
@@ -106,6 +107,15 @@ impl Pool2d {
         self.is_apart() && (self.kind == Pool::Adaptive || (is_share(0) && is_share(1)))
     }
 
+    /// Whether windows lie side by side and inside the image, of which they may leave out an edge.
+    pub(super) fn shares_out(&self) -> bool {
+        self.kind != Pool::Adaptive
+            && self.kernel == self.stride
+            && self.padding == [0, 0]
+            && self.dilation == [1, 1]
+            && (0..2).all(|k| self.out[k] * self.kernel[k] <= self.size[k])
+    }
+
     /// What the sum of a window is divided by. Of one that sees nothing the average is 0.
     #[inline(always)]
     fn divisor<T: Real>(&self, window: &windows::Window) -> T {
@@ -150,6 +160,14 @@ pub fn pool2d(cx: &mut Cx<'_>, x: Buf, y: Buf, pool: Pool2d) {
     float!(cx, T => forward::<T>(cx, x, y, pool.simplified()));
 }
 
+/// The results of whole lines of windows from number `first` on.
+///
+/// # Panics
+/// Where the sizes do not fit together.
+pub(super) fn forward_lines<T: Real>(isa: Isa, pool: &Pool2d, x: &[T], y: &mut [T], first: usize) {
+    T::run_narrow(isa, forward::Forward { pool, x, y, first });
+}
+
 fn forward<T: Real + Element>(cx: &mut Cx<'_>, x: Buf, y: Buf, pool: Pool2d) {
     let env = cx.env;
     let mut bind = cx.bind();
@@ -162,7 +180,7 @@ fn forward<T: Real + Element>(cx: &mut Cx<'_>, x: Buf, y: Buf, pool: Pool2d) {
     let (rows, line, pool) = (pool.rows_a_task(), pool.out_line(), &pool);
     env.team.chunks_mut(y, rows * line.max(1), |task, y| {
         let first = task * rows;
-        T::run_narrow(env.isa, forward::Forward { pool, x, y, first });
+        forward_lines(env.isa, pool, x, y, first);
     });
 }
 

@@ -37,6 +37,7 @@ pub(super) const FUNCTIONS: &[(&str, Function)] = &[
         ranked!(parts.len(), N => rt::concat::<N>(cx, array(&parts), y, outer, array(&blocks)); 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16)
     }),
     ("conv2d", images::conv2d),
+    ("conv2d_pool2d", images::conv2d_pool2d),
     ("conv2d_input_grad", images::conv2d_input_grad),
     ("conv2d_weight_grad", images::conv2d_weight_grad),
     ("cross_entropy", cross_entropy),

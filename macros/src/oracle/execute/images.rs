@@ -38,6 +38,12 @@ pub(super) fn conv2d(cx: &mut Cx<'_>, a: &mut Arguments) {
     rt::conv2d(cx, x, w, y, scratch, spec, a.epilogue());
 }
 
+pub(super) fn conv2d_pool2d(cx: &mut Cx<'_>, a: &mut Arguments) {
+    let (x, w, y, scratch, spec) = (a.buf(), a.buf(), a.buf(), a.buf(), conv_spec(a));
+    let epilogue = a.epilogue();
+    rt::conv2d_pool2d(cx, x, w, y, scratch, spec, epilogue, pool_spec(a));
+}
+
 pub(super) fn conv2d_input_grad(cx: &mut Cx<'_>, a: &mut Arguments) {
     rt::conv2d_input_grad(cx, a.buf(), a.buf(), a.buf(), a.buf(), conv_spec(a));
 }

@@ -2,11 +2,13 @@
 
 use std::ops::Range;
 
-use crate::cpu::gemm::{self, At, Axis, Block, Blocks, Convolve, MOST_LANES, Windows};
+use crate::cpu::gemm::{self, At, Axis, Block, Convolve, MOST_LANES, Windows};
 use crate::cpu::isa::Isa;
 use crate::cx::Env;
 use crate::ops::epilogue::{Finish, Simple};
 use crate::ops::lanes;
+
+use super::results::Results;
 
 /// How windows move along an axis, what their weights are, and where the results go.
 #[derive(Copy, Clone, Debug)]
@@ -142,8 +144,13 @@ impl Places<'_> {
         }
     }
 
+    /// Tasks that are worth the time to share them out.
+    pub(super) fn tasks(&self) -> usize {
+        (self.work / TASK).clamp(1, TASKS)
+    }
+
     fn cut(&self, columns: usize) -> Cut {
-        let worth = (self.work / TASK).clamp(1, TASKS);
+        let worth = self.tasks();
         let image = self.size[0] * self.size[1] * self.channels * self.groups;
         let all = self.groups * self.rows;
         let images = (self.batch / worth).min(NEAR / image.max(1));
@@ -213,10 +220,10 @@ impl Places<'_> {
         env: Env<'_>,
         images: &[T],
         (weights, packed): (Weights<'_, T>, &mut [T]),
-        out: &mut [T],
+        out: Results<'_, T>,
         finish: Finish<'_, T>,
     ) {
-        if out.is_empty() {
+        if out.memory.is_empty() {
             return;
         }
         let columns = T::columns(env.isa, self.rows);
@@ -224,16 +231,7 @@ impl Places<'_> {
             self.pack(env, columns, slides, weights, &mut packed[first..]);
         });
         let packed: &[T] = packed;
-        let (cut, matrix) = self.blocks(columns);
-        let size = [self.batch * self.area(), self.groups * self.rows];
-        let blocks = Blocks::new(
-            out,
-            size,
-            matrix * self.area(),
-            [cut.images * cut.places, cut.channels],
-        );
-        let team = (self.work >= SMALL).then_some(env.team);
-        blocks.run(team, |at, mut block| {
+        out.compute(self, env, (self.blocks(columns), columns), |at, block| {
             let task = Task {
                 places: self,
                 env,
@@ -242,7 +240,7 @@ impl Places<'_> {
                 columns,
                 finish,
             };
-            task.run(at, &mut block);
+            task.run(at, block);
         });
     }
 
