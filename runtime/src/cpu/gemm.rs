@@ -49,9 +49,14 @@ pub use few::{Ending, Few, OnVectors, SmallProduct, compute, is_few};
 pub use lanes::Lanes;
 pub(crate) use lanes::{SQUARE, transpose};
 pub use matrix::{Factor, Matrix};
-pub use method::{Arithmetic, Method, Operands, Parts, Short, Unit};
+pub use method::{Arithmetic, Method, Operands, Parts, Short, Unit, WindowWork};
 pub use outer::{Outer, Plane};
-pub(crate) use pairs::{BLOCK, Sums, Tile};
+pub use pairs::Tile;
+pub(crate) use pairs::{BLOCK, SPOTS, Spots, Step, Sums};
+pub use pairs::{
+    PairWindows, PlaneRoom, Planes, Sheet, Span, Steps, Walk, fits_steps, runs, split, split_weights,
+    steps_of, tiles_mut, windows,
+};
 pub use strips::{Strips, pack_right, strips_len};
 pub use tile::{Product, Start, prepare};
 pub use window::Windows;

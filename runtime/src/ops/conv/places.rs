@@ -126,7 +126,7 @@ impl Places<'_> {
     }
 
     /// Rows of a group as they are packed.
-    fn padded<T: Convolve>(&self, env: Env<'_>) -> usize {
+    pub(super) fn padded<T: Convolve>(&self, env: Env<'_>) -> usize {
         self.rows.next_multiple_of(T::lanes(env.isa))
     }
 
@@ -234,21 +234,13 @@ impl Places<'_> {
         );
         let team = (self.work >= SMALL).then_some(env.team);
         blocks.run(team, |at, mut block| {
-            let task = Task {
-                places: self,
-                env,
-                images,
-                packed,
-                columns,
-                finish,
-            };
-            task.run(at, &mut block);
+            Task::new((self, env), images, (packed, columns), finish).run(at, &mut block);
         });
     }
 
     /// Lays out the weights of a window: for each group and each block of columns `[elements, channels, columns]`, with zeros in
     /// the lanes that are left after the last column.
-    fn pack<T: Convolve>(
+    pub(super) fn pack<T: Convolve>(
         &self,
         env: Env<'_>,
         columns: usize,
@@ -343,7 +335,7 @@ impl<T: Convolve> Weights<'_, T> {
 }
 
 /// What computes a block of results.
-struct Task<'a, T> {
+pub(super) struct Task<'a, T> {
     places: &'a Places<'a>,
     env: Env<'a>,
     images: &'a [T],
@@ -352,8 +344,26 @@ struct Task<'a, T> {
     finish: Finish<'a, T>,
 }
 
-impl<T: Convolve> Task<'_, T> {
-    fn run(&self, at: At, block: &mut Block<'_, T>) {
+impl<'a, T: Convolve> Task<'a, T> {
+    /// A task with weights that were packed for blocks of so many columns.
+    pub(super) fn new(
+        (places, env): (&'a Places<'a>, Env<'a>),
+        images: &'a [T],
+        (packed, columns): (&'a [T], usize),
+        finish: Finish<'a, T>,
+    ) -> Self {
+        Self {
+            places,
+            env,
+            images,
+            packed,
+            columns,
+            finish,
+        }
+    }
+
+    /// Computes and finishes a block of results.
+    pub(super) fn run(&self, at: At, block: &mut Block<'_, T>) {
         let Places { rows, groups, .. } = *self.places;
         let area = self.places.area();
         let padded = self.places.padded::<T>(self.env);

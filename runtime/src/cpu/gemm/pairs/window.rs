@@ -1,0 +1,461 @@
+//! Sums over windows of images, in pairs: products of places and columns whose left factor is read where it lies in the
+//! [planes](Planes) of an image.
+//!
+//! What a place sees of a line is one run of numbers, and places next to each other see runs that begin a pixel (or a stride) apart:
+//! the rows of a tile are pieces of 32 numbers of these runs. A window is a list of such pieces ([`Steps`]), the same for all places,
+//! with tiles of weights for each. Weights of what lies behind the end of a run are zeros, and what is read there is finite: a band
+//! of images that holds infinities or NaN is not computed here.
+//!
+//! Where the stride is 1, the places of a tile may belong to two lines; those between the lines are computed and dropped
+//! ([`Walk`]).
+//!
+//! A sum goes through the window's lines, and in them along the run, 32 numbers at a time. It stays in its tile (its register) from
+//! the first to the last.
+
+#![expect(
+    clippy::needless_range_loop,
+    reason = "an iterator's methods need not be inlined, and then lack the instruction set"
+)]
+
+use super::pack::{Packer, Span};
+use super::plane::{PlaneRoom, Planes, Sheet, Splitting};
+use super::words::{self, OnWords, Words};
+use super::{BLOCK, Engine, Parts, SIDE, Sums, Tile};
+use crate::cpu::gemm::method::Unit;
+use crate::cpu::gemm::{Axis, Block};
+use crate::ops::epilogue::{Activation, Simple};
+
+/// Most pieces of a window.
+const MOST_STEPS: usize = 512;
+/// Most runs of places whose sums are computed together.
+pub(crate) const SPOTS: usize = 4;
+
+/// Thirty-two numbers of a run, or what is left of it.
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+#[repr(C)]
+pub(crate) struct Step {
+    /// From the first number that a place sees.
+    pub at: usize,
+    /// Pairs of it that count, the last perhaps with one number.
+    pub pairs: usize,
+}
+
+/// The pieces of a window.
+pub struct Steps {
+    steps: [Step; MOST_STEPS],
+    len: usize,
+    /// Numbers from the first that a place sees to behind the last that is read.
+    reach: usize,
+}
+
+/// How a window is cut into runs: how many, and numbers of each.
+pub fn runs([y, x]: &[Axis; 2], channels: usize) -> [usize; 2] {
+    match x.step {
+        1 => [y.taps, x.taps * channels],
+        _ => [y.taps * x.taps, channels],
+    }
+}
+
+/// Steps of a window; saturates.
+pub fn steps_of(axes: &[Axis; 2], channels: usize) -> usize {
+    let [runs, len] = runs(axes, channels);
+    runs.saturating_mul(len.div_ceil(BLOCK))
+}
+
+/// Whether there is room for so many steps.
+pub fn fits_steps(steps: usize) -> bool {
+    steps <= MOST_STEPS
+}
+
+impl Steps {
+    /// Those of windows over a sheet.
+    ///
+    /// # Panics
+    /// Where there are too many: see [`fits_steps`].
+    pub fn new(sheet: &Sheet, axes: &[Axis; 2]) -> Self {
+        let [y, x] = axes;
+        let [runs, len] = runs(axes, sheet.channels());
+        let across = runs / y.taps.max(1);
+        let mut steps = Self {
+            steps: [Step { at: 0, pairs: 0 }; MOST_STEPS],
+            len: 0,
+            reach: 0,
+        };
+        for run in 0..runs {
+            let (down, right) = (run / across * y.step, run % across * x.step);
+            let first = down * sheet.line() + right * sheet.channels();
+            for from in (0..len).step_by(BLOCK) {
+                steps.steps[steps.len] = Step {
+                    at: first + from,
+                    pairs: (len - from).min(BLOCK).div_ceil(2),
+                };
+                steps.len += 1;
+                steps.reach = first + from + BLOCK;
+            }
+        }
+        steps
+    }
+
+    /// The pieces.
+    fn list(&self) -> &[Step] {
+        &self.steps[..self.len]
+    }
+}
+
+/// Places of a line, and perhaps of the next, that are computed at a time.
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+pub struct Spot {
+    /// The first number that the first of them sees.
+    at: usize,
+    /// Image, line and place in the line.
+    place: [usize; 3],
+    /// Places of the tile that may count.
+    count: usize,
+}
+
+/// Goes through the places of a sheet's images that count, in order.
+#[derive(Copy, Clone)]
+pub struct Walk {
+    sheet: Sheet,
+    axes: [Axis; 2],
+    /// Places that are computed at a time.
+    unit: usize,
+    /// Of the next place.
+    place: [usize; 3],
+}
+
+impl Walk {
+    /// The places of these windows in all images, `unit` at a time.
+    pub fn new(sheet: Sheet, axes: [Axis; 2], unit: usize) -> Self {
+        let is_empty = axes.iter().any(|axis| axis.places == 0);
+        let first = if is_empty { sheet.images() } else { 0 };
+        Self {
+            sheet,
+            axes,
+            unit,
+            place: [first, 0, 0],
+        }
+    }
+
+    /// Places of a line of places, with those that lie between lines, where they follow each other as numbers do.
+    fn pitch(&self) -> Option<usize> {
+        let [y, x] = self.axes;
+        (x.stride == 1).then(|| y.stride * (self.sheet.line() / self.sheet.channels()))
+    }
+
+    /// The numbers from a place to the next.
+    fn step(&self) -> usize {
+        self.axes[1].stride * self.sheet.channels()
+    }
+}
+
+impl Iterator for Walk {
+    type Item = Spot;
+
+    #[inline]
+    fn next(&mut self) -> Option<Spot> {
+        let ([y, x], [image, line, place]) = (self.axes, self.place);
+        if image == self.sheet.images() {
+            return None;
+        }
+        let position = |axis: Axis, place: usize| axis.start + (place * axis.stride) as isize;
+        let mut spot = Spot {
+            at: self.sheet.at(image, [position(y, line), position(x, place)]),
+            place: self.place,
+            count: self.unit.min(x.places - place),
+        };
+        let (mut line, mut end) = (line, place + self.unit);
+        if let Some(pitch) = self.pitch() {
+            // On to the first place that is not in the tile.
+            spot.count = self.unit;
+            while end >= pitch && line < y.places {
+                (line, end) = (line + 1, end - pitch);
+            }
+        }
+        if end >= x.places {
+            (line, end) = (line + 1, 0);
+        }
+        // A tile ends with its image.
+        self.place = match line < y.places {
+            true => [image, line, end],
+            false => [image + 1, 0, 0],
+        };
+        Some(spot)
+    }
+}
+
+/// Splits the images of a sheet, which follow each other in memory.
+///
+/// # Panics
+/// Where there is no room for them, or there are fewer numbers.
+pub fn split<'m>(
+    unit: Unit,
+    parts: Parts,
+    sheet: Sheet,
+    (images, size): (&[f32], [usize; 2]),
+    room: &'m mut PlaneRoom,
+) -> Planes<'m> {
+    let splitting = Splitting {
+        parts,
+        sheet,
+        images,
+        size,
+        room,
+    };
+    words::run(unit, splitting)
+}
+
+/// Splits the weights of a run, `[numbers of the run, columns]` with up to 32 columns, into tiles: for every 32 of the run, part by
+/// part, two tiles.
+///
+/// # Panics
+/// Where the sizes do not fit together.
+pub fn split_weights(unit: Unit, parts: Parts, weights: &[f32], columns: usize, tiles: &mut [Tile]) -> Span {
+    assert!((1..=BLOCK).contains(&columns), "weights of {columns} columns");
+    let steps = (weights.len() / columns).div_ceil(BLOCK);
+    assert_eq!(
+        tiles.len(),
+        steps * 2 * parts.count(),
+        "tiles for {steps} steps of weights"
+    );
+    let weights = Weights {
+        parts,
+        weights,
+        columns,
+        tiles,
+    };
+    words::run(unit, weights)
+}
+
+struct Weights<'x> {
+    parts: Parts,
+    weights: &'x [f32],
+    columns: usize,
+    tiles: &'x mut [Tile],
+}
+
+impl OnWords for Weights<'_> {
+    type Output = Span;
+
+    #[inline(always)]
+    fn run<W: Words>(self, words: W) -> Span {
+        let mut packer = Packer::new(words, self.parts);
+        let parts = self.parts.count();
+        let steps = self.weights.chunks(BLOCK * self.columns);
+        for (weights, tiles) in steps.zip(self.tiles.chunks_exact_mut(2 * parts)) {
+            tiles.fill(Tile::ZERO);
+            for (p, pair) in weights.chunks(2 * self.columns).enumerate() {
+                let (even, odd) = pair.split_at(self.columns);
+                for half in 0..self.columns.div_ceil(SIDE) {
+                    let rows = [even, odd].map(|row| sixteen(row.get(half * SIDE..).unwrap_or_default()));
+                    let mut even = packer.seen_half(&rows[0]);
+                    let mut odd = packer.seen_half(&rows[1]);
+                    for part in 0..parts {
+                        let pairs = packer.across(&mut even, &mut odd);
+                        packer.write(pairs, &mut tiles[2 * part + half].0[p]);
+                    }
+                }
+            }
+        }
+        packer.span()
+    }
+}
+
+/// The first 16 numbers, and zeros where there are fewer.
+#[inline(always)]
+fn sixteen(numbers: &[f32]) -> [f32; SIDE] {
+    match numbers.first_chunk::<SIDE>() {
+        Some(numbers) => *numbers,
+        None => {
+            let mut padded = [0.0; SIDE];
+            padded[..numbers.len()].copy_from_slice(numbers);
+            padded
+        }
+    }
+}
+
+/// Sums over windows of images in parts, for up to 32 columns.
+pub struct PairWindows<'x, 'b> {
+    /// The images.
+    pub planes: &'x Planes<'x>,
+    /// The windows.
+    pub axes: [Axis; 2],
+    /// The pieces of each.
+    pub steps: &'x Steps,
+    /// Weights for each piece, as [`split_weights`] leaves them.
+    pub weights: &'x [Tile],
+    /// Results: a row for each place.
+    pub out: Block<'b, f32>,
+    /// The row of the first place, and how far apart those of neighbouring lines, places and images are.
+    pub rows: [usize; 4],
+    /// What happens to the results.
+    pub finish: Simple<'x, f32>,
+}
+
+/// Computes sums over windows.
+///
+/// # Panics
+/// Where the sizes do not fit together.
+pub fn windows(unit: Unit, work: PairWindows<'_, '_>) {
+    let parts = work.planes.parts();
+    assert!(
+        work.out.cols() <= BLOCK && work.weights.len() == work.steps.len * 2 * parts.count(),
+        "the sizes of windows do not fit"
+    );
+    let places = unit.places(work.out.cols());
+    Engine::with(unit, |engine| {
+        let windowing = Windowing { places, engine, work };
+        words::run(unit, windowing);
+    });
+}
+
+/// What a unit multiplies at a time.
+pub(crate) struct Spots<'x> {
+    pub parts: Parts,
+    /// All planes, one after the other, and the numbers of each.
+    pub halves: &'x [u16],
+    pub plane: usize,
+    /// Where runs of places begin.
+    pub at: &'x [usize],
+    /// From a place to the next.
+    pub step: usize,
+    /// The pieces of a window, and behind the last number of them.
+    pub steps: &'x [Step],
+    reach: usize,
+    pub weights: &'x [Tile],
+    pub columns: usize,
+}
+
+impl Spots<'_> {
+    /// Whether what units read lies in a plane, for so many places of a run, and there are weights.
+    #[inline(always)]
+    pub fn fits(&self, places: usize) -> bool {
+        let tiles = 2 * self.parts.count();
+        let last = (places - 1) * self.step + self.reach;
+        self.plane * self.parts.count() == self.halves.len()
+            && self.weights.len() == self.steps.len() * tiles
+            && self.at.iter().all(|at| at + last <= self.plane)
+    }
+}
+
+struct Windowing<'x, 'b, 's> {
+    /// Places next to each other, and how many such runs are computed at a time.
+    places: [usize; 2],
+    engine: Engine<'s>,
+    work: PairWindows<'x, 'b>,
+}
+
+impl OnWords for Windowing<'_, '_, '_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<W: Words>(mut self, _: W) {
+        let [unit, together] = self.places;
+        let planes = self.work.planes;
+        let mut walk = Walk::new(*planes.sheet(), self.work.axes, unit);
+        let (step, pitch) = (walk.step(), walk.pitch());
+        let mut sums = [const { Sums([[0.0; BLOCK]; BLOCK]) }; SPOTS * SIDE / BLOCK];
+        let mut next = walk.next();
+        while next.is_some() {
+            let (mut at, mut spots, mut count) = ([0; SPOTS], [None; SPOTS], 0);
+            while let Some(spot) = next
+                && count < together
+            {
+                (at[count], spots[count]) = (spot.at, next);
+                count += 1;
+                next = walk.next();
+            }
+            let work = Spots {
+                parts: planes.parts(),
+                halves: planes.halves(),
+                plane: planes.len(),
+                at: &at[..count],
+                step,
+                steps: self.work.steps.list(),
+                reach: self.work.steps.reach,
+                weights: self.work.weights,
+                columns: self.work.out.cols(),
+            };
+            // Sums of nothing stay zeros.
+            if !work.steps.is_empty() {
+                self.engine.windows(&work, &mut sums);
+            }
+            for (n, spot) in spots.iter().flatten().enumerate() {
+                let first = n * unit;
+                self.write(spot, pitch, &sums[first / BLOCK].0[first % BLOCK..][..unit]);
+            }
+        }
+    }
+}
+
+impl Windowing<'_, '_, '_> {
+    /// Writes the sums of those places of a tile that count.
+    #[inline(always)]
+    fn write(&mut self, spot: &Spot, pitch: Option<usize>, sums: &[[f32; BLOCK]]) {
+        let ([y, x], [first, lines, places, images]) = (self.work.axes, self.work.rows);
+        let [image, mut line, mut place] = spot.place;
+        for i in 0..spot.count {
+            if line == y.places {
+                return;
+            }
+            if place < x.places {
+                let row = first + image * images + line * lines + place * places;
+                write(&sums[i], self.work.finish, self.work.out.row_mut(row));
+            }
+            place += 1;
+            if Some(place) == pitch {
+                (line, place) = (line + 1, 0);
+            }
+        }
+    }
+}
+
+/// Writes a row of results.
+#[inline(always)]
+fn write(sums: &[f32; BLOCK], finish: Simple<'_, f32>, to: &mut [f32]) {
+    if let Ok(to) = <&mut [f32; BLOCK]>::try_from(&mut *to) {
+        finished(sums, finish, to);
+        return;
+    }
+    if let (Ok(to), Some(sums)) = (<&mut [f32; SIDE]>::try_from(&mut *to), sums.first_chunk::<SIDE>()) {
+        finished(sums, finish, to);
+        return;
+    }
+    for j in 0..to.len() {
+        let mut y = sums[j];
+        if let Some(bias) = finish.bias {
+            y += bias[j];
+        }
+        if finish.activation == Activation::Relu {
+            y = relu(y);
+        }
+        to[j] = y;
+    }
+}
+
+#[inline(always)]
+fn finished<const N: usize>(sums: &[f32; N], finish: Simple<'_, f32>, to: &mut [f32; N]) {
+    *to = *sums;
+    if let Some(bias) = finish.bias.and_then(|bias| bias.first_chunk::<N>()) {
+        for j in 0..N {
+            to[j] += bias[j];
+        }
+    }
+    if finish.activation == Activation::Relu {
+        for j in 0..N {
+            to[j] = relu(to[j]);
+        }
+    }
+}
+
+/// max(x, 0), NaN stays NaN.
+#[inline(always)]
+fn relu(x: f32) -> f32 {
+    if x <= 0.0 { 0.0 } else { x }
+}
+
+/// The tiles that numbers have room for.
+pub fn tiles_mut(numbers: &mut [f32]) -> &mut [Tile] {
+    // SAFETY: a tile is an array of words, and any bits are a word, as they are a number.
+    unsafe { numbers.align_to_mut::<Tile>().1 }
+}
