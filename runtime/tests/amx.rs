@@ -163,12 +163,9 @@ impl Windows {
         let mut room = PlaneRoom::new();
         let planes = gemm::split(unit, parts, sheet, (images, self.size), &mut room);
         let steps = gemm::steps_of(&axes, self.channels);
-        let mut tiles = vec![Tile::ZERO; steps * 2 * parts.count()];
-        let each = tiles.len() / self.taps;
-        let runs = weights.chunks(self.taps * self.channels * self.columns);
-        for (run, tiles) in runs.zip(tiles.chunks_mut(each)) {
-            gemm::split_weights(unit, parts, run, self.columns, tiles);
-        }
+        let mut tiles = vec![Tile::ZERO; gemm::weight_tiles(unit, parts, &axes, self.channels)];
+        let runs = gemm::runs(&axes, self.channels);
+        gemm::split_weights(unit, parts, runs, (weights, self.columns), &mut tiles);
         let area = axes[0].places * axes[1].places;
         let mut out = vec![f32::NAN; IMAGES * area * self.columns];
         let work = PairWindows {

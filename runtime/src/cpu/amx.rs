@@ -216,7 +216,10 @@ impl Session {
         let _ = self.thread;
         let most = if work.columns > 16 { 2 } else { SPOTS };
         assert!(
-            work.fits(16) && !work.steps.is_empty() && (1..=most).contains(&work.at.len()),
+            work.are_held(16)
+                && work.have_tiles()
+                && !work.steps.is_empty()
+                && (1..=most).contains(&work.at.len()),
             "places leave their plane"
         );
         #[cfg(target_arch = "x86_64")]
@@ -236,9 +239,9 @@ impl Session {
                 (Parts::Three, false) => three_narrow,
             };
             let steps = [2 * work.step, 2 * work.plane];
-            // SAFETY: `self` proves that tiles exist and, being the thread's only session, are configured on it. `fits` has found
-            // that planes hold the 32 numbers of each step of 16 places from each of `spots` on, and that there are as many tiles
-            // of weights as steps need, of which there is one.
+            // SAFETY: `self` proves that tiles exist and, being the thread's only session, are configured on it. It was just checked
+            // that planes hold the 32 numbers of each step of 16 places from each of `spots` on, that there are as many tiles of
+            // weights as steps need, and that there is a step.
             unsafe { kernel(&spots, steps, work.steps, work.weights.as_ptr(), sums) };
         }
         #[cfg(not(target_arch = "x86_64"))]

@@ -16,6 +16,9 @@
 //! Where one factor has few rows and the other lies right for that ([`Method::Inner`]), nothing is packed, unless numbers must
 //! be rounded. The choice cannot know how factors lie, and takes it that they do: weights of layers lie so.
 //!
+//! Sums over windows of images take the same times for every multiply-add, of the places and the numbers of a window as a unit rounds
+//! them up ([`WindowWork`]), and for every number of an image and of the weights that is split.
+//!
 //! That a second factor may be packed already changes no choice: equal products have equal bits, packed or not.
 //!
 //! Only the ratios of the constants matter. `vdpbf16ps` was measured with these kernels on Zen 4, relative to the same machine's
@@ -219,12 +222,11 @@ impl Arithmetic {
         }
     }
 
-    /// What computes sums over windows, where that is a unit of pairs; `window` says what it would have to do.
-    pub fn window_method(self, window: impl FnOnce(Unit, Parts) -> WindowWork) -> Option<(Unit, Parts)> {
-        let (unit, parts) = self.unit()?;
-        let work = window(unit, parts);
+    /// Whether a unit computes sums over windows; `work` says what it would have to do.
+    pub fn sums_windows(self, unit: Unit, parts: Parts, work: impl FnOnce() -> WindowWork) -> bool {
+        let work = work();
         let is_deep = parts == Parts::One || work.depth >= MIN_DEPTH;
-        (is_deep && work.pairs_cost(unit, parts) < work.lanes_cost(self.operands())).then_some((unit, parts))
+        is_deep && work.pairs_cost(unit, parts) < work.lanes_cost(self.operands())
     }
 
     /// How a product of `m x k` and `k x n` is computed.
@@ -254,7 +256,7 @@ const VECTOR: usize = 16;
 /// Picoseconds of a multiply-add in pairs on vectors.
 const DOT: u64 = 7;
 /// Picoseconds that rounding adds to a multiply-add of a window on vectors.
-const ROUND_WINDOW: u64 = 4;
+const ROUND_WINDOW: u64 = 8;
 /// Picoseconds that it takes to pack a number for vectors.
 const PACK: u64 = 100;
 /// Picoseconds that it takes to round a number that was packed.

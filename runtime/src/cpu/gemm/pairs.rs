@@ -37,7 +37,10 @@
 //! every 32 of `k`, part by part, two tiles. Edges are zeros. A strip is at most [`STRIP`] tiles, 24 KiB: half of a first-level
 //! cache; the strips of the left factor that are packed together fill a quarter of a second-level cache of 1 MiB.
 //!
-//! `unsafe` here is memory known to be filled ([`Tiles`]); that of the units is in `dots.rs` and in [`amx`](crate::cpu::amx).
+//! Convolutions have a left factor that is read where it lies: `plane.rs` and `window.rs`.
+//!
+//! `unsafe` here is memory known to be filled ([`Tiles`], planes) and numbers seen as tiles; that of the units is in `dots.rs` and in
+//! [`amx`](crate::cpu::amx).
 
 mod dots;
 mod pack;
@@ -63,7 +66,8 @@ pub use pack::Span;
 use pack::{Order, Packer};
 pub use plane::{PlaneRoom, Planes, Sheet};
 pub use window::{
-    PairWindows, Steps, Walk, fits_steps, runs, split, split_weights, steps_of, tiles_mut, windows,
+    PairWindows, Steps, Walk, fits_steps, pairs_of, runs, split, split_weights, steps_of, tiles_mut,
+    weight_tiles, windows,
 };
 pub(crate) use window::{SPOTS, Spots, Step};
 use words::Words;

@@ -15,8 +15,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use super::places::{Places, SMALL, Slide, Task, Weights};
 use crate::cpu::gemm::{
-    self, At, Axis, BLOCK, Block, Blocks, Convolve, PairWindows, Parts, PlaneRoom, Product, Sheet, Span,
-    Steps, Tile, Unit, Walk, WindowWork,
+    self, Arithmetic, At, Axis, BLOCK, Block, Blocks, Convolve, PairWindows, Parts, PlaneRoom, Product,
+    Sheet, Span, Steps, Tile, Unit, Walk, WindowWork,
 };
 use crate::cx::Env;
 use crate::ops::epilogue::{Finish, Simple};
@@ -44,12 +44,10 @@ impl InPairs for f32 {
         out: &mut [f32],
         finish: Finish<'_, f32>,
     ) -> bool {
-        if !serves(places) {
-            return false;
-        }
-        let method = env
-            .arithmetic()
-            .window_method(|unit, parts| work(places, unit, parts));
+        let method = match out.is_empty() {
+            true => None,
+            false => method(places, env.arithmetic()),
+        };
         if let Some(method) = method {
             run(places, env, method, images, weights, out, finish);
         }
@@ -71,6 +69,19 @@ impl InPairs for f64 {
     }
 }
 
+/// How often weights lie in scratch: as vectors read them, and what their parts take at most.
+const COPIES: usize = 3;
+
+/// What sums windows, where that is a unit of pairs.
+fn method(places: &Places<'_>, arithmetic: Arithmetic) -> Option<(Unit, Parts)> {
+    let (unit, parts) = arithmetic
+        .unit()
+        .filter(|(unit, parts)| serves(places, *unit, *parts))?;
+    arithmetic
+        .sums_windows(unit, parts, || work(places, unit))
+        .then_some((unit, parts))
+}
+
 /// The windows of all residues.
 fn for_each_window(places: &Places<'_>, mut f: impl FnMut([Slide; 2])) {
     places.for_each_residue(0, |slides, _| f(slides));
@@ -80,23 +91,27 @@ fn axes(slides: [Slide; 2]) -> [Axis; 2] {
     slides.map(|slide| slide.axis)
 }
 
-/// Whether windows can be summed in pairs: one group, and pieces of 32 numbers of a run that are full enough.
-fn serves(places: &Places<'_>) -> bool {
-    let (mut numbers, mut padded, mut is_short) = (0_usize, 0_usize, true);
+/// Whether windows can be summed in pairs: one group, room for the weights, and with several parts, for which an error is stated, pieces
+/// of 32 numbers that are full enough.
+fn serves(places: &Places<'_>, unit: Unit, parts: Parts) -> bool {
+    let strips = places.rows.next_multiple_of(BLOCK);
+    let (mut numbers, mut padded, mut tiles, mut is_short) = (0_usize, 0_usize, 0_usize, true);
     for_each_window(places, |slides| {
         let axes = axes(slides);
         let steps = gemm::steps_of(&axes, places.channels);
         is_short &= gemm::fits_steps(steps);
         numbers = numbers.saturating_add(axes[0].taps * axes[1].taps * places.channels);
         padded = padded.saturating_add(steps.saturating_mul(BLOCK));
+        tiles = tiles.saturating_add(gemm::weight_tiles(unit, parts, &axes, places.channels));
     });
-    // There is room for so many, and for the sums of as many steps the error is stated.
-    let is_full = padded.saturating_mul(3) <= numbers.saturating_mul(4);
-    places.groups == 1 && is_short && is_full && numbers > 0
+    let words = tiles.saturating_mul(size_of::<Tile>() / size_of::<f32>() * strips / BLOCK);
+    let has_room = words <= (COPIES - 1).saturating_mul(numbers).saturating_mul(strips);
+    let is_full = parts == Parts::One || padded.saturating_mul(3) <= numbers.saturating_mul(4);
+    places.groups == 1 && is_short && has_room && is_full && numbers > 0
 }
 
 /// What a unit would have to do.
-fn work(places: &Places<'_>, unit: Unit, parts: Parts) -> WindowWork {
+fn work(places: &Places<'_>, unit: Unit) -> WindowWork {
     let sheet = sheet(places, 1, 0..places.area());
     let [run, _] = unit.places(places.rows);
     let mut work = WindowWork {
@@ -111,21 +126,19 @@ fn work(places: &Places<'_>, unit: Unit, parts: Parts) -> WindowWork {
     for_each_window(places, |slides| {
         let axes = axes(slides);
         let depth = axes[0].taps * axes[1].taps * places.channels;
-        let spots = Walk::new(sheet, axes, run).count() * run;
-        let steps = gemm::steps_of(&axes, places.channels);
         let counted = axes[0].places * axes[1].places * depth;
         if counted > 0 {
             work.depth = work.depth.min(depth);
         }
-        let multiplied = match unit {
-            Unit::Dots(_) => spots * depth,
-            _ => spots * steps * BLOCK,
+        let padded = match unit {
+            Unit::Dots(_) => 2 * gemm::pairs_of(&axes, places.channels),
+            _ => BLOCK * gemm::steps_of(&axes, places.channels),
         };
+        let spots = Walk::new(sheet, axes, run).count();
         work.sums[0] += (places.batch * counted) as u64;
-        work.sums[1] += (places.batch * multiplied) as u64;
+        work.sums[1] += (places.batch * spots * run * padded) as u64;
         work.numbers[1] += (depth * places.rows) as u64;
     });
-    let _ = parts;
     work
 }
 
@@ -201,28 +214,26 @@ fn split_weights(
     places.for_each_residue(padded, |slides, first| {
         let axes = axes(slides);
         let [runs, len] = gemm::runs(&axes, places.channels);
-        let steps = len.div_ceil(BLOCK) * 2 * parts.count();
-        let blocks = padded.div_ceil(BLOCK);
-        if runs * len == 0 {
+        let (depth, blocks) = (runs * len, padded.div_ceil(BLOCK));
+        if depth == 0 {
             return;
         }
+        let each = gemm::weight_tiles(unit, parts, &axes, places.channels);
         let some = rest
-            .split_off_mut(..blocks * runs * steps)
+            .split_off_mut(..blocks * each)
             .expect("scratch has room for the parts of weights");
-        let split = |n: usize, tiles: &mut [Tile]| {
-            let (block, run) = (n / runs, n % runs);
+        let split = |block: usize, tiles: &mut [Tile]| {
             let columns = BLOCK.min(padded - block * BLOCK);
-            let first = first + block * BLOCK * runs * len + run * len * columns;
-            let weights = &plain[first..][..len * columns];
-            let span = gemm::split_weights(unit, parts, weights, columns, tiles);
+            let weights = &plain[first + block * BLOCK * depth..][..depth * columns];
+            let span = gemm::split_weights(unit, parts, [runs, len], (weights, columns), tiles);
             let [low, high] = span.ends();
             seen[0].fetch_min(low, Ordering::Relaxed);
             seen[1].fetch_max(high, Ordering::Relaxed);
         };
         match places.work >= SMALL {
-            true => env.team.chunks_mut(some, steps, split),
+            true => env.team.chunks_mut(some, each, split),
             false => some
-                .chunks_mut(steps)
+                .chunks_mut(each)
                 .enumerate()
                 .for_each(|(n, tiles)| split(n, tiles)),
         }
@@ -318,8 +329,8 @@ impl Job<'_> {
         };
         let mut tiles = self.tiles;
         for_each_window(places, |slides| {
-            let steps = gemm::steps_of(&axes(slides), places.channels) * 2 * self.parts.count();
-            let (some, rest) = tiles.split_at(steps * places.rows.div_ceil(BLOCK));
+            let each = gemm::weight_tiles(self.unit, self.parts, &axes(slides), places.channels);
+            let (some, rest) = tiles.split_at(each * places.rows.div_ceil(BLOCK));
             tiles = rest;
             let (slides, rows) = places.part(slides, band.places.start, band.places.len());
             let windows = Windows {
@@ -327,7 +338,7 @@ impl Job<'_> {
                 axes: axes(slides),
                 rows: [rows[0], rows[1], rows[2], places.area()],
                 tiles: some,
-                of_block: steps,
+                of_block: each,
             };
             self.columns(&windows, col, out);
         });

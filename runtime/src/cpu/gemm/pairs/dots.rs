@@ -60,8 +60,10 @@ impl<const VECTORS: usize> Kernel for Width<'_, VECTORS> {
         // tile or of the sums; rows of tiles are 64 bytes long and those of sums 128, in types aligned to 64 bytes.
         unsafe {
             let mut c = [[_mm512_setzero_ps(); VECTORS]; ROWS];
-            for (a, b) in a.chunks_exact(2).zip(b.chunks_exact(2)) {
-                let Some(rows) = a[half].0[row..].first_chunk::<ROWS>() else {
+            // By index: a call of an iterator would push the sums out of the registers, once a step.
+            for step in 0..a.len().min(b.len()) / 2 {
+                let b = &b[2 * step..][..2];
+                let Some(rows) = a[2 * step + half].0[row..].first_chunk::<ROWS>() else {
                     break;
                 };
                 for p in 0..SIDE {
@@ -139,21 +141,24 @@ impl<const PLACES: usize, const VECTORS: usize> Kernel for Places<'_, PLACES, VE
             _mm512_store_ps,
         };
         let Window { work, sums, .. } = self.0;
-        assert!(work.fits(PLACES), "places leave their plane");
+        assert!(
+            work.are_held(PLACES) && work.have_rows(VECTORS),
+            "places leave their plane"
+        );
         let first = work.at[0];
-        // SAFETY: `_bf16` proves that the CPU has the instructions. `fits` has found that the plane holds the 32 numbers of each
-        // step of `PLACES` places, of which the pairs that are read are some; those need not be aligned. There are two tiles of
-        // weights for each step; a tile has a row for each pair, of 64 bytes that are aligned to 64; so are rows of sums.
+        // SAFETY: `_bf16` proves that the CPU has the instructions. The plane holds the 32 numbers of each step of `PLACES` places, of
+        // which the pairs that are read are some; those need not be aligned. There are `VECTORS` rows of weights for each pair, of
+        // 64 bytes that are aligned to 64, one after the other; rows of sums are aligned as well.
         unsafe {
             let mut c = [[_mm512_setzero_ps(); VECTORS]; PLACES];
             let place = work.halves.as_ptr().add(first);
-            let mut tiles = work.weights.as_ptr();
+            let mut row = work.weights.as_ptr().cast::<[u32; SIDE]>();
             for step in work.steps {
                 let from = place.add(step.at);
                 for p in 0..step.pairs {
                     let mut columns = [_mm512_setzero_si512(); VECTORS];
                     for v in 0..VECTORS {
-                        columns[v] = _mm512_load_si512((&raw const (*tiles.add(v)).0[p]).cast());
+                        columns[v] = _mm512_load_si512(row.add(v).cast());
                     }
                     for i in 0..PLACES {
                         let word = from.add(i * work.step + 2 * p).cast::<i32>().read_unaligned();
@@ -162,8 +167,8 @@ impl<const PLACES: usize, const VECTORS: usize> Kernel for Places<'_, PLACES, VE
                             c[i][v] = _mm512_dpbf16_ps(c[i][v], x, pairs(columns[v]));
                         }
                     }
+                    row = row.add(VECTORS);
                 }
-                tiles = tiles.add(2);
             }
             for i in 0..PLACES {
                 for v in 0..VECTORS {

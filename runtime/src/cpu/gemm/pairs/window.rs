@@ -44,6 +44,8 @@ pub(crate) struct Step {
 pub struct Steps {
     steps: [Step; MOST_STEPS],
     len: usize,
+    /// Pairs of all.
+    pairs: usize,
     /// Numbers from the first that a place sees to behind the last that is read.
     reach: usize,
 }
@@ -60,6 +62,20 @@ pub fn runs([y, x]: &[Axis; 2], channels: usize) -> [usize; 2] {
 pub fn steps_of(axes: &[Axis; 2], channels: usize) -> usize {
     let [runs, len] = runs(axes, channels);
     runs.saturating_mul(len.div_ceil(BLOCK))
+}
+
+/// Pairs of a window's runs; saturates.
+pub fn pairs_of(axes: &[Axis; 2], channels: usize) -> usize {
+    let [runs, len] = runs(axes, channels);
+    runs.saturating_mul(len.div_ceil(2))
+}
+
+/// Tiles that the weights of a window take for 32 columns; saturates.
+pub fn weight_tiles(unit: Unit, parts: Parts, axes: &[Axis; 2], channels: usize) -> usize {
+    match unit {
+        Unit::Dots(_) => pairs_of(axes, channels).div_ceil(SIDE * SIDE / BLOCK),
+        _ => steps_of(axes, channels).saturating_mul(2 * parts.count()),
+    }
 }
 
 /// Whether there is room for so many steps.
@@ -79,17 +95,20 @@ impl Steps {
         let mut steps = Self {
             steps: [Step { at: 0, pairs: 0 }; MOST_STEPS],
             len: 0,
+            pairs: 0,
             reach: 0,
         };
         for run in 0..runs {
             let (down, right) = (run / across * y.step, run % across * x.step);
             let first = down * sheet.line() + right * sheet.channels();
             for from in (0..len).step_by(BLOCK) {
+                let pairs = (len - from).min(BLOCK).div_ceil(2);
                 steps.steps[steps.len] = Step {
                     at: first + from,
-                    pairs: (len - from).min(BLOCK).div_ceil(2),
+                    pairs,
                 };
                 steps.len += 1;
+                steps.pairs += pairs;
                 steps.reach = first + from + BLOCK;
             }
         }
@@ -205,21 +224,30 @@ pub fn split<'m>(
     words::run(unit, splitting)
 }
 
-/// Splits the weights of a run, `[numbers of the run, columns]` with up to 32 columns, into tiles: for every 32 of the run, part by
-/// part, two tiles.
+/// Splits the weights of `runs` runs of `len` numbers, `[run, number, columns]` with up to 32 columns.
+///
+/// Tiles hold for every 32 numbers of a run, part by part, those of the left and of the right columns. For `vdpbf16ps` there is a row for
+/// each pair of a run, of 16 or 32 columns, with nothing in between.
 ///
 /// # Panics
 /// Where the sizes do not fit together.
-pub fn split_weights(unit: Unit, parts: Parts, weights: &[f32], columns: usize, tiles: &mut [Tile]) -> Span {
+pub fn split_weights(
+    unit: Unit,
+    parts: Parts,
+    [runs, len]: [usize; 2],
+    (weights, columns): (&[f32], usize),
+    tiles: &mut [Tile],
+) -> Span {
     assert!((1..=BLOCK).contains(&columns), "weights of {columns} columns");
-    let steps = (weights.len() / columns).div_ceil(BLOCK);
     assert_eq!(
-        tiles.len(),
-        steps * 2 * parts.count(),
-        "tiles for {steps} steps of weights"
+        weights.len(),
+        runs * len * columns,
+        "weights of {runs} runs of {len}"
     );
     let weights = Weights {
+        unit,
         parts,
+        len,
         weights,
         columns,
         tiles,
@@ -228,7 +256,10 @@ pub fn split_weights(unit: Unit, parts: Parts, weights: &[f32], columns: usize, 
 }
 
 struct Weights<'x> {
+    unit: Unit,
     parts: Parts,
+    /// Numbers of a run.
+    len: usize,
     weights: &'x [f32],
     columns: usize,
     tiles: &'x mut [Tile],
@@ -240,30 +271,80 @@ impl OnWords for Weights<'_> {
     #[inline(always)]
     fn run<W: Words>(self, words: W) -> Span {
         let mut packer = Packer::new(words, self.parts);
-        let parts = self.parts.count();
-        let steps = self.weights.chunks(BLOCK * self.columns);
-        for (weights, tiles) in steps.zip(self.tiles.chunks_exact_mut(2 * parts)) {
-            tiles.fill(Tile::ZERO);
-            for (p, pair) in weights.chunks(2 * self.columns).enumerate() {
-                let (even, odd) = pair.split_at(self.columns);
-                for half in 0..self.columns.div_ceil(SIDE) {
-                    let rows = [even, odd].map(|row| sixteen(row.get(half * SIDE..).unwrap_or_default()));
-                    let mut even = packer.seen_half(&rows[0]);
-                    let mut odd = packer.seen_half(&rows[1]);
-                    for part in 0..parts {
-                        let pairs = packer.across(&mut even, &mut odd);
-                        packer.write(pairs, &mut tiles[2 * part + half].0[p]);
-                    }
-                }
+        let run = self.len * self.columns;
+        if run == 0 {
+            return packer.span();
+        }
+        if let Unit::Dots(_) = self.unit {
+            let mut rows = words_of(self.tiles);
+            for weights in self.weights.chunks_exact(run) {
+                rows = pairs_in_rows(&mut packer, weights, self.columns, rows);
             }
+            return packer.span();
+        }
+        let tiles = self.len.div_ceil(BLOCK) * 2 * self.parts.count();
+        let tiles = self.tiles.chunks_exact_mut(tiles);
+        for (weights, tiles) in self.weights.chunks_exact(run).zip(tiles) {
+            pairs_in_tiles(&mut packer, weights, self.columns, tiles);
         }
         packer.span()
     }
 }
 
-/// The first 16 numbers, and zeros where there are fewer.
+/// The rows of tiles, one after the other.
+fn words_of(tiles: &mut [Tile]) -> &mut [[u32; SIDE]] {
+    let start = tiles.as_mut_ptr().cast::<[u32; SIDE]>();
+    // SAFETY: a tile is an array of as many rows, and has nothing beside them.
+    unsafe { std::slice::from_raw_parts_mut(start, tiles.len() * SIDE) }
+}
+
+/// Writes the pairs of a run in one part, row by row; returns the rows that are left.
 #[inline(always)]
-fn sixteen(numbers: &[f32]) -> [f32; SIDE] {
+fn pairs_in_rows<'r, W: Words>(
+    packer: &mut Packer<W>,
+    weights: &[f32],
+    columns: usize,
+    rows: &'r mut [[u32; SIDE]],
+) -> &'r mut [[u32; SIDE]] {
+    let mut at = 0;
+    for pair in weights.chunks(2 * columns) {
+        let (even, odd) = pair.split_at(columns);
+        for half in 0..columns.div_ceil(SIDE) {
+            let mut even = packer.seen_half(&sixteen(even, half));
+            let mut odd = packer.seen_half(&sixteen(odd, half));
+            let pairs = packer.across(&mut even, &mut odd);
+            packer.write(pairs, &mut rows[at]);
+            at += 1;
+        }
+    }
+    &mut rows[at..]
+}
+
+/// Writes the tiles of a run.
+#[inline(always)]
+fn pairs_in_tiles<W: Words>(packer: &mut Packer<W>, weights: &[f32], columns: usize, tiles: &mut [Tile]) {
+    let parts = packer.parts().count();
+    let steps = weights.chunks(BLOCK * columns);
+    for (weights, tiles) in steps.zip(tiles.chunks_exact_mut(2 * parts)) {
+        tiles.fill(Tile::ZERO);
+        for (p, pair) in weights.chunks(2 * columns).enumerate() {
+            let (even, odd) = pair.split_at(columns);
+            for half in 0..columns.div_ceil(SIDE) {
+                let mut even = packer.seen_half(&sixteen(even, half));
+                let mut odd = packer.seen_half(&sixteen(odd, half));
+                for part in 0..parts {
+                    let pairs = packer.across(&mut even, &mut odd);
+                    packer.write(pairs, &mut tiles[2 * part + half].0[p]);
+                }
+            }
+        }
+    }
+}
+
+/// The first or second 16 numbers of a row, and zeros where there are fewer.
+#[inline(always)]
+fn sixteen(row: &[f32], half: usize) -> [f32; SIDE] {
+    let numbers = row.get(half * SIDE..).unwrap_or_default();
     match numbers.first_chunk::<SIDE>() {
         Some(numbers) => *numbers,
         None => {
@@ -297,11 +378,7 @@ pub struct PairWindows<'x, 'b> {
 /// # Panics
 /// Where the sizes do not fit together.
 pub fn windows(unit: Unit, work: PairWindows<'_, '_>) {
-    let parts = work.planes.parts();
-    assert!(
-        work.out.cols() <= BLOCK && work.weights.len() == work.steps.len * 2 * parts.count(),
-        "the sizes of windows do not fit"
-    );
+    assert!(work.out.cols() <= BLOCK, "{} columns at a time", work.out.cols());
     let places = unit.places(work.out.cols());
     Engine::with(unit, |engine| {
         let windowing = Windowing { places, engine, work };
@@ -319,22 +396,36 @@ pub(crate) struct Spots<'x> {
     pub at: &'x [usize],
     /// From a place to the next.
     pub step: usize,
-    /// The pieces of a window, and behind the last number of them.
+    /// The pieces of a window, their pairs, and the numbers from the first to behind the last that is read.
     pub steps: &'x [Step],
+    pairs: usize,
     reach: usize,
     pub weights: &'x [Tile],
     pub columns: usize,
 }
 
 impl Spots<'_> {
-    /// Whether what units read lies in a plane, for so many places of a run, and there are weights.
+    /// Whether a plane holds what is read of so many places of each run.
     #[inline(always)]
-    pub fn fits(&self, places: usize) -> bool {
-        let tiles = 2 * self.parts.count();
+    pub fn are_held(&self, places: usize) -> bool {
         let last = (places - 1) * self.step + self.reach;
-        self.plane * self.parts.count() == self.halves.len()
-            && self.weights.len() == self.steps.len() * tiles
-            && self.at.iter().all(|at| at + last <= self.plane)
+        let mut are_held = self.plane * self.parts.count() == self.halves.len();
+        for at in self.at {
+            are_held &= at + last <= self.plane;
+        }
+        are_held
+    }
+
+    /// Whether there are tiles of weights for all pieces.
+    #[inline(always)]
+    pub fn have_tiles(&self) -> bool {
+        self.weights.len() >= self.steps.len() * 2 * self.parts.count()
+    }
+
+    /// Whether there are rows of weights for all pairs.
+    #[inline(always)]
+    pub fn have_rows(&self, vectors: usize) -> bool {
+        self.weights.len() * SIDE >= self.pairs * vectors
     }
 }
 
@@ -372,6 +463,7 @@ impl OnWords for Windowing<'_, '_, '_> {
                 at: &at[..count],
                 step,
                 steps: self.work.steps.list(),
+                pairs: self.work.steps.pairs,
                 reach: self.work.steps.reach,
                 weights: self.work.weights,
                 columns: self.work.out.cols(),
@@ -391,59 +483,68 @@ impl OnWords for Windowing<'_, '_, '_> {
 impl Windowing<'_, '_, '_> {
     /// Writes the sums of those places of a tile that count.
     #[inline(always)]
-    fn write(&mut self, spot: &Spot, pitch: Option<usize>, sums: &[[f32; BLOCK]]) {
+    fn write(&mut self, spot: &Spot, pitch: Option<usize>, mut sums: &[[f32; BLOCK]]) {
         let ([y, x], [first, lines, places, images]) = (self.work.axes, self.work.rows);
         let [image, mut line, mut place] = spot.place;
-        for i in 0..spot.count {
-            if line == y.places {
+        sums = &sums[..spot.count];
+        while line < y.places && !sums.is_empty() {
+            let some = sums.len().min(x.places - place);
+            let row = first + image * images + line * lines + place * places;
+            self.rows(&sums[..some], [row, places]);
+            let Some(pitch) = pitch else { return };
+            sums = sums.get(pitch - place..).unwrap_or_default();
+            (line, place) = (line + 1, 0);
+        }
+    }
+
+    /// Writes rows of results, `step` apart.
+    #[inline(always)]
+    fn rows(&mut self, sums: &[[f32; BLOCK]], place: [usize; 2]) {
+        match self.work.out.cols() {
+            BLOCK => self.whole_rows::<BLOCK>(sums, place),
+            SIDE => self.whole_rows::<SIDE>(sums, place),
+            columns => {
+                let [first, step] = place;
+                for i in 0..sums.len() {
+                    let mut row = sums[i];
+                    finish(self.work.finish, &mut row[..columns]);
+                    let to = self.work.out.row_mut(first + i * step);
+                    to.copy_from_slice(&row[..columns]);
+                }
+            }
+        }
+    }
+
+    /// The same where their length is a constant, so that they go through registers.
+    #[inline(always)]
+    fn whole_rows<const N: usize>(&mut self, sums: &[[f32; BLOCK]], [first, step]: [usize; 2]) {
+        for i in 0..sums.len() {
+            let (Some(row), Some(to)) = (
+                sums[i].first_chunk::<N>(),
+                self.work.out.row_mut(first + i * step).first_chunk_mut::<N>(),
+            ) else {
                 return;
-            }
-            if place < x.places {
-                let row = first + image * images + line * lines + place * places;
-                write(&sums[i], self.work.finish, self.work.out.row_mut(row));
-            }
-            place += 1;
-            if Some(place) == pitch {
-                (line, place) = (line + 1, 0);
-            }
+            };
+            let mut row = *row;
+            finish(self.work.finish, &mut row);
+            *to = row;
         }
     }
 }
 
-/// Writes a row of results.
+/// Adds the bias, and applies the activation.
 #[inline(always)]
-fn write(sums: &[f32; BLOCK], finish: Simple<'_, f32>, to: &mut [f32]) {
-    if let Ok(to) = <&mut [f32; BLOCK]>::try_from(&mut *to) {
-        finished(sums, finish, to);
-        return;
-    }
-    if let (Ok(to), Some(sums)) = (<&mut [f32; SIDE]>::try_from(&mut *to), sums.first_chunk::<SIDE>()) {
-        finished(sums, finish, to);
-        return;
-    }
-    for j in 0..to.len() {
-        let mut y = sums[j];
-        if let Some(bias) = finish.bias {
-            y += bias[j];
-        }
-        if finish.activation == Activation::Relu {
-            y = relu(y);
-        }
-        to[j] = y;
-    }
-}
-
-#[inline(always)]
-fn finished<const N: usize>(sums: &[f32; N], finish: Simple<'_, f32>, to: &mut [f32; N]) {
-    *to = *sums;
-    if let Some(bias) = finish.bias.and_then(|bias| bias.first_chunk::<N>()) {
-        for j in 0..N {
-            to[j] += bias[j];
+fn finish(finish: Simple<'_, f32>, row: &mut [f32]) {
+    if let Some(bias) = finish.bias
+        && let Some(bias) = bias.get(..row.len())
+    {
+        for j in 0..row.len() {
+            row[j] += bias[j];
         }
     }
     if finish.activation == Activation::Relu {
-        for j in 0..N {
-            to[j] = relu(to[j]);
+        for j in 0..row.len() {
+            row[j] = relu(row[j]);
         }
     }
 }
