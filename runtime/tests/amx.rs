@@ -11,10 +11,12 @@ use std::sync::atomic::Ordering;
 use tapeless_runtime::Precision;
 use tapeless_runtime::cpu::amx::Amx;
 use tapeless_runtime::cpu::gemm::{
-    self, Arithmetic, Block, Matrix, Method, Operands, Parts, Product, Start, Unit,
+    self, Arithmetic, Axis, Block, Matrix, Method, Operands, PairWindows, Parts, PlaneRoom, Product, Sheet,
+    Start, Steps, Tile, Unit,
 };
 use tapeless_runtime::cpu::isa::Isa;
 use tapeless_runtime::cpu::threads::Team;
+use tapeless_runtime::ops::epilogue::Simple;
 use tiles::Executed;
 
 /// Tests that count instructions take turns.
@@ -123,6 +125,162 @@ fn products_keep_their_promise() {
                             );
                         }
                     }
+                }
+            }
+        }
+    });
+}
+
+/// Windows of `taps` over images of `size` pixels and so many channels, and columns.
+#[derive(Copy, Clone, Debug)]
+struct Windows {
+    size: [usize; 2],
+    channels: usize,
+    columns: usize,
+    taps: usize,
+    stride: usize,
+    padding: usize,
+}
+
+const IMAGES: usize = 2;
+
+impl Windows {
+    fn axes(&self) -> [Axis; 2] {
+        self.size.map(|size| Axis {
+            size,
+            start: -(self.padding as isize),
+            stride: self.stride,
+            taps: self.taps,
+            step: 1,
+            places: (size + 2 * self.padding - self.taps) / self.stride + 1,
+        })
+    }
+
+    /// Sums over the windows in parts, and the pieces of 32 numbers that they have.
+    fn sums(&self, unit: Unit, parts: Parts, images: &[f32], weights: &[f32]) -> (Vec<f32>, usize) {
+        let axes = self.axes();
+        let sheet = Sheet::new(IMAGES, self.channels, &mut [axes].into_iter());
+        let mut room = PlaneRoom::new();
+        let planes = gemm::split(unit, parts, sheet, (images, self.size), &mut room);
+        let steps = gemm::steps_of(&axes, self.channels);
+        let mut tiles = vec![Tile::ZERO; gemm::weight_tiles(unit, parts, &axes, self.channels)];
+        let runs = gemm::runs(&axes, self.channels);
+        gemm::split_weights(unit, parts, runs, (weights, self.columns), &mut tiles);
+        let area = axes[0].places * axes[1].places;
+        let mut out = vec![f32::NAN; IMAGES * area * self.columns];
+        let work = PairWindows {
+            planes: &planes,
+            axes,
+            steps: &Steps::new(&sheet, &axes),
+            weights: &tiles,
+            out: Block::whole(&mut out, IMAGES * area, self.columns),
+            rows: [0, axes[1].places, 1, area],
+            finish: Simple::NONE,
+        };
+        gemm::windows(unit, work);
+        (out, steps)
+    }
+
+    /// The sum of a place and that of absolute values.
+    fn exact(&self, images: &[f32], weights: &[f32], [image, v, u, o]: [usize; 4]) -> (f64, f64) {
+        let (mut sum, mut size) = (0.0, 0.0);
+        for tap in 0..self.taps * self.taps * self.channels {
+            let (c, j, i) = (
+                tap % self.channels,
+                tap / self.channels % self.taps,
+                tap / self.channels / self.taps,
+            );
+            let y = (v * self.stride + i).checked_sub(self.padding);
+            let x = (u * self.stride + j).checked_sub(self.padding);
+            let inside = |at: Option<usize>, k: usize| at.filter(|at| *at < self.size[k]);
+            if let (Some(y), Some(x)) = (inside(y, 0), inside(x, 1)) {
+                let pixel = (image * self.size[0] + y) * self.size[1] + x;
+                let term =
+                    f64::from(images[pixel * self.channels + c]) * f64::from(weights[tap * self.columns + o]);
+                (sum, size) = (sum + term, size + term.abs());
+            }
+        }
+        (sum, size)
+    }
+}
+
+#[test]
+fn windows_keep_their_promise() {
+    let plain = Windows {
+        size: [9, 13],
+        channels: 32,
+        columns: 32,
+        taps: 3,
+        stride: 1,
+        padding: 1,
+    };
+    let shapes = [
+        plain,
+        // Pieces that are not full, an odd number of channels, few columns.
+        Windows {
+            channels: 13,
+            columns: 7,
+            ..plain
+        },
+        Windows {
+            size: [20, 21],
+            channels: 16,
+            columns: 16,
+            ..plain
+        },
+        Windows {
+            stride: 2,
+            columns: 27,
+            ..plain
+        },
+        Windows {
+            taps: 1,
+            channels: 70,
+            padding: 2,
+            ..plain
+        },
+    ];
+    with_tiles(|amx, executed| {
+        for shape in shapes {
+            let images = numbers(IMAGES * shape.size[0] * shape.size[1] * shape.channels, 7);
+            let depth = shape.taps * shape.taps * shape.channels;
+            let weights = numbers(depth * shape.columns, 8);
+            for (parts, products) in PARTS {
+                let before = counts();
+                let (out, steps) = shape.sums(Unit::Tiles(amx), parts, &images, &weights);
+                if executed == Executed::InSoftware {
+                    let [configured, released, loaded, multiplied, stored] =
+                        std::array::from_fn(|i| counts()[i] - before[i]);
+                    let loads = match (parts, shape.columns > 16) {
+                        (Parts::One, true) => 4,
+                        (Parts::Two, true) => 8,
+                        (Parts::Three, true) => 14,
+                        (Parts::One, false) => 5,
+                        (Parts::Two, false) => 14,
+                        (Parts::Three, false) => 27,
+                    };
+                    let blocks = stored / 4;
+                    assert_eq!([configured, released], [1, 1]);
+                    assert!(blocks > 0 && stored.is_multiple_of(4));
+                    assert_eq!(
+                        [loaded, multiplied],
+                        [loads * steps * blocks, 4 * products * steps * blocks]
+                    );
+                }
+                let [lines, places] = shape.axes().map(|axis| axis.places);
+                for (at, y) in out.iter().enumerate() {
+                    let (o, place) = (at % shape.columns, at / shape.columns);
+                    let (u, v) = (place % places, place / places % lines);
+                    let (sum, size) = shape.exact(&images, &weights, [place / places / lines, v, u, o]);
+                    let bound = match parts {
+                        Parts::Three => (6 * steps + 22) as f64 * U,
+                        parts => promise(parts, 32 * steps),
+                    };
+                    let bound = bound * size;
+                    assert!(
+                        (f64::from(*y) - sum).abs() <= bound,
+                        "{parts:?} {shape:?} at {place}, {o}: {y} for {sum}"
+                    );
                 }
             }
         }

@@ -97,7 +97,14 @@ impl Conv2d {
     /// Elements of a weight packed for the result: the channels of every group in whole strips.
     fn packed(&self, weight: &[Dim]) -> Dim {
         let own = weight[0].divide_exact(&Dim::lit(self.groups));
-        whole_strips(&own.expect("groups divide the channels")) * self.groups * shape::numel(&weight[1..])
+        let strips = whole_strips(&own.expect("groups divide the channels")) * self.groups;
+        strips * shape::numel(&weight[1..]) * self.copies()
+    }
+
+    /// How often weights are packed: where they may be multiplied in pairs of bf16 numbers as vectors read them, and in three parts whose
+    /// padding adds a third at most.
+    fn copies(&self) -> i64 {
+        if self.groups == 1 { 3 } else { 1 }
     }
 }
 
@@ -271,7 +278,7 @@ impl Rule for Conv2dInputGrad {
         ];
         // The result's channels are those of the image.
         let weight = &inputs[0].shape;
-        let packed = whole_strips(&weight[1]) * &weight[0] * shape::numel(&weight[2..]);
+        let packed = whole_strips(&weight[1]) * &weight[0] * shape::numel(&weight[2..]) * self.conv.copies();
         Kernel::Call(Call {
             function: "conv2d_input_grad",
             args,

@@ -14,7 +14,7 @@ use std::marker::PhantomData;
 
 #[cfg(target_arch = "x86_64")]
 use crate::cpu::gemm::BLOCK;
-use crate::cpu::gemm::{Parts, Sums, Tile};
+use crate::cpu::gemm::{Parts, SPOTS, Spots, Step, Sums, Tile};
 use crate::cpu::isa::Avx512;
 
 /// Proof that the CPU has AMX tiles with products of bf16 numbers besides all of [`Avx512`], and that the system lets this
@@ -205,6 +205,50 @@ impl Session {
     }
 }
 
+impl Session {
+    /// Sums over the windows of places: 16 rows for each run of places, of which there are up to two where there are more than 16
+    /// columns, and up to four otherwise.
+    ///
+    /// # Panics
+    /// Where the places leave their plane, or there are too many runs of them.
+    #[inline]
+    pub(crate) fn windows(&self, work: &Spots<'_>, sums: &mut [Sums; 2]) {
+        let _ = self.thread;
+        let most = if work.columns > 16 { 2 } else { SPOTS };
+        assert!(
+            work.are_held(16)
+                && work.have_tiles()
+                && !work.steps.is_empty()
+                && (1..=most).contains(&work.at.len()),
+            "places leave their plane"
+        );
+        #[cfg(target_arch = "x86_64")]
+        {
+            // What is left of a full set repeats the last run.
+            let last = work.at[work.at.len() - 1];
+            let mut spots = [work.halves.as_ptr(); SPOTS];
+            for (i, spot) in spots.iter_mut().enumerate() {
+                *spot = spot.wrapping_add(work.at.get(i).copied().unwrap_or(last));
+            }
+            let kernel = match (work.parts, work.columns > 16) {
+                (Parts::One, true) => one_wide,
+                (Parts::Two, true) => two_wide,
+                (Parts::Three, true) => three_wide,
+                (Parts::One, false) => one_narrow,
+                (Parts::Two, false) => two_narrow,
+                (Parts::Three, false) => three_narrow,
+            };
+            let steps = [2 * work.step, 2 * work.plane];
+            // SAFETY: `self` proves that tiles exist and, being the thread's only session, are configured on it. It was just checked
+            // that planes hold the 32 numbers of each step of 16 places from each of `spots` on, that there are as many tiles of
+            // weights as steps need, and that there is a step.
+            unsafe { kernel(&spots, steps, work.steps, work.weights.as_ptr(), sums) };
+        }
+        #[cfg(not(target_arch = "x86_64"))]
+        unreachable!("tiles belong to x86-64, not to {:?}", (work.parts, sums));
+    }
+}
+
 impl Drop for Session {
     #[inline]
     fn drop(&mut self) {
@@ -287,4 +331,139 @@ micro_kernels! {
     one 1 [a 0 b 0];
     two 2 [a 0 b 1, b 0, a 1];
     three 3 [a 0 b 2, b 1, a 1, b 0, a 2, a 0];
+}
+
+/// Micro-kernels over windows: the name, the number of parts, the form, and for every product of parts the part of the images, and that
+/// of the weights where the product before it used another. The order is that of [`Parts::products`].
+///
+/// The wide form has two runs of 16 places by 32 columns. Tiles 0 to 3 are the sums, 4 and 5 the part of the upper and of the lower
+/// run, 6 and 7 that of the left and of the right columns. The narrow one has four runs of places by 16 columns: tiles 0 to 3 are
+/// their sums, 4 to 6 the runs' parts in turn, 7 that of the columns.
+#[cfg(target_arch = "x86_64")]
+macro_rules! window_kernels {
+    ($($name:ident $parts:literal $form:ident [$($part:tt $($weights:literal)?),+];)*) => {$(
+        /// Sums over windows: of the 16 places from each of `spots` on, `[place, part]` bytes apart from the next.
+        ///
+        /// # Safety
+        /// Tiles must be configured on this thread as a [`Session`] does it. There must be a step; each must be 32 numbers that can be
+        /// read of every part of every place; `weights` must point to two tiles for each part of each step.
+        #[inline(never)]
+        unsafe fn $name(
+            spots: &[*const u16; SPOTS],
+            [place, part]: [usize; 2],
+            steps: &[Step],
+            weights: *const Tile,
+            sums: &mut [Sums; 2],
+        ) {
+            // SAFETY: the caller has tiles. What is read are steps' numbers and tiles of weights, which the caller has; what is
+            // written are rows of 64 bytes, 128 apart, of the 64 rows of `sums`. Every tile that is changed is named.
+            unsafe {
+                std::arch::asm!(
+                    "# {part}: with one part nothing else names it",
+                    "tilezero tmm0", "tilezero tmm1", "tilezero tmm2", "tilezero tmm3",
+                    "2:",
+                    "mov {at}, [{steps}]",
+                    "add {at}, {at}",
+                    $(window_kernels!(@product $form $part $($weights)?),)+
+                    "add {steps}, {step}",
+                    "add {weights}, {tiles}",
+                    "dec {count}",
+                    "jnz 2b",
+                    "add {row}, {row}",
+                    window_kernels!(@store $form),
+                    spots = in(reg) spots,
+                    place = in(reg) place,
+                    part = in(reg) part,
+                    steps = inout(reg) steps.as_ptr() => _,
+                    count = inout(reg) steps.len() => _,
+                    weights = inout(reg) weights => _,
+                    at = out(reg) _,
+                    from = out(reg) _,
+                    row = inout(reg) 64_usize => _,
+                    to = in(reg) sums,
+                    step = const size_of::<Step>(),
+                    tiles = const 2 * $parts * size_of::<Tile>(),
+                    out("tmm0") _, out("tmm1") _, out("tmm2") _, out("tmm3") _,
+                    out("tmm4") _, out("tmm5") _, out("tmm6") _, out("tmm7") _,
+                    options(nostack),
+                );
+            }
+        }
+    )*};
+    (@product wide $part:tt $($weights:literal)?) => {
+        concat!(
+            window_kernels!(@image 0 $part "tmm4"),
+            window_kernels!(@image 1 $part "tmm5"),
+            $("tileloadd tmm6, [{weights} + {row}*1 + 2048*", $weights, "]\n",
+            "tileloadd tmm7, [{weights} + {row}*1 + 2048*", $weights, " + 1024]\n",)?
+            "tdpbf16ps tmm0, tmm4, tmm6\n",
+            "tdpbf16ps tmm1, tmm4, tmm7\n",
+            "tdpbf16ps tmm2, tmm5, tmm6\n",
+            "tdpbf16ps tmm3, tmm5, tmm7",
+        )
+    };
+    (@product narrow $part:tt $($weights:literal)?) => {
+        concat!(
+            $("tileloadd tmm7, [{weights} + {row}*1 + 2048*", $weights, "]\n",)?
+            window_kernels!(@image 0 $part "tmm4"),
+            "tdpbf16ps tmm0, tmm4, tmm7\n",
+            window_kernels!(@image 1 $part "tmm5"),
+            "tdpbf16ps tmm1, tmm5, tmm7\n",
+            window_kernels!(@image 2 $part "tmm6"),
+            "tdpbf16ps tmm2, tmm6, tmm7\n",
+            window_kernels!(@image 3 $part "tmm4"),
+            "tdpbf16ps tmm3, tmm4, tmm7",
+        )
+    };
+    // A part of the places of a run; none where the product before has loaded it.
+    (@image $spot:literal = $tile:literal) => { "" };
+    (@image $spot:literal 0 $tile:literal) => {
+        concat!(
+            "mov {from}, [{spots} + 8*", $spot, "]\n",
+            "add {from}, {at}\n",
+            "tileloadd ", $tile, ", [{from} + {place}*1]\n",
+        )
+    };
+    (@image $spot:literal 1 $tile:literal) => {
+        concat!(
+            "mov {from}, [{spots} + 8*", $spot, "]\n",
+            "add {from}, {at}\n",
+            "add {from}, {part}\n",
+            "tileloadd ", $tile, ", [{from} + {place}*1]\n",
+        )
+    };
+    (@image $spot:literal 2 $tile:literal) => {
+        concat!(
+            "mov {from}, [{spots} + 8*", $spot, "]\n",
+            "add {from}, {at}\n",
+            "lea {from}, [{from} + {part}*2]\n",
+            "tileloadd ", $tile, ", [{from} + {place}*1]\n",
+        )
+    };
+    (@store wide) => {
+        concat!(
+            "tilestored [{to} + {row}*1], tmm0\n",
+            "tilestored [{to} + {row}*1 + 64], tmm1\n",
+            "tilestored [{to} + {row}*1 + 2048], tmm2\n",
+            "tilestored [{to} + {row}*1 + 2112], tmm3",
+        )
+    };
+    (@store narrow) => {
+        concat!(
+            "tilestored [{to} + {row}*1], tmm0\n",
+            "tilestored [{to} + {row}*1 + 2048], tmm1\n",
+            "tilestored [{to} + {row}*1 + 4096], tmm2\n",
+            "tilestored [{to} + {row}*1 + 6144], tmm3",
+        )
+    };
+}
+
+#[cfg(target_arch = "x86_64")]
+window_kernels! {
+    one_wide 1 wide [0 0];
+    two_wide 2 wide [0 1, = 0, 1];
+    three_wide 3 wide [0 2, = 1, 1, = 0, 2, 0];
+    one_narrow 1 narrow [0 0];
+    two_narrow 2 narrow [0 1, 0 0, 1];
+    three_narrow 3 narrow [0 2, 0 1, 1, 1 0, 2, 0];
 }

@@ -5,16 +5,19 @@
 //! - A kernel of one element with stride 1 and no padding is a product of matrices as it stands.
 //! - Otherwise results, and gradients of images, are sums over windows of images that are read where they lie (`conv/places.rs`), with
 //!   channels of the result in the lanes of vectors. The gradient of an image sees a window of its own for each residue of the stride.
+//!   On CPUs that multiply pairs of bf16 numbers, images are split into bf16 parts with their padding, and windows are summed on that
+//!   unit where it is faster (`conv/pairs.rs`).
 //! - Gradients of weights are sums of outer products over places (`conv/sums.rs`).
 //!
 //! Where every channel is a group of its own, channels lie in the lanes of images, weights and results (`conv/depthwise.rs`).
 //!
 //! Weights stay `[out_channels, in_channels / groups, kernel]` in memory and are packed once a call.
 //!
-//! Under [`Precision::Bf16`](crate::Precision::Bf16) images, cotangents and weights are rounded as they are read or packed, and
-//! multiplied on vectors of f32.
+//! Under [`Precision::Bf16`](crate::Precision::Bf16) images, cotangents and weights are rounded as they are read or packed, and,
+//! where no unit is faster, multiplied on vectors of f32.
 
 mod depthwise;
+mod pairs;
 mod places;
 mod results;
 mod sums;
@@ -31,6 +34,7 @@ use crate::cx::{Env, float};
 use crate::ops::epilogue::{Activation, Epilogue, Finish};
 use crate::ops::pool::Pool2d;
 
+use pairs::InPairs;
 use places::{Places, Slide, Weights};
 use results::Results;
 
@@ -121,6 +125,75 @@ impl Conv2d {
         }
     }
 
+    /// The windows that a result sees of an image, with their weights and their results.
+    fn forward_slide(&self, k: usize) -> Slide {
+        Slide {
+            axis: self.forward(k),
+            weight: 0,
+            weight_step: 1,
+            first: 0,
+            spacing: 1,
+        }
+    }
+
+    /// What results are sums of; `slide` is [`forward_slide`](Self::forward_slide).
+    fn forward_places<'s>(&self, slide: &'s (dyn Fn(usize, usize) -> Slide + Sync)) -> Places<'s> {
+        let (channels, rows) = self.group();
+        Places {
+            batch: self.batch,
+            groups: self.groups,
+            members: 1,
+            channels,
+            rows,
+            size: self.size,
+            out: self.out,
+            work: self.work(),
+            residues: [1, 1],
+            slide,
+        }
+    }
+
+    /// What gradients of images are sums of; `slide` is [`backward`](Self::backward).
+    fn backward_places<'s>(&self, slide: &'s (dyn Fn(usize, usize) -> Slide + Sync)) -> Places<'s> {
+        let (rows, channels) = self.group();
+        Places {
+            batch: self.batch,
+            groups: self.groups,
+            members: 1,
+            channels,
+            rows,
+            size: self.out,
+            out: self.size,
+            work: self.work(),
+            residues: self.stride,
+            slide,
+        }
+    }
+
+    /// Weights, as results see them.
+    fn forward_weights<'w, T>(&self, data: &'w [T]) -> Weights<'w, T> {
+        let window = Self::area(self.kernel);
+        Weights {
+            data,
+            row: self.group().0 * window,
+            channel: window,
+            line: self.kernel[1],
+            window,
+        }
+    }
+
+    /// Weights, as gradients of images see them.
+    fn backward_weights<'w, T>(&self, data: &'w [T]) -> Weights<'w, T> {
+        let window = Self::area(self.kernel);
+        Weights {
+            data,
+            row: window,
+            channel: self.group().0 * window,
+            line: self.kernel[1],
+            window,
+        }
+    }
+
     /// Multiply-adds of the convolution, and of either of its gradients.
     fn work(&self) -> usize {
         let (channels, rows) = self.group();
@@ -142,7 +215,8 @@ fn gcd(a: usize, b: usize) -> usize {
 }
 
 /// Convolves: `y[b, v, u, o] = activation(sum over i, j, c of x[b, v s + i d - p, u s + j d - p, c] w[o, c, i, j] + bias[o])`.
-/// `scratch` has the size of the weight with the output channels of a group rounded up to a multiple of 32.
+/// `scratch` has the size of the weight with the output channels of a group rounded up to a multiple of 32; three times that where
+/// there is one group.
 ///
 /// # Panics
 /// Where a buffer has another size: a mistake of the compiler.
@@ -176,7 +250,7 @@ pub fn conv2d_pool2d(
     float!(cx, T => forward::<T>(cx, [x, w, y, scratch], conv, (epilogue, Some(pool))));
 }
 
-fn forward<T: Convolve>(
+fn forward<T: InPairs>(
     cx: &mut Cx<'_>,
     [x, w, y, scratch]: [Buf; 4],
     conv: Conv2d,
@@ -199,40 +273,38 @@ fn forward<T: Convolve>(
             finish,
         );
     }
-    let window = Conv2d::area(conv.kernel);
-    let weights = Weights {
-        data: w,
-        row: in_channels * window,
-        channel: window,
-        line: conv.kernel[1],
-        window,
-    };
-    let places = Places {
-        batch: conv.batch,
-        groups: conv.groups,
-        members: 1,
-        channels: in_channels,
-        rows: out_channels,
-        size: conv.size,
-        out: conv.out,
-        work: conv.work(),
-        residues: [1, 1],
-        slide: &|k, _| Slide {
-            axis: conv.forward(k),
-            weight: 0,
-            weight_step: 1,
-            first: 0,
-            spacing: 1,
-        },
-    };
+    let slide = |k, _| conv.forward_slide(k);
+    let (places, weights) = (conv.forward_places(&slide), conv.forward_weights(w));
     match conv.is_depthwise() {
         true => depthwise::places(&places, env, x, (weights, packed), y, finish),
-        false => {
-            let results = Results { memory: y, pooling };
-            places
-                .merged(env, x)
-                .run(env, x, (weights, packed), results, finish);
-        }
+        false => run(
+            places,
+            env,
+            x,
+            (weights, packed),
+            Results { memory: y, pooling },
+            finish,
+        ),
+    }
+}
+
+/// Sums over windows by what is fastest for their sizes.
+fn run<T: InPairs>(
+    places: Places<'_>,
+    env: Env<'_>,
+    images: &[T],
+    (weights, packed): (Weights<'_, T>, &mut [T]),
+    out: Results<'_, T>,
+    finish: Finish<'_, T>,
+) {
+    if out.memory.is_empty() {
+        return;
+    }
+    match T::method(&places, env) {
+        Some(method) => T::in_pairs(&places, env, method, images, (weights, packed), out, finish),
+        None => places
+            .merged(env, images)
+            .run(env, images, (weights, packed), out, finish),
     }
 }
 
@@ -254,7 +326,8 @@ fn pixels<T: Convolve>(
 }
 
 /// The gradient of the image: `dx[b, y, x, c] = sum over i, j, o of w[o, c, i, j] dy[b, (y + p - i d) / s, .., o]`, where that
-/// is whole. `scratch` has the size of the weight with the input channels of a group rounded up to a multiple of 32.
+/// is whole. `scratch` has the size of the weight with the input channels of a group rounded up to a multiple of 32; three times that
+/// where there is one group.
 ///
 /// # Panics
 /// Where a buffer has another size: a mistake of the compiler.
@@ -262,7 +335,7 @@ pub fn conv2d_input_grad(cx: &mut Cx<'_>, w: Buf, dy: Buf, dx: Buf, scratch: Buf
     float!(cx, T => input_grad::<T>(cx, w, dy, dx, scratch, conv));
 }
 
-fn input_grad<T: Convolve>(cx: &mut Cx<'_>, w: Buf, dy: Buf, dx: Buf, scratch: Buf, conv: Conv2d) {
+fn input_grad<T: InPairs>(cx: &mut Cx<'_>, w: Buf, dy: Buf, dx: Buf, scratch: Buf, conv: Conv2d) {
     let env = cx.env;
     let mut bind = cx.bind();
     let (w, dy): (&[T], &[T]) = (bind.read(w), bind.read(dy));
@@ -279,37 +352,11 @@ fn input_grad<T: Convolve>(cx: &mut Cx<'_>, w: Buf, dy: Buf, dx: Buf, scratch: B
             finish,
         );
     }
-    let window = Conv2d::area(conv.kernel);
-    let weights = Weights {
-        data: w,
-        row: window,
-        channel: in_channels * window,
-        line: conv.kernel[1],
-        window,
-    };
-    let places = Places {
-        batch: conv.batch,
-        groups: conv.groups,
-        members: 1,
-        channels: out_channels,
-        rows: in_channels,
-        size: conv.out,
-        out: conv.size,
-        work: conv.work(),
-        residues: conv.stride,
-        slide: &|k, residue| conv.backward(k, residue),
-    };
+    let slide = |k, residue| conv.backward(k, residue);
+    let (places, weights) = (conv.backward_places(&slide), conv.backward_weights(w));
     match conv.is_depthwise() {
         true => depthwise::places(&places, env, dy, (weights, packed), dx, finish),
-        false => {
-            let results = Results {
-                memory: dx,
-                pooling: None,
-            };
-            places
-                .merged(env, dy)
-                .run(env, dy, (weights, packed), results, finish);
-        }
+        false => run(places, env, dy, (weights, packed), Results::stored(dx), finish),
     }
 }
 

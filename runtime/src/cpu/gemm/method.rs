@@ -16,6 +16,9 @@
 //! Where one factor has few rows and the other lies right for that ([`Method::Inner`]), nothing is packed, unless numbers must
 //! be rounded. The choice cannot know how factors lie, and takes it that they do: weights of layers lie so.
 //!
+//! Sums over windows of images take the same times for every multiply-add, of the places and the numbers of a window as a unit rounds
+//! them up ([`WindowWork`]), and for every number of an image and of the weights that is split.
+//!
 //! That a second factor may be packed already changes no choice: equal products have equal bits, packed or not.
 //!
 //! Only the ratios of the constants matter. `vdpbf16ps` was measured with these kernels on Zen 4, relative to the same machine's
@@ -90,6 +93,18 @@ impl Unit {
     }
 }
 
+impl Unit {
+    /// How many places that follow each other a unit sums the windows of at a time, and how many such runs of them, for this many
+    /// columns.
+    pub fn places(self, columns: usize) -> [usize; 2] {
+        let is_narrow = columns <= VECTOR;
+        match self {
+            Self::Dots(_) => [if is_narrow { 16 } else { 8 }, 1],
+            _ => [16, if is_narrow { 4 } else { 2 }],
+        }
+    }
+}
+
 /// Into how many bf16 numbers an operand is split.
 #[derive(Copy, Clone, PartialEq, Eq, Debug)]
 pub enum Parts {
@@ -122,6 +137,50 @@ impl Parts {
     }
 }
 
+/// What a convolution computes, on vectors and in pairs.
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+pub struct WindowWork {
+    /// Columns of the result.
+    pub columns: usize,
+    /// The fewest numbers that a window sees.
+    pub depth: usize,
+    /// Multiply-adds of a column: those that count, and those that a unit carries out.
+    pub sums: [u64; 2],
+    /// Numbers of images, and of weights.
+    pub numbers: [u64; 2],
+}
+
+impl WindowWork {
+    /// Picoseconds on vectors.
+    fn lanes_cost(&self, operands: Operands) -> u64 {
+        let rate = match operands {
+            Operands::Exact => FMA,
+            Operands::Rounded => FMA + ROUND_WINDOW,
+        };
+        let columns = self.columns.next_multiple_of(VECTOR) as u64;
+        columns.saturating_mul(self.sums[0]).saturating_mul(rate)
+    }
+
+    /// Picoseconds on a unit.
+    fn pairs_cost(&self, unit: Unit, parts: Parts) -> u64 {
+        let whole = match self.columns % super::pairs::BLOCK {
+            1..=VECTOR => self.columns.next_multiple_of(VECTOR),
+            _ => self.columns.next_multiple_of(super::pairs::BLOCK),
+        };
+        let split = SPLIT.0 + SPLIT.1 * parts.count() as u64;
+        let once = match unit {
+            Unit::Dots(_) => 0,
+            _ => SESSION,
+        };
+        let numbers = self.numbers[0].saturating_add(self.numbers[1]);
+        (whole as u64)
+            .saturating_mul(self.sums[1])
+            .saturating_mul(rate(unit, parts))
+            .saturating_add(numbers.saturating_mul(split))
+            .saturating_add(once)
+    }
+}
+
 impl From<Isa> for Arithmetic {
     fn from(isa: Isa) -> Self {
         Self::new(Precision::F32, isa)
@@ -147,26 +206,37 @@ impl Arithmetic {
         }
     }
 
+    /// What would multiply pairs, and in how many parts.
+    pub fn unit(self) -> Option<(Unit, Parts)> {
+        let parts = match self.precision {
+            Precision::F32 => Parts::Three,
+            Precision::High => Parts::Two,
+            Precision::Bf16 => Parts::One,
+            #[cfg(feature = "f64")]
+            Precision::F64 => return None,
+        };
+        match self.isa {
+            Isa::Amx(amx) => Some((Unit::Tiles(amx), parts)),
+            Isa::Avx512Bf16(bf16) if parts == Parts::One => Some((Unit::Dots(bf16), parts)),
+            _ => None,
+        }
+    }
+
+    /// Whether a unit computes sums over windows; `work` says what it would have to do.
+    pub fn sums_windows(self, unit: Unit, parts: Parts, work: impl FnOnce() -> WindowWork) -> bool {
+        let work = work();
+        let is_deep = parts == Parts::One || work.depth >= MIN_DEPTH;
+        is_deep && work.pairs_cost(unit, parts) < work.lanes_cost(self.operands())
+    }
+
     /// How a product of `m x k` and `k x n` is computed.
     pub fn method(self, shape: [usize; 3]) -> Method {
-        let parts = match self.precision {
-            Precision::F32 => Some(Parts::Three),
-            Precision::High => Some(Parts::Two),
-            Precision::Bf16 => Some(Parts::One),
-            #[cfg(feature = "f64")]
-            Precision::F64 => None,
-        };
-        let unit = match self.isa {
-            Isa::Amx(amx) => Some(Unit::Tiles(amx)),
-            Isa::Avx512Bf16(bf16) if parts == Some(Parts::One) => Some(Unit::Dots(bf16)),
-            _ => None,
-        };
         let lanes = match super::inner::serve(shape) {
             Some(short) => Method::Inner(self.isa, self.operands(), short),
             None => Method::Lanes(self.isa, self.operands()),
         };
-        match (unit, parts) {
-            (Some(unit), Some(parts)) if parts == Parts::One || shape[2] >= MIN_DEPTH => {
+        match self.unit() {
+            Some((unit, parts)) if parts == Parts::One || shape[2] >= MIN_DEPTH => {
                 let pairs = Method::Pairs(unit, parts);
                 if cost(pairs, shape) < cost(lanes, shape) {
                     pairs
@@ -185,6 +255,8 @@ const FMA: u64 = 12;
 const VECTOR: usize = 16;
 /// Picoseconds of a multiply-add in pairs on vectors.
 const DOT: u64 = 7;
+/// Picoseconds that rounding adds to a multiply-add of a window on vectors.
+const ROUND_WINDOW: u64 = 8;
 /// Picoseconds that it takes to pack a number for vectors.
 const PACK: u64 = 100;
 /// Picoseconds that it takes to round a number that was packed.
@@ -196,6 +268,16 @@ const SESSION: u64 = 100_000;
 /// The smallest inner size for several products of parts: much below it, six of them have no error bound below that of a plain
 /// loop (see [`pairs`](super::pairs)).
 const MIN_DEPTH: usize = 64;
+
+/// Picoseconds of a multiply-add in pairs.
+fn rate(unit: Unit, parts: Parts) -> u64 {
+    match (unit, parts) {
+        (Unit::Dots(_), _) => DOT,
+        (_, Parts::One) => 2,
+        (_, Parts::Two) => 4,
+        (_, Parts::Three) => 6,
+    }
+}
 
 /// Picoseconds that one core takes for a product of `m x k` and `k x n`.
 fn cost(method: Method, [m, n, k]: [usize; 3]) -> u64 {
@@ -231,14 +313,9 @@ fn cost(method: Method, [m, n, k]: [usize; 3]) -> u64 {
                 0,
             )
         }
-        Method::Pairs(_, parts) => {
-            let rate = match parts {
-                Parts::One => 2,
-                Parts::Two => 4,
-                Parts::Three => 6,
-            };
+        Method::Pairs(unit, parts) => {
             let padded = [m, n, k].map(|size| size.next_multiple_of(block));
-            (padded, rate, split(parts), SESSION)
+            (padded, rate(unit, parts), split(parts), SESSION)
         }
     };
     let packing = packed.saturating_mul(pack);

@@ -21,6 +21,9 @@
 //!
 //! This is below the bound `k u |A||B|` of a plain loop from `k = 36` on.
 //!
+//! A sum over a window of `s` pieces of up to 32 numbers (`window.rs`) is off by at most `(6 s + 22) u |A||B|`: it has no blocks, and
+//! pieces that are not full. Convolutions have at most `k / 24` pieces of `k` numbers, so that this is at most `k / 4 + 22`.
+//!
 //! # Which numbers
 //!
 //! The units treat numbers below 2^-126 as zero. So packing looks for the smallest and the largest magnitude ([`Span`](pack::Span)), and
@@ -34,14 +37,19 @@
 //! every 32 of `k`, part by part, two tiles. Edges are zeros. A strip is at most [`STRIP`] tiles, 24 KiB: half of a first-level
 //! cache; the strips of the left factor that are packed together fill a quarter of a second-level cache of 1 MiB.
 //!
-//! `unsafe` here is memory known to be filled ([`Tiles`]); that of the units is in `dots.rs` and in [`amx`](crate::cpu::amx).
+//! Convolutions have a left factor that is read where it lies: `plane.rs` and `window.rs`.
+//!
+//! `unsafe` here is memory known to be filled ([`Tiles`], planes) and numbers seen as tiles; that of the units is in `dots.rs` and in
+//! [`amx`](crate::cpu::amx).
 
 mod dots;
 mod pack;
+mod plane;
 #[cfg(test)]
 pub(crate) mod software;
 #[cfg(test)]
 mod tests;
+mod window;
 mod words;
 
 use std::mem::MaybeUninit;
@@ -54,7 +62,14 @@ use crate::cpu::amx;
 use crate::cpu::isa::{self, Isa, Kernel};
 
 pub(super) use dots::ROWS as DOT_ROWS;
+pub use pack::Span;
 use pack::{Order, Packer};
+pub use plane::{PlaneRoom, Planes, Sheet};
+pub use window::{
+    PairWindows, Steps, Walk, fits_steps, pairs_of, runs, split, split_weights, steps_of, tiles_mut,
+    weight_tiles, windows,
+};
+pub(crate) use window::{SPOTS, Spots, Step};
 use words::Words;
 
 /// Rows and columns of the block of a result that a unit computes at a time, and numbers along `k` that are packed together.
@@ -71,10 +86,11 @@ pub(super) const ROW_BLOCK: usize = STRIPS * BLOCK;
 /// Sixteen rows of 16 pairs of bf16 numbers; the lower half of a word is the first of its pair.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
 #[repr(C, align(64))]
-pub(crate) struct Tile(pub(crate) [[u32; SIDE]; SIDE]);
+pub struct Tile(pub(crate) [[u32; SIDE]; SIDE]);
 
 impl Tile {
-    pub(crate) const ZERO: Self = Self([[0; SIDE]; SIDE]);
+    /// Zeros.
+    pub const ZERO: Self = Self([[0; SIDE]; SIDE]);
 }
 
 /// A block of results, row-major.
@@ -188,6 +204,33 @@ enum Engine<'s> {
 }
 
 impl Engine<'_> {
+    /// Makes a unit ready for as long as `f` takes, which must make ready none itself.
+    #[inline(always)]
+    fn with<R>(unit: Unit, f: impl FnOnce(Engine<'_>) -> R) -> R {
+        let session;
+        f(match unit {
+            Unit::Tiles(amx) => {
+                // SAFETY: it ends with this function, whose callers start none in `f`.
+                session = unsafe { amx.start() };
+                Engine::Tiles(&session)
+            }
+            Unit::Dots(bf16) => Engine::Dots(bf16),
+            #[cfg(test)]
+            Unit::Software => Engine::Software,
+        })
+    }
+
+    /// Sums over the windows of some places: a row for each, `unit` rows for each spot.
+    #[inline(always)]
+    fn windows(self, work: &Spots<'_>, sums: &mut [Sums; SPOTS * SIDE / BLOCK]) {
+        match self {
+            Self::Tiles(session) => session.windows(work, sums),
+            Self::Dots(bf16) => dots::windows(bf16, work, sums),
+            #[cfg(test)]
+            Self::Software => software::windows(work, sums),
+        }
+    }
+
     /// `sums = a b` for strips `a` and `b`, as far as these rows and columns go.
     #[inline(always)]
     fn multiply(self, parts: Parts, a: &[Tile], b: &[Tile], size: [usize; 2], sums: &mut Sums) {

@@ -128,7 +128,7 @@ impl Places<'_> {
     }
 
     /// Rows of a group as they are packed.
-    fn padded<T: Convolve>(&self, env: Env<'_>) -> usize {
+    pub(super) fn padded<T: Convolve>(&self, env: Env<'_>) -> usize {
         self.rows.next_multiple_of(T::lanes(env.isa))
     }
 
@@ -232,21 +232,13 @@ impl Places<'_> {
         });
         let packed: &[T] = packed;
         out.compute(self, env, (self.blocks(columns), columns), |at, block| {
-            let task = Task {
-                places: self,
-                env,
-                images,
-                packed,
-                columns,
-                finish,
-            };
-            task.run(at, block);
+            Task::new((self, env), images, (packed, columns), finish).run(at, block);
         });
     }
 
     /// Lays out the weights of a window: for each group and each block of columns `[elements, channels, columns]`, with zeros in
     /// the lanes that are left after the last column.
-    fn pack<T: Convolve>(
+    pub(super) fn pack<T: Convolve>(
         &self,
         env: Env<'_>,
         columns: usize,
@@ -341,7 +333,7 @@ impl<T: Convolve> Weights<'_, T> {
 }
 
 /// What computes a block of results.
-struct Task<'a, T> {
+pub(super) struct Task<'a, T> {
     places: &'a Places<'a>,
     env: Env<'a>,
     images: &'a [T],
@@ -350,8 +342,26 @@ struct Task<'a, T> {
     finish: Finish<'a, T>,
 }
 
-impl<T: Convolve> Task<'_, T> {
-    fn run(&self, at: At, block: &mut Block<'_, T>) {
+impl<'a, T: Convolve> Task<'a, T> {
+    /// A task with weights that were packed for blocks of so many columns.
+    pub(super) fn new(
+        (places, env): (&'a Places<'a>, Env<'a>),
+        images: &'a [T],
+        (packed, columns): (&'a [T], usize),
+        finish: Finish<'a, T>,
+    ) -> Self {
+        Self {
+            places,
+            env,
+            images,
+            packed,
+            columns,
+            finish,
+        }
+    }
+
+    /// Computes and finishes a block of results.
+    pub(super) fn run(&self, at: At, block: &mut Block<'_, T>) {
         let Places { rows, groups, .. } = *self.places;
         let area = self.places.area();
         let padded = self.places.padded::<T>(self.env);

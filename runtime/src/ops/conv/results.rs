@@ -20,7 +20,15 @@ pub(super) struct Results<'y, T> {
     pub pooling: Option<Pool2d>,
 }
 
-impl<T: Convolve> Results<'_, T> {
+impl<'y, T: Convolve> Results<'y, T> {
+    /// Results that are stored as they are.
+    pub fn stored(memory: &'y mut [T]) -> Self {
+        Self {
+            memory,
+            pooling: None,
+        }
+    }
+
     /// Calls `body` for blocks that together are all results: whole lines of places, and of channels `cut.channels` or, where they
     /// are pooled, a multiple of `columns`.
     ///

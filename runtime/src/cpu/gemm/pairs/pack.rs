@@ -5,6 +5,7 @@
     reason = "an iterator's methods need not be inlined, and then lack the instruction set"
 )]
 
+use std::mem::MaybeUninit;
 use std::ops::Range;
 
 use super::words::Words;
@@ -23,7 +24,7 @@ pub(super) enum Order {
 
 /// The smallest and the largest magnitude of some numbers, zeros left aside.
 #[derive(Copy, Clone, PartialEq, Eq, Debug)]
-pub(super) struct Span {
+pub struct Span {
     /// The bits of the smallest magnitude, less 1.
     low: u32,
     /// The bits of the largest.
@@ -36,8 +37,29 @@ const LOWEST: i32 = -126 + 23;
 const LOWEST_PRODUCT: i32 = -126 + 26;
 /// The largest exponent of a finite number.
 const HIGHEST: i32 = 127;
+/// The smallest number that is rounded to infinity, or none.
+const OVERFLOW: u32 = 0x7f7f_8000;
 
 impl Span {
+    /// One with these [`ends`](Self::ends).
+    pub fn between([low, high]: [u32; 2]) -> Self {
+        Self { low, high }
+    }
+
+    /// What is smallest, and what is largest, over parts of some numbers gives that of all.
+    pub fn ends(self) -> [u32; 2] {
+        [self.low, self.high]
+    }
+
+    /// Whether sums of `k` products in so many parts come out as they should where zeros are multiplied as well: with several parts as
+    /// [`suits`](Self::suits) says, with one where nothing is infinite or NaN, rounded.
+    pub fn serves(self, other: Self, parts: Parts, k: usize) -> bool {
+        match parts {
+            Parts::One => self.high.max(other.high) < OVERFLOW,
+            _ => self.suits(other, k),
+        }
+    }
+
     /// Whether sums of `k` products of the parts of these numbers with those of others lose nothing that f32 would keep, and
     /// stay finite where all numbers are.
     pub(super) fn suits(self, other: Self, k: usize) -> bool {
@@ -157,6 +179,49 @@ impl<W: Words> Packer<W> {
             }
         }
         line
+    }
+
+    /// Thirty-two numbers, looked at whatever the number of parts.
+    #[inline(always)]
+    pub(super) fn seen(&mut self, numbers: &[f32; BLOCK]) -> [W::Vector; 2] {
+        let (halves, _) = numbers.as_chunks::<SIDE>();
+        let line = [self.words.load(&halves[0]), self.words.load(&halves[1])];
+        for half in line {
+            self.ends = self.words.span(self.ends, half);
+        }
+        line
+    }
+
+    /// Sixteen numbers, looked at whatever the number of parts.
+    #[inline(always)]
+    pub(super) fn seen_half(&mut self, numbers: &[f32; SIDE]) -> W::Vector {
+        let half = self.words.load(numbers);
+        self.ends = self.words.span(self.ends, half);
+        half
+    }
+
+    /// The next parts of 32 numbers, as pairs; what is left takes their place.
+    #[inline(always)]
+    pub(super) fn along(&self, low: &mut W::Vector, high: &mut W::Vector) -> W::Vector {
+        self.words.along(self.next(low), self.next(high))
+    }
+
+    /// The next parts of 16 numbers and of those that follow them along `k`, as pairs; what is left takes their place.
+    #[inline(always)]
+    pub(super) fn across(&self, even: &mut W::Vector, odd: &mut W::Vector) -> W::Vector {
+        self.words.across(self.next(even), self.next(odd))
+    }
+
+    /// Writes pairs as the numbers that they are.
+    #[inline(always)]
+    pub(super) fn store(&self, pairs: W::Vector, to: &mut [MaybeUninit<u16>; BLOCK]) {
+        self.words.store(pairs, to);
+    }
+
+    /// Writes pairs into a row of a tile.
+    #[inline(always)]
+    pub(super) fn write(&self, pairs: W::Vector, to: &mut [u32; SIDE]) {
+        self.words.write(pairs, to);
     }
 
     /// The next part of numbers; what is left takes their place.

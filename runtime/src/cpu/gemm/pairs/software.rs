@@ -1,6 +1,7 @@
 //! The tile instructions in plain Rust, as their manual describes them, so that everything around them is tested on every
 //! machine.
 
+use super::window::Spots;
 use super::{BLOCK, Parts, SIDE, Sums, Tile};
 
 /// Numbers below 2^-126 are zero, as operands and as results.
@@ -49,6 +50,33 @@ pub(super) fn multiply(parts: Parts, a: &[Tile], b: &[Tile], sums: &mut Sums) {
     for i in 0..BLOCK {
         for j in 0..BLOCK {
             sums.0[i][j] = c[i / SIDE][j / SIDE][i % SIDE][j % SIDE];
+        }
+    }
+}
+
+/// Sums over windows of places, whose rows are read where they lie.
+pub(super) fn windows(work: &Spots<'_>, sums: &mut [Sums]) {
+    let (parts, plane) = (work.parts, work.plane);
+    let row = |part: usize, first: usize| -> [u32; SIDE] {
+        let halves = &work.halves[part * plane..][first..][..BLOCK];
+        std::array::from_fn(|p| u32::from(halves[2 * p]) | u32::from(halves[2 * p + 1]) << 16)
+    };
+    for (n, at) in work.at.iter().enumerate() {
+        let mut c = [[[0.0; SIDE]; SIDE]; 2];
+        let tiles = work.weights.chunks_exact(2 * parts.count());
+        for (step, tiles) in work.steps.iter().zip(tiles) {
+            for &(p, q) in parts.products() {
+                let a = Tile(std::array::from_fn(|i| row(p, at + step.at + i * work.step)));
+                for (j, c) in c.iter_mut().enumerate() {
+                    dot(c, &a, &tiles[2 * q + j]);
+                }
+            }
+        }
+        for i in 0..SIDE {
+            let to = &mut sums[n * SIDE / BLOCK].0[n * SIDE % BLOCK + i];
+            for j in 0..work.columns {
+                to[j] = c[j / SIDE][i][j % SIDE];
+            }
         }
     }
 }

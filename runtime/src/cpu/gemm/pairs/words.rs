@@ -1,7 +1,12 @@
 //! Vectors of 16 words of 32 bits, as far as packing needs them: the bits of numbers, and pairs of bf16 numbers.
 
-use super::SIDE;
-use crate::cpu::isa::Avx512;
+use std::mem::MaybeUninit;
+
+use super::{BLOCK, SIDE};
+use crate::cpu::gemm::method::Unit;
+#[cfg(test)]
+use crate::cpu::isa;
+use crate::cpu::isa::{Avx512, Isa, Kernel};
 
 /// The upper half of a word: a bf16 number.
 const UPPER: u32 = 0xffff_0000;
@@ -30,6 +35,9 @@ pub(super) trait Words: Copy {
     /// Writes the words.
     fn write(self, x: Self::Vector, to: &mut [u32; SIDE]);
 
+    /// Writes the words as halves, the lower one first.
+    fn store(self, x: Self::Vector, to: &mut [MaybeUninit<u16>; BLOCK]);
+
     /// Numbers rounded to bf16, to nearest even; numbers below 2^-126 become zero, NaN stays NaN.
     fn rounded(self, x: Self::Vector) -> Self::Vector;
 
@@ -54,6 +62,43 @@ pub(super) trait Words: Copy {
 
     /// Rows become columns.
     fn transpose(self, rows: [Self::Vector; SIDE]) -> [Self::Vector; SIDE];
+}
+
+/// Code over vectors of words, compiled for those of a unit: see [`run`].
+pub(super) trait OnWords {
+    /// What it gives back.
+    type Output;
+
+    /// The work. As for a [`Kernel`], it and all that it calls must be inlined.
+    fn run<W: Words>(self, words: W) -> Self::Output;
+}
+
+/// Runs code on the vectors that come with a unit.
+pub(super) fn run<K: OnWords>(unit: Unit, work: K) -> K::Output {
+    match unit.vectors() {
+        #[cfg(target_arch = "x86_64")]
+        Isa::Avx512(words) => words.run(On { words, work }),
+        #[cfg(test)]
+        Isa::Portable => isa::run_portable(On {
+            words: crate::cpu::gemm::lanes::Portable,
+            work,
+        }),
+        other => unreachable!("no unit comes with the vectors of {other}"),
+    }
+}
+
+struct On<W, K> {
+    words: W,
+    work: K,
+}
+
+impl<W: Words, K: OnWords> Kernel for On<W, K> {
+    type Output = K::Output;
+
+    #[inline(always)]
+    fn run(self) -> K::Output {
+        self.work.run(self.words)
+    }
 }
 
 /// Rounds one number to bf16: see [`Words::rounded`].
@@ -83,6 +128,12 @@ impl Words for crate::cpu::gemm::lanes::Portable {
 
     fn write(self, x: [u32; SIDE], to: &mut [u32; SIDE]) {
         *to = x;
+    }
+
+    fn store(self, x: [u32; SIDE], to: &mut [MaybeUninit<u16>; BLOCK]) {
+        for (i, half) in to.iter_mut().enumerate() {
+            half.write((x[i / 2] >> (i % 2 * 16)) as u16);
+        }
     }
 
     fn rounded(self, x: [u32; SIDE]) -> [u32; SIDE] {
@@ -127,8 +178,9 @@ impl Words for crate::cpu::gemm::lanes::Portable {
 #[cfg(target_arch = "x86_64")]
 mod avx512 {
     use std::arch::x86_64::*;
+    use std::mem::MaybeUninit;
 
-    use super::{Avx512, EXPONENT, MAGNITUDE, QUIET, SIDE, UPPER, Words};
+    use super::{Avx512, BLOCK, EXPONENT, MAGNITUDE, QUIET, SIDE, UPPER, Words};
 
     /// A word everywhere.
     ///
@@ -164,6 +216,12 @@ mod avx512 {
 
         #[inline(always)]
         fn write(self, x: __m512i, to: &mut [u32; SIDE]) {
+            // SAFETY: see above.
+            unsafe { _mm512_storeu_si512(to.as_mut_ptr().cast(), x) }
+        }
+
+        #[inline(always)]
+        fn store(self, x: __m512i, to: &mut [MaybeUninit<u16>; BLOCK]) {
             // SAFETY: see above.
             unsafe { _mm512_storeu_si512(to.as_mut_ptr().cast(), x) }
         }

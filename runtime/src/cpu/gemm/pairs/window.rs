@@ -1,0 +1,562 @@
+//! Sums over windows of images, in pairs: products of places and columns whose left factor is read where it lies in the
+//! [planes](Planes) of an image.
+//!
+//! What a place sees of a line is one run of numbers, and places next to each other see runs that begin a pixel (or a stride) apart:
+//! the rows of a tile are pieces of 32 numbers of these runs. A window is a list of such pieces ([`Steps`]), the same for all places,
+//! with tiles of weights for each. Weights of what lies behind the end of a run are zeros, and what is read there is finite: a band
+//! of images that holds infinities or NaN is not computed here.
+//!
+//! Where the stride is 1, the places of a tile may belong to two lines; those between the lines are computed and dropped
+//! ([`Walk`]).
+//!
+//! A sum goes through the window's lines, and in them along the run, 32 numbers at a time. It stays in its tile (its register) from
+//! the first to the last.
+
+#![expect(
+    clippy::needless_range_loop,
+    reason = "an iterator's methods need not be inlined, and then lack the instruction set"
+)]
+
+use super::pack::{Packer, Span};
+use super::plane::{PlaneRoom, Planes, Sheet, Splitting};
+use super::words::{self, OnWords, Words};
+use super::{BLOCK, Engine, Parts, SIDE, Sums, Tile};
+use crate::cpu::gemm::method::Unit;
+use crate::cpu::gemm::{Axis, Block};
+use crate::ops::epilogue::{Activation, Simple};
+
+/// Most pieces of a window.
+const MOST_STEPS: usize = 512;
+/// Most runs of places whose sums are computed together.
+pub(crate) const SPOTS: usize = 4;
+
+/// Thirty-two numbers of a run, or what is left of it.
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+#[repr(C)]
+pub(crate) struct Step {
+    /// From the first number that a place sees.
+    pub at: usize,
+    /// Pairs of it that count, the last perhaps with one number.
+    pub pairs: usize,
+}
+
+/// The pieces of a window.
+pub struct Steps {
+    steps: [Step; MOST_STEPS],
+    len: usize,
+    /// Pairs of all.
+    pairs: usize,
+    /// Numbers from the first that a place sees to behind the last that is read.
+    reach: usize,
+}
+
+/// How a window is cut into runs: how many, and numbers of each.
+pub fn runs([y, x]: &[Axis; 2], channels: usize) -> [usize; 2] {
+    match x.step {
+        1 => [y.taps, x.taps * channels],
+        _ => [y.taps * x.taps, channels],
+    }
+}
+
+/// Steps of a window; saturates.
+pub fn steps_of(axes: &[Axis; 2], channels: usize) -> usize {
+    let [runs, len] = runs(axes, channels);
+    runs.saturating_mul(len.div_ceil(BLOCK))
+}
+
+/// Pairs of a window's runs; saturates.
+pub fn pairs_of(axes: &[Axis; 2], channels: usize) -> usize {
+    let [runs, len] = runs(axes, channels);
+    runs.saturating_mul(len.div_ceil(2))
+}
+
+/// Tiles that the weights of a window take for 32 columns; saturates.
+pub fn weight_tiles(unit: Unit, parts: Parts, axes: &[Axis; 2], channels: usize) -> usize {
+    match unit {
+        Unit::Dots(_) => pairs_of(axes, channels).div_ceil(SIDE * SIDE / BLOCK),
+        _ => steps_of(axes, channels).saturating_mul(2 * parts.count()),
+    }
+}
+
+/// Whether there is room for so many steps.
+pub fn fits_steps(steps: usize) -> bool {
+    steps <= MOST_STEPS
+}
+
+impl Steps {
+    /// Those of windows over a sheet.
+    ///
+    /// # Panics
+    /// Where there are too many: see [`fits_steps`].
+    pub fn new(sheet: &Sheet, axes: &[Axis; 2]) -> Self {
+        let [y, x] = axes;
+        let [runs, len] = runs(axes, sheet.channels());
+        let across = runs / y.taps.max(1);
+        let mut steps = Self {
+            steps: [Step { at: 0, pairs: 0 }; MOST_STEPS],
+            len: 0,
+            pairs: 0,
+            reach: 0,
+        };
+        for run in 0..runs {
+            let (down, right) = (run / across * y.step, run % across * x.step);
+            let first = down * sheet.line() + right * sheet.channels();
+            for from in (0..len).step_by(BLOCK) {
+                let pairs = (len - from).min(BLOCK).div_ceil(2);
+                steps.steps[steps.len] = Step {
+                    at: first + from,
+                    pairs,
+                };
+                steps.len += 1;
+                steps.pairs += pairs;
+                steps.reach = first + from + BLOCK;
+            }
+        }
+        steps
+    }
+
+    /// The pieces.
+    fn list(&self) -> &[Step] {
+        &self.steps[..self.len]
+    }
+}
+
+/// Places of a line, and perhaps of the next, that are computed at a time.
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+pub struct Spot {
+    /// The first number that the first of them sees.
+    at: usize,
+    /// Image, line and place in the line.
+    place: [usize; 3],
+    /// Places of the tile that may count.
+    count: usize,
+}
+
+/// Goes through the places of a sheet's images that count, in order.
+#[derive(Copy, Clone)]
+pub struct Walk {
+    sheet: Sheet,
+    axes: [Axis; 2],
+    /// Places that are computed at a time.
+    unit: usize,
+    /// Of the next place.
+    place: [usize; 3],
+}
+
+impl Walk {
+    /// The places of these windows in all images, `unit` at a time.
+    pub fn new(sheet: Sheet, axes: [Axis; 2], unit: usize) -> Self {
+        let is_empty = axes.iter().any(|axis| axis.places == 0);
+        let first = if is_empty { sheet.images() } else { 0 };
+        Self {
+            sheet,
+            axes,
+            unit,
+            place: [first, 0, 0],
+        }
+    }
+
+    /// Places of a line of places, with those that lie between lines, where they follow each other as numbers do.
+    fn pitch(&self) -> Option<usize> {
+        let [y, x] = self.axes;
+        (x.stride == 1).then(|| y.stride * (self.sheet.line() / self.sheet.channels()))
+    }
+
+    /// The numbers from a place to the next.
+    fn step(&self) -> usize {
+        self.axes[1].stride * self.sheet.channels()
+    }
+}
+
+impl Iterator for Walk {
+    type Item = Spot;
+
+    #[inline]
+    fn next(&mut self) -> Option<Spot> {
+        let ([y, x], [image, line, place]) = (self.axes, self.place);
+        if image == self.sheet.images() {
+            return None;
+        }
+        let position = |axis: Axis, place: usize| axis.start + (place * axis.stride) as isize;
+        let mut spot = Spot {
+            at: self.sheet.at(image, [position(y, line), position(x, place)]),
+            place: self.place,
+            count: self.unit.min(x.places - place),
+        };
+        let (mut line, mut end) = (line, place + self.unit);
+        if let Some(pitch) = self.pitch() {
+            // On to the first place that is not in the tile.
+            spot.count = self.unit;
+            while end >= pitch && line < y.places {
+                (line, end) = (line + 1, end - pitch);
+            }
+        }
+        if end >= x.places {
+            (line, end) = (line + 1, 0);
+        }
+        // A tile ends with its image.
+        self.place = match line < y.places {
+            true => [image, line, end],
+            false => [image + 1, 0, 0],
+        };
+        Some(spot)
+    }
+}
+
+/// Splits the images of a sheet, which follow each other in memory.
+///
+/// # Panics
+/// Where there is no room for them, or there are fewer numbers.
+pub fn split<'m>(
+    unit: Unit,
+    parts: Parts,
+    sheet: Sheet,
+    (images, size): (&[f32], [usize; 2]),
+    room: &'m mut PlaneRoom,
+) -> Planes<'m> {
+    let splitting = Splitting {
+        parts,
+        sheet,
+        images,
+        size,
+        room,
+    };
+    words::run(unit, splitting)
+}
+
+/// Splits the weights of `runs` runs of `len` numbers, `[run, number, columns]` with up to 32 columns.
+///
+/// Tiles hold for every 32 numbers of a run, part by part, those of the left and of the right columns. For `vdpbf16ps` there is a row for
+/// each pair of a run, of 16 or 32 columns, with nothing in between.
+///
+/// # Panics
+/// Where the sizes do not fit together.
+pub fn split_weights(
+    unit: Unit,
+    parts: Parts,
+    [runs, len]: [usize; 2],
+    (weights, columns): (&[f32], usize),
+    tiles: &mut [Tile],
+) -> Span {
+    assert!((1..=BLOCK).contains(&columns), "weights of {columns} columns");
+    assert_eq!(
+        weights.len(),
+        runs * len * columns,
+        "weights of {runs} runs of {len}"
+    );
+    let weights = Weights {
+        unit,
+        parts,
+        len,
+        weights,
+        columns,
+        tiles,
+    };
+    words::run(unit, weights)
+}
+
+struct Weights<'x> {
+    unit: Unit,
+    parts: Parts,
+    /// Numbers of a run.
+    len: usize,
+    weights: &'x [f32],
+    columns: usize,
+    tiles: &'x mut [Tile],
+}
+
+impl OnWords for Weights<'_> {
+    type Output = Span;
+
+    #[inline(always)]
+    fn run<W: Words>(self, words: W) -> Span {
+        let mut packer = Packer::new(words, self.parts);
+        let run = self.len * self.columns;
+        if run == 0 {
+            return packer.span();
+        }
+        if let Unit::Dots(_) = self.unit {
+            let mut rows = words_of(self.tiles);
+            for weights in self.weights.chunks_exact(run) {
+                rows = pairs_in_rows(&mut packer, weights, self.columns, rows);
+            }
+            return packer.span();
+        }
+        let tiles = self.len.div_ceil(BLOCK) * 2 * self.parts.count();
+        let tiles = self.tiles.chunks_exact_mut(tiles);
+        for (weights, tiles) in self.weights.chunks_exact(run).zip(tiles) {
+            pairs_in_tiles(&mut packer, weights, self.columns, tiles);
+        }
+        packer.span()
+    }
+}
+
+/// The rows of tiles, one after the other.
+fn words_of(tiles: &mut [Tile]) -> &mut [[u32; SIDE]] {
+    let start = tiles.as_mut_ptr().cast::<[u32; SIDE]>();
+    // SAFETY: a tile is an array of as many rows, and has nothing beside them.
+    unsafe { std::slice::from_raw_parts_mut(start, tiles.len() * SIDE) }
+}
+
+/// Writes the pairs of a run in one part, row by row; returns the rows that are left.
+#[inline(always)]
+fn pairs_in_rows<'r, W: Words>(
+    packer: &mut Packer<W>,
+    weights: &[f32],
+    columns: usize,
+    rows: &'r mut [[u32; SIDE]],
+) -> &'r mut [[u32; SIDE]] {
+    let mut at = 0;
+    for pair in weights.chunks(2 * columns) {
+        let (even, odd) = pair.split_at(columns);
+        for half in 0..columns.div_ceil(SIDE) {
+            let mut even = packer.seen_half(&sixteen(even, half));
+            let mut odd = packer.seen_half(&sixteen(odd, half));
+            let pairs = packer.across(&mut even, &mut odd);
+            packer.write(pairs, &mut rows[at]);
+            at += 1;
+        }
+    }
+    &mut rows[at..]
+}
+
+/// Writes the tiles of a run.
+#[inline(always)]
+fn pairs_in_tiles<W: Words>(packer: &mut Packer<W>, weights: &[f32], columns: usize, tiles: &mut [Tile]) {
+    let parts = packer.parts().count();
+    let steps = weights.chunks(BLOCK * columns);
+    for (weights, tiles) in steps.zip(tiles.chunks_exact_mut(2 * parts)) {
+        tiles.fill(Tile::ZERO);
+        for (p, pair) in weights.chunks(2 * columns).enumerate() {
+            let (even, odd) = pair.split_at(columns);
+            for half in 0..columns.div_ceil(SIDE) {
+                let mut even = packer.seen_half(&sixteen(even, half));
+                let mut odd = packer.seen_half(&sixteen(odd, half));
+                for part in 0..parts {
+                    let pairs = packer.across(&mut even, &mut odd);
+                    packer.write(pairs, &mut tiles[2 * part + half].0[p]);
+                }
+            }
+        }
+    }
+}
+
+/// The first or second 16 numbers of a row, and zeros where there are fewer.
+#[inline(always)]
+fn sixteen(row: &[f32], half: usize) -> [f32; SIDE] {
+    let numbers = row.get(half * SIDE..).unwrap_or_default();
+    match numbers.first_chunk::<SIDE>() {
+        Some(numbers) => *numbers,
+        None => {
+            let mut padded = [0.0; SIDE];
+            padded[..numbers.len()].copy_from_slice(numbers);
+            padded
+        }
+    }
+}
+
+/// Sums over windows of images in parts, for up to 32 columns.
+pub struct PairWindows<'x, 'b> {
+    /// The images.
+    pub planes: &'x Planes<'x>,
+    /// The windows.
+    pub axes: [Axis; 2],
+    /// The pieces of each.
+    pub steps: &'x Steps,
+    /// Weights for each piece, as [`split_weights`] leaves them.
+    pub weights: &'x [Tile],
+    /// Results: a row for each place.
+    pub out: Block<'b, f32>,
+    /// The row of the first place, and how far apart those of neighbouring lines, places and images are.
+    pub rows: [usize; 4],
+    /// What happens to the results.
+    pub finish: Simple<'x, f32>,
+}
+
+/// Computes sums over windows.
+///
+/// # Panics
+/// Where the sizes do not fit together.
+pub fn windows(unit: Unit, work: PairWindows<'_, '_>) {
+    assert!(work.out.cols() <= BLOCK, "{} columns at a time", work.out.cols());
+    let places = unit.places(work.out.cols());
+    Engine::with(unit, |engine| {
+        let windowing = Windowing { places, engine, work };
+        words::run(unit, windowing);
+    });
+}
+
+/// What a unit multiplies at a time.
+pub(crate) struct Spots<'x> {
+    pub parts: Parts,
+    /// All planes, one after the other, and the numbers of each.
+    pub halves: &'x [u16],
+    pub plane: usize,
+    /// Where runs of places begin.
+    pub at: &'x [usize],
+    /// From a place to the next.
+    pub step: usize,
+    /// The pieces of a window, their pairs, and the numbers from the first to behind the last that is read.
+    pub steps: &'x [Step],
+    pairs: usize,
+    reach: usize,
+    pub weights: &'x [Tile],
+    pub columns: usize,
+}
+
+impl Spots<'_> {
+    /// Whether a plane holds what is read of so many places of each run.
+    #[inline(always)]
+    pub fn are_held(&self, places: usize) -> bool {
+        let last = (places - 1) * self.step + self.reach;
+        let mut are_held = self.plane * self.parts.count() == self.halves.len();
+        for at in self.at {
+            are_held &= at + last <= self.plane;
+        }
+        are_held
+    }
+
+    /// Whether there are tiles of weights for all pieces.
+    #[inline(always)]
+    pub fn have_tiles(&self) -> bool {
+        self.weights.len() >= self.steps.len() * 2 * self.parts.count()
+    }
+
+    /// Whether there are rows of weights for all pairs.
+    #[inline(always)]
+    pub fn have_rows(&self, vectors: usize) -> bool {
+        self.weights.len() * SIDE >= self.pairs * vectors
+    }
+}
+
+struct Windowing<'x, 'b, 's> {
+    /// Places next to each other, and how many such runs are computed at a time.
+    places: [usize; 2],
+    engine: Engine<'s>,
+    work: PairWindows<'x, 'b>,
+}
+
+impl OnWords for Windowing<'_, '_, '_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<W: Words>(mut self, _: W) {
+        let [unit, together] = self.places;
+        let planes = self.work.planes;
+        let mut walk = Walk::new(*planes.sheet(), self.work.axes, unit);
+        let (step, pitch) = (walk.step(), walk.pitch());
+        let mut sums = [const { Sums([[0.0; BLOCK]; BLOCK]) }; SPOTS * SIDE / BLOCK];
+        let mut next = walk.next();
+        while next.is_some() {
+            let (mut at, mut spots, mut count) = ([0; SPOTS], [None; SPOTS], 0);
+            while let Some(spot) = next
+                && count < together
+            {
+                (at[count], spots[count]) = (spot.at, next);
+                count += 1;
+                next = walk.next();
+            }
+            let work = Spots {
+                parts: planes.parts(),
+                halves: planes.halves(),
+                plane: planes.len(),
+                at: &at[..count],
+                step,
+                steps: self.work.steps.list(),
+                pairs: self.work.steps.pairs,
+                reach: self.work.steps.reach,
+                weights: self.work.weights,
+                columns: self.work.out.cols(),
+            };
+            // Sums of nothing stay zeros.
+            if !work.steps.is_empty() {
+                self.engine.windows(&work, &mut sums);
+            }
+            for (n, spot) in spots.iter().flatten().enumerate() {
+                let first = n * unit;
+                self.write(spot, pitch, &sums[first / BLOCK].0[first % BLOCK..][..unit]);
+            }
+        }
+    }
+}
+
+impl Windowing<'_, '_, '_> {
+    /// Writes the sums of those places of a tile that count.
+    #[inline(always)]
+    fn write(&mut self, spot: &Spot, pitch: Option<usize>, mut sums: &[[f32; BLOCK]]) {
+        let ([y, x], [first, lines, places, images]) = (self.work.axes, self.work.rows);
+        let [image, mut line, mut place] = spot.place;
+        sums = &sums[..spot.count];
+        while line < y.places && !sums.is_empty() {
+            let some = sums.len().min(x.places - place);
+            let row = first + image * images + line * lines + place * places;
+            self.rows(&sums[..some], [row, places]);
+            let Some(pitch) = pitch else { return };
+            sums = sums.get(pitch - place..).unwrap_or_default();
+            (line, place) = (line + 1, 0);
+        }
+    }
+
+    /// Writes rows of results, `step` apart.
+    #[inline(always)]
+    fn rows(&mut self, sums: &[[f32; BLOCK]], place: [usize; 2]) {
+        match self.work.out.cols() {
+            BLOCK => self.whole_rows::<BLOCK>(sums, place),
+            SIDE => self.whole_rows::<SIDE>(sums, place),
+            columns => {
+                let [first, step] = place;
+                for i in 0..sums.len() {
+                    let mut row = sums[i];
+                    finish(self.work.finish, &mut row[..columns]);
+                    let to = self.work.out.row_mut(first + i * step);
+                    to.copy_from_slice(&row[..columns]);
+                }
+            }
+        }
+    }
+
+    /// The same where their length is a constant, so that they go through registers.
+    #[inline(always)]
+    fn whole_rows<const N: usize>(&mut self, sums: &[[f32; BLOCK]], [first, step]: [usize; 2]) {
+        for i in 0..sums.len() {
+            let (Some(row), Some(to)) = (
+                sums[i].first_chunk::<N>(),
+                self.work.out.row_mut(first + i * step).first_chunk_mut::<N>(),
+            ) else {
+                return;
+            };
+            let mut row = *row;
+            finish(self.work.finish, &mut row);
+            *to = row;
+        }
+    }
+}
+
+/// Adds the bias, and applies the activation.
+#[inline(always)]
+fn finish(finish: Simple<'_, f32>, row: &mut [f32]) {
+    if let Some(bias) = finish.bias
+        && let Some(bias) = bias.get(..row.len())
+    {
+        for j in 0..row.len() {
+            row[j] += bias[j];
+        }
+    }
+    if finish.activation == Activation::Relu {
+        for j in 0..row.len() {
+            row[j] = relu(row[j]);
+        }
+    }
+}
+
+/// max(x, 0), NaN stays NaN.
+#[inline(always)]
+fn relu(x: f32) -> f32 {
+    if x <= 0.0 { 0.0 } else { x }
+}
+
+/// The tiles that numbers have room for.
+pub fn tiles_mut(numbers: &mut [f32]) -> &mut [Tile] {
+    // SAFETY: a tile is an array of words, and any bits are a word, as they are a number.
+    unsafe { numbers.align_to_mut::<Tile>().1 }
+}
