@@ -38,6 +38,25 @@ const LOWEST_PRODUCT: i32 = -126 + 26;
 const HIGHEST: i32 = 127;
 
 impl Span {
+    /// Of no numbers.
+    pub(super) const NONE: Self = Self {
+        low: u32::MAX,
+        high: 0,
+    };
+
+    /// Two words that say it.
+    pub(super) fn words(self) -> [u32; 2] {
+        [self.low, self.high]
+    }
+
+    /// What two words say of numbers, and what is known of others.
+    pub(super) fn with(self, [low, high]: [u32; 2]) -> Self {
+        Self {
+            low: self.low.min(low),
+            high: self.high.max(high),
+        }
+    }
+
     /// Whether sums of `k` products of the parts of these numbers with those of others lose nothing that f32 would keep, and
     /// stay finite where all numbers are.
     pub(super) fn suits(self, other: Self, k: usize) -> bool {
