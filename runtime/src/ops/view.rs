@@ -159,7 +159,9 @@ fn gather<const R: usize, T: Turn>(team: &Team, source: &[T], walk: &Walk<R>, ou
         return;
     }
     let cols = walk.cols.0;
-    let rows_a_task = (TASK / cols).max(1);
+    // Few rows whose elements alternate in memory are read together.
+    let together = if walk.rows.0 < SQUARE { walk.rows.0 } else { 1 };
+    let rows_a_task = (TASK / cols).max(1).next_multiple_of(together);
     team.chunks_mut(out, rows_a_task * cols, |task, mut chunk| {
         let mut row = task * rows_a_task;
         while !chunk.is_empty() {
@@ -182,6 +184,7 @@ fn copy_plane<T: Turn>(
     (cols, step): (usize, isize),
     out: &mut [T],
 ) {
+    let turns = row_step == 1 && cols.min(out.len() / cols) >= SQUARE;
     let rows = out.chunks_exact_mut(cols).enumerate();
     match step {
         1 => rows.for_each(|(r, row)| {
@@ -189,9 +192,11 @@ fn copy_plane<T: Turn>(
             row.copy_from_slice(&source[from..from + cols]);
         }),
         0 => rows.for_each(|(r, row)| row.fill(source[(start + r as isize * row_step) as usize])),
-        _ if row_step == 1 && cols.min(out.len() / cols) >= SQUARE => {
-            turn_plane(source, start, (cols, step), out)
-        }
+        _ if turns => turn_plane(source, start, (cols, step), out),
+        _ if row_step == 1 && cols == 2 => interleave::<T, 2>(source, start, step, out),
+        _ if row_step == 1 && cols == 3 => interleave::<T, 3>(source, start, step, out),
+        2 => pick::<T, 2>(source, start, row_step, cols, out),
+        3 => pick::<T, 3>(source, start, row_step, cols, out),
         _ => {
             for (band, rows) in out.chunks_mut(TILE * cols).enumerate() {
                 let start = start + (band * TILE) as isize * row_step;
@@ -269,6 +274,47 @@ fn turn_plane<T: Turn>(source: &[T], start: isize, (cols, step): (usize, isize),
         let from = start + r as isize;
         for (c, y) in out[r * cols..][..whole_cols].iter_mut().enumerate() {
             *y = source[(from + c as isize * step) as usize];
+        }
+    }
+}
+
+/// `out[r * COLS + c] = source[start + r + c * step]`: an image of few channels becomes pixels. (The number of columns is a constant, so
+/// that the loop is compiled to shuffles.)
+fn interleave<T: Element, const COLS: usize>(source: &[T], start: isize, step: isize, out: &mut [T]) {
+    let (pixels, _) = out.as_chunks_mut::<COLS>();
+    let mut runs: [&[T]; COLS] = [&[]; COLS];
+    for c in 0..COLS {
+        runs[c] = &source[(start + c as isize * step) as usize..][..pixels.len()];
+    }
+    for i in 0..pixels.len() {
+        for c in 0..COLS {
+            pixels[i][c] = runs[c][i];
+        }
+    }
+}
+
+/// Pixels of whose rows a part is read at a time, so that all rows find it in the first cache.
+const PIXELS: usize = 256;
+
+/// `out[r * cols + c] = source[start + r * row_step + c * STEP]`: pixels of few channels become an image.
+fn pick<T: Element, const STEP: usize>(
+    source: &[T],
+    start: isize,
+    row_step: isize,
+    cols: usize,
+    out: &mut [T],
+) {
+    for first in (0..cols).step_by(PIXELS) {
+        let n = PIXELS.min(cols - first);
+        for (r, row) in out.chunks_exact_mut(cols).enumerate() {
+            let from = (start + r as isize * row_step) as usize + first * STEP;
+            // The last pixel may end with the element that is wanted of it.
+            let (pixels, _) = source[from..][..(n - 1) * STEP].as_chunks::<STEP>();
+            let (last, row) = row[first..first + n].split_last_mut().expect("some pixels");
+            for i in 0..pixels.len().min(row.len()) {
+                row[i] = pixels[i][0];
+            }
+            *last = source[from + (n - 1) * STEP];
         }
     }
 }
@@ -354,6 +400,40 @@ mod tests {
             strides: [1, 257],
         };
         check(&source, &x);
+    }
+
+    /// Images of few channels, or some channels of them, to pixels and back.
+    #[test]
+    fn few_channels_are_turned_both_ways() {
+        for (of, pixels) in [
+            (1, 5),
+            (2, 1),
+            (2, 700),
+            (3, 3),
+            (3, 256),
+            (3, 257),
+            (3, 40_000),
+            (4, 90),
+        ] {
+            let source: Vec<i64> = (0..2 * of * pixels).collect();
+            let (channels, area) = (of as usize, pixels as usize);
+            for some in 1..=channels {
+                let to_pixels = View {
+                    buf: buf(0),
+                    offset: (channels - some) * area,
+                    shape: [2, area, some],
+                    strides: [(channels * area) as isize, 1, area as isize],
+                };
+                check(&source, &to_pixels);
+                let to_images = View {
+                    buf: buf(0),
+                    offset: channels - some,
+                    shape: [2, some, area],
+                    strides: [(channels * area) as isize, 1, channels as isize],
+                };
+                check(&source, &to_images);
+            }
+        }
     }
 
     #[test]
