@@ -215,7 +215,7 @@ fn copy_plane<T: Turn>(
 }
 
 /// Elements of which a square of four rows is turned.
-trait Turn: Element {
+trait Turn: Element + Default {
     fn turn(rows: [&[Self; SQUARE]; SQUARE]) -> [[Self; SQUARE]; SQUARE];
 }
 
@@ -240,40 +240,49 @@ impl Turn for u8 {
     }
 }
 
-/// `out[r * cols + c] = source[start + r + c * step]`: tiles in squares, what they leave element by element.
-fn turn_plane<T: Turn>(source: &[T], start: isize, (cols, step): (usize, isize), out: &mut [T]) {
+/// `out[r * cols + c] = source[start + r + c * step]`, for at least as many rows and columns as a square has.
+fn turn_plane<T: Turn>(source: &[T], start: isize, cols: (usize, isize), out: &mut [T]) {
+    match cols.0 {
+        TILE.. => turn_lines::<T, TILE>(source, start, cols, out),
+        _ => turn_lines::<T, SQUARE>(source, start, cols, out),
+    }
+}
+
+/// The same by `LINE` columns at a time, in squares. The last columns and rows overlap those before them, and are written twice.
+///
+/// Parts of four rows are put together first, so that a line of the cache is written at once: where rows are a power of two apart, all
+/// of them fall on the same few lines.
+fn turn_lines<T: Turn, const LINE: usize>(
+    source: &[T],
+    start: isize,
+    (cols, step): (usize, isize),
+    out: &mut [T],
+) {
     let rows = out.len() / cols;
-    let (whole_rows, whole_cols) = (rows / SQUARE * SQUARE, cols / SQUARE * SQUARE);
-    // As many columns at a time as a line of the cache holds, so that lines of `out` are written at once.
-    for first in (0..whole_cols).step_by(TILE) {
-        let last = (first + TILE).min(whole_cols);
-        for r in (0..whole_rows).step_by(SQUARE) {
-            for c in (first..last).step_by(SQUARE) {
-                let at = start + r as isize + c as isize * step;
+    for block in 0..cols.div_ceil(LINE) {
+        let first = (block * LINE).min(cols - LINE);
+        let mut runs: [&[T]; LINE] = [&[]; LINE];
+        for c in 0..LINE {
+            runs[c] = &source[(start + (first + c) as isize * step) as usize..][..rows];
+        }
+        for band in 0..rows.div_ceil(SQUARE) {
+            let r = (band * SQUARE).min(rows - SQUARE);
+            let mut lines = [[T::default(); LINE]; SQUARE];
+            for c in (0..LINE).step_by(SQUARE) {
                 let square = T::turn([
-                    square_row(source, at),
-                    square_row(source, at + step),
-                    square_row(source, at + 2 * step),
-                    square_row(source, at + 3 * step),
+                    square_row(runs[c], r),
+                    square_row(runs[c + 1], r),
+                    square_row(runs[c + 2], r),
+                    square_row(runs[c + 3], r),
                 ]);
                 for i in 0..SQUARE {
-                    *out[(r + i) * cols + c..]
-                        .first_chunk_mut()
-                        .expect("a whole square") = square[i];
+                    *lines[i][c..].first_chunk_mut().expect("a whole square") = square[i];
                 }
             }
-        }
-    }
-    for c in whole_cols..cols {
-        let run = &source[(start + c as isize * step) as usize..][..rows];
-        for r in 0..rows {
-            out[r * cols + c] = run[r];
-        }
-    }
-    for r in whole_rows..rows {
-        let from = start + r as isize;
-        for (c, y) in out[r * cols..][..whole_cols].iter_mut().enumerate() {
-            *y = source[(from + c as isize * step) as usize];
+            let to = &mut out[r * cols + first..][..(SQUARE - 1) * cols + LINE];
+            for i in 0..SQUARE {
+                *to[i * cols..].first_chunk_mut().expect("a whole line") = lines[i];
+            }
         }
     }
 }
@@ -320,8 +329,8 @@ fn pick<T: Element, const STEP: usize>(
 }
 
 #[inline(always)]
-fn square_row<T>(source: &[T], at: isize) -> &[T; SQUARE] {
-    source[at as usize..].first_chunk().expect("a whole square")
+fn square_row<T>(run: &[T], at: usize) -> &[T; SQUARE] {
+    run[at..].first_chunk().expect("a whole square")
 }
 
 #[cfg(test)]
@@ -392,14 +401,24 @@ mod tests {
 
     #[test]
     fn large_transpositions_are_cut_into_tasks() {
-        let source: Vec<i64> = (0..300 * 257).collect();
-        let x = View {
-            buf: buf(0),
-            offset: 0,
-            shape: [257, 300],
-            strides: [1, 257],
-        };
-        check(&source, &x);
+        for [rows, cols] in [
+            [257, 300],
+            [300, 16],
+            [5, 17],
+            [64, 1024],
+            [4, 4],
+            [6, 15],
+            [4000, 31],
+        ] {
+            let source: Vec<i64> = (0..(rows * cols) as i64).collect();
+            let x = View {
+                buf: buf(0),
+                offset: 0,
+                shape: [rows, cols],
+                strides: [1, rows as isize],
+            };
+            check(&source, &x);
+        }
     }
 
     /// Images of few channels, or some channels of them, to pixels and back.
