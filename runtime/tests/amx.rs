@@ -11,8 +11,8 @@ use std::sync::atomic::Ordering;
 use tapeless_runtime::Precision;
 use tapeless_runtime::cpu::amx::Amx;
 use tapeless_runtime::cpu::gemm::{
-    self, Arithmetic, Axis, Block, Matrix, Method, Operands, PairWindows, Parts, PlaneRoom, Product, Sheet,
-    Start, Steps, Tile, Unit,
+    self, Arithmetic, Axis, Block, Factor, Matrix, Method, Operands, PairWindows, Parts, PlaneRoom, Product,
+    Sheet, Start, Steps, Strips, Tile, Unit,
 };
 use tapeless_runtime::cpu::isa::Isa;
 use tapeless_runtime::cpu::threads::Team;
@@ -340,6 +340,41 @@ fn the_number_of_threads_changes_no_bit() {
             }
             for threads in [2, 8] {
                 assert!(one == run(threads), "{precision} with {threads} threads");
+            }
+        }
+    });
+}
+
+#[test]
+fn a_factor_that_was_packed_before_changes_no_bit() {
+    with_tiles(|amx, executed| {
+        let team = Team::new(NonZeroUsize::new(2).unwrap()).unwrap();
+        for [m, k, n] in [[32, 160, 96], [33, 65, 31], [5, 300, 100]] {
+            for odd in [0.5, 1e-40] {
+                let (x, mut y) = (numbers(m * k, 7), numbers(k * n, 8));
+                y[k * n / 2] = odd;
+                let (a, b) = (
+                    Matrix::row_major(&x, m, k),
+                    Matrix::row_major(&y, n, k).transposed(),
+                );
+                for (parts, products) in PARTS {
+                    let method = Method::Pairs(Unit::Tiles(amx), parts);
+                    let mut room = vec![f32::NAN; gemm::strips_len(k, n) + 16];
+                    let first = room.as_ptr().align_offset(64);
+                    gemm::pack_right(&team, method, b, &mut room[first..]);
+                    let strips = Strips::of(method, b, &room[first..]).unwrap();
+                    let (mut plain, mut packed) = (vec![f32::NAN; m * n], vec![f32::NAN; m * n]);
+                    multiply(method, a, b, &mut plain, Start::Overwrite);
+                    let before = counts();
+                    let c = &mut Block::whole(&mut packed, m, n);
+                    f32::product(method, a.into(), Factor::Strips(strips), c, Start::Overwrite);
+                    if executed == Executed::InSoftware && odd == 0.5 {
+                        let blocks = m.div_ceil(32) * n.div_ceil(32) * k.div_ceil(32);
+                        assert_eq!(counts()[3] - before[3], 4 * products * blocks);
+                    }
+                    let bits = |x: &[f32]| -> Vec<u32> { x.iter().map(|x| x.to_bits()).collect() };
+                    assert!(bits(&plain) == bits(&packed), "{parts:?} {m}x{k}x{n} with {odd}");
+                }
             }
         }
     });

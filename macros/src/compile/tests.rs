@@ -247,6 +247,29 @@ fn sweeps_of_the_residual_block() {
     insta::assert_snapshot!(sweeps(RESIDUAL));
 }
 
+/// Nothing is compiled twice for sizes that it never has, and a group that no product bounds has a limit of its own.
+#[test]
+fn sweeps_that_are_never_small_are_emitted_once() {
+    let of = |batch: usize, pixels: usize| {
+        let text = format!(
+            "struct Net {{ fc: Linear<64, 10> }}
+            impl Net {{
+                pub fn loss<B: Dim>(&self, x: Tensor<{batch}, 64>, other: Tensor<B, {pixels}>) -> Scalar {{
+                    self.fc(x).square().mean() + (other.exp() * other).sum()
+                }}
+            }}"
+        );
+        let text = sweeps(&text);
+        let limit = format!("small::is_short([{pixels} * B, 1])");
+        let is_small = text.contains("small::sweep(cx, LossTrainForward)");
+        assert_eq!(is_small, text.contains(&limit), "{text}");
+        is_small
+    };
+    assert!(of(8, 8));
+    // 64 x 64 x 10 multiply-adds are more than a small product has, 40000 elements more than one thread computes.
+    assert!(!of(64, 8) && !of(8, 40_000));
+}
+
 #[test]
 fn stages_of_a_frozen_backbone() {
     insta::assert_snapshot!(stages(TUNED));

@@ -161,15 +161,18 @@ pub struct Packing {
     pub size: Dim,
     /// Rows and columns of the input.
     pub shape: [Dim; 2],
-    /// A multiple to which the columns are rounded up at most.
-    pub columns: i64,
 }
 
 impl Packing {
-    /// Floats that the packed input takes at most. (Worked out where an input is packed: rules are asked for their kernels often.)
+    /// Floats that the packed input takes at most, in any precision on any instruction set: `strips_len` of the runtime. (Worked out
+    /// where an input is packed: rules are asked for their kernels often.)
+    ///
+    /// The largest form is that of tiles: a block of 32 x 32 numbers is three parts of 2 bytes each, and for 4096 rows of 32 columns
+    /// there is a tile of 1 KiB that says how large their numbers are.
     pub fn len(&self) -> Dim {
         let [rows, columns] = &self.shape;
-        (columns + (self.columns - 1)).floor_div(&Dim::lit(self.columns)) * self.columns * rows
+        let in_parts = |size: &Dim, part: i64| (size + (part - 1)).floor_div(&Dim::lit(part));
+        in_parts(columns, 32) * (in_parts(rows, 32) * 1536 + in_parts(rows, 4096) * 256)
     }
 }
 

@@ -221,14 +221,12 @@ impl Rule for Matmul {
     }
 }
 
-/// How the second factor of a product of `m x k` and `k x n` is packed: its columns in strips, of at most 32 on any instruction
-/// set.
+/// How the second factor of a product of `m x k` and `k x n` is packed: its columns in strips.
 fn packing(m: &Dim, k: &Dim, n: &Dim) -> Packing {
     Packing {
         function: "pack",
         size: m.clone(),
         shape: [k.clone(), n.clone()],
-        columns: 32,
     }
 }
 

@@ -159,7 +159,9 @@ fn gather<const R: usize, T: Turn>(team: &Team, source: &[T], walk: &Walk<R>, ou
         return;
     }
     let cols = walk.cols.0;
-    let rows_a_task = (TASK / cols).max(1);
+    // Few rows whose elements alternate in memory are read together.
+    let together = if walk.rows.0 < SQUARE { walk.rows.0 } else { 1 };
+    let rows_a_task = (TASK / cols).max(1).next_multiple_of(together);
     team.chunks_mut(out, rows_a_task * cols, |task, mut chunk| {
         let mut row = task * rows_a_task;
         while !chunk.is_empty() {
@@ -182,6 +184,7 @@ fn copy_plane<T: Turn>(
     (cols, step): (usize, isize),
     out: &mut [T],
 ) {
+    let turns = row_step == 1 && cols.min(out.len() / cols) >= SQUARE;
     let rows = out.chunks_exact_mut(cols).enumerate();
     match step {
         1 => rows.for_each(|(r, row)| {
@@ -189,9 +192,11 @@ fn copy_plane<T: Turn>(
             row.copy_from_slice(&source[from..from + cols]);
         }),
         0 => rows.for_each(|(r, row)| row.fill(source[(start + r as isize * row_step) as usize])),
-        _ if row_step == 1 && cols.min(out.len() / cols) >= SQUARE => {
-            turn_plane(source, start, (cols, step), out)
-        }
+        _ if turns => turn_plane(source, start, (cols, step), out),
+        _ if row_step == 1 && cols == 2 => interleave::<T, 2>(source, start, step, out),
+        _ if row_step == 1 && cols == 3 => interleave::<T, 3>(source, start, step, out),
+        2 => pick::<T, 2>(source, start, row_step, cols, out),
+        3 => pick::<T, 3>(source, start, row_step, cols, out),
         _ => {
             for (band, rows) in out.chunks_mut(TILE * cols).enumerate() {
                 let start = start + (band * TILE) as isize * row_step;
@@ -210,7 +215,7 @@ fn copy_plane<T: Turn>(
 }
 
 /// Elements of which a square of four rows is turned.
-trait Turn: Element {
+trait Turn: Element + Default {
     fn turn(rows: [&[Self; SQUARE]; SQUARE]) -> [[Self; SQUARE]; SQUARE];
 }
 
@@ -235,47 +240,97 @@ impl Turn for u8 {
     }
 }
 
-/// `out[r * cols + c] = source[start + r + c * step]`: tiles in squares, what they leave element by element.
-fn turn_plane<T: Turn>(source: &[T], start: isize, (cols, step): (usize, isize), out: &mut [T]) {
+/// `out[r * cols + c] = source[start + r + c * step]`, for at least as many rows and columns as a square has.
+fn turn_plane<T: Turn>(source: &[T], start: isize, cols: (usize, isize), out: &mut [T]) {
+    match cols.0 {
+        TILE.. => turn_lines::<T, TILE>(source, start, cols, out),
+        _ => turn_lines::<T, SQUARE>(source, start, cols, out),
+    }
+}
+
+/// The same by `LINE` columns at a time, in squares. The last columns and rows overlap those before them, and are written twice.
+///
+/// Parts of four rows are put together first, so that a line of the cache is written at once: where rows are a power of two apart, all
+/// of them fall on the same few lines.
+fn turn_lines<T: Turn, const LINE: usize>(
+    source: &[T],
+    start: isize,
+    (cols, step): (usize, isize),
+    out: &mut [T],
+) {
     let rows = out.len() / cols;
-    let (whole_rows, whole_cols) = (rows / SQUARE * SQUARE, cols / SQUARE * SQUARE);
-    // As many columns at a time as a line of the cache holds, so that lines of `out` are written at once.
-    for first in (0..whole_cols).step_by(TILE) {
-        let last = (first + TILE).min(whole_cols);
-        for r in (0..whole_rows).step_by(SQUARE) {
-            for c in (first..last).step_by(SQUARE) {
-                let at = start + r as isize + c as isize * step;
+    for block in 0..cols.div_ceil(LINE) {
+        let first = (block * LINE).min(cols - LINE);
+        let mut runs: [&[T]; LINE] = [&[]; LINE];
+        for c in 0..LINE {
+            runs[c] = &source[(start + (first + c) as isize * step) as usize..][..rows];
+        }
+        for band in 0..rows.div_ceil(SQUARE) {
+            let r = (band * SQUARE).min(rows - SQUARE);
+            let mut lines = [[T::default(); LINE]; SQUARE];
+            for c in (0..LINE).step_by(SQUARE) {
                 let square = T::turn([
-                    square_row(source, at),
-                    square_row(source, at + step),
-                    square_row(source, at + 2 * step),
-                    square_row(source, at + 3 * step),
+                    square_row(runs[c], r),
+                    square_row(runs[c + 1], r),
+                    square_row(runs[c + 2], r),
+                    square_row(runs[c + 3], r),
                 ]);
                 for i in 0..SQUARE {
-                    *out[(r + i) * cols + c..]
-                        .first_chunk_mut()
-                        .expect("a whole square") = square[i];
+                    *lines[i][c..].first_chunk_mut().expect("a whole square") = square[i];
                 }
+            }
+            let to = &mut out[r * cols + first..][..(SQUARE - 1) * cols + LINE];
+            for i in 0..SQUARE {
+                *to[i * cols..].first_chunk_mut().expect("a whole line") = lines[i];
             }
         }
     }
-    for c in whole_cols..cols {
-        let run = &source[(start + c as isize * step) as usize..][..rows];
-        for r in 0..rows {
-            out[r * cols + c] = run[r];
+}
+
+/// `out[r * COLS + c] = source[start + r + c * step]`: an image of few channels becomes pixels. (The number of columns is a constant, so
+/// that the loop is compiled to shuffles.)
+fn interleave<T: Element, const COLS: usize>(source: &[T], start: isize, step: isize, out: &mut [T]) {
+    let (pixels, _) = out.as_chunks_mut::<COLS>();
+    let mut runs: [&[T]; COLS] = [&[]; COLS];
+    for c in 0..COLS {
+        runs[c] = &source[(start + c as isize * step) as usize..][..pixels.len()];
+    }
+    for i in 0..pixels.len() {
+        for c in 0..COLS {
+            pixels[i][c] = runs[c][i];
         }
     }
-    for r in whole_rows..rows {
-        let from = start + r as isize;
-        for (c, y) in out[r * cols..][..whole_cols].iter_mut().enumerate() {
-            *y = source[(from + c as isize * step) as usize];
+}
+
+/// Pixels of whose rows a part is read at a time, so that all rows find it in the first cache.
+const PIXELS: usize = 256;
+
+/// `out[r * cols + c] = source[start + r * row_step + c * STEP]`: pixels of few channels become an image.
+fn pick<T: Element, const STEP: usize>(
+    source: &[T],
+    start: isize,
+    row_step: isize,
+    cols: usize,
+    out: &mut [T],
+) {
+    for first in (0..cols).step_by(PIXELS) {
+        let n = PIXELS.min(cols - first);
+        for (r, row) in out.chunks_exact_mut(cols).enumerate() {
+            let from = (start + r as isize * row_step) as usize + first * STEP;
+            // The last pixel may end with the element that is wanted of it.
+            let (pixels, _) = source[from..][..(n - 1) * STEP].as_chunks::<STEP>();
+            let (last, row) = row[first..first + n].split_last_mut().expect("some pixels");
+            for i in 0..pixels.len().min(row.len()) {
+                row[i] = pixels[i][0];
+            }
+            *last = source[from + (n - 1) * STEP];
         }
     }
 }
 
 #[inline(always)]
-fn square_row<T>(source: &[T], at: isize) -> &[T; SQUARE] {
-    source[at as usize..].first_chunk().expect("a whole square")
+fn square_row<T>(run: &[T], at: usize) -> &[T; SQUARE] {
+    run[at..].first_chunk().expect("a whole square")
 }
 
 #[cfg(test)]
@@ -346,14 +401,58 @@ mod tests {
 
     #[test]
     fn large_transpositions_are_cut_into_tasks() {
-        let source: Vec<i64> = (0..300 * 257).collect();
-        let x = View {
-            buf: buf(0),
-            offset: 0,
-            shape: [257, 300],
-            strides: [1, 257],
-        };
-        check(&source, &x);
+        for [rows, cols] in [
+            [257, 300],
+            [300, 16],
+            [5, 17],
+            [64, 1024],
+            [4, 4],
+            [6, 15],
+            [4000, 31],
+        ] {
+            let source: Vec<i64> = (0..(rows * cols) as i64).collect();
+            let x = View {
+                buf: buf(0),
+                offset: 0,
+                shape: [rows, cols],
+                strides: [1, rows as isize],
+            };
+            check(&source, &x);
+        }
+    }
+
+    /// Images of few channels, or some channels of them, to pixels and back.
+    #[test]
+    fn few_channels_are_turned_both_ways() {
+        for (of, pixels) in [
+            (1, 5),
+            (2, 1),
+            (2, 700),
+            (3, 3),
+            (3, 256),
+            (3, 257),
+            (3, 40_000),
+            (4, 90),
+        ] {
+            let source: Vec<i64> = (0..2 * of * pixels).collect();
+            let (channels, area) = (of as usize, pixels as usize);
+            for some in 1..=channels {
+                let to_pixels = View {
+                    buf: buf(0),
+                    offset: (channels - some) * area,
+                    shape: [2, area, some],
+                    strides: [(channels * area) as isize, 1, area as isize],
+                };
+                check(&source, &to_pixels);
+                let to_images = View {
+                    buf: buf(0),
+                    offset: channels - some,
+                    shape: [2, some, area],
+                    strides: [(channels * area) as isize, 1, channels as isize],
+                };
+                check(&source, &to_images);
+            }
+        }
     }
 
     #[test]

@@ -21,9 +21,9 @@
 //! }
 //! ```
 //!
-//! What decides (a model of the time that rustc takes; a large group inside of such a sweep runs on one thread): every product has two
-//! literal sizes of at most [`LITERAL`] (and no larger third one), there are at most [`PRODUCTS`] of them among at most [`KERNELS`] kernels, no loops, and no
-//! more kernels without an inlined form ([`FORMS`]) than products.
+//! What decides (a model of the time that rustc takes): every product has two literal sizes of at most [`LITERAL`] (and no larger third
+//! one), there are at most [`PRODUCTS`] of them among at most [`KERNELS`] kernels, no loops, and no more kernels without an inlined form
+//! ([`FORMS`]) than products. Where a kernel is not small even if all dynamic sizes are 1, nothing is emitted twice.
 
 use std::ops::Range;
 
@@ -35,6 +35,7 @@ use crate::emit::group::{GroupTypes, KINDS, passed_scalars};
 use crate::emit::names::{camel, mentions};
 use crate::emit::sizes::{Source, Spelling};
 use crate::ir::{Call, CallArg, DType, Layout};
+use crate::map::Set;
 use crate::plan::{Epilogue, Group, Kernel, Operand, Plan, Task};
 use crate::shape::Dim;
 
@@ -44,6 +45,10 @@ const LITERAL: i64 = 64;
 const PRODUCTS: usize = 12;
 /// The most kernels of a sweep.
 const KERNELS: usize = 32;
+/// The most multiply-adds of a product, and elements of a factor: `small::is_few` of the runtime.
+const FEW: (i64, i64) = (1 << 15, 1 << 12);
+/// The number of elements from which sums are taken in parts, by threads: `small::is_short` of the runtime.
+const LONG: i64 = 1 << 15;
 /// The most inputs and outputs of a group.
 const GROUP: (usize, usize) = (6, 2);
 
@@ -167,6 +172,7 @@ pub(super) fn emit(
     let rt = around.rt;
     let mut parts = vec![Part::inlining(around, plan)];
     let (mut fits, mut spelling) = (Vec::new(), Spelling::new(around.sizes));
+    let (mut asked, bounded) = (Set::default(), bounded(plan, range.clone()));
     for k in range {
         if parts.last().is_some_and(|part| part.lines >= LINES) {
             parts.push(Part::inlining(around, plan));
@@ -174,7 +180,8 @@ pub(super) fn emit(
         let part = parts.last_mut()?;
         match inlined(plan, &plan.kernels[k]) {
             Some(form) => {
-                fits.extend(condition(&form, &mut spelling, rt));
+                let fit = condition(&form, &bounded, &mut spelling, rt);
+                fits.extend(fit.filter(|fit| asked.insert(fit.to_string())));
                 part.inlined(k, &form, groups);
             }
             None => part.kernel(k, groups),
@@ -236,6 +243,7 @@ fn is_small(around: &Surroundings<'_>, plan: &Plan, range: Range<usize>) -> bool
     let (mut products, mut others) = (0, 0);
     for kernel in &plan.kernels[range] {
         match inlined(plan, kernel) {
+            Some(form) if !may_fit(&form) => return false,
             Some(Inlined::Product(..)) => products += 1,
             Some(_) => {}
             None if matches!(&kernel.task, Task::Call(call, _) if call.function == "matmul") => return false,
@@ -245,8 +253,27 @@ fn is_small(around: &Surroundings<'_>, plan: &Plan, range: Range<usize>) -> bool
     (1..=PRODUCTS).contains(&products) && others <= products
 }
 
-/// What dynamic sizes have to be like for a kernel to be small.
-fn condition(form: &Inlined<'_>, spelling: &mut Spelling<'_>, rt: &TokenStream) -> Option<TokenStream> {
+/// Whether a kernel is small at some sizes: if dynamic ones are 1.
+fn may_fit(form: &Inlined<'_>) -> bool {
+    let least = |size: &Dim| size.eval(&|_| Some(1)).unwrap_or(1);
+    match form {
+        Inlined::Product(_, sizes) => {
+            let [m, n, k] = sizes.map(least);
+            let all = m.saturating_mul(n).saturating_mul(k);
+            all <= FEW.0 && m.saturating_mul(k) <= FEW.1 && k.saturating_mul(n) <= FEW.1
+        }
+        Inlined::Sum([rows, cols]) => least(rows).saturating_mul(least(cols)) < LONG,
+        Inlined::Group(group) => least(&Dim::product(&group.shape)) < LONG,
+    }
+}
+
+/// What dynamic sizes have to be like for a kernel to be small: `bounded` are the numbers of elements that products ask for already.
+fn condition(
+    form: &Inlined<'_>,
+    bounded: &[Dim],
+    spelling: &mut Spelling<'_>,
+    rt: &TokenStream,
+) -> Option<TokenStream> {
     match form {
         Inlined::Product(_, sizes) => {
             let sizes = sizes.map(|size| spelling.dim(size));
@@ -256,8 +283,25 @@ fn condition(form: &Inlined<'_>, spelling: &mut Spelling<'_>, rt: &TokenStream) 
             let sizes = spelling.dims(sizes);
             Some(quote!(#rt::small::is_short(#sizes)))
         }
-        Inlined::Group(_) => None,
+        Inlined::Group(group) => {
+            let len = Dim::product(&group.shape);
+            let is_bounded = len.as_lit().is_some() || bounded.contains(&len);
+            (!is_bounded).then(|| {
+                let len = spelling.dim(&len);
+                quote!(#rt::small::is_short([#len, 1]))
+            })
+        }
     }
+}
+
+/// Elements of the factors and results of products, which are few where the products are small.
+fn bounded(plan: &Plan, range: Range<usize>) -> Vec<Dim> {
+    let kernels = plan.kernels[range].iter();
+    let products = kernels.filter_map(|kernel| match inlined(plan, kernel) {
+        Some(Inlined::Product(_, sizes)) => Some(sizes),
+        _ => None,
+    });
+    products.flat_map(|[m, n, k]| [m * n, m * k, k * n]).collect()
 }
 
 impl<'a> Part<'a> {
@@ -345,5 +389,30 @@ impl<'a> Part<'a> {
             .map(|scalar| self.spelling.scalar(scalar))
             .collect();
         quote!(on.pointwise(cx, #name, #len, [#(#ins),*], #outs, [#(#scalars),*]))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tapeless_runtime::rt::small;
+
+    use super::*;
+
+    /// The limits are those of the runtime.
+    #[test]
+    fn the_runtime_calls_small_what_may_fit() {
+        let product = |m: usize, n: usize, k: usize| {
+            let sizes = [m, n, k].map(|size| Dim::lit(size as i64));
+            let [m_dim, n_dim, k_dim] = &sizes;
+            let may = may_fit(&Inlined::Product(&Epilogue::default(), [m_dim, n_dim, k_dim]));
+            assert_eq!(may, small::is_few([m, n, k]), "{m} x {n} x {k}");
+            may
+        };
+        assert!(product(32, 32, 32) && !product(33, 32, 32));
+        assert!(product(64, 8, 64) && !product(65, 1, 64) && !product(1, 65, 64));
+        for [rows, cols] in [[1, 32767], [1, 32768], [128, 256], [127, 258]] {
+            let sizes = [rows, cols].map(|size| Dim::lit(size as i64));
+            assert_eq!(may_fit(&Inlined::Sum(sizes)), small::is_short([rows, cols]));
+        }
     }
 }

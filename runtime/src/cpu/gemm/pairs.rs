@@ -37,7 +37,8 @@
 //! every 32 of `k`, part by part, two tiles. Edges are zeros. A strip is at most [`STRIP`] tiles, 24 KiB: half of a first-level
 //! cache; the strips of the left factor that are packed together fill a quarter of a second-level cache of 1 MiB.
 //!
-//! Convolutions have a left factor that is read where it lies: `plane.rs` and `window.rs`.
+//! Convolutions have a left factor that is read where it lies: `plane.rs` and `window.rs`. A right factor that many products have in
+//! common is packed once for all of them (`strips.rs`).
 //!
 //! `unsafe` here is memory known to be filled ([`Tiles`], planes) and numbers seen as tiles; that of the units is in `dots.rs` and in
 //! [`amx`](crate::cpu::amx).
@@ -47,6 +48,7 @@ mod pack;
 mod plane;
 #[cfg(test)]
 pub(crate) mod software;
+mod strips;
 #[cfg(test)]
 mod tests;
 mod window;
@@ -65,6 +67,7 @@ pub(super) use dots::ROWS as DOT_ROWS;
 pub use pack::Span;
 use pack::{Order, Packer};
 pub use plane::{PlaneRoom, Planes, Sheet};
+pub(super) use strips::{pack_strip, strip_len};
 pub use window::{
     PairWindows, Steps, Walk, fits_steps, pairs_of, runs, split, split_weights, steps_of, tiles_mut,
     weight_tiles, windows,
@@ -290,20 +293,25 @@ impl<W: Words> PairProduct<'_, '_, '_, '_, W> {
         let mut packer = Packer::new(self.words, self.parts);
         for first in rows.clone().step_by(BLOCK) {
             let some = self.a.part(first..(first + BLOCK).min(rows.end), k.clone());
-            pack_strip(&mut packer, &some, Order::Rows, &mut a);
+            pack_rows(&mut packer, &some, Order::Rows, &mut a);
         }
         let span = packer.span();
-        let columns = self.b.transposed();
         for col in (0..self.c.cols()).step_by(BLOCK) {
             let cols = col..(col + BLOCK).min(self.c.cols());
-            let mut b = Tiles::<STRIP>::new();
-            let mut packer = Packer::new(self.words, self.parts);
-            let some = columns.part(cols.clone(), k.clone());
-            pack_strip(&mut packer, &some, Order::Pairs, &mut b);
-            if self.parts != Parts::One && !span.suits(packer.span(), k.len()) {
+            let mut room = Tiles::<STRIP>::new();
+            let (b, other) = match self.b {
+                Factor::Strips(packed) => strips::read(&packed, self.parts, &k, col),
+                Factor::Matrix(b) => {
+                    let mut packer = Packer::new(self.words, self.parts);
+                    let some = b.transposed().part(cols.clone(), k.clone()).into();
+                    pack_rows(&mut packer, &some, Order::Pairs, &mut room);
+                    (room.filled(), packer.span())
+                }
+            };
+            if self.parts != Parts::One && !span.suits(other, k.len()) {
                 self.on_lanes(rows.clone(), cols, k.clone(), start);
             } else {
-                self.column_strip(a.filled(), b.filled(), rows.clone(), cols, start);
+                self.column_strip(a.filled(), b, rows.clone(), cols, start);
             }
         }
     }
@@ -326,7 +334,11 @@ impl<W: Words> PairProduct<'_, '_, '_, '_, W> {
     #[inline(never)]
     fn on_lanes(&mut self, rows: Range<usize>, cols: Range<usize>, k: Range<usize>, start: Start) {
         let a = self.a.part(rows.clone(), k.clone());
-        let b = self.b.part(k, cols.clone());
+        let b = match self.b {
+            Factor::Strips(packed) => packed.matrix().into(),
+            b => b,
+        };
+        let b = b.part(k, cols.clone());
         let method = Method::Lanes(self.lanes, Operands::Exact);
         f32::product(method, a, b, &mut self.c.part(rows, cols), start);
     }
@@ -334,7 +346,7 @@ impl<W: Words> PairProduct<'_, '_, '_, '_, W> {
 
 /// Packs up to 32 rows of a matrix (columns of the right factor are rows of its transpose).
 #[inline(always)]
-fn pack_strip<W: Words, const N: usize>(
+fn pack_rows<W: Words, const N: usize>(
     packer: &mut Packer<W>,
     x: &Factor<'_, f32>,
     order: Order,

@@ -1,96 +1,120 @@
 //! A second factor that is packed once for all products that multiply by it: the weights of a recurrent network, which every
 //! step uses.
 //!
-//! A strip is what the micro-kernel reads for one tile: the columns that fit into two registers (one, for the last columns), all of `k`
-//! front to back. Strips lie one after the other; a block of `k` is a part of each. The elements are those that a product
-//! would pack itself, and they are multiplied in the same order, so that packing them beforehand changes no bit.
+//! A strip is what one method reads for some columns of the result, all of `k` front to back; strips lie one after the other.
 //!
-//! Only products on vectors read strips. Those in pairs and inner products read the factor where it lies; [`pack_right`] then
-//! packs nothing and [`Strips::of`] finds nothing, by the same choice of a method from the sizes alone.
+//! - On vectors these are the columns of one tile of the micro-kernel: as many as fit into two registers (one, for the last columns).
+//! - In pairs they are 32 columns, as tiles of pairs and what is known of their numbers (`pairs/strips.rs`).
+//! - Inner products read the factor where it lies: [`pack_right`] packs nothing for them, and [`Strips::of`] finds nothing.
+//!
+//! The elements are those that a product would pack itself, and they are multiplied in the same order, so that packing them
+//! beforehand changes no bit. A block in pairs whose numbers parts would lose is computed from the factor itself, which therefore must
+//! still be there.
 
 use std::marker::PhantomData;
 use std::ops::Range;
 
 use super::lanes::Lanes;
-use super::method::{Arithmetic, Method, Operands};
+use super::method::{Method, Operands, Parts};
 use super::pack::Room;
+use super::pairs;
 use super::tile::Product;
 use super::{Factor, Matrix};
-use crate::cpu::isa::{Isa, Kernel};
+use crate::cpu::isa::Kernel;
 use crate::cpu::threads::Team;
 
-/// Columns of the widest strip of any instruction set.
-const WIDEST: usize = 32;
+/// Columns of a strip in pairs, and of the widest one on vectors of any instruction set.
+const WIDEST: usize = pairs::BLOCK;
 
-/// Elements that the strips of a `k` x `n` matrix take at most, on any instruction set.
+/// Elements that the strips of a `k` x `n` matrix take at most, whatever reads them: those of tiles with three parts, 6 bytes for every
+/// number of a matrix that is filled up to blocks of 32 x 32, and 8 for every block.
 pub fn strips_len(k: usize, n: usize) -> usize {
-    k * n.next_multiple_of(WIDEST)
+    n.div_ceil(WIDEST) * pairs::strip_len(Parts::Three, k)
 }
 
 /// A packed matrix, or a part of one.
 #[derive(Copy, Clone, Debug)]
 pub struct Strips<'a, T> {
+    form: Form,
     numbers: &'a [T],
-    /// Rows of the whole matrix.
-    depth: usize,
+    /// The whole matrix.
+    matrix: Matrix<'a, T>,
     /// First row and first column of the part.
     start: [usize; 2],
     /// Rows and columns of the part.
     size: [usize; 2],
 }
 
-/// The vectors for which products of a shape read strips, and what happens to the numbers in them.
-fn vectors(arithmetic: Arithmetic, shape: [usize; 3]) -> Option<(Isa, Operands)> {
-    match arithmetic.method(shape) {
-        Method::Lanes(isa, operands) => Some((isa, operands)),
-        Method::Inner(..) | Method::Pairs(..) => None,
+/// What reads strips.
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+enum Form {
+    /// Vectors of so many lanes.
+    Vectors(usize),
+    /// Products in pairs.
+    Pairs(Parts),
+}
+
+impl Form {
+    /// The strips that a method reads, if it reads any.
+    fn of<T: Product>(method: Method) -> Option<Self> {
+        match method {
+            Method::Lanes(isa, _) => Some(Self::Vectors(T::lanes(isa))),
+            Method::Pairs(_, parts) => Some(Self::Pairs(parts)),
+            Method::Inner(..) => None,
+        }
+    }
+
+    /// Columns of a strip, and its elements for an inner size `k`.
+    fn strip(self, k: usize) -> [usize; 2] {
+        match self {
+            Self::Vectors(lanes) => [2 * lanes, 2 * lanes * k],
+            Self::Pairs(parts) => [pairs::BLOCK, pairs::strip_len(parts, k)],
+        }
+    }
+
+    /// Elements of all strips of a `k` x `n` matrix.
+    fn len(self, [k, n]: [usize; 2]) -> usize {
+        match self {
+            Self::Vectors(lanes) => k * n.next_multiple_of(lanes),
+            Self::Pairs(parts) => n.div_ceil(pairs::BLOCK) * pairs::strip_len(parts, k),
+        }
     }
 }
 
-/// Packs `b` for products with factors of `m` rows, where those read strips.
+/// Packs `b` for products by a method, if that reads strips.
 ///
 /// # Panics
-/// Where `out` has fewer elements than [`strips_len`] says.
-pub fn pack_right<T: Product>(
-    team: &Team,
-    arithmetic: Arithmetic,
-    m: usize,
-    b: Matrix<'_, T>,
-    out: &mut [T],
-) {
+/// Where `out` has fewer elements than [`strips_len`] says, or, in pairs, does not begin at a multiple of 64 bytes.
+pub fn pack_right<T: Product>(team: &Team, method: Method, b: Matrix<'_, T>, out: &mut [T]) {
     let [k, n] = [b.rows(), b.cols()];
-    let Some((isa, operands)) = vectors(arithmetic, [m, n, k]) else {
+    let Some(form) = Form::of::<T>(method) else {
         return;
     };
     if k == 0 || n == 0 {
         return;
     }
-    let lanes = T::lanes(isa);
-    let out = &mut out[..k * columns(n, lanes)];
-    team.chunks_mut(out, 2 * lanes * k, |strip, out| {
-        let first = 2 * lanes * strip;
-        let cols = first..(first + 2 * lanes).min(n);
-        T::pack_strip(isa, operands, b.into(), cols, out);
+    let [width, len] = form.strip(k);
+    let out = &mut out[..form.len([k, n])];
+    team.chunks_mut(out, len, |strip, out| {
+        let first = width * strip;
+        T::pack_strip(method, b.into(), first..(first + width).min(n), out);
     });
 }
 
-/// Columns of a matrix of `n`, rounded up to whole strips.
-fn columns(n: usize, lanes: usize) -> usize {
-    n.next_multiple_of(lanes)
-}
-
 impl<'a, T: Product> Strips<'a, T> {
-    /// What [`pack_right`] left in `numbers` for products of `m` x `k` and `k` x `n`, if those read strips.
+    /// What [`pack_right`] left of `b` in `numbers` for products by a method, if that reads strips.
     ///
     /// # Panics
     /// Where there are fewer numbers than that many columns take.
-    pub fn of(arithmetic: Arithmetic, [m, n, k]: [usize; 3], numbers: &'a [T]) -> Option<Self> {
-        let (isa, _) = vectors(arithmetic, [m, n, k])?;
+    pub fn of(method: Method, b: Matrix<'a, T>, numbers: &'a [T]) -> Option<Self> {
+        let form = Form::of::<T>(method)?;
+        let size = [b.rows(), b.cols()];
         Some(Self {
-            numbers: &numbers[..k * columns(n, T::lanes(isa))],
-            depth: k,
+            form,
+            numbers: &numbers[..form.len(size)],
+            matrix: b,
             start: [0, 0],
-            size: [k, n],
+            size,
         })
     }
 
@@ -113,11 +137,38 @@ impl<'a, T: Product> Strips<'a, T> {
         }
     }
 
-    /// Rows `k` of the strip of `width` columns that begins with column `col`.
+    /// The numbers that were packed, where they lie.
+    pub(super) fn matrix(&self) -> Matrix<'a, T> {
+        let ([row, col], [rows, cols]) = (self.start, self.size);
+        self.matrix.part(row..row + rows, col..col + cols)
+    }
+
+    /// Rows `k` of the strip of `width` columns that begins with column `col`, on vectors.
     #[inline(always)]
     pub(super) fn strip(&self, k: &Range<usize>, col: usize, width: usize) -> &'a [T] {
-        let first = (self.start[1] + col) * self.depth + (self.start[0] + k.start) * width;
+        debug_assert!(
+            matches!(self.form, Form::Vectors(_)),
+            "packed for {:?}",
+            self.form
+        );
+        let first = (self.start[1] + col) * self.matrix.rows() + (self.start[0] + k.start) * width;
         &self.numbers[first..][..k.len() * width]
+    }
+
+    /// The whole strip in pairs that begins with column `col`, the first of its rows that belongs to this part, and the number of its
+    /// rows.
+    pub(super) fn whole_strip(&self, parts: Parts, col: usize) -> (&'a [T], [usize; 2]) {
+        assert_eq!(self.form, Form::Pairs(parts), "what reads strips packed them");
+        let (col, depth) = (self.start[1] + col, self.matrix.rows());
+        let len = pairs::strip_len(parts, depth);
+        assert!(
+            col.is_multiple_of(pairs::BLOCK),
+            "no strip begins with column {col}"
+        );
+        (
+            &self.numbers[col / pairs::BLOCK * len..][..len],
+            [self.start[0], depth],
+        )
     }
 }
 
@@ -146,6 +197,26 @@ impl<T: Product, L: Lanes<T>> Kernel for PackStrip<'_, '_, L, T> {
         match self.operands {
             Operands::Exact => (),
             Operands::Rounded => T::round_operands(packed),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::cpu::isa::Isa;
+
+    proptest! {
+        #[test]
+        fn every_form_has_room(k in 0usize..10_000, n in 0usize..300) {
+            let vectors = Isa::available().iter().map(|&isa| Form::Vectors(<f32 as Product>::lanes(isa)));
+            let pairs = [Parts::One, Parts::Two, Parts::Three].map(Form::Pairs);
+            for form in vectors.chain(pairs) {
+                prop_assert!(form.len([k, n]) <= strips_len(k, n), "{:?}", form);
+                prop_assert!(form.len([k, n]) >= n.div_ceil(form.strip(k)[0]).saturating_sub(1) * form.strip(k)[1]);
+            }
         }
     }
 }

@@ -38,14 +38,8 @@ pub trait Product: Real + Element {
     /// Elements of a register of an instruction set.
     fn lanes(isa: Isa) -> usize;
 
-    /// Packs columns `cols` of a second factor as one strip: see [`strips`](super::strips).
-    fn pack_strip(
-        isa: Isa,
-        operands: Operands,
-        b: Factor<'_, Self>,
-        cols: std::ops::Range<usize>,
-        out: &mut [Self],
-    );
+    /// Packs columns `cols` of a second factor as one strip for products by a method: see [`strips`](super::strips).
+    fn pack_strip(method: Method, b: Factor<'_, Self>, cols: std::ops::Range<usize>, out: &mut [Self]);
 
     /// Rounds numbers to bf16, where that is what a precision may ask for.
     fn round_operands(numbers: &mut [Self]);
@@ -88,7 +82,7 @@ pub trait Product: Real + Element {
 }
 
 macro_rules! products {
-    ($($t:ident $transpose:path, $pairs:path, $round:path, $($set:pat => $lanes:expr),*;)*) => {$(
+    ($($t:ident $transpose:path, $pairs:path, $pack:path, $round:path, $($set:pat => $lanes:expr),*;)*) => {$(
         impl Product for $t {
             fn product(method: Method, a: Factor<'_, $t>, b: Factor<'_, $t>, c: &mut Block<'_, $t>, start: Start) {
                 let (isa, operands) = match method {
@@ -134,7 +128,11 @@ macro_rules! products {
                 }
             }
 
-            fn pack_strip(isa: Isa, operands: Operands, b: Factor<'_, $t>, cols: Range, out: &mut [$t]) {
+            fn pack_strip(method: Method, b: Factor<'_, $t>, cols: Range, out: &mut [$t]) {
+                let (isa, operands) = match method {
+                    Method::Lanes(isa, operands) | Method::Inner(isa, operands, _) => (isa, operands),
+                    Method::Pairs(unit, parts) => return $pack(unit, parts, b, cols, out),
+                };
                 match isa.vectors() {
                     $(#[cfg(target_arch = "x86_64")]
                     $set => {
@@ -158,7 +156,7 @@ macro_rules! products {
     )*};
 }
 products! {
-    f32 lanes::transpose, pairs::product, pairs::round, Isa::Avx512(lanes) => lanes, Isa::Avx2(lanes) => lanes;
+    f32 lanes::transpose, pairs::product, pairs::pack_strip, pairs::round, Isa::Avx512(lanes) => lanes, Isa::Avx2(lanes) => lanes;
 }
 /// Elements of a register.
 fn width<T, L: Lanes<T>>(_: L) -> usize {
@@ -173,7 +171,7 @@ fn of<L>(_: L) -> PhantomData<L> {
 // Products are the part of a gradient check that takes long, so that f64 has one instruction set of vectors.
 #[cfg(feature = "f64")]
 products! {
-    f64 lanes::transpose_any, in_full, keep, Isa::Avx512(lanes) => lanes.avx2(), Isa::Avx2(lanes) => lanes;
+    f64 lanes::transpose_any, in_full, pack_in_full, keep, Isa::Avx512(lanes) => lanes.avx2(), Isa::Avx2(lanes) => lanes;
 }
 
 /// Products of `f64` are computed in full: kernels that know only an instruction set may choose units of `f32` for them.
@@ -187,6 +185,12 @@ fn in_full(
     start: Start,
 ) {
     f64::product(Method::Lanes(unit.vectors(), Operands::Exact), a, b, c, start);
+}
+
+/// Strips for the same.
+#[cfg(feature = "f64")]
+fn pack_in_full(unit: super::Unit, _: super::Parts, b: Factor<'_, f64>, cols: Range, out: &mut [f64]) {
+    f64::pack_strip(Method::Lanes(unit.vectors(), Operands::Exact), b, cols, out);
 }
 
 /// Rounds nothing: bf16 is a precision of `f32` models.

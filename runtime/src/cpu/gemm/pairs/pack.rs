@@ -60,6 +60,20 @@ impl Span {
         }
     }
 
+    /// Of no numbers.
+    pub(super) const NONE: Self = Self {
+        low: u32::MAX,
+        high: 0,
+    };
+
+    /// What [`ends`](Self::ends) say of numbers, and what is known of others.
+    pub(super) fn with(self, [low, high]: [u32; 2]) -> Self {
+        Self {
+            low: self.low.min(low),
+            high: self.high.max(high),
+        }
+    }
+
     /// Whether sums of `k` products of the parts of these numbers with those of others lose nothing that f32 would keep, and
     /// stay finite where all numbers are.
     pub(super) fn suits(self, other: Self, k: usize) -> bool {
