@@ -13,8 +13,8 @@
 use std::marker::PhantomData;
 
 #[cfg(target_arch = "x86_64")]
-use crate::cpu::gemm::BLOCK;
-use crate::cpu::gemm::{Parts, SPOTS, Spots, Step, Sums, Tile};
+use crate::cpu::gemm::{BLOCK, Step};
+use crate::cpu::gemm::{Parts, SPOTS, Spots, Sums, Tile};
 use crate::cpu::isa::Avx512;
 
 /// Proof that the CPU has AMX tiles with products of bf16 numbers besides all of [`Avx512`], and that the system lets this

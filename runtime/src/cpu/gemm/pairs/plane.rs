@@ -4,11 +4,6 @@
 //! either end, once, because what lies beyond the end of a line lies before the start of the next. So do lines of zeros follow the
 //! lines of an image. Each part is a plane of its own; all planes look alike.
 
-#![expect(
-    clippy::needless_range_loop,
-    reason = "an iterator's methods need not be inlined, and then lack the instruction set"
-)]
-
 use std::mem::MaybeUninit;
 
 use super::pack::{Packer, Span};

@@ -72,10 +72,12 @@ pub(super) fn windows(work: &Spots<'_>, sums: &mut [Sums]) {
                 }
             }
         }
-        for i in 0..SIDE {
+        let [left, right] = c;
+        for (i, (left, right)) in left.iter().zip(&right).enumerate() {
             let to = &mut sums[n * SIDE / BLOCK].0[n * SIDE % BLOCK + i];
-            for j in 0..work.columns {
-                to[j] = c[j / SIDE][i][j % SIDE];
+            let columns = left.iter().chain(right).take(work.columns);
+            for (to, sum) in to.iter_mut().zip(columns) {
+                *to = *sum;
             }
         }
     }

@@ -42,7 +42,7 @@ enum Way {
     Gradient,
 }
 
-/// Numbers, some of which are much like those of a test.
+/// Numbers that look random.
 fn singles(len: usize, seed: u64) -> Vec<f32> {
     numbers(len, seed).into_iter().map(|x| x as f32).collect()
 }
@@ -264,12 +264,13 @@ fn hard_numbers_keep_the_promise() {
     });
     // Large terms that cancel, and small ones that are left.
     check_numbers(&conv, |len, seed| {
-        let terms = singles(len, seed).into_iter().enumerate();
+        let terms = singles(len, seed).into_iter();
         match seed {
             1 => terms
+                .enumerate()
                 .map(|(at, x)| if at / 2 % 2 == 0 { 1000.0 + x } else { x - 1000.0 })
                 .collect(),
-            _ => terms.map(|(_, x)| x.abs()).collect(),
+            _ => terms.map(f32::abs).collect(),
         }
     });
 }
