@@ -37,7 +37,7 @@
 //! every 32 of `k`, part by part, two tiles. Edges are zeros. A strip is at most [`STRIP`] tiles, 24 KiB: half of a first-level
 //! cache; the strips of the left factor that are packed together fill a quarter of a second-level cache of 1 MiB.
 //!
-//! Convolutions have a left factor that is read where it lies: `plane.rs` and `window.rs`.
+//! Convolutions have a left factor that is read where it lies: `plane.rs`, `weights.rs` and `window.rs`.
 //!
 //! `unsafe` here is memory known to be filled ([`Tiles`], planes) and numbers seen as tiles; that of the units is in `dots.rs` and in
 //! [`amx`](crate::cpu::amx).
@@ -49,6 +49,7 @@ mod plane;
 pub(crate) mod software;
 #[cfg(test)]
 mod tests;
+mod weights;
 mod window;
 mod words;
 
@@ -65,10 +66,8 @@ pub(super) use dots::ROWS as DOT_ROWS;
 pub use pack::Span;
 use pack::{Order, Packer};
 pub use plane::{PlaneRoom, Planes, Sheet};
-pub use window::{
-    PairWindows, Steps, Walk, fits_steps, pairs_of, runs, split, split_weights, steps_of, tiles_mut,
-    weight_tiles, windows,
-};
+pub use weights::{split_weights, tiles_mut, weight_tiles};
+pub use window::{PairWindows, Steps, Walk, fits_steps, pairs_of, runs, split, steps_of, windows};
 pub(crate) use window::{SPOTS, Spots, Step};
 use words::Words;
 
