@@ -37,8 +37,8 @@
 //! every 32 of `k`, part by part, two tiles. Edges are zeros. A strip is at most [`STRIP`] tiles, 24 KiB: half of a first-level
 //! cache; the strips of the left factor that are packed together fill a quarter of a second-level cache of 1 MiB.
 //!
-//! Convolutions have a left factor that is read where it lies: `plane.rs` and `window.rs`. A right factor that many products have in
-//! common is packed once for all of them (`strips.rs`).
+//! Convolutions have a left factor that is read where it lies: `plane.rs`, `weights.rs` and `window.rs`. A right factor that many
+//! products have in common is packed once for all of them (`strips.rs`).
 //!
 //! `unsafe` here is memory known to be filled ([`Tiles`], planes) and numbers seen as tiles; that of the units is in `dots.rs` and in
 //! [`amx`](crate::cpu::amx).
@@ -51,6 +51,7 @@ pub(crate) mod software;
 mod strips;
 #[cfg(test)]
 mod tests;
+mod weights;
 mod window;
 mod words;
 
@@ -68,10 +69,8 @@ pub use pack::Span;
 use pack::{Order, Packer};
 pub use plane::{PlaneRoom, Planes, Sheet};
 pub(super) use strips::{pack_strip, strip_len};
-pub use window::{
-    PairWindows, Steps, Walk, fits_steps, pairs_of, runs, split, split_weights, steps_of, tiles_mut,
-    weight_tiles, windows,
-};
+pub use weights::{split_weights, tiles_mut, weight_tiles};
+pub use window::{PairWindows, Steps, Walk, fits_steps, pairs_of, runs, split, steps_of, windows};
 pub(crate) use window::{SPOTS, Spots, Step};
 use words::Words;
 
