@@ -14,7 +14,7 @@ use std::marker::PhantomData;
 
 #[cfg(target_arch = "x86_64")]
 use crate::cpu::gemm::BLOCK;
-use crate::cpu::gemm::{Parts, Sums, Tile};
+use crate::cpu::gemm::{Parts, Spread, Sums, Tile};
 use crate::cpu::isa::Avx512;
 
 /// Proof that the CPU has AMX tiles with products of bf16 numbers besides all of [`Avx512`], and that the system lets this
@@ -205,6 +205,43 @@ impl Session {
     }
 }
 
+impl Session {
+    /// `sums = a b` for a strip of rows, and rows of words that lie apart.
+    ///
+    /// # Panics
+    /// Where the strip has another length than the steps, or rows are missing.
+    #[inline]
+    pub(crate) fn sum(&self, parts: Parts, a: &[Tile], b: &Spread<'_>, sums: &mut Sums) {
+        let _ = self.thread;
+        let (runs, count) = (b.runs, parts.count());
+        assert!(
+            runs.count > 0
+                && runs.steps > 0
+                && a.len() == 2 * count * runs.count * runs.steps
+                && b.end(count) <= 16 * b.words.len(),
+            "{runs:?} of strips of {} tiles and rows of {} in {parts:?} parts",
+            a.len(),
+            b.words.len()
+        );
+        #[cfg(target_arch = "x86_64")]
+        {
+            let words = b.words.as_ptr().cast::<[u32; 16]>();
+            // SAFETY: `self` proves that tiles exist and, being the thread's only session, are configured on it. What is read lies in
+            // `a` and below row `b.end` of the words, as was just checked.
+            unsafe {
+                let halves = b.first.map(|row| words.add(row));
+                match parts {
+                    Parts::One => one_spread(b, a.as_ptr(), halves, sums),
+                    Parts::Two => two_spread(b, a.as_ptr(), halves, sums),
+                    Parts::Three => three_spread(b, a.as_ptr(), halves, sums),
+                }
+            }
+        }
+        #[cfg(not(target_arch = "x86_64"))]
+        unreachable!("tiles belong to x86-64, not to {sums:?}");
+    }
+}
+
 impl Drop for Session {
     #[inline]
     fn drop(&mut self) {
@@ -287,4 +324,92 @@ micro_kernels! {
     one 1 [a 0 b 0];
     two 2 [a 0 b 1, b 0, a 1];
     three 3 [a 0 b 2, b 1, a 1, b 0, a 2, a 0];
+}
+
+/// The same where the rows of `b` lie apart: each half of its columns at a place of its own, every second row, the parts a distance
+/// apart that the caller says. Rows are 64 bytes.
+#[cfg(target_arch = "x86_64")]
+macro_rules! spread_kernels {
+    ($($name:ident $parts:literal [$($($side:ident $part:tt)+),+];)*) => {$(
+        /// `sums = a b` over the runs of `b`.
+        ///
+        /// # Safety
+        /// Tiles must be configured on this thread as a [`Session`] does it; `a` must point to as many tiles for each step of the runs
+        /// as two for each part, and `halves` to the rows that [`Spread`] says of the same memory.
+        #[inline(never)]
+        unsafe fn $name(b: &Spread<'_>, a: *const Tile, halves: [*const [u32; 16]; 2], sums: &mut Sums) {
+            const ROW: usize = size_of::<[u32; 16]>();
+            let jump = (b.runs.pitch * ROW).wrapping_sub(b.runs.steps * BLOCK * ROW);
+            // SAFETY: the caller has tiles. What is read lies in the tiles at `a` and in the rows at `halves`, as many as the caller says;
+            // what is written are the rows of 64 bytes, 128 apart, of the quarters of `sums`. Every tile that is changed is named.
+            unsafe {
+                std::arch::asm!(
+                    "/* Parts lie {part} apart; {at} is the address of one, where there are several. */",
+                    "tilezero tmm0", "tilezero tmm1", "tilezero tmm2", "tilezero tmm3",
+                    "3:",
+                    "mov {step}, {steps}",
+                    "2:",
+                    $($(spread_kernels!(@load $side $part),)+
+                    "tdpbf16ps tmm0, tmm4, tmm6",
+                    "tdpbf16ps tmm1, tmm4, tmm7",
+                    "tdpbf16ps tmm2, tmm5, tmm6",
+                    "tdpbf16ps tmm3, tmm5, tmm7",)+
+                    "add {a}, {tiles}",
+                    "add {left}, {next}",
+                    "add {right}, {next}",
+                    "dec {step}",
+                    "jnz 2b",
+                    "add {left}, {jump}",
+                    "add {right}, {jump}",
+                    "dec {runs}",
+                    "jnz 3b",
+                    "tilestored [{to} + {row}*2], tmm0",
+                    "tilestored [{to} + {row}*2 + 64], tmm1",
+                    "tilestored [{to} + {row}*2 + {lower}], tmm2",
+                    "tilestored [{to} + {row}*2 + {lower} + 64], tmm3",
+                    a = inout(reg) a => _,
+                    left = inout(reg) halves[0] => _,
+                    right = inout(reg) halves[1] => _,
+                    runs = inout(reg) b.runs.count => _,
+                    steps = in(reg) b.runs.steps,
+                    step = out(reg) _,
+                    part = in(reg) b.part * ROW,
+                    at = out(reg) _,
+                    jump = in(reg) jump,
+                    row = in(reg) ROW,
+                    to = in(reg) sums,
+                    tiles = const 2 * $parts * size_of::<Tile>(),
+                    next = const BLOCK * ROW,
+                    lower = const BLOCK / 2 * BLOCK * size_of::<f32>(),
+                    out("tmm0") _, out("tmm1") _, out("tmm2") _, out("tmm3") _,
+                    out("tmm4") _, out("tmm5") _, out("tmm6") _, out("tmm7") _,
+                    options(nostack),
+                );
+            }
+        }
+    )*};
+    (@load a $part:literal) => {
+        concat!(
+            "tileloadd tmm4, [{a} + {row}*1 + 2048*", $part, "]\n",
+            "tileloadd tmm5, [{a} + {row}*1 + 2048*", $part, " + 1024]",
+        )
+    };
+    (@load b 0) => {
+        "tileloadd tmm6, [{left} + {row}*2]\n tileloadd tmm7, [{right} + {row}*2]"
+    };
+    (@load b $part:literal) => {
+        concat!(
+            "lea {at}, [{left} + {part}*", $part, "]\n",
+            "tileloadd tmm6, [{at} + {row}*2]\n",
+            "lea {at}, [{right} + {part}*", $part, "]\n",
+            "tileloadd tmm7, [{at} + {row}*2]",
+        )
+    };
+}
+
+#[cfg(target_arch = "x86_64")]
+spread_kernels! {
+    one_spread 1 [a 0 b 0];
+    two_spread 2 [a 0 b 1, b 0, a 1];
+    three_spread 3 [a 0 b 2, b 1, a 1, b 0, a 2, a 0];
 }

@@ -18,7 +18,7 @@
 //! A second factor that many products have in common may be packed once for all of them (`strips.rs`).
 //!
 //! `unsafe` in `gemm/` is of three kinds: vector instructions, whose proof is the [`Isa`](crate::cpu::isa::Isa) (`lanes.rs`,
-//! `pairs/dots.rs`); the blocks of the result that tasks write (`block.rs`); and what is known of memory: packed and filled (`pack.rs`,
+//! `pairs/dots.rs`, `pairs/places/`); the blocks of the result that tasks write (`block.rs`); and what is known of memory: packed and filled (`pack.rs`,
 //! `pairs.rs`, `band.rs`), or a window that lies in its image (`window.rs`).
 
 mod axis;
@@ -49,9 +49,10 @@ pub use few::{Ending, Few, OnVectors, SmallProduct, compute, is_few};
 pub use lanes::Lanes;
 pub(crate) use lanes::{SQUARE, transpose};
 pub use matrix::{Factor, Matrix};
-pub use method::{Arithmetic, Method, Operands, Parts, Short, Unit};
+pub use method::{Arithmetic, Method, Operands, Parts, PlaceSums, Short, Unit};
 pub use outer::{Outer, Plane};
-pub(crate) use pairs::{BLOCK, Sums, Tile};
+pub use pairs::places::{Band, OuterPairs, PairLayout, PairRooms};
+pub(crate) use pairs::{BLOCK, Spread, Sums, Tile};
 pub use strips::{Strips, pack_right, strips_len};
 pub use tile::{Product, Start, prepare};
 pub use window::Windows;

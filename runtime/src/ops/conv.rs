@@ -5,14 +5,15 @@
 //! - A kernel of one element with stride 1 and no padding is a product of matrices as it stands.
 //! - Otherwise results, and gradients of images, are sums over windows of images that are read where they lie (`conv/places.rs`), with
 //!   channels of the result in the lanes of vectors. The gradient of an image sees a window of its own for each residue of the stride.
-//! - Gradients of weights are sums of outer products over places (`conv/sums.rs`).
+//! - Gradients of weights are sums of outer products over places (`conv/sums.rs`), on vectors or in pairs of bf16 numbers, as the cost
+//!   model of products says (`conv/sums/pairs.rs`).
 //!
 //! Where every channel is a group of its own, channels lie in the lanes of images, weights and results (`conv/depthwise.rs`).
 //!
 //! Weights stay `[out_channels, in_channels / groups, kernel]` in memory and are packed once a call.
 //!
-//! Under [`Precision::Bf16`](crate::Precision::Bf16) images, cotangents and weights are rounded as they are read or packed, and
-//! multiplied on vectors of f32.
+//! Under [`Precision::Bf16`](crate::Precision::Bf16) images, cotangents and weights are rounded as they are read or packed; what is
+//! not computed in pairs is multiplied on vectors of f32.
 
 mod depthwise;
 mod places;

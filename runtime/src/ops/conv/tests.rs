@@ -11,7 +11,7 @@ use crate::ops::testbed::{assert_close, numbers};
 use crate::ops::testkit::Desk;
 
 /// Calls `f` with the places in image, weight and result of every product that a convolution sums.
-fn for_each_term(conv: &Conv2d, mut f: impl FnMut(usize, usize, usize)) {
+pub(super) fn for_each_term(conv: &Conv2d, mut f: impl FnMut(usize, usize, usize)) {
     let (ins, outs) = conv.group();
     let [h, w] = conv.size;
     let ([oh, ow], [kh, kw]) = (conv.out, conv.kernel);
@@ -105,12 +105,24 @@ fn check_with(conv: &Conv2d, mut desk: Desk, precision: Precision) {
     assert_close(&desk.read(outputs.2), &dw, tolerance);
 }
 
-fn out(size: usize, kernel: usize, stride: usize, padding: usize, dilation: usize) -> Option<usize> {
+pub(super) fn out(
+    size: usize,
+    kernel: usize,
+    stride: usize,
+    padding: usize,
+    dilation: usize,
+) -> Option<usize> {
     let room = (size + 2 * padding).checked_sub(dilation * (kernel - 1) + 1)?;
     Some(room / stride + 1)
 }
 
-fn plain(batch: usize, channels: [usize; 2], size: [usize; 2], kernel: usize, padding: usize) -> Conv2d {
+pub(super) fn plain(
+    batch: usize,
+    channels: [usize; 2],
+    size: [usize; 2],
+    kernel: usize,
+    padding: usize,
+) -> Conv2d {
     Conv2d {
         batch,
         in_channels: channels[0],
@@ -167,7 +179,7 @@ fn larger_convolutions_are_right() {
 }
 
 /// The sizes with another way to move the window.
-fn moved(conv: Conv2d, stride: [usize; 2], dilation: [usize; 2]) -> Conv2d {
+pub(super) fn moved(conv: Conv2d, stride: [usize; 2], dilation: [usize; 2]) -> Conv2d {
     let places = |k: usize| {
         out(
             conv.size[k],

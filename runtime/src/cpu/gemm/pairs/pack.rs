@@ -38,6 +38,16 @@ const LOWEST_PRODUCT: i32 = -126 + 26;
 const HIGHEST: i32 = 127;
 
 impl Span {
+    /// From the bits that [`Words::ends`] gives.
+    pub(super) fn new([low, high]: [u32; 2]) -> Self {
+        Self { low, high }
+    }
+
+    /// Whether all numbers are finite, also once they are rounded.
+    pub(super) fn is_finite(self) -> bool {
+        (self.high >> 23) as i32 - 127 < HIGHEST
+    }
+
     /// Whether sums of `k` products of the parts of these numbers with those of others lose nothing that f32 would keep, and
     /// stay finite where all numbers are.
     pub(super) fn suits(self, other: Self, k: usize) -> bool {
@@ -79,8 +89,7 @@ impl<W: Words> Packer<W> {
     /// The numbers that were packed. With one part nobody asks, and nobody has looked.
     #[inline(always)]
     pub(super) fn span(&self) -> Span {
-        let [low, high] = self.words.ends(self.ends);
-        Span { low, high }
+        Span::new(self.words.ends(self.ends))
     }
 
     /// Packs up to 32 columns of up to 32 rows into tiles of zeros, two for each part.
