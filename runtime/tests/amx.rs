@@ -2,12 +2,14 @@
 
 #![cfg(all(target_arch = "x86_64", target_os = "linux"))]
 
+mod gradient;
 mod tiles;
 
 use std::num::NonZeroUsize;
 use std::sync::Mutex;
 use std::sync::atomic::Ordering;
 
+use gradient::WeightGradient;
 use tapeless_runtime::Precision;
 use tapeless_runtime::cpu::amx::Amx;
 use tapeless_runtime::cpu::gemm::{
@@ -16,6 +18,7 @@ use tapeless_runtime::cpu::gemm::{
 };
 use tapeless_runtime::cpu::isa::Isa;
 use tapeless_runtime::cpu::threads::Team;
+use tapeless_runtime::ops::conv::Conv2d;
 use tapeless_runtime::ops::epilogue::Simple;
 use tiles::Executed;
 
@@ -374,6 +377,88 @@ fn a_factor_that_was_packed_before_changes_no_bit() {
                     }
                     let bits = |x: &[f32]| -> Vec<u32> { x.iter().map(|x| x.to_bits()).collect() };
                     assert!(bits(&plain) == bits(&packed), "{parts:?} {m}x{k}x{n} with {odd}");
+                }
+            }
+        }
+    });
+}
+
+/// A weight gradient, and the sums of its terms' magnitudes, in f64.
+fn exact_gradient(conv: &Conv2d, x: &[f32], dy: &[f32]) -> Vec<(f64, f64)> {
+    let [ins, outs] = [conv.in_channels, conv.out_channels];
+    let mut sums = vec![(0.0, 0.0); ins * outs * 9];
+    for place in 0..conv.batch * conv.out[0] * conv.out[1] {
+        let [b, v, u] = [
+            place / conv.out[1] / conv.out[0],
+            place / conv.out[1] % conv.out[0],
+            place % conv.out[1],
+        ];
+        for tap in 0..9 {
+            let pixel = |k: usize, place: usize, tap: usize| {
+                let at = (place * conv.stride[k] + tap).checked_sub(conv.padding[k]);
+                at.filter(|at| *at < conv.size[k])
+            };
+            let (Some(line), Some(at)) = (pixel(0, v, tap / 3), pixel(1, u, tap % 3)) else {
+                continue;
+            };
+            let pixel = (b * conv.size[0] + line) * conv.size[1] + at;
+            for (o, y) in dy[place * outs..][..outs].iter().enumerate() {
+                for (c, x) in x[pixel * ins..][..ins].iter().enumerate() {
+                    let term = f64::from(*x) * f64::from(*y);
+                    let sum = &mut sums[(o * ins + c) * 9 + tap];
+                    *sum = (sum.0 + term, sum.1 + term.abs());
+                }
+            }
+        }
+    }
+    sums
+}
+
+#[test]
+fn weight_gradients_keep_their_promise_with_any_number_of_threads() {
+    let conv = |batch, channels: [usize; 2], size: [usize; 2], stride: usize, padding: usize| Conv2d {
+        batch,
+        in_channels: channels[0],
+        out_channels: channels[1],
+        groups: 1,
+        size,
+        out: size.map(|n| (n + 2 * padding - 3) / stride + 1),
+        kernel: [3, 3],
+        stride: [stride; 2],
+        padding: [padding; 2],
+        dilation: [1, 1],
+    };
+    with_tiles(|amx, executed| {
+        for conv in [
+            conv(3, [48, 64], [13, 14], 1, 0),
+            conv(2, [64, 60], [25, 33], 2, 1),
+            conv(1, [46, 64], [10, 33], 1, 1),
+        ] {
+            let places = conv.batch * conv.out[0] * conv.out[1];
+            let x = numbers(conv.batch * conv.size[0] * conv.size[1] * conv.in_channels, 7);
+            let dy = numbers(places * conv.out_channels, 8);
+            let exact = exact_gradient(&conv, &x, &dy);
+            for (parts, products) in PARTS {
+                let precision = [Precision::Bf16, Precision::High, Precision::F32][parts.count() - 1];
+                let on = |threads| WeightGradient::new(conv, [&x, &dy], (precision, Isa::Amx(amx), threads));
+                let before = counts()[3];
+                let dw = on(1).compute().to_vec();
+                let multiplied = counts()[3] - before;
+                if executed == Executed::InSoftware {
+                    // With a stride, packing for three parts takes longer than it saves.
+                    let must_run = conv.stride == [1, 1] || parts != Parts::Three;
+                    assert!(
+                        multiplied > 0 || !must_run,
+                        "{precision} of {conv:?} ran on tiles"
+                    );
+                    assert!(multiplied.is_multiple_of(4 * products));
+                }
+                assert!(dw == on(2).compute(), "{precision} of {conv:?} with two threads");
+                for (dw, (sum, size)) in dw.iter().zip(&exact) {
+                    // Places are padded to no more than twice as many.
+                    let bound = promise(parts, 2 * places) * size;
+                    let off = (f64::from(*dw) - sum).abs();
+                    assert!(off <= bound, "{precision} of {conv:?}: {dw} for {sum}");
                 }
             }
         }

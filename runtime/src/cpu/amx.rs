@@ -2,20 +2,26 @@
 //!
 //! A process may use tiles after it has asked the system for them, once; a thread uses them between `ldtilecfg`, which says how
 //! large they are, and `tilerelease`, which spares the system saving them when threads change. An [`Amx`] is the proof of the
-//! first, a [`Session`] of the second. Assembly is in this file alone: one block for each micro-kernel, for the compiler keeps
-//! nothing in tiles.
+//! first, a [`Session`] of the second. Assembly is here and in `amx/kernels.rs` alone: one block for each micro-kernel, for the compiler
+//! keeps nothing in tiles.
 //!
 //! Sources: *Intel 64 and IA-32 Architectures Software Developer's Manual*, volume 1, chapter 18 (tiles, `CPUID` leaf 1DH), volume
 //! 2 (instructions); *Using XSTATE features in user space applications* in the Linux kernel's documentation (`arch_prctl`).
 //!
 //! Not here: packing, and when tiles are worth it ([`gemm`](crate::cpu::gemm)).
 
+#[cfg(target_arch = "x86_64")]
+mod kernels;
+
 use std::marker::PhantomData;
 
-#[cfg(target_arch = "x86_64")]
-use crate::cpu::gemm::{BLOCK, Step};
-use crate::cpu::gemm::{Parts, SPOTS, Spots, Sums, Tile};
+use crate::cpu::gemm::{Parts, SPOTS, Spots, Spread, Sums, Tile};
 use crate::cpu::isa::Avx512;
+#[cfg(target_arch = "x86_64")]
+use kernels::{
+    one, one_narrow, one_spread, one_wide, three, three_narrow, three_spread, three_wide, two, two_narrow,
+    two_spread, two_wide,
+};
 
 /// Proof that the CPU has AMX tiles with products of bf16 numbers besides all of [`Avx512`], and that the system lets this
 /// process use them.
@@ -190,8 +196,8 @@ impl Session {
         #[cfg(target_arch = "x86_64")]
         {
             let (steps, a, b) = (a.len() / tiles, a.as_ptr(), b.as_ptr());
-            // SAFETY: `self` proves that tiles exist and, being the thread's only session, are configured on it. Each function reads `steps` times as many
-            // tiles from `a` and `b` as was just checked.
+            // SAFETY: `self` proves that tiles exist and, being the thread's only session, are configured on it. Each function reads
+            // `steps` times as many tiles from `a` and `b` as was just checked.
             unsafe {
                 match parts {
                     Parts::One => one(steps, a, b, sums),
@@ -247,6 +253,41 @@ impl Session {
         #[cfg(not(target_arch = "x86_64"))]
         unreachable!("tiles belong to x86-64, not to {:?}", (work.parts, sums));
     }
+
+    /// `sums = a b` for a strip of rows, and rows of words that lie apart.
+    ///
+    /// # Panics
+    /// Where the strip has another length than the steps, or rows are missing.
+    #[inline]
+    pub(crate) fn sum(&self, parts: Parts, a: &[Tile], b: &Spread<'_>, sums: &mut Sums) {
+        let _ = self.thread;
+        let (runs, count) = (b.runs, parts.count());
+        assert!(
+            runs.count > 0
+                && runs.steps > 0
+                && a.len() == 2 * count * runs.count * runs.steps
+                && b.end(count) <= 16 * b.words.len(),
+            "{runs:?} of strips of {} tiles and rows of {} in {parts:?} parts",
+            a.len(),
+            b.words.len()
+        );
+        #[cfg(target_arch = "x86_64")]
+        {
+            let words = b.words.as_ptr().cast::<[u32; 16]>();
+            // SAFETY: `self` proves that tiles exist and, being the thread's only session, are configured on it. What is read lies in
+            // `a` and below row `b.end` of the words, as was just checked.
+            unsafe {
+                let halves = b.first.map(|row| words.add(row));
+                match parts {
+                    Parts::One => one_spread(b, a.as_ptr(), halves, sums),
+                    Parts::Two => two_spread(b, a.as_ptr(), halves, sums),
+                    Parts::Three => three_spread(b, a.as_ptr(), halves, sums),
+                }
+            }
+        }
+        #[cfg(not(target_arch = "x86_64"))]
+        unreachable!("tiles belong to x86-64, not to {sums:?}");
+    }
 }
 
 impl Drop for Session {
@@ -263,207 +304,4 @@ impl Drop for Session {
             );
         }
     }
-}
-
-/// Micro-kernels: the name, the number of parts, and for every product of parts what is loaded for it. The order is that of
-/// [`Parts::products`]; a part that the product before it used as well stays where it is. Tiles 0 to 3 are the sums of the block's
-/// quarters, 4 and 5 the part of `a` for its upper and lower half, 6 and 7 that of `b` for its left and right half.
-#[cfg(target_arch = "x86_64")]
-macro_rules! micro_kernels {
-    ($($name:ident $parts:literal [$($($side:ident $part:literal)+),+];)*) => {$(
-        /// `sums = a b` over `steps` times 32 of `k`.
-        ///
-        /// # Safety
-        /// Tiles must be configured on this thread as a [`Session`] does it, and `a` and `b` must point to `steps` times as many
-        /// tiles as two for each part.
-        #[inline(never)]
-        unsafe fn $name(steps: usize, a: *const Tile, b: *const Tile, sums: &mut Sums) {
-            // SAFETY: the caller has tiles. What is read lies in the tiles at `a` and `b`, as many as the caller says; what is
-            // written are the rows of 64 bytes, 128 apart, of the quarters of `sums`. Every tile that is changed is named.
-            unsafe {
-                std::arch::asm!(
-                    "tilezero tmm0", "tilezero tmm1", "tilezero tmm2", "tilezero tmm3",
-                    "2:",
-                    $($(micro_kernels!(@load $side $part),)+
-                    "tdpbf16ps tmm0, tmm4, tmm6",
-                    "tdpbf16ps tmm1, tmm4, tmm7",
-                    "tdpbf16ps tmm2, tmm5, tmm6",
-                    "tdpbf16ps tmm3, tmm5, tmm7",)+
-                    "add {a}, {step}",
-                    "add {b}, {step}",
-                    "dec {steps}",
-                    "jnz 2b",
-                    "add {row}, {row}",
-                    "tilestored [{to} + {row}*1], tmm0",
-                    "tilestored [{to} + {row}*1 + 64], tmm1",
-                    "tilestored [{to} + {row}*1 + {lower}], tmm2",
-                    "tilestored [{to} + {row}*1 + {lower} + 64], tmm3",
-                    a = inout(reg) a => _,
-                    b = inout(reg) b => _,
-                    steps = inout(reg) steps => _,
-                    row = inout(reg) 64_usize => _,
-                    to = in(reg) sums,
-                    step = const 2 * $parts * size_of::<Tile>(),
-                    lower = const BLOCK / 2 * BLOCK * size_of::<f32>(),
-                    out("tmm0") _, out("tmm1") _, out("tmm2") _, out("tmm3") _,
-                    out("tmm4") _, out("tmm5") _, out("tmm6") _, out("tmm7") _,
-                    options(nostack),
-                );
-            }
-        }
-    )*};
-    (@load a $part:literal) => {
-        concat!(
-            "tileloadd tmm4, [{a} + {row}*1 + 2048*", $part, "]\n",
-            "tileloadd tmm5, [{a} + {row}*1 + 2048*", $part, " + 1024]",
-        )
-    };
-    (@load b $part:literal) => {
-        concat!(
-            "tileloadd tmm6, [{b} + {row}*1 + 2048*", $part, "]\n",
-            "tileloadd tmm7, [{b} + {row}*1 + 2048*", $part, " + 1024]",
-        )
-    };
-}
-
-#[cfg(target_arch = "x86_64")]
-micro_kernels! {
-    one 1 [a 0 b 0];
-    two 2 [a 0 b 1, b 0, a 1];
-    three 3 [a 0 b 2, b 1, a 1, b 0, a 2, a 0];
-}
-
-/// Micro-kernels over windows: the name, the number of parts, the form, and for every product of parts the part of the images, and that
-/// of the weights where the product before it used another. The order is that of [`Parts::products`].
-///
-/// The wide form has two runs of 16 places by 32 columns. Tiles 0 to 3 are the sums, 4 and 5 the part of the upper and of the lower
-/// run, 6 and 7 that of the left and of the right columns. The narrow one has four runs of places by 16 columns: tiles 0 to 3 are
-/// their sums, 4 to 6 the runs' parts in turn, 7 that of the columns.
-#[cfg(target_arch = "x86_64")]
-macro_rules! window_kernels {
-    ($($name:ident $parts:literal $form:ident [$($part:tt $($weights:literal)?),+];)*) => {$(
-        /// Sums over windows: of the 16 places from each of `spots` on, `[place, part]` bytes apart from the next.
-        ///
-        /// # Safety
-        /// Tiles must be configured on this thread as a [`Session`] does it. There must be a step; each must be 32 numbers that can be
-        /// read of every part of every place; `weights` must point to two tiles for each part of each step.
-        #[inline(never)]
-        unsafe fn $name(
-            spots: &[*const u16; SPOTS],
-            [place, part]: [usize; 2],
-            steps: &[Step],
-            weights: *const Tile,
-            sums: &mut [Sums; 2],
-        ) {
-            // SAFETY: the caller has tiles. What is read are steps' numbers and tiles of weights, which the caller has; what is
-            // written are rows of 64 bytes, 128 apart, of the 64 rows of `sums`. Every tile that is changed is named.
-            unsafe {
-                std::arch::asm!(
-                    "# {part}: with one part nothing else names it",
-                    "tilezero tmm0", "tilezero tmm1", "tilezero tmm2", "tilezero tmm3",
-                    "2:",
-                    "mov {at}, [{steps}]",
-                    "add {at}, {at}",
-                    $(window_kernels!(@product $form $part $($weights)?),)+
-                    "add {steps}, {step}",
-                    "add {weights}, {tiles}",
-                    "dec {count}",
-                    "jnz 2b",
-                    "add {row}, {row}",
-                    window_kernels!(@store $form),
-                    spots = in(reg) spots,
-                    place = in(reg) place,
-                    part = in(reg) part,
-                    steps = inout(reg) steps.as_ptr() => _,
-                    count = inout(reg) steps.len() => _,
-                    weights = inout(reg) weights => _,
-                    at = out(reg) _,
-                    from = out(reg) _,
-                    row = inout(reg) 64_usize => _,
-                    to = in(reg) sums,
-                    step = const size_of::<Step>(),
-                    tiles = const 2 * $parts * size_of::<Tile>(),
-                    out("tmm0") _, out("tmm1") _, out("tmm2") _, out("tmm3") _,
-                    out("tmm4") _, out("tmm5") _, out("tmm6") _, out("tmm7") _,
-                    options(nostack),
-                );
-            }
-        }
-    )*};
-    (@product wide $part:tt $($weights:literal)?) => {
-        concat!(
-            window_kernels!(@image 0 $part "tmm4"),
-            window_kernels!(@image 1 $part "tmm5"),
-            $("tileloadd tmm6, [{weights} + {row}*1 + 2048*", $weights, "]\n",
-            "tileloadd tmm7, [{weights} + {row}*1 + 2048*", $weights, " + 1024]\n",)?
-            "tdpbf16ps tmm0, tmm4, tmm6\n",
-            "tdpbf16ps tmm1, tmm4, tmm7\n",
-            "tdpbf16ps tmm2, tmm5, tmm6\n",
-            "tdpbf16ps tmm3, tmm5, tmm7",
-        )
-    };
-    (@product narrow $part:tt $($weights:literal)?) => {
-        concat!(
-            $("tileloadd tmm7, [{weights} + {row}*1 + 2048*", $weights, "]\n",)?
-            window_kernels!(@image 0 $part "tmm4"),
-            "tdpbf16ps tmm0, tmm4, tmm7\n",
-            window_kernels!(@image 1 $part "tmm5"),
-            "tdpbf16ps tmm1, tmm5, tmm7\n",
-            window_kernels!(@image 2 $part "tmm6"),
-            "tdpbf16ps tmm2, tmm6, tmm7\n",
-            window_kernels!(@image 3 $part "tmm4"),
-            "tdpbf16ps tmm3, tmm4, tmm7",
-        )
-    };
-    // A part of the places of a run; none where the product before has loaded it.
-    (@image $spot:literal = $tile:literal) => { "" };
-    (@image $spot:literal 0 $tile:literal) => {
-        concat!(
-            "mov {from}, [{spots} + 8*", $spot, "]\n",
-            "add {from}, {at}\n",
-            "tileloadd ", $tile, ", [{from} + {place}*1]\n",
-        )
-    };
-    (@image $spot:literal 1 $tile:literal) => {
-        concat!(
-            "mov {from}, [{spots} + 8*", $spot, "]\n",
-            "add {from}, {at}\n",
-            "add {from}, {part}\n",
-            "tileloadd ", $tile, ", [{from} + {place}*1]\n",
-        )
-    };
-    (@image $spot:literal 2 $tile:literal) => {
-        concat!(
-            "mov {from}, [{spots} + 8*", $spot, "]\n",
-            "add {from}, {at}\n",
-            "lea {from}, [{from} + {part}*2]\n",
-            "tileloadd ", $tile, ", [{from} + {place}*1]\n",
-        )
-    };
-    (@store wide) => {
-        concat!(
-            "tilestored [{to} + {row}*1], tmm0\n",
-            "tilestored [{to} + {row}*1 + 64], tmm1\n",
-            "tilestored [{to} + {row}*1 + 2048], tmm2\n",
-            "tilestored [{to} + {row}*1 + 2112], tmm3",
-        )
-    };
-    (@store narrow) => {
-        concat!(
-            "tilestored [{to} + {row}*1], tmm0\n",
-            "tilestored [{to} + {row}*1 + 2048], tmm1\n",
-            "tilestored [{to} + {row}*1 + 4096], tmm2\n",
-            "tilestored [{to} + {row}*1 + 6144], tmm3",
-        )
-    };
-}
-
-#[cfg(target_arch = "x86_64")]
-window_kernels! {
-    one_wide 1 wide [0 0];
-    two_wide 2 wide [0 1, = 0, 1];
-    three_wide 3 wide [0 2, = 1, 1, = 0, 2, 0];
-    one_narrow 1 narrow [0 0];
-    two_narrow 2 narrow [0 1, 0 0, 1];
-    three_narrow 3 narrow [0 2, 0 1, 1, 1 0, 2, 0];
 }

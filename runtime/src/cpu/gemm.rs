@@ -18,8 +18,8 @@
 //! A second factor that many products have in common may be packed once for all of them (`strips.rs`).
 //!
 //! `unsafe` in `gemm/` is of three kinds: vector instructions, whose proof is the [`Isa`](crate::cpu::isa::Isa) (`lanes.rs`,
-//! `pairs/dots.rs`); the blocks of the result that tasks write (`block.rs`); and what is known of memory: packed and filled (`pack.rs`,
-//! `pairs.rs`, `pairs/plane.rs`, `pairs/weights.rs`, `band.rs`), or a window that lies in its image (`window.rs`).
+//! `pairs/dots.rs`, `pairs/places/`); the blocks of the result that tasks write (`block.rs`); and what is known of memory: packed and
+//! filled (`pack.rs`, `pairs.rs`, `pairs/plane.rs`, `pairs/weights.rs`, `band.rs`), or a window that lies in its image (`window.rs`).
 
 mod axis;
 mod band;
@@ -49,10 +49,11 @@ pub use few::{Ending, Few, OnVectors, SmallProduct, compute, is_few};
 pub use lanes::Lanes;
 pub(crate) use lanes::{SQUARE, transpose};
 pub use matrix::{Factor, Matrix};
-pub use method::{Arithmetic, Method, Operands, Parts, Short, Unit, WindowWork};
+pub use method::{Arithmetic, Method, Operands, Parts, PlaceSums, Short, Unit, WindowWork};
 pub use outer::{Outer, Plane};
 pub use pairs::Tile;
-pub(crate) use pairs::{BLOCK, SPOTS, Spots, Step, Sums};
+pub use pairs::places::{Band, OuterPairs, PairLayout, PairRooms};
+pub(crate) use pairs::{BLOCK, SPOTS, Spots, Spread, Step, Sums};
 pub use pairs::{
     PairWindows, PlaneRoom, Planes, Sheet, Span, Steps, Walk, fits_steps, pairs_of, runs, split,
     split_weights, steps_of, tiles_mut, weight_tiles, windows,

@@ -7,14 +7,15 @@
 //!   channels of the result in the lanes of vectors. The gradient of an image sees a window of its own for each residue of the stride.
 //!   On CPUs that multiply pairs of bf16 numbers, images are split into bf16 parts with their padding, and windows are summed on that
 //!   unit where it is faster (`conv/pairs.rs`).
-//! - Gradients of weights are sums of outer products over places (`conv/sums.rs`).
+//! - Gradients of weights are sums of outer products over places (`conv/sums.rs`), on vectors or in pairs of bf16 numbers, as the cost
+//!   model of products says (`conv/sums/pairs.rs`).
 //!
 //! Where every channel is a group of its own, channels lie in the lanes of images, weights and results (`conv/depthwise.rs`).
 //!
 //! Weights stay `[out_channels, in_channels / groups, kernel]` in memory and are packed once a call.
 //!
-//! Under [`Precision::Bf16`](crate::Precision::Bf16) images, cotangents and weights are rounded as they are read or packed, and,
-//! where no unit is faster, multiplied on vectors of f32.
+//! Under [`Precision::Bf16`](crate::Precision::Bf16) images, cotangents and weights are rounded as they are read or packed; what is
+//! not computed in pairs is multiplied on vectors of f32.
 
 mod depthwise;
 mod pairs;

@@ -4,6 +4,7 @@ use super::depthwise::{Depthwise, DepthwiseSums, Each, EachSum};
 use super::lanes::{Lanes, Portable};
 use super::method::Operands;
 use super::outer::{Outer, Products};
+use super::pairs::places::{self, Band, OuterPairs, PairRooms};
 use super::tile::Product;
 use super::window::{Places, RoundedPlaces, Windows};
 use crate::cpu::isa::{self, Isa, Kernel};
@@ -25,6 +26,12 @@ pub trait Convolve: Product {
     /// Where the sizes do not fit together.
     fn outer(isa: Isa, outer: Outer<'_, '_, Self>);
 
+    /// Adds sums over a band of places in pairs of bf16 numbers, if its numbers suit that; those of `f64` never do.
+    ///
+    /// # Panics
+    /// Where the sizes do not fit together.
+    fn outer_pairs(work: OuterPairs<'_, '_, '_, Self>, rooms: &mut PairRooms) -> Band;
+
     /// Computes sums over windows where every channel stands for itself.
     ///
     /// # Panics
@@ -45,7 +52,7 @@ pub trait Convolve: Product {
 }
 
 macro_rules! convolves {
-    ($($t:ident $($set:pat => $lanes:expr),*;)*) => {$(
+    ($($t:ident $pairs:expr, $($set:pat => $lanes:expr),*;)*) => {$(
         impl Convolve for $t {
             fn columns(isa: Isa, channels: usize) -> usize {
                 match isa.vectors() {
@@ -66,6 +73,10 @@ macro_rules! convolves {
             fn outer(isa: Isa, work: Outer<'_, '_, $t>) {
                 work.check();
                 convolves!(run isa, Products work, $($set => $lanes),*);
+            }
+
+            fn outer_pairs(work: OuterPairs<'_, '_, '_, $t>, rooms: &mut PairRooms) -> Band {
+                $pairs(work, rooms)
             }
 
             fn depthwise(isa: Isa, work: Depthwise<'_, '_, $t>) {
@@ -96,12 +107,12 @@ macro_rules! convolves {
     };
 }
 convolves! {
-    f32 Isa::Avx512(lanes) => lanes, Isa::Avx2(lanes) => lanes;
+    f32 places::outer, Isa::Avx512(lanes) => lanes, Isa::Avx2(lanes) => lanes;
 }
 // As for products, f64 has one instruction set of vectors: it serves to check gradients.
 #[cfg(feature = "f64")]
 convolves! {
-    f64 Isa::Avx512(lanes) => lanes.avx2(), Isa::Avx2(lanes) => lanes;
+    f64 |_, _| Band::Refused, Isa::Avx512(lanes) => lanes.avx2(), Isa::Avx2(lanes) => lanes;
 }
 
 /// The most numbers of a vector.

@@ -21,6 +21,10 @@
 //!
 //! That a second factor may be packed already changes no choice: equal products have equal bits, packed or not.
 //!
+//! Sums over places ([`PlaceSums`]: the gradient of a convolution's weight) are products whose inner size runs over places, with the same
+//! terms: multiply-adds of what is padded, numbers that are rounded or packed, and the sums of each band, which are added to
+//! those of earlier ones.
+//!
 //! Only the ratios of the constants matter. `vdpbf16ps` was measured with these kernels on Zen 4, relative to the same machine's
 //! multiply-adds. Those of tiles come from a prototype on a Sapphire Rapids (155 to 175 GFLOP/s for multiply-adds of vectors; 330,
 //! 520 and 1000 for six, three and one product of parts; 0.17 ns to split a number into three parts), the time of a configuration
@@ -229,6 +233,15 @@ impl Arithmetic {
         is_deep && work.pairs_cost(unit, parts) < work.lanes_cost(self.operands())
     }
 
+    /// Whether sums over places are computed in pairs: see [`PlaceSums`].
+    pub fn has_pairs_for(self, sums: &PlaceSums) -> bool {
+        let Some((unit, parts)) = self.unit() else {
+            return false;
+        };
+        let is_deep = parts == Parts::One || sums.places >= MIN_DEPTH;
+        is_deep && sums.in_pairs(unit, parts) < sums.on_lanes(self.operands())
+    }
+
     /// How a product of `m x k` and `k x n` is computed.
     pub fn method(self, shape: [usize; 3]) -> Method {
         let lanes = match super::inner::serve(shape) {
@@ -273,19 +286,13 @@ const MIN_DEPTH: usize = 64;
 fn rate(unit: Unit, parts: Parts) -> u64 {
     match (unit, parts) {
         (Unit::Dots(_), _) => DOT,
-        (_, Parts::One) => 2,
-        (_, Parts::Two) => 4,
-        (_, Parts::Three) => 6,
+        _ => tile_rate(parts),
     }
 }
 
 /// Picoseconds that one core takes for a product of `m x k` and `k x n`.
 fn cost(method: Method, [m, n, k]: [usize; 3]) -> u64 {
-    let work = |sizes: [usize; 3]| {
-        sizes
-            .iter()
-            .fold(1, |work: u64, &n| work.saturating_mul(n as u64))
-    };
+    let work = |sizes: [usize; 3]| product(&sizes);
     // As two threads would share it: what is fastest must not depend on how many there are.
     let sharing = super::Sharing {
         threads: 2,
@@ -323,4 +330,85 @@ fn cost(method: Method, [m, n, k]: [usize; 3]) -> u64 {
         .saturating_mul(rate)
         .saturating_add(packing)
         .saturating_add(once)
+}
+
+/// Sums of outer products over places, `sums[(c, t), o]`, and how they would be cut for pairs.
+#[derive(Copy, Clone, Debug)]
+pub struct PlaceSums {
+    /// Channels `c`, elements `t` of a window, channels `o`.
+    pub sizes: [usize; 3],
+    /// Places that are summed over.
+    pub places: usize,
+    /// Numbers of images and cotangents, as often as vectors would round them.
+    pub numbers: usize,
+    /// Bands in all, of all blocks of channels.
+    pub bands: usize,
+    /// Channels `c` and `o` of a block.
+    pub block: [usize; 2],
+    /// Places of a band as they are padded.
+    pub padded: usize,
+    /// Numbers that are packed for a band.
+    pub packed: usize,
+}
+
+impl PlaceSums {
+    /// Picoseconds that one core takes for them on vectors: multiply-adds, and the numbers that are rounded for them.
+    fn on_lanes(&self, operands: Operands) -> u64 {
+        let [channels, taps, columns] = self.sizes;
+        let multiplied = product(&[self.places, channels, taps, columns.next_multiple_of(VECTOR)]);
+        let rounded = match operands {
+            Operands::Exact => 0,
+            Operands::Rounded => product(&[self.numbers]).saturating_mul(OUTER_ROUND),
+        };
+        multiplied.saturating_mul(FMA).saturating_add(rounded)
+    }
+
+    /// The same in pairs: multiply-adds of what is padded, packing, and adding the sums of each band to those of all.
+    fn in_pairs(&self, unit: Unit, parts: Parts) -> u64 {
+        let [channels, columns] = self.block;
+        let columns = columns.next_multiple_of(super::pairs::BLOCK);
+        let (rate, channels, pack, once) = match unit {
+            Unit::Dots(_) => (PLACE_DOT, channels.next_multiple_of(8), PLACE_PACK, 0),
+            _ => {
+                let split = SPLIT.0 + SPLIT.1 * parts.count() as u64;
+                (
+                    tile_rate(parts),
+                    channels.next_multiple_of(VECTOR),
+                    split,
+                    SESSION,
+                )
+            }
+        };
+        let sums = product(&[channels, self.sizes[1], columns]);
+        let multiplied = sums.saturating_mul(self.padded as u64).saturating_mul(rate);
+        let packing = product(&[self.packed]).saturating_mul(pack);
+        let band = multiplied
+            .saturating_add(packing)
+            .saturating_add(sums.saturating_mul(ADD))
+            .saturating_add(once);
+        band.saturating_mul(self.bands as u64)
+    }
+}
+
+/// What it adds to round a number of an image or a cotangent for sums over places on vectors.
+const OUTER_ROUND: u64 = 250;
+/// Picoseconds of a multiply-add over places in pairs on vectors; a single vector of columns takes as long as two.
+const PLACE_DOT: u64 = 5;
+/// Picoseconds that it takes to pack a number of an image or a cotangent for them, most of it for reading the number.
+const PLACE_PACK: u64 = 200;
+/// Picoseconds that it takes to add a sum to those of earlier bands.
+const ADD: u64 = 100;
+
+/// Picoseconds of a multiply-add on tiles.
+fn tile_rate(parts: Parts) -> u64 {
+    match parts {
+        Parts::One => 2,
+        Parts::Two => 4,
+        Parts::Three => 6,
+    }
+}
+
+/// The product of some sizes, at most the largest number.
+fn product(sizes: &[usize]) -> u64 {
+    sizes.iter().fold(1, |all: u64, &n| all.saturating_mul(n as u64))
 }

@@ -45,6 +45,7 @@
 
 mod dots;
 mod pack;
+pub(super) mod places;
 mod plane;
 #[cfg(test)]
 pub(crate) mod software;
@@ -67,6 +68,7 @@ use crate::cpu::isa::{self, Isa, Kernel};
 pub(super) use dots::ROWS as DOT_ROWS;
 pub use pack::Span;
 use pack::{Order, Packer};
+pub(crate) use places::Spread;
 pub use plane::{PlaneRoom, Planes, Sheet};
 pub(super) use strips::{pack_strip, strip_len};
 pub use weights::{split_weights, tiles_mut, weight_tiles};
@@ -127,6 +129,17 @@ impl<const N: usize> Tiles<N> {
         self.len += len;
         // SAFETY: all of them have just been written.
         unsafe { std::slice::from_raw_parts_mut(to.as_mut_ptr().cast::<Tile>(), to.len()) }
+    }
+
+    /// The first of the tiles, pushed where they are not there yet.
+    ///
+    /// # Panics
+    /// Where there is no room for them.
+    fn first(&mut self, len: usize) -> &mut [Tile] {
+        self.zeros(len.saturating_sub(self.len));
+        let tiles = &mut self.tiles[..len];
+        // SAFETY: as for `filled`: no fewer than `len` tiles have been written.
+        unsafe { std::slice::from_raw_parts_mut(tiles.as_mut_ptr().cast::<Tile>(), tiles.len()) }
     }
 
     /// What was pushed.
@@ -241,6 +254,17 @@ impl Engine<'_> {
             Self::Dots(bf16) => dots::multiply(bf16, a, b, size, sums),
             #[cfg(test)]
             Self::Software => software::multiply(parts, a, b, sums),
+        }
+    }
+
+    /// `sums = a b` for a strip and rows that lie apart; on tiles.
+    #[inline(always)]
+    fn sum(self, parts: Parts, a: &[Tile], b: &Spread<'_>, sums: &mut Sums) {
+        match self {
+            Self::Tiles(session) => session.sum(parts, a, b, sums),
+            Self::Dots(_) => unreachable!("vectors multiply places otherwise"),
+            #[cfg(test)]
+            Self::Software => software::sum(parts, a, b, sums),
         }
     }
 }

@@ -3,12 +3,17 @@
 //! The images are cut into at most [`SHARDS`] shards, by their number alone, whose gradients are then added in order; within a
 //! shard images follow each other in order. So the bits depend on shapes alone (and on the instruction set, as everywhere).
 
+mod pairs;
+#[cfg(test)]
+mod tests;
+
 use std::ops::Range;
 
 use super::Conv2d;
 use crate::cpu::gemm::{self, At, Axis, Block, Blocks, Convolve, MOST_LANES, Operands, Outer, Plane};
 use crate::cpu::isa::Isa;
 use crate::cx::Env;
+use pairs::Bands;
 
 /// Most shards of the images: the scratch memory is as many times as large as the weight.
 pub const SHARDS: usize = 4;
@@ -36,6 +41,8 @@ struct Sums<'a, T> {
     dy: &'a [T],
     shards: usize,
     cut: Cut,
+    /// How the images are cut where sums are computed in pairs.
+    bands: Option<Bands>,
 }
 
 /// What is multiplied at a time.
@@ -55,10 +62,29 @@ pub(super) fn run<T: Convolve>(
     (dw, scratch): (&mut [T], &mut [T]),
     conv: Conv2d,
 ) {
-    let shards = SHARDS.min(conv.batch);
+    let bands = Bands::chosen(&conv, env.arithmetic());
+    run_in(env, (x, dy), (dw, scratch), conv, bands);
+}
+
+/// The same, in these bands of pairs, or else on vectors.
+fn run_in<T: Convolve>(
+    env: Env<'_>,
+    (x, dy): (&[T], &[T]),
+    (dw, scratch): (&mut [T], &mut [T]),
+    conv: Conv2d,
+    bands: Option<Bands>,
+) {
+    let shards = shards(&conv);
     let (channels, rows) = conv.group();
     let depth = channels * Conv2d::area(conv.kernel);
-    let cut = Cut::new(&conv, T::columns(env.isa, rows));
+    let block = match &bands {
+        Some(bands) => bands.channels,
+        None => [
+            channels.div_ceil(channels.div_ceil(CHANNELS)),
+            rows.min(T::columns(env.isa, rows)),
+        ],
+    };
+    let cut = Cut::new(&conv, block);
     let sums = Sums {
         env,
         conv,
@@ -66,6 +92,7 @@ pub(super) fn run<T: Convolve>(
         dy,
         shards,
         cut,
+        bands,
     };
     let len = dw.len();
     let parts = &mut scratch[..shards * len];
@@ -82,6 +109,11 @@ pub(super) fn run<T: Convolve>(
             turn_sums(env.isa, (from, shards, len), [n * lines, rows, depth], dw);
         });
     }
+}
+
+/// Shards of the images.
+fn shards(conv: &Conv2d) -> usize {
+    SHARDS.min(conv.batch)
 }
 
 /// Adds the sums `[depth, rows]` of the shards, which are `len` numbers apart, and writes lines of `depth` numbers for the rows from
@@ -118,12 +150,11 @@ pub(super) fn turn_sums<T: Convolve>(
 }
 
 impl Cut {
-    fn new(conv: &Conv2d, columns: usize) -> Self {
-        let (channels, rows) = conv.group();
+    fn new(conv: &Conv2d, channels: [usize; 2]) -> Self {
         let mut cut = Self {
             lines: conv.out[0],
             places: conv.out[1],
-            channels: [channels.div_ceil(channels.div_ceil(CHANNELS)), rows.min(columns)],
+            channels,
         };
         let near = |cut: &Cut| {
             cut.image(conv) + cut.lines * cut.places * cut.channels[1] <= NEAR
@@ -155,6 +186,17 @@ impl Cut {
     }
 }
 
+/// What a task sums over, or a band of it.
+#[derive(Clone)]
+struct Region {
+    images: Range<usize>,
+    group: usize,
+    channels: Range<usize>,
+    rows: Range<usize>,
+    /// Lines, and places of each.
+    places: [Range<usize>; 2],
+}
+
 /// What of an image a task looks at at a time.
 struct Part {
     image: usize,
@@ -171,37 +213,55 @@ impl<T: Convolve> Sums<'_, T> {
     /// Computes a block of the gradient of one group in one shard.
     fn add(&self, at: At, mut block: Block<'_, T>) {
         (0..block.rows()).for_each(|row| block.row_mut(row).fill(T::ZERO));
+        let region = self.region(at, &block);
+        match &self.bands {
+            Some(bands) => self.add_pairs(bands, &region, &mut block),
+            None => self.add_lanes(&region, &mut block),
+        }
+    }
+
+    /// Adds the sums of a region on vectors.
+    fn add_lanes(&self, region: &Region, block: &mut Block<'_, T>) {
         // Windows that see more than there is room for are multiplied as they are, which is more exact than was asked for.
         let operands = match self.cut.fits(&self.conv) {
             true => self.env.arithmetic().operands(),
             false => Operands::Exact,
         };
         match operands {
-            Operands::Exact => self.for_each_part(at, &mut block, |sums, part, block| {
-                let [image, cotangent] = sums.planes(&part);
-                sums.part(&part, (image, [0, 0]), cotangent, block);
+            Operands::Exact => self.for_each_part(region, |part| {
+                let [image, cotangent] = self.planes(&part);
+                self.part(&part, (image, [0, 0]), cotangent, block);
             }),
-            Operands::Rounded => self.add_rounded(at, &mut block),
+            Operands::Rounded => self.add_rounded(region, block),
         }
     }
 
     /// The same, with what is multiplied rounded first.
     #[inline(never)]
-    fn add_rounded(&self, at: At, block: &mut Block<'_, T>) {
+    fn add_rounded(&self, region: &Region, block: &mut Block<'_, T>) {
         let mut rooms = [[T::ZERO; ROOM]; 2];
-        self.for_each_part(at, block, |sums, part, block| {
-            let [image, cotangent] = sums.planes(&part);
+        self.for_each_part(region, |part| {
+            let [image, cotangent] = self.planes(&part);
             let seen = part.axes.map(|axis| axis.seen());
             let [first, second] = &mut rooms;
             let round =
                 |plane: Plane<'_, T>, [lines, line]: [Range<usize>; 2], len: usize, room: &mut [T]| {
-                    let mut rest = room;
+                    let room = &mut room[..lines.len() * line.len() * len];
+                    let mut rest = &mut *room;
                     for y in lines {
+                        if plane.pixel == len {
+                            let len = line.len() * len;
+                            let to = rest.split_off_mut(..len).expect("a part fits");
+                            let from = y * plane.line + line.start * plane.pixel;
+                            to.copy_from_slice(&plane.data[from..][..len]);
+                            continue;
+                        }
                         for x in line.clone() {
                             let to = rest.split_off_mut(..len).expect("a part fits");
                             to.copy_from_slice(&plane.data[y * plane.line + x * plane.pixel..][..len]);
                         }
                     }
+                    gemm::prepare(self.env.arithmetic(), room);
                 };
             let places = part.axes.map(|axis| 0..axis.places);
             let lens = [part.channels.len(), part.rows.len()];
@@ -212,45 +272,46 @@ impl<T: Convolve> Sums<'_, T> {
                 line: line * pixel,
                 pixel,
             };
-            gemm::prepare(sums.env.arithmetic(), first);
-            gemm::prepare(sums.env.arithmetic(), second);
             let image = plane(&first[..], seen[1].len(), lens[0]);
             let cotangent = plane(&second[..], places[1].len(), lens[1]);
-            sums.part(&part, (image, [seen[0].start, seen[1].start]), cotangent, block);
+            self.part(&part, (image, [seen[0].start, seen[1].start]), cotangent, block);
         });
     }
 
-    /// Calls `f` with each part of the images that a block sums over, in order.
-    fn for_each_part(
-        &self,
-        at: At,
-        block: &mut Block<'_, T>,
-        mut f: impl FnMut(&Self, Part, &mut Block<'_, T>),
-    ) {
-        let (conv, cut) = (&self.conv, self.cut);
+    /// What a block sums over.
+    fn region(&self, at: At, block: &Block<'_, T>) -> Region {
+        let conv = &self.conv;
         let (shard, group) = (at.matrix / conv.groups, at.matrix % conv.groups);
         let window = Conv2d::area(conv.kernel);
         let first = at.row / window;
-        let (channels, rows) = (
-            first..first + block.rows() / window,
-            at.col..at.col + block.cols(),
-        );
-        let images = shard * conv.batch / self.shards..(shard + 1) * conv.batch / self.shards;
-        for image in images {
-            for line in (0..conv.out[0]).step_by(cut.lines) {
-                for place in (0..conv.out[1]).step_by(cut.places) {
+        Region {
+            images: shard * conv.batch / self.shards..(shard + 1) * conv.batch / self.shards,
+            group,
+            channels: first..first + block.rows() / window,
+            rows: at.col..at.col + block.cols(),
+            places: conv.out.map(|places| 0..places),
+        }
+    }
+
+    /// Calls `f` with each part of a region, in order.
+    fn for_each_part(&self, region: &Region, mut f: impl FnMut(Part)) {
+        let (conv, cut) = (&self.conv, self.cut);
+        let [lines, places] = &region.places;
+        for image in region.images.clone() {
+            for line in lines.clone().step_by(cut.lines) {
+                for place in places.clone().step_by(cut.places) {
                     let axis = |k: usize, first: usize, most: usize| {
-                        conv.forward(k).from(first, most.min(conv.out[k] - first))
+                        conv.forward(k)
+                            .from(first, most.min(region.places[k].end - first))
                     };
-                    let part = Part {
+                    f(Part {
                         image,
-                        group,
-                        channels: channels.clone(),
-                        rows: rows.clone(),
+                        group: region.group,
+                        channels: region.channels.clone(),
+                        rows: region.rows.clone(),
                         first: [line, place],
                         axes: [axis(0, line, cut.lines), axis(1, place, cut.places)],
-                    };
-                    f(self, part, block);
+                    });
                 }
             }
         }

@@ -74,6 +74,11 @@ impl Span {
         }
     }
 
+    /// Whether all numbers are finite, also once they are rounded.
+    pub(super) fn is_finite(self) -> bool {
+        (self.high >> 23) as i32 - 127 < HIGHEST
+    }
+
     /// Whether sums of `k` products of the parts of these numbers with those of others lose nothing that f32 would keep, and
     /// stay finite where all numbers are.
     pub(super) fn suits(self, other: Self, k: usize) -> bool {
@@ -115,8 +120,7 @@ impl<W: Words> Packer<W> {
     /// The numbers that were packed. With one part nobody asks, and nobody has looked.
     #[inline(always)]
     pub(super) fn span(&self) -> Span {
-        let [low, high] = self.words.ends(self.ends);
-        Span { low, high }
+        Span::between(self.words.ends(self.ends))
     }
 
     /// Packs up to 32 columns of up to 32 rows into tiles of zeros, two for each part.

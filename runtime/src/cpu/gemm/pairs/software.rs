@@ -2,7 +2,7 @@
 //! machine.
 
 use super::window::Spots;
-use super::{BLOCK, Parts, SIDE, Sums, Tile};
+use super::{BLOCK, Parts, SIDE, Spread, Sums, Tile};
 
 /// Numbers below 2^-126 are zero, as operands and as results.
 fn flushed(x: f32) -> f32 {
@@ -81,4 +81,20 @@ pub(super) fn windows(work: &Spots<'_>, sums: &mut [Sums]) {
             }
         }
     }
+}
+
+/// `sums = a b` for a strip and rows that lie apart, in the order of the assembly: what it reads, as strips.
+pub(super) fn sum(parts: Parts, a: &[Tile], b: &Spread<'_>, sums: &mut Sums) {
+    let mut strip = Vec::new();
+    for step in 0..b.runs.count * b.runs.steps {
+        let start = step / b.runs.steps * b.runs.pitch + step % b.runs.steps * BLOCK;
+        for tile in 0..2 * parts.count() {
+            let first = b.first[tile % 2] + tile / 2 * b.part + start;
+            let row = |p: usize| first + 2 * p;
+            strip.push(Tile(std::array::from_fn(|p| {
+                b.words[row(p) / SIDE].0[row(p) % SIDE]
+            })));
+        }
+    }
+    multiply(parts, a, &strip, sums);
 }
