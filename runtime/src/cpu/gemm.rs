@@ -35,6 +35,7 @@ mod micro;
 mod outer;
 mod pack;
 mod pairs;
+mod product;
 mod strips;
 #[cfg(test)]
 mod tests;
@@ -58,8 +59,8 @@ pub use pairs::{
     PairWindows, PlaneRoom, Planes, Sheet, Span, Steps, Walk, fits_steps, pairs_of, runs, split,
     split_weights, steps_of, tiles_mut, weight_tiles, windows,
 };
+pub use product::{Product, Start, prepare};
 pub use strips::{Strips, pack_right, strips_len};
-pub use tile::{Product, Start, prepare};
 pub use window::Windows;
 
 use crate::cpu::threads::Team;

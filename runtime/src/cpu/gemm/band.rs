@@ -2,7 +2,7 @@
 
 use std::mem::MaybeUninit;
 
-use super::tile::Product;
+use super::product::Product;
 
 /// A list of numbers in a fixed piece of the stack.
 #[repr(C, align(64))]

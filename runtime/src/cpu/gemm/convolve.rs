@@ -5,7 +5,7 @@ use super::lanes::{Lanes, Portable};
 use super::method::Operands;
 use super::outer::{Outer, Products};
 use super::pairs::places::{self, Band, OuterPairs, PairRooms};
-use super::tile::Product;
+use super::product::Product;
 use super::window::{Places, RoundedPlaces, Windows};
 use crate::cpu::isa::{self, Isa, Kernel};
 

@@ -9,7 +9,7 @@ use super::lanes::Lanes;
 use super::method::Operands;
 use super::micro::{write_part, write_row};
 use super::outer::Plane;
-use super::tile::{Product, Start};
+use super::product::{Product, Start};
 use super::{Axis, Block, MOST_LANES};
 use crate::cpu::isa::Kernel;
 

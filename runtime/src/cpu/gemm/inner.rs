@@ -14,7 +14,7 @@
 use super::lanes::Lanes;
 use super::method::{Operands, Short};
 use super::pack::{Packed, Room};
-use super::tile::{Product, Start};
+use super::product::{Product, Start};
 use super::{Block, Factor, Matrix};
 use crate::cpu::isa::Kernel;
 

@@ -10,7 +10,7 @@
 #[cfg(target_arch = "x86_64")]
 mod x86;
 
-use super::tile::Product;
+use super::product::Product;
 use crate::cpu::isa::{Avx2, Avx512};
 use crate::real::Real;
 

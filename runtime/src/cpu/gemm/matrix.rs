@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use super::Strips;
-use super::tile::Product;
+use super::product::Product;
 
 /// A strided reading of a slice as a matrix; every element is known to lie inside the slice.
 #[derive(Copy, Clone, Debug)]

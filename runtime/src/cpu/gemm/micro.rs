@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use super::lanes::Lanes;
 use super::method::Operands;
-use super::tile::{Product, Start};
+use super::product::{Product, Start};
 use super::{Block, Factor, Matrix};
 
 /// The rows of a tile for `rest` remaining rows: full tiles first, then the smallest that holds what is left.

@@ -12,7 +12,7 @@
 use super::Block;
 use super::lanes::Lanes;
 use super::micro::{write_part, write_row};
-use super::tile::{Product, Start};
+use super::product::{Product, Start};
 use crate::cpu::isa::Kernel;
 
 /// Lines of pixels, from the first that counts on.

@@ -3,7 +3,7 @@
 use std::mem::MaybeUninit;
 use std::ops::Range;
 
-use super::tile::Product;
+use super::product::Product;
 use super::{Factor, Matrix, lanes};
 
 /// Strips that are packed at a time.

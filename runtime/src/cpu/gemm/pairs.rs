@@ -60,7 +60,7 @@ use std::mem::MaybeUninit;
 use std::ops::Range;
 
 use super::method::{Method, Operands, Parts, Unit};
-use super::tile::{Product, Start};
+use super::product::{Product, Start};
 use super::{Block, Factor};
 use crate::cpu::amx;
 use crate::cpu::isa::{self, Isa, Kernel};

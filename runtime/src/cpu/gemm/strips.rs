@@ -18,7 +18,7 @@ use super::lanes::Lanes;
 use super::method::{Method, Operands, Parts};
 use super::pack::Room;
 use super::pairs;
-use super::tile::Product;
+use super::product::Product;
 use super::{Factor, Matrix};
 use crate::cpu::isa::Kernel;
 use crate::cpu::threads::Team;

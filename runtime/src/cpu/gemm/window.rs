@@ -16,7 +16,7 @@
 use super::lanes::{Lanes, Use, fetch};
 use super::method::Operands;
 use super::micro::{write_part, write_row};
-use super::tile::{Product, Start};
+use super::product::{Product, Start};
 use super::{Axis, Block};
 use crate::cpu::isa::Kernel;
 use crate::ops::epilogue::{Activation, Simple};
