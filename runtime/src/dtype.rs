@@ -37,7 +37,7 @@ pub enum Precision {
     ///
     /// They run on AMX tiles, else on the dot products of AVX512-BF16 (`vdpbf16ps`), else on multiply-adds of rounded operands:
     /// results differ by the order of summation, and by products and sums below 2^-126, which the first two take for zero. Attention
-    /// keeps its scores in f32; convolutions that read the image where it lies run on multiply-adds of rounded operands.
+    /// keeps its scores in f32.
     Bf16,
     /// 64-bit floats, for checks of gradients and ill-conditioned problems; several times slower.
     ///

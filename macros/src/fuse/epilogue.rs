@@ -12,7 +12,8 @@
 //! what the one before has stored.
 //!
 //! A pooling whose windows share out the image moves into a convolution: the image before it is then never stored, but some lines at
-//! a time. That is for predictions; the gradient of a maximum needs the image.
+//! a time. That is for predictions above all: gradients of a maximum and of an activation read the image, that of an average alone
+//! does not.
 //!
 //! Allowed where nobody else reads the value in between, so that it need not exist: a backward pass that reads the value before
 //! the activation keeps the activation out.

@@ -98,13 +98,14 @@ impl Conv2d {
     fn packed(&self, weight: &[Dim]) -> Dim {
         let own = weight[0].divide_exact(&Dim::lit(self.groups));
         let strips = whole_strips(&own.expect("groups divide the channels")) * self.groups;
-        strips * shape::numel(&weight[1..]) * self.copies()
+        strips * shape::numel(&weight[1..]) * self.copies(weight)
     }
 
     /// How often weights are packed: where they may be multiplied in pairs of bf16 numbers as vectors read them, and in three parts whose
     /// padding adds a third at most.
-    fn copies(&self) -> i64 {
-        if self.groups == 1 { 3 } else { 1 }
+    fn copies(&self, weight: &[Dim]) -> i64 {
+        let is_product = weight[2..].iter().all(Dim::is_one) && self.window.stride == [1; 2] && self.window.padding == [0; 2];
+        if self.groups == 1 && !is_product { 3 } else { 1 }
     }
 }
 
@@ -278,7 +279,7 @@ impl Rule for Conv2dInputGrad {
         ];
         // The result's channels are those of the image.
         let weight = &inputs[0].shape;
-        let packed = whole_strips(&weight[1]) * &weight[0] * shape::numel(&weight[2..]) * self.conv.copies();
+        let packed = whole_strips(&weight[1]) * &weight[0] * shape::numel(&weight[2..]) * self.conv.copies(weight);
         Kernel::Call(Call {
             function: "conv2d_input_grad",
             args,

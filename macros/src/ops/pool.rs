@@ -519,4 +519,10 @@ mod tests {
                 .starts_with("`kernel` should be a literal above 0")
         );
     }
+
+    #[test]
+    fn there_is_the_room_that_convolutions_have() {
+        use tapeless_runtime::ops::conv;
+        assert_eq!((LINES, COLUMNS), (conv::LINES as i64, conv::COLUMNS as i64));
+    }
 }

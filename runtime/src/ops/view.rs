@@ -160,7 +160,8 @@ fn gather<const R: usize, T: Turn>(team: &Team, source: &[T], walk: &Walk<R>, ou
     }
     let cols = walk.cols.0;
     // Few rows whose elements alternate in memory are read together.
-    let together = if walk.rows.0 < SQUARE { walk.rows.0 } else { 1 };
+    let is_turned = walk.rows.0 < SQUARE && walk.cols.1.abs() > 1;
+    let together = if is_turned { walk.rows.0 } else { 1 };
     let rows_a_task = (TASK / cols).max(1).next_multiple_of(together);
     team.chunks_mut(out, rows_a_task * cols, |task, mut chunk| {
         let mut row = task * rows_a_task;

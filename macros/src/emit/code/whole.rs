@@ -37,7 +37,7 @@ use crate::emit::sizes::{Source, Spelling};
 use crate::ir::{Call, CallArg, DType, Layout};
 use crate::map::Set;
 use crate::plan::{Epilogue, Group, Kernel, Operand, Plan, Task};
-use crate::shape::Dim;
+use crate::shape::{Atom, Dim};
 
 /// The largest literal size of a product.
 const LITERAL: i64 = 64;
@@ -253,9 +253,17 @@ fn is_small(around: &Surroundings<'_>, plan: &Plan, range: Range<usize>) -> bool
     (1..=PRODUCTS).contains(&products) && others <= products
 }
 
-/// Whether a kernel is small at some sizes: if dynamic ones are 1.
+/// The least value of a size's atoms: that of a dynamic one is its multiple.
+fn least_of(atom: &Atom) -> Option<i64> {
+    Some(match atom {
+        Atom::Dynamic(symbol) => symbol.multiple(),
+        _ => 1,
+    })
+}
+
+/// Whether a kernel is small at some sizes: if dynamic ones are as small as they can be.
 fn may_fit(form: &Inlined<'_>) -> bool {
-    let least = |size: &Dim| size.eval(&|_| Some(1)).unwrap_or(1);
+    let least = |size: &Dim| size.eval(&least_of).unwrap_or(1).max(0);
     match form {
         Inlined::Product(_, sizes) => {
             let [m, n, k] = sizes.map(least);
@@ -263,7 +271,10 @@ fn may_fit(form: &Inlined<'_>) -> bool {
             all <= FEW.0 && m.saturating_mul(k) <= FEW.1 && k.saturating_mul(n) <= FEW.1
         }
         Inlined::Sum([rows, cols]) => least(rows).saturating_mul(least(cols)) < LONG,
-        Inlined::Group(group) => least(&Dim::product(&group.shape)) < LONG,
+        Inlined::Group(group) => {
+            let all = group.shape.iter().map(least).fold(1, i64::saturating_mul);
+            all < LONG
+        }
     }
 }
 

@@ -10,8 +10,8 @@ macro_rules! micro_kernels {
         /// `sums = a b` over `steps` times 32 of `k`.
         ///
         /// # Safety
-        /// Tiles must be configured on this thread as a [`Session`](super::Session) does it, and `a` and `b` must point to `steps` times as many
-        /// tiles as two for each part.
+        /// Tiles must be configured on this thread as a [`Session`](super::Session) does it. There must be a step, and `a` and `b` must
+        /// point to `steps` times as many tiles as two for each part.
         #[inline(never)]
         pub(super) unsafe fn $name(steps: usize, a: *const Tile, b: *const Tile, sums: &mut Sums) {
             // SAFETY: the caller has tiles. What is read lies in the tiles at `a` and `b`, as many as the caller says; what is
@@ -208,8 +208,9 @@ macro_rules! spread_kernels {
         /// `sums = a b` over the runs of `b`.
         ///
         /// # Safety
-        /// Tiles must be configured on this thread as a [`Session`](super::Session) does it; `a` must point to as many tiles for each step of the runs
-        /// as two for each part, and `halves` to the rows that [`Spread`] says of the same memory.
+        /// Tiles must be configured on this thread as a [`Session`](super::Session) does it. There must be a run, and a step in each; `a`
+        /// must point to as many tiles for each step of the runs as two for each part, and `halves` to the rows that [`Spread`] says
+        /// of the same memory.
         #[inline(never)]
         pub(super) unsafe fn $name(b: &Spread<'_>, a: *const Tile, halves: [*const [u32; 16]; 2], sums: &mut Sums) {
             const ROW: usize = size_of::<[u32; 16]>();

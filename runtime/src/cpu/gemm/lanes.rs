@@ -84,22 +84,13 @@ fn turn_in_squares<T: Product>(from: &[T], step: usize, last: usize, to: &mut [T
     }
 }
 
-/// What memory is asked for.
-#[derive(Copy, Clone, PartialEq, Eq, Debug)]
-pub enum Use {
-    /// To be read.
-    Read,
-    /// To be written.
-    Write,
-}
-
 /// Asks for memory that will be used soon.
 #[inline(always)]
-pub fn fetch<T>(numbers: &[T], to: Use) {
+pub fn fetch<T>(numbers: &[T]) {
     #[cfg(target_arch = "x86_64")]
-    x86::fetch(numbers, to);
+    x86::fetch(numbers);
     #[cfg(not(target_arch = "x86_64"))]
-    let _ = (numbers, to);
+    let _ = numbers;
 }
 
 /// What every CPU can do: four numbers at a time, products rounded before they are added.

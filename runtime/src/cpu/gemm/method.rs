@@ -226,9 +226,8 @@ impl Arithmetic {
         }
     }
 
-    /// Whether a unit computes sums over windows; `work` says what it would have to do.
-    pub fn sums_windows(self, unit: Unit, parts: Parts, work: impl FnOnce() -> WindowWork) -> bool {
-        let work = work();
+    /// Whether a unit computes sums over windows, which come to this work.
+    pub fn sums_windows(self, unit: Unit, parts: Parts, work: &WindowWork) -> bool {
         let is_deep = parts == Parts::One || work.depth >= MIN_DEPTH;
         is_deep && work.pairs_cost(unit, parts) < work.lanes_cost(self.operands())
     }

@@ -28,7 +28,8 @@
 //!
 //! The units treat numbers below 2^-126 as zero. So packing looks for the smallest and the largest magnitude ([`Span`](pack::Span)), and
 //! where parts could be lost, or sums overflow that do not in f32, the block is computed by multiply-adds of vectors: infinities,
-//! NaN and tiny numbers come out as f32 gives them. With one part no number is refused, for that is what bf16 means.
+//! NaN and tiny numbers come out as f32 gives them. With one part products refuse no number, for
+//! that is what bf16 means; sums over windows and places, which multiply zeros of the padding as well, refuse what is not finite.
 //!
 //! # Layout
 //!

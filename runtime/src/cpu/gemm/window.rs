@@ -13,7 +13,7 @@
     reason = "an iterator's methods need not be inlined, and then lack the instruction set"
 )]
 
-use super::lanes::{Lanes, Use, fetch};
+use super::lanes::{Lanes, fetch};
 use super::method::Operands;
 use super::micro::{write_part, write_row};
 use super::product::{Product, Start};
@@ -304,13 +304,19 @@ impl<T: Product> Windows<'_, '_, T> {
     #[inline(always)]
     fn fetch<const R: usize>(&mut self, spots: &Spots<R>, walk: &Walk) {
         for i in 0..R {
-            fetch(self.out.row_mut(spots.row[i]), Use::Write);
+            fetch(self.out.row_mut(spots.row[i]));
         }
         let [y, x] = self.axes;
+        // Where other groups' numbers lie between, or places are far apart, most of it would not be read.
+        if self.pixel > self.channels || x.stride > x.taps {
+            return;
+        }
         let first = walk.at + y.reach() * (x.size * self.pixel) as isize;
-        let len = R * x.stride * self.pixel;
-        if let Some(next) = self.image.get(first as usize..first as usize + len) {
-            fetch(next, Use::Read);
+        let rest = usize::try_from(first)
+            .ok()
+            .and_then(|first| self.image.get(first..));
+        if let Some(next) = rest.and_then(|rest| rest.get(..R * x.stride * self.pixel)) {
+            fetch(next);
         }
     }
 

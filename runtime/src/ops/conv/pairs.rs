@@ -86,7 +86,7 @@ fn method(places: &Places<'_>, arithmetic: Arithmetic) -> Option<(Unit, Parts)> 
         .unit()
         .filter(|(unit, parts)| serves(places, *unit, *parts))?;
     arithmetic
-        .sums_windows(unit, parts, || work(places, unit))
+        .sums_windows(unit, parts, &work(places, unit))
         .then_some((unit, parts))
 }
 
@@ -99,23 +99,31 @@ fn axes(slides: [Slide; 2]) -> [Axis; 2] {
     slides.map(|slide| slide.axis)
 }
 
-/// Whether windows can be summed in pairs: one group, room for the weights, and with several parts, for which an error is stated, pieces
-/// of 32 numbers that are full enough.
+/// Whether windows can be summed in pairs: one group, room for the weights and for what a line of places sees, and with several parts, for
+/// which an error is stated, pieces of 32 numbers that are full enough.
 fn serves(places: &Places<'_>, unit: Unit, parts: Parts) -> bool {
     let strips = places.rows.next_multiple_of(BLOCK);
-    let (mut numbers, mut padded, mut tiles, mut is_short) = (0_usize, 0_usize, 0_usize, true);
+    let (mut numbers, mut tiles, mut is_short, mut is_full) = (0_usize, 0_usize, true, true);
     for_each_window(places, |slides| {
         let axes = axes(slides);
         let steps = gemm::steps_of(&axes, places.channels);
         is_short &= gemm::fits_steps(steps);
-        numbers = numbers.saturating_add(axes[0].taps * axes[1].taps * places.channels);
-        padded = padded.saturating_add(steps.saturating_mul(BLOCK));
+        let own = axes[0].taps * axes[1].taps * places.channels;
+        is_full &= steps.saturating_mul(3 * BLOCK) <= own.saturating_mul(4);
+        numbers = numbers.saturating_add(own);
         tiles = tiles.saturating_add(gemm::weight_tiles(unit, parts, &axes, places.channels));
     });
     let words = tiles.saturating_mul(size_of::<Tile>() / size_of::<f32>() * strips / BLOCK);
     let has_room = words <= (COPIES - 1).saturating_mul(numbers).saturating_mul(strips);
-    let is_full = parts == Parts::One || padded.saturating_mul(3) <= numbers.saturating_mul(4);
-    places.groups == 1 && is_short && has_room && is_full && numbers > 0
+    let is_full = is_full || parts == Parts::One;
+    places.groups == 1 && is_short && has_room && is_full && numbers > 0 && fits_a_line(places, parts)
+}
+
+/// Whether there is room for the parts of what a line of places in the middle of an image sees: the least that is split together.
+fn fits_a_line(places: &Places<'_>, parts: Parts) -> bool {
+    let unit = if places.out[0] == 1 { 1 } else { places.out[1] };
+    let middle = places.area() / unit.max(1) / 2 * unit;
+    sheet(places, 1, middle..middle + unit).fits(parts)
 }
 
 /// What a unit would have to do.

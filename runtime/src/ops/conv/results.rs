@@ -11,6 +11,8 @@ pub const LINES: usize = 1 << 15;
 pub const COLUMNS: usize = 48;
 /// The same numbers where one line of windows does not take more: they stay in the first-level cache.
 const NEAR: usize = 1 << 13;
+/// Those of small images, for which more would take long to clear.
+const FEW: usize = 1 << 10;
 
 /// The memory of all results.
 pub(super) struct Results<'y, T> {
@@ -52,7 +54,10 @@ impl<'y, T: Convolve> Results<'y, T> {
         let pooling = Pooling::new(pool, env, columns);
         let [lines, line] = pool.out;
         let parts = places.tasks().div_ceil(places.batch);
-        let block = [lines.div_ceil(parts) * line, pooling.columns];
+        // Where there are fewer lines than tasks would be worth it, channels are shared out as well.
+        let across = channels.div_ceil(parts.div_ceil(lines.max(1)));
+        let columns = pooling.columns.min(across.next_multiple_of(columns));
+        let block = [lines.div_ceil(parts) * line, columns];
         let blocks = Blocks::new(
             self.memory,
             [places.batch * lines * line, channels],
@@ -101,9 +106,10 @@ impl<'e> Pooling<'e> {
         body: &(impl Fn(At, &mut Block<'_, T>) + Sync),
     ) {
         let numbers = self.lines * (self.pool.kernel[0] + 1) * self.pool.size[1] * self.columns;
-        match numbers <= NEAR {
-            true => self.bands(&mut [T::ZERO; NEAR], at, block, body),
-            false => self.bands(&mut [T::ZERO; LINES], at, block, body),
+        match numbers {
+            n if n <= FEW => self.bands(&mut [T::ZERO; FEW], at, block, body),
+            n if n <= NEAR => self.bands(&mut [T::ZERO; NEAR], at, block, body),
+            _ => self.bands(&mut [T::ZERO; LINES], at, block, body),
         }
     }
 

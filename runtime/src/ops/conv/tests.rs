@@ -224,6 +224,13 @@ fn cut_sizes() -> Vec<Conv2d> {
         // Many channels, and so many that a row of weights is longer than what is turned at a time.
         plain(2, [300, 5], [14, 14], 3, 1),
         plain(1, [1024, 2], [3, 3], 3, 1),
+        // A deep window, whose places begin in the padding.
+        Conv2d {
+            dilation: [1, 16],
+            padding: [0, 16],
+            out: [1, 40],
+            ..line(1, [64, 3], 40, 3)
+        },
         // Nothing but padding.
         plain(2, [3, 4], [0, 0], 1, 1),
         Conv2d {

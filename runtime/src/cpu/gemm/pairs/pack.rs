@@ -74,11 +74,6 @@ impl Span {
         }
     }
 
-    /// Whether all numbers are finite, also once they are rounded.
-    pub(super) fn is_finite(self) -> bool {
-        (self.high >> 23) as i32 - 127 < HIGHEST
-    }
-
     /// Whether sums of `k` products of the parts of these numbers with those of others lose nothing that f32 would keep, and
     /// stay finite where all numbers are.
     pub(super) fn suits(self, other: Self, k: usize) -> bool {
@@ -117,7 +112,7 @@ impl<W: Words> Packer<W> {
         self.parts
     }
 
-    /// The numbers that were packed. With one part nobody asks, and nobody has looked.
+    /// The numbers that were packed; with one part those that [`seen`](Self::seen) and its like have looked at.
     #[inline(always)]
     pub(super) fn span(&self) -> Span {
         Span::between(self.words.ends(self.ends))

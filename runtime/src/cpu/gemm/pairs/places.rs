@@ -414,7 +414,7 @@ where
         let Self(bf16, mut sums) = self;
         let layout = sums.work.layout;
         let (image, cotangent) = (sums.pack_image(), sums.pack_pairs());
-        if !(image.is_finite() && cotangent.is_finite()) {
+        if !image.serves(cotangent, Parts::One, layout.padded()) {
             return Band::Refused;
         }
         dots::outer(bf16, &layout, sums.image, sums.cotangent, sums.work.sums);
@@ -432,11 +432,12 @@ impl<W: Words, const P: usize> Kernel for OnTiles<'_, '_, '_, '_, '_, W, P> {
     fn run(self) -> Band {
         let Self(engine, mut sums) = self;
         let (image, cotangent) = (sums.pack_image(), sums.pack_tiles());
-        let suits = match P {
-            1 => image.is_finite() && cotangent.is_finite(),
-            _ => image.suits(cotangent, sums.work.layout.padded()),
+        let parts = match P {
+            1 => Parts::One,
+            2 => Parts::Two,
+            _ => Parts::Three,
         };
-        if !suits {
+        if !image.serves(cotangent, parts, sums.work.layout.padded()) {
             return Band::Refused;
         }
         sums.blocks(engine);

@@ -12,7 +12,7 @@ use super::{BLOCK, Parts, SIDE};
 use crate::cpu::gemm::Axis;
 
 /// Numbers of all parts that there is room for.
-const ROOM: usize = 1 << 17;
+const ROOM: usize = 152 << 10;
 
 /// Where the pixels of images lie that some windows see.
 #[derive(Copy, Clone, PartialEq, Eq, Debug)]
@@ -280,9 +280,8 @@ impl<W: Words> Writing<'_, W> {
         let [mut low, mut high] = self.packer.seen(numbers);
         for plane in self.to.chunks_exact_mut(self.len) {
             let pairs = self.packer.along(&mut low, &mut high);
-            if let Some(to) = plane[self.at..].first_chunk_mut::<BLOCK>() {
-                self.packer.store(pairs, to);
-            }
+            let to = plane[self.at..].first_chunk_mut::<BLOCK>();
+            self.packer.store(pairs, to.expect("a plane has a tail"));
         }
     }
 }

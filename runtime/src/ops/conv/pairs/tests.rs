@@ -477,6 +477,16 @@ fn shapes_decide_where_windows_are_summed() {
             None
         );
     }
+    // VGG's widest lines have room in three parts; longer ones do not.
+    for (channels, size) in [(64, 224), (128, 112), (256, 56)] {
+        let conv = plain(1, [channels; 2], [size; 2], 3, 1);
+        assert_eq!(
+            on(Precision::F32, &conv),
+            Some(Parts::Three),
+            "{channels} channels"
+        );
+    }
+    assert_eq!(on(Precision::F32, &plain(1, [64; 2], [512; 2], 3, 1)), None);
     let grouped = Conv2d { groups: 2, ..conv };
     assert_eq!(on(Precision::F32, &grouped), None);
     for &isa in Isa::available().iter().filter(|isa| !matches!(isa, Isa::Amx(_))) {
