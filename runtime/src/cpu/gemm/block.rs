@@ -112,25 +112,7 @@ pub(super) struct Inside<'b, T, const ROWS: usize> {
     elements: PhantomData<&'b mut [T]>,
 }
 
-impl<'b, T, const ROWS: usize> Inside<'b, T, ROWS> {
-    /// Memory as rows of `cols` columns, one after the other.
-    ///
-    /// # Panics
-    /// Where it is too small.
-    #[inline(always)]
-    pub(super) fn over(memory: &'b mut [T], cols: usize) -> Self {
-        assert!(
-            ROWS * cols <= memory.len(),
-            "a tile has more numbers than there is memory"
-        );
-        Self {
-            start: memory.as_mut_ptr(),
-            cols,
-            row_step: cols,
-            elements: PhantomData,
-        }
-    }
-
+impl<T, const ROWS: usize> Inside<'_, T, ROWS> {
     /// Row `i` of the tile.
     ///
     /// # Panics
@@ -138,8 +120,7 @@ impl<'b, T, const ROWS: usize> Inside<'b, T, ROWS> {
     #[inline(always)]
     pub(super) fn row_mut(&mut self, i: usize) -> &mut [T] {
         assert!(i < ROWS, "a tile has no such row");
-        // SAFETY: `Block::inside` has found that the block has these rows with these columns, or `over` that the memory holds them,
-        // and the tile borrows it.
+        // SAFETY: `Block::inside` has found that the block has these rows with these columns, and borrows it.
         unsafe { std::slice::from_raw_parts_mut(self.start.add(i * self.row_step), self.cols) }
     }
 }

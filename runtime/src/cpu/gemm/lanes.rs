@@ -84,15 +84,6 @@ fn turn_in_squares<T: Product>(from: &[T], step: usize, last: usize, to: &mut [T
     }
 }
 
-/// Asks for memory that will be used soon.
-#[inline(always)]
-pub fn fetch<T>(numbers: &[T]) {
-    #[cfg(target_arch = "x86_64")]
-    x86::fetch(numbers);
-    #[cfg(not(target_arch = "x86_64"))]
-    let _ = numbers;
-}
-
 /// What every CPU can do: four numbers at a time, products rounded before they are added.
 #[derive(Copy, Clone, Debug)]
 pub struct Portable;

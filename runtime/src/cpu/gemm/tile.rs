@@ -1,6 +1,5 @@
 //! One block of a product on vectors: what is packed, and the tiles that are computed from it.
 
-use super::block::Inside;
 use super::lanes::Lanes;
 use super::method::Operands;
 use super::micro::{Place, Strip, has, lines, micro, micro_lying, tile_rows, write_edge, write_row};
@@ -337,28 +336,26 @@ impl<'x, T: Product, L: Lanes<T>> BlockProduct<'x, '_, '_, L, T> {
         Place { rows, col, start }: Place,
     ) {
         let (lanes, width) = (self.lanes, VECTORS * L::LANES);
-        let mut edge = None;
-        let (mut to, how) = match rows.len() == ROWS && self.c.cols() - col >= width {
-            true => (self.c.inside::<ROWS>(rows.start, col, width), start),
-            false => {
-                let edge = edge.insert([T::ZERO; MAX_ROWS * MAX_COLS]);
-                (Inside::over(edge, width), Start::Overwrite)
-            }
-        };
-        match how {
-            Start::Overwrite => {
-                for i in 0..ROWS {
-                    write_row(lanes, &sums[i], to.row_mut(i), Start::Overwrite);
+        if rows.len() == ROWS && self.c.cols() - col >= width {
+            let mut to = self.c.inside::<ROWS>(rows.start, col, width);
+            match start {
+                Start::Overwrite => {
+                    for i in 0..ROWS {
+                        write_row(lanes, &sums[i], to.row_mut(i), Start::Overwrite);
+                    }
+                }
+                Start::Accumulate => {
+                    for i in 0..ROWS {
+                        write_row(lanes, &sums[i], to.row_mut(i), Start::Accumulate);
+                    }
                 }
             }
-            Start::Accumulate => {
-                for i in 0..ROWS {
-                    write_row(lanes, &sums[i], to.row_mut(i), Start::Accumulate);
-                }
-            }
+            return;
         }
-        if let Some(edge) = &edge {
-            write_edge(edge, width, self.c, Place { rows, col, start });
+        let mut edge = [T::ZERO; MAX_ROWS * MAX_COLS];
+        for i in 0..ROWS {
+            write_row(lanes, &sums[i], &mut edge[i * width..][..width], Start::Overwrite);
         }
+        write_edge(&edge, width, self.c, Place { rows, col, start });
     }
 }

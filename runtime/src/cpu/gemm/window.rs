@@ -13,7 +13,7 @@
     reason = "an iterator's methods need not be inlined, and then lack the instruction set"
 )]
 
-use super::lanes::{Lanes, fetch};
+use super::lanes::Lanes;
 use super::method::Operands;
 use super::micro::{write_part, write_row};
 use super::product::{Product, Start};
@@ -88,8 +88,6 @@ impl<T> Windows<'_, '_, T> {
 const ZEROS: usize = 256;
 /// Weights that are multiplied with all places before the next: they stay in the first-level cache.
 const NEAR: usize = 6 << 10;
-/// Numbers of a window from which on its sums take longer than asking for memory beforehand.
-const DEEP: usize = 128;
 /// Numbers of a window that are rounded at a time.
 const ROUNDED: usize = 512;
 /// Places of the largest tile.
@@ -300,26 +298,6 @@ impl<T: Product> Windows<'_, '_, T> {
         }
     }
 
-    /// Asks for the memory that this tile writes, and for what the next one is the first to read: the last line of its windows.
-    #[inline(always)]
-    fn fetch<const R: usize>(&mut self, spots: &Spots<R>, walk: &Walk) {
-        for i in 0..R {
-            fetch(self.out.row_mut(spots.row[i]));
-        }
-        let [y, x] = self.axes;
-        // Where other groups' numbers lie between, or places are far apart, most of it would not be read.
-        if self.pixel > self.channels || x.stride > x.taps {
-            return;
-        }
-        let first = walk.at + y.reach() * (x.size * self.pixel) as isize;
-        let rest = usize::try_from(first)
-            .ok()
-            .and_then(|first| self.image.get(first..));
-        if let Some(next) = rest.and_then(|rest| rest.get(..R * x.stride * self.pixel)) {
-            fetch(next);
-        }
-    }
-
     /// What was written for the places that count.
     #[inline(always)]
     fn read<L: Lanes<T>, const R: usize, const V: usize>(
@@ -346,7 +324,6 @@ impl<T: Product, L: Lanes<T>> Places<'_, '_, L, T> {
         let zeros = [T::ZERO; ZEROS];
         let most = (NEAR / (x.taps * self.work.channels * V * L::LANES).max(1)).max(1);
         let parts = y.taps.div_ceil(most).max(1);
-        let is_deep = y.taps * x.taps * self.work.channels >= DEEP;
         for part in 0..parts {
             let lines = [part * y.taps / parts, (part + 1) * y.taps / parts];
             let finish = match part + 1 == parts {
@@ -356,9 +333,6 @@ impl<T: Product, L: Lanes<T>> Places<'_, '_, L, T> {
             let mut walk = Walk::new(&self.work);
             while walk.rest > 0 {
                 let spots = walk.spots::<T, R>(&self.work);
-                if is_deep {
-                    self.work.fetch(&spots, &walk);
-                }
                 let start = match part {
                     0 => [[self.lanes.splat(T::ZERO); V]; R],
                     _ => self.work.read(self.lanes, &spots),

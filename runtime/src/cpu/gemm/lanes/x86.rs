@@ -2,20 +2,6 @@
 //!
 //! `unsafe` here is the instructions themselves; each group of functions says what a caller must know.
 
-/// Bytes of a line of the cache.
-const LINE: usize = 64;
-
-/// Asks for the lines of the cache that hold these numbers.
-#[inline(always)]
-pub(super) fn fetch<T>(numbers: &[T]) {
-    use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
-    for at in (0..size_of_val(numbers)).step_by(LINE) {
-        let line = numbers.as_ptr().cast::<i8>().wrapping_add(at);
-        // SAFETY: every x86-64 CPU has the instruction, which may be given any address.
-        unsafe { _mm_prefetch::<_MM_HINT_T0>(line) };
-    }
-}
-
 /// The sums of the elements of vectors, whose order is written down, so that it is the same wherever they are inlined; and what the
 /// baseline has instead of a fused multiply-add.
 ///
