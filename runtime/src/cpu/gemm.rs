@@ -19,7 +19,7 @@
 //!
 //! `unsafe` in `gemm/` is of three kinds: vector instructions, whose proof is the [`Isa`](crate::cpu::isa::Isa) (`lanes.rs`,
 //! `pairs/dots.rs`, `pairs/places/`); the blocks of the result that tasks write (`block.rs`); and what is known of memory: packed and
-//! filled (`pack.rs`, `pairs.rs`, `pairs/plane.rs`, `pairs/weights.rs`, `band.rs`), or a window that lies in its image (`window.rs`).
+//! filled (`pack.rs`, `pairs.rs`, `pairs/plane.rs`, `pairs/strips.rs`, `pairs/weights.rs`, `band.rs`), or a window that lies in its image (`window.rs`).
 
 mod axis;
 mod band;

@@ -64,7 +64,7 @@ use super::method::{Method, Operands, Parts, Unit};
 use super::product::{Product, Start};
 use super::{Block, Factor};
 use crate::cpu::amx;
-use crate::cpu::isa::{self, Isa, Kernel};
+use crate::cpu::isa::{self, Isa};
 
 pub(super) use dots::ROWS as DOT_ROWS;
 pub use pack::Span;
@@ -75,7 +75,7 @@ pub(super) use strips::{pack_strip, strip_len};
 pub use weights::{split_weights, tiles_mut, weight_tiles};
 pub use window::{PairWindows, Steps, Walk, fits_steps, pairs_of, runs, split, steps_of, windows};
 pub(crate) use window::{SPOTS, Spots, Step};
-use words::Words;
+use words::{OnWords, Words};
 
 /// Rows and columns of the block of a result that a unit computes at a time, and numbers along `k` that are packed together.
 pub(crate) const BLOCK: usize = 32;
@@ -160,35 +160,11 @@ pub(super) fn product(
     c: &mut Block<'_, f32>,
     start: Start,
 ) {
-    let lanes = unit.vectors();
-    let session;
-    let engine = match unit {
-        Unit::Tiles(amx) => {
-            // SAFETY: it ends with this function, which calls nothing but the kernel below; that starts none.
-            session = unsafe { amx.start() };
-            Engine::Tiles(&session)
-        }
-        Unit::Dots(bf16) => Engine::Dots(bf16),
-        #[cfg(test)]
-        Unit::Software => Engine::Software,
-    };
-    match lanes {
-        #[cfg(target_arch = "x86_64")]
-        Isa::Avx512(words) => words.run(PairProduct {
-            words,
-            engine,
-            lanes,
-            parts,
-            a,
-            b,
-            c,
-            start,
-        }),
-        #[cfg(test)]
-        Isa::Portable => {
-            let words = super::lanes::Portable;
-            isa::run_portable(PairProduct {
-                words,
+    let product = |engine: Engine<'_>| {
+        let lanes = unit.vectors();
+        words::run(
+            unit,
+            PairProduct {
                 engine,
                 lanes,
                 parts,
@@ -196,10 +172,10 @@ pub(super) fn product(
                 b,
                 c,
                 start,
-            });
-        }
-        other => unreachable!("no unit comes with the vectors of {other}"),
-    }
+            },
+        );
+    };
+    Engine::with(unit, product);
 }
 
 /// Rounds numbers to bf16, as operands with one part are.
@@ -271,8 +247,7 @@ impl Engine<'_> {
 }
 
 /// A product in pairs: a kernel for its packing, which is vectorised.
-struct PairProduct<'x, 'c, 'a, 's, W> {
-    words: W,
+struct PairProduct<'x, 'c, 'a, 's> {
     engine: Engine<'s>,
     /// What computes blocks with numbers that a unit would lose.
     lanes: Isa,
@@ -283,11 +258,11 @@ struct PairProduct<'x, 'c, 'a, 's, W> {
     start: Start,
 }
 
-impl<W: Words> Kernel for PairProduct<'_, '_, '_, '_, W> {
+impl OnWords for PairProduct<'_, '_, '_, '_> {
     type Output = ();
 
     #[inline(always)]
-    fn run(mut self) {
+    fn run<W: Words>(mut self, words: W) {
         let k = self.a.size()[1];
         if k == 0 && self.start == Start::Overwrite {
             (0..self.c.rows()).for_each(|i| self.c.row_mut(i).fill(0.0));
@@ -303,18 +278,18 @@ impl<W: Words> Kernel for PairProduct<'_, '_, '_, '_, W> {
             let to = (from + depth).min(k);
             let start = if from == 0 { self.start } else { Start::Accumulate };
             for first in (0..rows).step_by(ROW_BLOCK) {
-                self.row_block(first..(first + ROW_BLOCK).min(rows), from..to, start);
+                self.row_block(words, first..(first + ROW_BLOCK).min(rows), from..to, start);
             }
         }
     }
 }
 
-impl<W: Words> PairProduct<'_, '_, '_, '_, W> {
+impl PairProduct<'_, '_, '_, '_> {
     /// Adds (or sets) the part of some rows that comes from some of `k`.
     #[inline(always)]
-    fn row_block(&mut self, rows: Range<usize>, k: Range<usize>, start: Start) {
+    fn row_block<W: Words>(&mut self, words: W, rows: Range<usize>, k: Range<usize>, start: Start) {
         let mut a = Tiles::<{ STRIPS * STRIP }>::new();
-        let mut packer = Packer::new(self.words, self.parts);
+        let mut packer = Packer::new(words, self.parts);
         for first in rows.clone().step_by(BLOCK) {
             let some = self.a.part(first..(first + BLOCK).min(rows.end), k.clone());
             pack_rows(&mut packer, &some, Order::Rows, &mut a);
@@ -326,7 +301,7 @@ impl<W: Words> PairProduct<'_, '_, '_, '_, W> {
             let (b, other) = match self.b {
                 Factor::Strips(packed) => strips::read(&packed, self.parts, &k, col),
                 Factor::Matrix(b) => {
-                    let mut packer = Packer::new(self.words, self.parts);
+                    let mut packer = Packer::new(words, self.parts);
                     let some = b.transposed().part(cols.clone(), k.clone()).into();
                     pack_rows(&mut packer, &some, Order::Pairs, &mut room);
                     (room.filled(), packer.span())

@@ -35,7 +35,7 @@
 mod dots;
 mod pack;
 
-use super::words::Words;
+use super::words::{self, OnWords, Words};
 use super::{BLOCK, Engine, SIDE, Sums, Tile, Tiles};
 use crate::cpu::gemm::{Axis, Block, Parts, Plane, Unit};
 #[cfg(target_arch = "x86_64")]
@@ -334,40 +334,16 @@ pub(in crate::cpu::gemm) fn outer(work: OuterPairs<'_, '_, '_, f32>, rooms: &mut
         image,
         cotangent,
     };
-    match layout.unit {
-        #[cfg(target_arch = "x86_64")]
-        Unit::Dots(bf16) => bf16.run(OnVectors(
-            bf16,
-            PairSums::<_, _, 1>::new(bf16.avx512(), bf16, band),
-        )),
-        #[cfg(target_arch = "x86_64")]
-        Unit::Tiles(amx) => {
-            let words = amx.avx512();
-            // SAFETY: it ends with this function, in which nothing else starts one.
-            let session = unsafe { amx.start() };
-            let engine = Engine::Tiles(&session);
-            match layout.parts {
-                Parts::One => words.run(OnTiles(engine, PairSums::<_, _, 1>::new(words, InWords, band))),
-                Parts::Two => words.run(OnTiles(engine, PairSums::<_, _, 2>::new(words, InWords, band))),
-                Parts::Three => words.run(OnTiles(engine, PairSums::<_, _, 3>::new(words, InWords, band))),
-            }
-        }
-        #[cfg(test)]
-        Unit::Software => {
-            let words = crate::cpu::gemm::lanes::Portable;
-            let engine = Engine::Software;
-            match layout.parts {
-                Parts::One => OnTiles(engine, PairSums::<_, _, 1>::new(words, InWords, band)).run(),
-                Parts::Two => OnTiles(engine, PairSums::<_, _, 2>::new(words, InWords, band)).run(),
-                Parts::Three => OnTiles(engine, PairSums::<_, _, 3>::new(words, InWords, band)).run(),
-            }
-        }
-        #[cfg(not(target_arch = "x86_64"))]
-        unit => unreachable!(
-            "{unit:?} belongs to x86-64, and not to {} tiles",
-            band.image.len()
-        ),
+    #[cfg(target_arch = "x86_64")]
+    if let Unit::Dots(bf16) = layout.unit {
+        let sums = PairSums::<_, _, 1>::new(bf16.avx512(), bf16, band);
+        return bf16.run(OnVectors(bf16, sums));
     }
+    Engine::with(layout.unit, |engine| match layout.parts {
+        Parts::One => words::run(layout.unit, OnTiles::<1>(engine, band)),
+        Parts::Two => words::run(layout.unit, OnTiles::<2>(engine, band)),
+        Parts::Three => words::run(layout.unit, OnTiles::<3>(engine, band)),
+    })
 }
 
 /// A band and the memory for it.
@@ -423,14 +399,15 @@ where
 }
 
 /// A band for tiles.
-struct OnTiles<'a, 'b, 'c, 'm, 's, W, const P: usize>(Engine<'s>, PairSums<'a, 'b, 'c, 'm, W, InWords, P>);
+struct OnTiles<'a, 'b, 'c, 'm, 's, const P: usize>(Engine<'s>, Packing<'a, 'b, 'c, 'm>);
 
-impl<W: Words, const P: usize> Kernel for OnTiles<'_, '_, '_, '_, '_, W, P> {
+impl<const P: usize> OnWords for OnTiles<'_, '_, '_, '_, '_, P> {
     type Output = Band;
 
     #[inline(always)]
-    fn run(self) -> Band {
-        let Self(engine, mut sums) = self;
+    fn run<W: Words>(self, words: W) -> Band {
+        let Self(engine, band) = self;
+        let mut sums = PairSums::<_, _, P>::new(words, InWords, band);
         let (image, cotangent) = (sums.pack_image(), sums.pack_tiles());
         let parts = match P {
             1 => Parts::One,

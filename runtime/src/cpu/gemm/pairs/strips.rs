@@ -7,12 +7,9 @@
 use std::ops::Range;
 
 use super::pack::{Order, Packer, Span};
-use super::words::Words;
+use super::words::{self, OnWords, Words};
 use super::{BLOCK, Parts, SIDE, Tile, Unit};
 use crate::cpu::gemm::{Factor, Strips};
-#[cfg(test)]
-use crate::cpu::isa;
-use crate::cpu::isa::{Isa, Kernel};
 
 /// Words of a tile: as many as it has numbers, were they `f32`.
 const WORDS: usize = SIDE * SIDE;
@@ -54,41 +51,31 @@ pub(in crate::cpu::gemm) fn pack_strip(
     // SAFETY: tiles are arrays of words, and any bits are a number and a word.
     let (before, out, after) = unsafe { out.align_to_mut::<Tile>() };
     assert!(before.is_empty() && after.is_empty(), "strips lie as tiles do");
-    match unit.vectors() {
-        #[cfg(target_arch = "x86_64")]
-        Isa::Avx512(words) => words.run(PackColumns { words, parts, x, out }),
-        #[cfg(test)]
-        Isa::Portable => {
-            let words = crate::cpu::gemm::lanes::Portable;
-            isa::run_portable(PackColumns { words, parts, x, out });
-        }
-        other => unreachable!("no unit comes with the vectors of {other}"),
-    }
+    words::run(unit, PackColumns { parts, x, out });
 }
 
 /// A strip to be packed, `x` being its columns as rows.
-struct PackColumns<'x, 'o, W> {
-    words: W,
+struct PackColumns<'x, 'o> {
     parts: Parts,
     x: Factor<'x, f32>,
     out: &'o mut [Tile],
 }
 
-impl<W: Words> Kernel for PackColumns<'_, '_, W> {
+impl OnWords for PackColumns<'_, '_> {
     type Output = ();
 
     #[inline(always)]
-    fn run(self) {
+    fn run<W: Words>(self, words: W) {
         let k = self.x.size()[1];
-        let (pairs, words) = self.out.split_at_mut(tiles(self.parts, k)[0]);
+        let (pairs, spans) = self.out.split_at_mut(tiles(self.parts, k)[0]);
         for (step, tiles) in pairs.chunks_exact_mut(2 * self.parts.count()).enumerate() {
             let from = step * BLOCK;
             tiles.fill(Tile::ZERO);
-            let mut packer = Packer::new(self.words, self.parts);
+            let mut packer = Packer::new(words, self.parts);
             packer.step(&self.x, from..(from + BLOCK).min(k), Order::Pairs, tiles);
             if self.parts != Parts::One {
                 let [tile, row, place] = word(step);
-                words[tile].0[row][place..place + 2].copy_from_slice(&packer.span().ends());
+                spans[tile].0[row][place..place + 2].copy_from_slice(&packer.span().ends());
             }
         }
     }

@@ -7,6 +7,7 @@ use super::*;
 use crate::cpu::gemm::tests::{Lie, factor, lie, noise};
 use crate::cpu::gemm::{Arithmetic, Matrix, products};
 use crate::cpu::isa::Avx512Bf16;
+use crate::cpu::isa::Kernel;
 use crate::cpu::threads::Team;
 use crate::dtype::Precision;
 
