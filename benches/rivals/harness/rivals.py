@@ -97,9 +97,8 @@ def in_python(pythons):
 
 def in_rust(target):
     program = lambda name: [str(target / f"release/{name}_rival")]
-    small = ["mlp", "mlp-large", "cnn"]
     return [
-        Rival("candle", program("candle"), workloads=[*small, "gpt", "lstm"]),
-        Rival("burn", program("burn"), workloads=small),
+        Rival("candle", program("candle"), workloads=["mlp", "mlp-large", "cnn", "gpt", "lstm"]),
+        Rival("burn", program("burn")),
         Rival("dfdx", program("dfdx"), workloads=["mlp", "mlp-large"]),
     ]

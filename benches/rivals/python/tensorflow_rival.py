@@ -92,6 +92,8 @@ def training(parameters, statistics, batches, dropout):
             update(variable, tf.convert_to_tensor(gradient), both, t)
         return loss
 
+    # The one that batches of these shapes take, found once instead of in every call.
+    compiled = compiled.get_concrete_function(*batches[0])
     return lambda k: compiled(*batches[k % len(batches)]).numpy()
 
 
@@ -110,6 +112,7 @@ def infer(batch):
     parameters = mapped(tf.constant, parameters)
     x = tf.constant(np.random.default_rng(0).standard_normal(layouts.inputs(options.workload, batch), np.float32))
     compiled = tf.function(lambda x: MODEL(parameters, x, "whole"), jit_compile=XLA)
+    compiled = compiled.get_concrete_function(x)
     predict = lambda: compiled(x).numpy()
     predict()
     return predict
