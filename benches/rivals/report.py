@@ -86,7 +86,7 @@ def training(rows):
     return [*lines, ""]
 
 
-def fastest(timed):
+def fastest(timed: list[dict]) -> list[str]:
     """The fastest rival of each workload, by the ratio to ours beside it, and whether the aim is reached: by the lower end of the
     interval, and by no row that is noisy."""
     best = {}
@@ -102,7 +102,7 @@ def fastest(timed):
     return [*lines, "", "(Aims are those for processors with tiles, AMX.)", ""]
 
 
-def aim(row):
+def aim(row: dict) -> float | None:
     """How many times as fast as the fastest rival ours should be, where that is said."""
     if row["kind"] == "infer":
         return PREDICTION_AIMS.get((row["workload"], row["batch"])) if row["precision"] == "f32" else None

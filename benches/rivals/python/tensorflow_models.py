@@ -7,23 +7,25 @@ from typing import Callable
 
 import tensorflow as tf
 
+from layouts import Tree
 
-def dense(p, x):
+
+def dense(p: Tree, x: tf.Tensor) -> tf.Tensor:
     y = tf.matmul(x, p["weight"])
     return tf.nn.bias_add(y, p["bias"]) if "bias" in p else y
 
 
-def dense_over_positions(p, x):
+def dense_over_positions(p: Tree, x: tf.Tensor) -> tf.Tensor:
     """Of [batch, position, feature]: one product of matrices instead of one for each sample."""
     b, t, width = x.shape
     return tf.reshape(dense(p, tf.reshape(x, (b * t, width))), (b, t, -1))
 
 
-def drop(train, rate, x):
+def drop(train: str, rate: float, x: tf.Tensor) -> tf.Tensor:
     return tf.nn.dropout(x, rate) if train == "dropped" else x
 
 
-def convolve(p, x, stride=1, padding=0):
+def convolve(p: Tree, x: tf.Tensor, stride: int = 1, padding: int = 0) -> tf.Tensor:
     sides = [[0, 0], [padding, padding], [padding, padding], [0, 0]]
     # "SAME" pads a kernel of three by one on both sides where nothing is strided; otherwise it would pad on one side only.
     padding = sides if padding and stride > 1 else "SAME" if padding else "VALID"
@@ -31,12 +33,12 @@ def convolve(p, x, stride=1, padding=0):
     return tf.nn.bias_add(y, p["bias"]) if "bias" in p else y
 
 
-def layer_norm(p, x):
+def layer_norm(p: Tree, x: tf.Tensor) -> tf.Tensor:
     mean, variance = tf.nn.moments(x, -1, keepdims=True)
     return tf.nn.batch_normalization(x, mean, variance, p["bias"], p["weight"], 1e-5)
 
 
-def batch_norm(p, x):
+def batch_norm(p: Tree, x: tf.Tensor) -> tf.Tensor:
     """By the statistics of the batch, which go into the running ones."""
     mean, variance = p["running_mean"], p["running_var"]
     y, new_mean, new_variance = tf.compat.v1.nn.fused_batch_norm(
@@ -47,22 +49,22 @@ def batch_norm(p, x):
     return y
 
 
-def mlp(p, x, train):
+def mlp(p: Tree, x: tf.Tensor, train: str) -> tf.Tensor:
     return dense(p["fc2"], drop(train, 0.2, tf.nn.relu(dense(p["fc1"], x))))
 
 
-def mlp_large(p, x, train):
+def mlp_large(p: Tree, x: tf.Tensor, train: str) -> tf.Tensor:
     return dense(p["fc3"], tf.nn.relu(dense(p["fc2"], tf.nn.relu(dense(p["fc1"], x)))))
 
 
-def cnn(p, x, train):
+def cnn(p: Tree, x: tf.Tensor, train: str) -> tf.Tensor:
     x = tf.nn.relu(convolve(p["conv2"], tf.nn.relu(convolve(p["conv1"], x))))
     x = tf.nn.max_pool2d(x, 2, 2, "VALID")
     x = tf.reshape(drop(train, 0.25, x), (x.shape[0], -1))
     return dense(p["fc2"], drop(train, 0.5, tf.nn.relu(dense(p["fc1"], x))))
 
 
-def block(p, x, stride):
+def block(p: Tree, x: tf.Tensor, stride: int) -> tf.Tensor:
     y = tf.nn.relu(batch_norm(p["bn1"], convolve(p["conv1"], x, stride, 1)))
     y = batch_norm(p["bn2"], convolve(p["conv2"], y, 1, 1))
     if "downsample" in p:
@@ -70,7 +72,7 @@ def block(p, x, stride):
     return tf.nn.relu(x + y)
 
 
-def resnet20(p, x, train):
+def resnet20(p: Tree, x: tf.Tensor, train: str) -> tf.Tensor:
     x = tf.nn.relu(batch_norm(p["bn1"], convolve(p["conv1"], x, 1, 1)))
     for stage in ("layer1", "layer2", "layer3"):
         for k in ("0", "1", "2"):
@@ -78,7 +80,7 @@ def resnet20(p, x, train):
     return dense(p["fc"], tf.reduce_mean(x, (1, 2)))
 
 
-def attention(p, x, heads):
+def attention(p: Tree, x: tf.Tensor, heads: int) -> tf.Tensor:
     b, t, width = x.shape
     split = lambda part: tf.transpose(tf.reshape(part, (b, t, heads, width // heads)), (0, 2, 1, 3))
     q, k, v = map(split, tf.split(dense_over_positions(p["c_attn"], x), 3, -1))
@@ -90,7 +92,7 @@ def attention(p, x, heads):
 
 
 def gpt_with(heads: int) -> Callable:
-    def gpt(p, tokens, train):
+    def gpt(p: Tree, tokens: tf.Tensor, train: str) -> tf.Tensor:
         x = tf.gather(p["wte"], tokens) + p["wpe"][: tokens.shape[1]]
         for k in range(len(p["h"])):
             q = p["h"][str(k)]
@@ -103,7 +105,7 @@ def gpt_with(heads: int) -> Callable:
     return gpt
 
 
-def lstm(p, x, train):
+def lstm(p: Tree, x: tf.Tensor, train: str) -> tf.Tensor:
     """Input products over all steps at once, then a loop. (TensorFlow's operation for all steps, `BlockLSTMV2`, gave other gradients, and was no
     faster.)"""
     r = p["rnn"]
@@ -114,7 +116,7 @@ def lstm(p, x, train):
     # Read once: in the loop, every step would read the variable.
     weight = tf.convert_to_tensor(r["weight_hh_l0"])
 
-    def cell(t, h, c):
+    def cell(t: tf.Tensor, h: tf.Tensor, c: tf.Tensor) -> tuple:
         i, f, g, o = tf.split(inputs[t] + tf.matmul(h, weight), 4, -1)
         c = tf.sigmoid(f) * c + tf.sigmoid(i) * tf.tanh(g)
         return t + 1, tf.sigmoid(o) * tf.tanh(c), c

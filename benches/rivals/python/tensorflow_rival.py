@@ -1,6 +1,8 @@
 """TensorFlow's side of the comparison: one `tf.function` a step. Variants: `xla` (jit_compile), `bf16` (products and convolutions in bf16, by
 TensorFlow's own rewriting of graphs)."""
 
+from typing import Callable
+
 from serve import N_BATCHES, arguments, files, peak_rss_mb, say, serve
 
 options = arguments()
@@ -12,6 +14,7 @@ from safetensors.numpy import load_file
 
 import layouts
 import tensorflow_models
+from layouts import Tree
 
 VARIANTS = set(filter(None, options.variant.split(",")))
 XLA = "xla" in VARIANTS
@@ -23,21 +26,21 @@ if "bf16" in VARIANTS:
 MODEL = tensorflow_models.MODELS[options.workload]
 
 
-def mapped(function, tree):
+def mapped(function: Callable, tree: Tree) -> Tree:
     """A tree of what a function makes of each leaf."""
     return {name: mapped(function, node) if isinstance(node, dict) else function(node) for name, node in tree.items()}
 
 
-def leaves(tree):
+def leaves(tree: Tree) -> list:
     """All leaves, in the order of the tree."""
     return [leaf for node in tree.values() for leaf in (leaves(node) if isinstance(node, dict) else [node])]
 
 
-def adam_with(rate, weight_decay):
+def adam_with(rate: float, weight_decay: float) -> Callable:
     """AdamW as torch.optim has it, by TensorFlow's fused operation; Adam where nothing decays. That operation adds its epsilon before it
     corrects the bias of the second moment, so the epsilon is corrected, too."""
 
-    def update(parameter, gradient, moments, t):
+    def update(parameter: tf.Variable, gradient: tf.Tensor, moments: list[tf.Variable], t: tf.Variable) -> None:
         if weight_decay:
             parameter.assign(parameter * (1 - rate * weight_decay))
         power1, power2 = 0.9**t, 0.999**t
@@ -57,21 +60,21 @@ def adam_with(rate, weight_decay):
     return update
 
 
-def sgd(parameter, gradient, moments, t):
+def sgd(parameter: tf.Variable, gradient: tf.Tensor, moments: list[tf.Variable], t: tf.Variable) -> None:
     """Momentum 0.9 and weight decay 1e-4, as torch.optim.SGD has them, by TensorFlow's fused operation."""
     tf.raw_ops.ResourceApplyMomentum(
         var=parameter.handle, accum=moments[0].handle, lr=0.1, grad=gradient + 1e-4 * parameter, momentum=0.9
     )
 
 
-def optimizer():
+def optimizer() -> Callable:
     """The update of a parameter of the workload."""
     if options.workload == "resnet20":
         return sgd
     return adam_with(*{"gpt": (1e-3, 0.01), "gpt2": (1e-4, 0.01)}.get(options.workload, (1e-3, 0.0)))
 
 
-def training(parameters, statistics, batches, dropout):
+def training(parameters: Tree, statistics: Tree, batches: list[tuple], dropout: bool) -> Callable:
     """A step on the batch of a number, which returns the loss before the update."""
     parameters = mapped(tf.Variable, parameters)
     statistics = mapped(lambda values: tf.Variable(values, trainable=False), statistics)
@@ -82,7 +85,7 @@ def training(parameters, statistics, batches, dropout):
     update, train = optimizer(), "dropped" if dropout else "whole"
 
     @tf.function(jit_compile=XLA)
-    def compiled(x, y):
+    def compiled(x: tf.Tensor, y: tf.Tensor) -> tf.Tensor:
         with tf.GradientTape() as tape:
             scores = MODEL(everything, x, train)
             loss = tf.reduce_mean(tf.nn.sparse_softmax_cross_entropy_with_logits(y, scores))
@@ -97,7 +100,7 @@ def training(parameters, statistics, batches, dropout):
     return lambda k: compiled(*batches[k % len(batches)]).numpy()
 
 
-def start(dropout):
+def start(dropout: bool) -> Callable:
     weights, batches = files(options)
     tensors = load_file(batches)
     numbers = lambda values: values.astype(np.int32) if values.dtype == np.int64 else values
@@ -106,7 +109,7 @@ def start(dropout):
     return training(*layouts.tree(options.workload, load_file(weights)), batches, dropout)
 
 
-def infer(batch):
+def infer(batch: int) -> Callable:
     """With weights as constants, which TensorFlow arranges once."""
     parameters, _ = layouts.tree(options.workload, load_file(files(options)[0]))
     parameters = mapped(tf.constant, parameters)
@@ -118,7 +121,7 @@ def infer(batch):
     return predict
 
 
-def first_step(n_steps):
+def first_step(n_steps: int) -> None:
     """Steps from nothing but the shapes: random weights, a batch of zeros."""
     rng = np.random.default_rng(0)
     weights, batches = files(options)
