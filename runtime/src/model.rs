@@ -7,6 +7,7 @@
 use std::marker::PhantomData;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use ndarray::{ArrayBase, ArrayD, Data, Dimension};
 
@@ -39,7 +40,15 @@ pub struct Core {
     params_layout: Arc<Layout>,
     states_layout: Arc<Layout>,
     params: Storage,
+    /// Changes with the parameters; no two that differ have the same.
+    version: u64,
     states: Storage,
+}
+
+/// A number that no other parameters have.
+fn next_version() -> u64 {
+    static NEXT: AtomicU64 = AtomicU64::new(0);
+    NEXT.fetch_add(1, Ordering::Relaxed)
 }
 
 impl Core {
@@ -76,6 +85,7 @@ impl Core {
             step: 0,
             program,
             params: allocate(params_layout.bytes()).map_err(name)?,
+            version: next_version(),
             states: allocate(states_layout.bytes()).map_err(name)?,
             generics,
             params_layout,
@@ -143,8 +153,14 @@ impl Core {
         &self.params
     }
 
+    /// A number that these parameters have alone: a copy of the model shares it until one of the two changes.
+    pub(crate) fn version(&self) -> u64 {
+        self.version
+    }
+
     /// The flat buffer of parameters, to be changed.
     pub fn params_mut(&mut self) -> &mut Storage {
+        self.version = next_version();
         &mut self.params
     }
 

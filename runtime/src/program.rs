@@ -323,9 +323,21 @@ pub struct SlotSpec {
 #[derive(Clone, Debug)]
 pub struct SlotEntry {
     dtype: Dtype,
+    /// The number of elements; of packed factors, the list of sizes that says it.
     len: Formula,
     first: usize,
     last: usize,
+    /// Whether it holds packed factors, and for how long these are the same.
+    packed: Option<Lasts>,
+}
+
+/// For how long packed factors of products are the same.
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+pub enum Lasts {
+    /// In all steps of a loop.
+    Loop,
+    /// From call to call, until parameters change.
+    Calls,
 }
 
 impl SlotEntry {
@@ -336,6 +348,23 @@ impl SlotEntry {
             len,
             first,
             last,
+            packed: None,
+        }
+    }
+
+    /// A slot for packed factors: `sizes` are rows of the product, rows and columns of a factor, and how many factors there are.
+    pub const fn packed(sizes: Formula, first: usize, last: usize) -> Self {
+        Self {
+            packed: Some(Lasts::Loop),
+            ..Self::new(Dtype::Float, sizes, first, last)
+        }
+    }
+
+    /// A slot for factors that stay packed from call to call.
+    pub const fn lasting(sizes: Formula) -> Self {
+        Self {
+            packed: Some(Lasts::Calls),
+            ..Self::kept(Dtype::Float, sizes, 0)
         }
     }
 
@@ -344,15 +373,26 @@ impl SlotEntry {
         Self::new(dtype, len, first, usize::MAX)
     }
 
-    /// The slot for given sizes.
+    /// The slot for given sizes; `packed_len` says how many elements packed factors take.
     ///
     /// # Errors
     ///
     /// Where its size is negative.
-    pub(crate) fn spec(&self, sizes: &Sizes<'_>) -> Result<SlotSpec> {
+    pub(crate) fn spec(
+        &self,
+        sizes: &Sizes<'_>,
+        packed_len: &dyn Fn([usize; 4], Lasts) -> usize,
+    ) -> Result<SlotSpec> {
         Ok(SlotSpec {
             dtype: self.dtype,
-            len: sizes.size(self.len)?,
+            len: match self.packed {
+                Some(lasts) => {
+                    let (listed, _) = sizes.shape(self.len);
+                    let [rows, k, n, count, ..] = listed;
+                    packed_len([rows, k, n, count], lasts)
+                }
+                None => sizes.size(self.len)?,
+            },
             first: self.first,
             last: self.last,
         })

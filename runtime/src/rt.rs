@@ -20,7 +20,7 @@ pub use crate::ops::embedding::{Lookup, Table, take, take_grad};
 pub use crate::ops::epilogue::{Activation, Epilogue};
 pub use crate::ops::gather::{Gather, gather, scatter};
 pub use crate::ops::layer_norm::{layer_norm, layer_norm_grad};
-pub use crate::ops::matmul::{Right, matmul, pack};
+pub use crate::ops::matmul::{Right, matmul, pack, packed_len};
 pub use crate::ops::one_hot::one_hot;
 pub use crate::ops::pad::pad;
 pub use crate::ops::pointwise::{In, Ins, Int, Outs, Pointwise, Row, pointwise, row};
@@ -30,8 +30,8 @@ pub use crate::ops::reduce::{Reduction, reduce};
 pub use crate::ops::softmax::{Softmax, softmax, softmax_grad};
 pub use crate::ops::view::{View, copy};
 pub use crate::program::{
-    Code, Demand, DimSpec, Function, InputKind, InputSpec, KernelEntry, LayerEntry, LoopEntry, Program,
-    ResultSlot, ResultSpec, Sizes, SlotEntry, TensorEntry, TraceCode, TraceValue,
+    Code, Demand, DimSpec, Function, InputKind, InputSpec, KernelEntry, Lasts, LayerEntry, LoopEntry,
+    Program, ResultSlot, ResultSpec, Sizes, SlotEntry, TensorEntry, TraceCode, TraceValue,
 };
 pub use crate::real::Real;
 pub use crate::rng::step_stream;

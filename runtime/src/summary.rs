@@ -4,6 +4,7 @@ use std::fmt::Write;
 
 use crate::cpu::isa::Isa;
 use crate::dtype::Precision;
+use crate::ops::matmul::packed_len;
 use crate::program::{Code, Function, LayerRow, Program, Sizes, TensorSpec};
 use crate::workspace::plan::Plan;
 
@@ -137,7 +138,12 @@ fn workspace_line(function: &Function, generics: &[usize]) -> Option<String> {
 }
 
 fn plan(code: &Code, sizes: &Sizes<'_>) -> Option<Plan> {
-    let slots: Result<Vec<_>, _> = code.slots.iter().map(|slot| slot.spec(sizes)).collect();
+    let packed_len = |sizes, lasts| packed_len(Precision::F32, Isa::best(), sizes, lasts);
+    let slots: Result<Vec<_>, _> = code
+        .slots
+        .iter()
+        .map(|slot| slot.spec(sizes, &packed_len))
+        .collect();
     Plan::new(&slots.ok()?, Precision::F32).ok()
 }
 

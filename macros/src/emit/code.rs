@@ -34,7 +34,7 @@ use super::names::{Names, mentions, snake};
 use super::sizes::{SizeNames, Source, Spelling};
 use crate::ir::{Call, CallArg, DType};
 use crate::ops::scan::Order;
-use crate::plan::{Epilogue, Group, Kernel, Loop, Operand, Plan, Task};
+use crate::plan::{Epilogue, Group, Kernel, Lasts, Loop, Operand, Pack, Plan, Task};
 use crate::shape::Dim;
 
 use place::{Access, Binding};
@@ -294,9 +294,21 @@ impl<'a> Part<'a> {
                 let (rt, from, to) = (self.around.rt, self.view(&buffers, 0), &buffers.writes[0]);
                 quote!(#rt::copy(cx, #from, #to))
             }
+            Task::Pack(pack) => self.pack(pack, &buffers),
         };
         self.lines += formatted_lines(&call);
         self.body.extend(quote!(#call;));
+    }
+
+    /// `rt::pack(cx, view, packed, rows)`, with what it may rely on where calls have the same parameters.
+    fn pack(&mut self, pack: &Pack, buffers: &Buffers<'_>) -> TokenStream {
+        let (rt, factor, packed) = (self.around.rt, self.view(buffers, 0), &buffers.writes[0]);
+        let rows = self.spelling.operand(&pack.packing.rows);
+        let lasts = match pack.lasts {
+            Lasts::Loop => quote!(Loop),
+            Lasts::Calls => quote!(Calls),
+        };
+        quote!(#rt::pack(cx, #factor, #packed, #rows, #rt::Lasts::#lasts))
     }
 
     fn call(&mut self, call: &Call, epilogue: &Epilogue, buffers: &Buffers<'_>) -> TokenStream {
@@ -318,9 +330,10 @@ impl<'a> Part<'a> {
                 quote!([#(#all),*])
             }
             CallArg::InView(k) | CallArg::Packable(k, _) => self.view(buffers, *k),
-            CallArg::Packed(k, packed) => {
+            CallArg::Packed(k, packed, index) => {
                 let (view, packed) = (self.view(buffers, *k), self.buffer(buffers, *packed));
-                quote!(#view.packed(#packed))
+                let index = self.spelling.dim(index);
+                quote!(#view.packed(#packed, #index))
             }
             CallArg::Out(k) => {
                 let out = &buffers.writes[*k];

@@ -137,10 +137,11 @@ pub enum CallArg {
         /// The function to call, with the sizes as one more argument, where the result is pooled at once.
         pooling: Option<&'static str>,
     },
-    /// An input in whatever strided layout it has, which the fuse stage may have packed before a loop in which it stays the same.
+    /// An input in whatever strided layout it has, which the fuse stage may have packed before a loop in which it stays the same, or
+    /// once for many calls.
     Packable(usize, Packing),
-    /// An input in its layout, and the read operand that holds it packed.
-    Packed(usize, usize),
+    /// An input in its layout, the read operand that holds it packed, and its number among the matrices that are packed there.
+    Packed(usize, usize, Dim),
 }
 
 /// Whether an epilogue adds tensors.
@@ -152,20 +153,18 @@ pub enum Residual {
     Refused,
 }
 
-/// How an input is packed: by `rt::function(cx, view, packed, size)`.
+/// The second factor of a product, to be packed by `rt::pack`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Packing {
-    /// Name of the function in `runtime/src/rt.rs`.
-    pub function: &'static str,
-    /// The size that it depends on besides those of the input.
-    pub size: Dim,
-    /// Rows and columns of the input.
+    /// Rows of the product.
+    pub rows: Dim,
+    /// Rows and columns of the factor.
     pub shape: [Dim; 2],
 }
 
 impl Packing {
-    /// Floats that the packed input takes at most, in any precision on any instruction set: `strips_len` of the runtime. (Worked out
-    /// where an input is packed: rules are asked for their kernels often.)
+    /// Floats that the packed factor takes at most, in any precision on any instruction set: what budgets count. (Worked out where an
+    /// input is packed: rules are asked for their kernels often.)
     ///
     /// The largest form is that of tiles: a block of 32 x 32 numbers is three parts of 2 bytes each, and for 4096 rows of 32 columns
     /// there is a tile of 1 KiB that says how large their numbers are.

@@ -64,7 +64,13 @@ impl Rule for Matmul {
     fn kernel(&self, inputs: &[Type], outputs: &[Type]) -> Kernel {
         let shape = &outputs[0].shape;
         let right = match shape.as_slice() {
-            [m, n] => CallArg::Packable(1, packing(m, &inputs[1].shape[0], n)),
+            [m, n] => CallArg::Packable(
+                1,
+                Packing {
+                    rows: m.clone(),
+                    shape: [inputs[1].shape[0].clone(), n.clone()],
+                },
+            ),
             _ => CallArg::InView(1),
         };
         let args = vec![
@@ -218,15 +224,6 @@ impl Rule for Matmul {
                 two,
             ),
         ]
-    }
-}
-
-/// How the second factor of a product of `m x k` and `k x n` is packed: its columns in strips.
-fn packing(m: &Dim, k: &Dim, n: &Dim) -> Packing {
-    Packing {
-        function: "pack",
-        size: m.clone(),
-        shape: [k.clone(), n.clone()],
     }
 }
 

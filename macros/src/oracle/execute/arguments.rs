@@ -8,7 +8,7 @@ pub enum Argument {
     Buf(rt::Buf),
     Bufs(Vec<rt::Buf>),
     View(AnyView),
-    Packed(AnyView, rt::Buf),
+    Packed(AnyView, rt::Buf, usize),
     Size(usize),
     Sizes(Vec<usize>),
     Scalar(f64),
@@ -99,12 +99,12 @@ impl Arguments {
         }
     }
 
-    /// A view, and where it is packed.
+    /// A view, and where it is packed as which of several.
     #[track_caller]
-    pub fn packable(&mut self) -> (AnyView, Option<rt::Buf>) {
+    pub fn packable(&mut self) -> (AnyView, Option<(rt::Buf, usize)>) {
         match self.next() {
             Argument::View(view) => (view, None),
-            Argument::Packed(view, packed) => (view, Some(packed)),
+            Argument::Packed(view, packed, index) => (view, Some((packed, index))),
             other => panic!("a view was expected, found {other:?}"),
         }
     }
