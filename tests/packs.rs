@@ -2,7 +2,7 @@
 
 #![allow(missing_docs)]
 
-use ndarray::{Array2, Array3, Ix2, Ix3};
+use ndarray::{Array2, Array3, Array4, Ix2, Ix3};
 use tapeless::prelude::*;
 
 /// A stack of layers, all of whose weights are packed together.
@@ -57,6 +57,44 @@ impl Mixed {
     pub fn scores<B: Dim>(&self, x: Tensor<B, 70>) -> Tensor<B, 70> {
         let x = self.shared(self.shared(x).tanh());
         x.matmul(self.gain * 2.0)
+    }
+}
+
+/// Windows over one pixel and more, several groups, pooling at once, and a stack.
+#[model]
+pub struct Residual<const C: usize> {
+    #[layer(padding = 1)]
+    wide: Conv2d<C, C, 3>,
+    thin: Conv2d<C, C, 1>,
+}
+
+#[model]
+impl<const C: usize> Residual<C> {
+    pub fn forward<B: Dim, H: Dim, W: Dim>(&self, x: Tensor<B, C, H, W>) -> Tensor<B, C, H, W> {
+        x + self.thin(self.wide(x).relu())
+    }
+}
+
+#[model]
+pub struct Pictures {
+    first: Conv2d<3, 66, 5>,
+    #[layer(padding = 1, stride = 2)]
+    second: Conv2d<66, 66, 3>,
+    blocks: [Residual<66>; 2],
+    #[layer(groups = 3)]
+    grouped: Conv2d<66, 99, 3>,
+    head: Linear<99, 50>,
+}
+
+#[model]
+impl Pictures {
+    pub fn scores<B: Dim>(&self, x: Tensor<B, 3, 20, 20>) -> Tensor<B, 50> {
+        let x = self.first(x).relu().max_pool2d(2);
+        let mut x = self.second(x).tanh();
+        for block in &self.blocks {
+            x = block(x);
+        }
+        self.head(self.grouped(x).relu().mean(axes = (2, 3)))
     }
 }
 
@@ -176,10 +214,42 @@ fn weights_that_are_computed_are_packed_anew() -> Result<()> {
     Ok(())
 }
 
+#[test]
+fn convolutions_keep_theirs() -> Result<()> {
+    for precision in PRECISIONS {
+        let builder = Pictures::builder(&Device::cpu().threads(2)).seed(8);
+        let mut model = builder.precision(precision).build()?;
+        let mut work = model.scores_workspace(60)?;
+        for b in [5, 1, 60, 5] {
+            let x = Array4::from_shape_fn((b, 3, 20, 20), |(b, c, y, x)| {
+                ((b * 997 + c * 89 + y * 16 + x) as f32 * 0.21).sin()
+            });
+            for path in [
+                "first.weight",
+                "second.weight",
+                "blocks.1.wide.weight",
+                "blocks.0.thin.weight",
+            ] {
+                let changed = model.param(path)?.mapv(|w| w * 0.9 - 0.001);
+                model.set_param(path, &changed)?;
+                let alone = model.scores(&x)?;
+                for _ in 0..2 {
+                    let kept = model.scores_in(&mut work, &x)?;
+                    assert_eq!(kept.view::<f32, Ix2>(0)?, alone, "batch {b} in {precision}");
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
 /// The schedule says what stays packed, and a budget leaves it out.
 #[test]
 fn schedules_tell() {
     let text = Net::explain();
-    let eval = text.lines().filter(|line| line.contains("_packed")).count();
-    assert!(eval >= 6, "{text}");
+    let packed = text.lines().filter(|line| line.contains("weight_packed"));
+    assert!(packed.count() >= 6, "{text}");
+    let text = Pictures::explain();
+    let packed = text.lines().filter(|line| line.contains("weight_packed"));
+    assert_eq!(packed.count(), 5, "{text}");
 }

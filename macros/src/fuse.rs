@@ -24,8 +24,8 @@ use std::rc::Rc;
 
 use crate::ir::images::{first_of_last, last_of_first};
 use crate::ir::{
-    Call, CallArg, DType, Graph, Kernel as OpKernel, Node, NodeId, Output, OutputKind, Phase, Type, Value,
-    ViewMap,
+    Call, CallArg, DType, Graph, Kernel as OpKernel, Node, NodeId, Output, OutputKind, PackForm, Phase, Type,
+    Value, ViewMap,
 };
 use crate::ops::Op;
 use crate::ops::leaf::LeafKind;
@@ -521,7 +521,8 @@ fn turned(graph: &Graph, id: NodeId) -> Option<(NodeId, Vec<usize>)> {
 /// True where argument `arg` (or a part of it) reads input `k` in any layout.
 fn reads_strided(arg: &CallArg, k: usize) -> bool {
     match arg {
-        CallArg::InView(j) | CallArg::Packable(j, _) | CallArg::Packed(j, ..) => *j == k,
+        CallArg::InView(j) => *j == k,
+        CallArg::Packable(j, packing) => packing.form == PackForm::Factor && *j == k,
         CallArg::Struct(_, fields) => fields.iter().any(|(_, arg)| reads_strided(arg, k)),
         CallArg::Present(arg) => reads_strided(arg, k),
         _ => false,

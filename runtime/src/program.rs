@@ -8,9 +8,12 @@ mod formula;
 mod schedule;
 mod tensor;
 
+use crate::cpu::gemm::{self, Arithmetic};
+use crate::cpu::isa::Isa;
 use crate::cx::Cx;
-use crate::dtype::Dtype;
+use crate::dtype::{Dtype, Precision};
 use crate::error::{Error, Result};
+use crate::ops::{conv, matmul};
 
 pub use schedule::{KernelEntry, KernelRow, LoopEntry, LoopRow, run_order};
 pub use tensor::{TensorEntry, TensorSpec};
@@ -327,11 +330,39 @@ pub struct SlotEntry {
     len: Formula,
     first: usize,
     last: usize,
-    /// Whether it holds packed factors, and for how long these are the same.
-    packed: Option<Lasts>,
+    /// What it holds packed, and for how long that is the same.
+    packed: Option<(PackForm, Lasts)>,
 }
 
-/// For how long packed factors of products are the same.
+/// What is packed.
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+pub enum PackForm {
+    /// Second factors of products.
+    Factor,
+    /// Weights of convolutions.
+    Window,
+}
+
+impl PackForm {
+    /// Elements that this takes packed, for sizes `[rows, k, n, count]`: `count` of them, each with `n` columns of `k` numbers, for
+    /// results with so many rows (places). None where kernels read it where it lies, and where keeping it from call to call does not
+    /// pay.
+    ///
+    /// # Panics
+    /// For a precision without its feature.
+    pub fn len(self, precision: Precision, isa: Isa, sizes: [usize; 4], lasts: Lasts) -> usize {
+        if lasts == Lasts::Calls && !gemm::is_worth_keeping(sizes[0]) {
+            return 0;
+        }
+        let arithmetic = Arithmetic::new(precision, isa);
+        match self {
+            Self::Factor => matmul::packed_len(arithmetic, sizes),
+            Self::Window => conv::packed_len(arithmetic, sizes),
+        }
+    }
+}
+
+/// For how long what is packed is the same.
 #[derive(Copy, Clone, PartialEq, Eq, Debug)]
 pub enum Lasts {
     /// In all steps of a loop.
@@ -352,18 +383,18 @@ impl SlotEntry {
         }
     }
 
-    /// A slot for packed factors: `sizes` are rows of the product, rows and columns of a factor, and how many factors there are.
-    pub const fn packed(sizes: Formula, first: usize, last: usize) -> Self {
+    /// A slot for what is packed before a loop; [`PackForm::len`] says what the sizes are.
+    pub const fn packed(form: PackForm, sizes: Formula, first: usize, last: usize) -> Self {
         Self {
-            packed: Some(Lasts::Loop),
+            packed: Some((form, Lasts::Loop)),
             ..Self::new(Dtype::Float, sizes, first, last)
         }
     }
 
-    /// A slot for factors that stay packed from call to call.
-    pub const fn lasting(sizes: Formula) -> Self {
+    /// A slot for what stays packed from call to call.
+    pub const fn lasting(form: PackForm, sizes: Formula) -> Self {
         Self {
-            packed: Some(Lasts::Calls),
+            packed: Some((form, Lasts::Calls)),
             ..Self::kept(Dtype::Float, sizes, 0)
         }
     }
@@ -373,7 +404,7 @@ impl SlotEntry {
         Self::new(dtype, len, first, usize::MAX)
     }
 
-    /// The slot for given sizes; `packed_len` says how many elements packed factors take.
+    /// The slot for given sizes; `packed_len` says how many elements it takes to hold something packed.
     ///
     /// # Errors
     ///
@@ -381,15 +412,14 @@ impl SlotEntry {
     pub(crate) fn spec(
         &self,
         sizes: &Sizes<'_>,
-        packed_len: &dyn Fn([usize; 4], Lasts) -> usize,
+        packed_len: &dyn Fn(PackForm, [usize; 4], Lasts) -> usize,
     ) -> Result<SlotSpec> {
         Ok(SlotSpec {
             dtype: self.dtype,
             len: match self.packed {
-                Some(lasts) => {
-                    let (listed, _) = sizes.shape(self.len);
-                    let [rows, k, n, count, ..] = listed;
-                    packed_len([rows, k, n, count], lasts)
+                Some((form, lasts)) => {
+                    let ([rows, k, n, count, ..], _) = sizes.shape(self.len);
+                    packed_len(form, [rows, k, n, count], lasts)
                 }
                 None => sizes.size(self.len)?,
             },

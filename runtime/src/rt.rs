@@ -11,7 +11,9 @@ pub use crate::ops::arg::{Extremum, arg};
 pub use crate::ops::attention::{Attention, Reach, attention, attention_grad};
 pub use crate::ops::batch_norm::{Channels, batch_norm, batch_norm_grad};
 pub use crate::ops::concat::concat;
-pub use crate::ops::conv::{Conv2d, conv2d, conv2d_input_grad, conv2d_pool2d, conv2d_weight_grad};
+pub use crate::ops::conv::{
+    Conv2d, Filter, conv2d, conv2d_input_grad, conv2d_pool2d, conv2d_weight_grad, pack_window,
+};
 pub use crate::ops::cross_entropy::{CrossEntropy, LossReduction, Scores, cross_entropy, cross_entropy_grad};
 pub use crate::ops::ctc::{Ctc, Impossible, ctc, ctc_curvature, ctc_grad};
 pub use crate::ops::cumsum::{Direction, cumsum};
@@ -20,7 +22,7 @@ pub use crate::ops::embedding::{Lookup, Table, take, take_grad};
 pub use crate::ops::epilogue::{Activation, Epilogue};
 pub use crate::ops::gather::{Gather, gather, scatter};
 pub use crate::ops::layer_norm::{layer_norm, layer_norm_grad};
-pub use crate::ops::matmul::{Right, matmul, pack, packed_len};
+pub use crate::ops::matmul::{Right, matmul, pack};
 pub use crate::ops::one_hot::one_hot;
 pub use crate::ops::pad::pad;
 pub use crate::ops::pointwise::{In, Ins, Int, Outs, Pointwise, Row, pointwise, row};
@@ -31,7 +33,7 @@ pub use crate::ops::softmax::{Softmax, softmax, softmax_grad};
 pub use crate::ops::view::{View, copy};
 pub use crate::program::{
     Code, Demand, DimSpec, Function, InputKind, InputSpec, KernelEntry, Lasts, LayerEntry, LoopEntry,
-    Program, ResultSlot, ResultSpec, Sizes, SlotEntry, TensorEntry, TraceCode, TraceValue,
+    PackForm, Program, ResultSlot, ResultSpec, Sizes, SlotEntry, TensorEntry, TraceCode, TraceValue,
 };
 pub use crate::real::Real;
 pub use crate::rng::step_stream;

@@ -4,8 +4,7 @@ use std::fmt::Write;
 
 use crate::cpu::isa::Isa;
 use crate::dtype::Precision;
-use crate::ops::matmul::packed_len;
-use crate::program::{Code, Function, LayerRow, Program, Sizes, TensorSpec};
+use crate::program::{Code, Function, LayerRow, PackForm, Program, Sizes, TensorSpec};
 use crate::workspace::plan::Plan;
 
 /// Width of the texts.
@@ -138,7 +137,7 @@ fn workspace_line(function: &Function, generics: &[usize]) -> Option<String> {
 }
 
 fn plan(code: &Code, sizes: &Sizes<'_>) -> Option<Plan> {
-    let packed_len = |sizes, lasts| packed_len(Precision::F32, Isa::best(), sizes, lasts);
+    let packed_len = |form: PackForm, sizes, lasts| form.len(Precision::F32, Isa::best(), sizes, lasts);
     let slots: Result<Vec<_>, _> = code
         .slots
         .iter()

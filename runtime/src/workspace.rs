@@ -24,9 +24,8 @@ use crate::dtype::Precision;
 use crate::error::{Error, ErrorKind, Result};
 use crate::flat::Layout;
 use crate::model::Core;
-use crate::ops::matmul::packed_len;
 use crate::profile::{Laps, Recorder};
-use crate::program::{Code, Function, Lasts, MAX_RANK, Program, Sizes, SlotSpec};
+use crate::program::{Code, Function, Lasts, MAX_RANK, PackForm, Program, Sizes, SlotSpec};
 use plan::Plan;
 
 /// The most arguments that are arrays, and the most dynamic dimensions, that a function may have.
@@ -366,9 +365,9 @@ impl Workspace {
                 return Err(Error::internal(message));
             }
         };
-        let packed_len = |sizes, lasts| match (self.calls, lasts) {
+        let packed_len = |form: PackForm, sizes, lasts| match (self.calls, lasts) {
             (Calls::One, Lasts::Calls) => 0,
-            _ => packed_len(self.precision(), self.isa, sizes, lasts),
+            _ => form.len(self.precision(), self.isa, sizes, lasts),
         };
         for slot in slots {
             into.push(slot.spec(sizes, &packed_len)?);

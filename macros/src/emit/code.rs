@@ -32,7 +32,7 @@ use quote::{format_ident, quote};
 use super::group::{GroupTypes, KINDS, Single, passed_scalars};
 use super::names::{Names, mentions, snake};
 use super::sizes::{SizeNames, Source, Spelling};
-use crate::ir::{Call, CallArg, DType};
+use crate::ir::{Call, CallArg, DType, PackForm};
 use crate::ops::scan::Order;
 use crate::plan::{Epilogue, Group, Kernel, Lasts, Loop, Operand, Pack, Plan, Task};
 use crate::shape::Dim;
@@ -300,15 +300,26 @@ impl<'a> Part<'a> {
         self.body.extend(quote!(#call;));
     }
 
-    /// `rt::pack(cx, view, packed, rows)`, with what it may rely on where calls have the same parameters.
+    /// `rt::pack(cx, view, packed, rows, lasts)`, or `rt::pack_window(cx, weights, packed, spec, lasts)`.
     fn pack(&mut self, pack: &Pack, buffers: &Buffers<'_>) -> TokenStream {
-        let (rt, factor, packed) = (self.around.rt, self.view(buffers, 0), &buffers.writes[0]);
-        let rows = self.spelling.operand(&pack.packing.rows);
+        let (rt, packed) = (self.around.rt, &buffers.writes[0]);
         let lasts = match pack.lasts {
-            Lasts::Loop => quote!(Loop),
-            Lasts::Calls => quote!(Calls),
+            Lasts::Loop => quote!(#rt::Lasts::Loop),
+            Lasts::Calls => quote!(#rt::Lasts::Calls),
         };
-        quote!(#rt::pack(cx, #factor, #packed, #rows, #rt::Lasts::#lasts))
+        match &pack.packing.form {
+            PackForm::Factor => {
+                let (factor, rows) = (self.view(buffers, 0), self.spelling.operand(&pack.packing.rows));
+                quote!(#rt::pack(cx, #factor, #packed, #rows, #lasts))
+            }
+            PackForm::Window(spec) => {
+                let (weights, spec) = (
+                    self.buffer(buffers, 0),
+                    self.arg(spec, &Epilogue::default(), buffers),
+                );
+                quote!(#rt::pack_window(cx, #weights, #packed, #spec, #lasts))
+            }
+        }
     }
 
     fn call(&mut self, call: &Call, epilogue: &Epilogue, buffers: &Buffers<'_>) -> TokenStream {
@@ -329,11 +340,13 @@ impl<'a> Part<'a> {
                 let all = all.iter().map(|k| self.buffer(buffers, *k));
                 quote!([#(#all),*])
             }
-            CallArg::InView(k) | CallArg::Packable(k, _) => self.view(buffers, *k),
-            CallArg::Packed(k, packed, index) => {
-                let (view, packed) = (self.view(buffers, *k), self.buffer(buffers, *packed));
-                let index = self.spelling.dim(index);
-                quote!(#view.packed(#packed, #index))
+            CallArg::InView(k) => self.view(buffers, *k),
+            CallArg::Packable(k, packing) => self.arg(&packing.form.plain(*k), epilogue, buffers),
+            CallArg::Packed(input) => {
+                let plain = self.arg(&input.form.plain(input.input), epilogue, buffers);
+                let packed = self.buffer(buffers, input.packed);
+                let index = self.spelling.dim(&input.index);
+                quote!(#plain.packed(#packed, #index))
             }
             CallArg::Out(k) => {
                 let out = &buffers.writes[*k];

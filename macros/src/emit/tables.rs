@@ -10,7 +10,7 @@ use super::group::GroupTypes;
 use super::names::snake;
 use super::sizes::SizeNames;
 use crate::ast::TensorDtype;
-use crate::ir::{Demand, OutputKind, Phase, Type, Value};
+use crate::ir::{Demand, OutputKind, PackForm, Phase, Type, Value};
 use crate::model::{InputDecl, LayerRow, Lowered, LoweredFunction, TensorDecl};
 use crate::plan::{Kernel, Lasts, Loop, Operand, Pack, Place, Plan, Slot};
 use crate::shape::{self, Dim};
@@ -386,17 +386,21 @@ impl Tables<'_> {
         plan.slots.iter().map(entry).collect()
     }
 
-    /// `rt::SlotEntry::packed("64 * T, 9216, 128, 4", 3, 7)`: what decides how much room there must be, and its life.
+    /// `rt::SlotEntry::packed(rt::PackForm::Factor, "64 * T, 9216, 128, 4", 3, 7)`: what decides how much room there must be, and its life.
     fn packed_slot(&self, slot: &Slot, pack: &Pack, formulas: &Formulas<'_>) -> TokenStream {
         let rt = self.emission.rt;
         let [k, n] = &pack.packing.shape;
         let sizes = [&pack.packing.rows, k, n, &pack.count].map(Dim::clone);
         let sizes = formulas.dims(&sizes);
+        let form = match pack.packing.form {
+            PackForm::Factor => quote!(#rt::PackForm::Factor),
+            PackForm::Window(_) => quote!(#rt::PackForm::Window),
+        };
         match pack.lasts {
-            Lasts::Calls => quote!(#rt::SlotEntry::lasting(#sizes)),
+            Lasts::Calls => quote!(#rt::SlotEntry::lasting(#form, #sizes)),
             Lasts::Loop => {
                 let [first, last] = [slot.first, slot.last].map(Literal::usize_unsuffixed);
-                quote!(#rt::SlotEntry::packed(#sizes, #first, #last))
+                quote!(#rt::SlotEntry::packed(#form, #sizes, #first, #last))
             }
         }
     }

@@ -11,7 +11,7 @@
 //! Calls that follow one another are a loop around all others ([`Calls::Repeated`]): what parameters give is packed by the first of
 //! them, a stack of layers all together, and by the first after parameters have changed.
 
-use crate::ir::{CallArg, DType, NodeId, Packing, Phase, Type, Value};
+use crate::ir::{CallArg, DType, NodeId, PackForm, PackedInput, Packing, Phase, Type, Value};
 use crate::ops::leaf::LeafKind;
 use crate::plan::{Kernel, Lasts, Operand, Pack, Task, Written};
 use crate::shape::{self, Atom, Dim};
@@ -57,12 +57,18 @@ impl Fuser<'_> {
                 }
             };
             *arg = match stack {
-                None => CallArg::InView(input),
+                None => packing.form.plain(input),
                 Some(stack) => {
-                    let index = stack.index.clone();
+                    let (index, form) = (stack.index.clone(), packing.form.clone());
                     let packing = packing.clone();
                     reads.push(self.packed(stack, packing));
-                    CallArg::Packed(input, reads.len() - 1, index)
+                    let packed = reads.len() - 1;
+                    CallArg::Packed(Box::new(PackedInput {
+                        input,
+                        packed,
+                        index,
+                        form,
+                    }))
                 }
             };
         }
@@ -133,7 +139,11 @@ fn of_parameter(flat: &Flat, factor: &Operand, packing: &Packing, least: i64) ->
     loop {
         let value = stack.all.value;
         match flat.graph.node(value.node).leaf()? {
-            LeafKind::Param(_) => return Some(stack),
+            LeafKind::Param(_) => {
+                // Windows are packed from one run of memory.
+                let is_run = stack.all.layout.is_contiguous();
+                return (is_run || packing.form == PackForm::Factor).then_some(stack);
+            }
             LeafKind::Window => {
                 let (_, of, offset) = flat.windows.iter().find(|(window, ..)| *window == value)?;
                 let around = &flat.regions[flat.region_of[value.node.index()]];

@@ -137,11 +137,11 @@ pub enum CallArg {
         /// The function to call, with the sizes as one more argument, where the result is pooled at once.
         pooling: Option<&'static str>,
     },
-    /// An input in whatever strided layout it has, which the fuse stage may have packed before a loop in which it stays the same, or
-    /// once for many calls.
+    /// An input that the fuse stage may have packed before a loop in which it stays the same, or once for many calls; else it is
+    /// [`InView`](Self::InView) or [`In`](Self::In), as its packing says.
     Packable(usize, Packing),
-    /// An input in its layout, the read operand that holds it packed, and its number among the matrices that are packed there.
-    Packed(usize, usize, Dim),
+    /// An input and where it is packed.
+    Packed(Box<PackedInput>),
 }
 
 /// Whether an epilogue adds tensors.
@@ -153,13 +153,47 @@ pub enum Residual {
     Refused,
 }
 
-/// The second factor of a product, to be packed by `rt::pack`.
+/// An input and where it is packed.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PackedInput {
+    /// The input.
+    pub input: usize,
+    /// The read operand that holds it packed.
+    pub packed: usize,
+    /// Its number among those that are packed there.
+    pub index: Dim,
+    /// What it is.
+    pub form: PackForm,
+}
+
+/// An input that can be packed, and the sizes on which that depends.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Packing {
-    /// Rows of the product.
+    /// What it is.
+    pub form: PackForm,
+    /// Rows of the product, or places of the result.
     pub rows: Dim,
-    /// Rows and columns of the factor.
+    /// Rows and columns of the factor: the numbers that an element of the result is a sum over, and the columns of the result.
     pub shape: [Dim; 2],
+}
+
+/// What is packed.
+#[derive(Clone, Debug, PartialEq)]
+pub enum PackForm {
+    /// The second factor of a product, a view, by `rt::pack`.
+    Factor,
+    /// The weights of a convolution (an `rt::Conv2d`), a buffer, by `rt::pack_window`.
+    Window(Box<CallArg>),
+}
+
+impl PackForm {
+    /// The input where it is not packed.
+    pub fn plain(&self, input: usize) -> CallArg {
+        match self {
+            Self::Factor => CallArg::InView(input),
+            Self::Window(_) => CallArg::In(input),
+        }
+    }
 }
 
 impl Packing {

@@ -10,9 +10,8 @@ mod few;
 
 use crate::arena::Buf;
 use crate::cpu::gemm::{self, Arithmetic, At, Block, Factor, Matrix, Product, Strips};
-use crate::cpu::isa::Isa;
 use crate::cx::{Cx, Packs, float};
-use crate::dtype::Precision;
+use crate::dtype::stored;
 use crate::ops::epilogue::Epilogue;
 use crate::ops::view::View;
 use crate::program::{Lasts, MAX_RANK};
@@ -42,23 +41,16 @@ impl View<2> {
     }
 }
 
-/// Elements that factors take packed: `count` matrices of `k` x `n`, for products with `rows` rows. None where such products read the
-/// factor itself, and where keeping it packed from call to call does not pay.
-///
-/// # Panics
-/// For a precision without its feature.
-pub fn packed_len(precision: Precision, isa: Isa, sizes: [usize; 4], lasts: Lasts) -> usize {
-    let [rows, k, n, count] = sizes;
-    if lasts == Lasts::Calls && !gemm::is_worth_keeping(rows) {
-        return 0;
-    }
-    let method = Arithmetic::new(precision, isa).method([rows, n, k]);
-    crate::dtype::stored!(precision, T => gemm::strips_len::<T>(method, [k, n])).saturating_mul(count)
+/// Elements that `count` factors of `k` x `n` take packed, for products with `rows` rows; none where such products read the factor
+/// itself.
+pub(crate) fn packed_len(arithmetic: Arithmetic, [rows, k, n, count]: [usize; 4]) -> usize {
+    let method = arithmetic.method([rows, n, k]);
+    stored!(arithmetic.precision(), T => gemm::strips_len::<T>(method, [k, n])).saturating_mul(count)
 }
 
 /// Packs second factors `b` (all but the last two axes count them) of products whose first has `rows` rows, for [`View::packed`].
 ///
-/// `packed` has room for as many elements as [`packed_len`] says, or for none: then products read the factor itself. What lasts from
+/// `packed` has room for as many elements as [`PackForm::len`](crate::program::PackForm::len) says, or for none: then products read the factor itself. What lasts from
 /// call to call and is there already stays.
 pub fn pack<const R: usize>(cx: &mut Cx<'_>, b: View<R>, packed: Buf, rows: usize, lasts: Lasts) {
     let b = b.padded();
@@ -195,6 +187,7 @@ mod tests {
     use crate::ops::epilogue::Activation;
     use crate::ops::testbed::{assert_close, numbers};
     use crate::ops::testkit::Desk;
+    use crate::program::PackForm;
 
     /// `[batch, m, k] x [batch, k, n]` by the definition; both row-major.
     fn naive(a: &[f64], b: &[f64], [batch, m, k, n]: [usize; 4]) -> Vec<f64> {
@@ -332,7 +325,7 @@ mod tests {
             let (a, b) = (View::contiguous(a, [m, k]), View::contiguous(b, [k, n]));
             let sizes = [m, k, n, 1];
             let (strips, y) = (
-                desk.blank(packed_len(Precision::F32, Isa::best(), sizes, lasts)),
+                desk.blank(PackForm::Factor.len(Precision::F32, Isa::best(), sizes, lasts)),
                 desk.blank(m * n),
             );
             assert!(strips.len >= k * n, "the factor is packed");
@@ -349,7 +342,7 @@ mod tests {
 
     #[test]
     fn factors_of_long_products_are_not_kept() {
-        let len = |rows, lasts| packed_len(Precision::F32, Isa::best(), [rows, 300, 100, 3], lasts);
+        let len = |rows, lasts| PackForm::Factor.len(Precision::F32, Isa::best(), [rows, 300, 100, 3], lasts);
         assert!(len(64, Lasts::Calls) >= 3 * 300 * 100);
         assert_eq!(len(100_000, Lasts::Calls), 0);
         assert!(len(100_000, Lasts::Loop) > 0);
@@ -377,7 +370,7 @@ mod tests {
                 strides: [both.strides[1], both.strides[2]],
             };
             let (plain, packed) = (desk.blank(2 * m * n), desk.blank(2 * m * n));
-            let strips = desk.blank(packed_len(precision, isa, [m, k, n, 2], Lasts::Calls));
+            let strips = desk.blank(PackForm::Factor.len(precision, isa, [m, k, n, 2], Lasts::Calls));
             desk.run(|cx| pack(cx, both, strips, m, Lasts::Calls));
             for index in 0..2 {
                 let [plain, packed] = [plain, packed].map(|y| y.at(index * m * n, m * n));

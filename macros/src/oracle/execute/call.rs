@@ -8,7 +8,7 @@ use super::arguments::{AnyView, Argument, Arguments, array};
 use super::attention;
 use super::images;
 use super::memory::Names;
-use crate::ir::{Call, CallArg};
+use crate::ir::{Call, CallArg, PackForm};
 use crate::plan::{Epilogue, Lasts, Pack, Plan};
 
 type Function = fn(&mut Cx<'_>, &mut Arguments);
@@ -441,9 +441,18 @@ pub(super) fn call(cx: &mut Cx<'_>, site: &Site<'_>, call: &Call, epilogue: &Epi
 
 /// Packs factors.
 pub(super) fn pack(cx: &mut Cx<'_>, site: &Site<'_>, pack: &Pack) {
-    let (from, to) = (site.view(cx, 0), site.out(cx, 0));
-    let (rows, lasts) = (site.world.size(&pack.packing.rows), lasts(pack));
-    ranked!(from.shape.len(), R => rt::pack(cx, from.ranked::<R>(), to, rows, lasts));
+    let (to, lasts) = (site.out(cx, 0), lasts(pack));
+    match &pack.packing.form {
+        PackForm::Factor => {
+            let (from, rows) = (site.view(cx, 0), site.world.size(&pack.packing.rows));
+            ranked!(from.shape.len(), R => rt::pack(cx, from.ranked::<R>(), to, rows, lasts));
+        }
+        PackForm::Window(spec) => {
+            let spec = site.argument(cx, spec, &Epilogue::default());
+            let spec = images::conv_spec(&mut Arguments::new(vec![spec]));
+            rt::pack_window(cx, site.buffer(cx, 0), to, spec, lasts);
+        }
+    }
 }
 
 /// For how long factors are packed, as the runtime names it.
@@ -465,11 +474,13 @@ impl Site<'_> {
         match arg {
             CallArg::In(k) => Argument::Buf(self.buffer(cx, *k)),
             CallArg::Ins(all) => Argument::Bufs(all.iter().map(|k| self.buffer(cx, *k)).collect()),
-            CallArg::InView(k) | CallArg::Packable(k, _) => Argument::View(self.view(cx, *k)),
-            CallArg::Packed(k, packed, index) => {
-                let (view, packed) = (self.view(cx, *k), self.plan.kernels[self.k].reads[*packed].value);
+            CallArg::InView(k) => Argument::View(self.view(cx, *k)),
+            CallArg::Packable(k, packing) => self.argument(cx, &packing.form.plain(*k), epilogue),
+            CallArg::Packed(input) => {
+                let plain = self.argument(cx, &input.form.plain(input.input), epilogue);
+                let packed = self.plan.kernels[self.k].reads[input.packed].value;
                 let packed = self.machine.stored(cx, self.plan, packed);
-                Argument::Packed(view, packed, self.world.size(index))
+                Argument::Packed(Box::new(plain), packed, self.world.size(&input.index))
             }
             CallArg::Out(k) => Argument::Buf(self.out(cx, *k)),
             CallArg::Scratch(k) => {

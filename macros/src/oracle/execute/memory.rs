@@ -15,7 +15,7 @@ use tapeless_runtime::workspace::plan::Plan as Packing;
 use super::super::tensor::{Tensor, build};
 use super::super::world::World;
 use super::call::lasts;
-use crate::ir::{DType, Type};
+use crate::ir::{DType, PackForm, Type};
 use crate::plan::{Pack, Place, Plan};
 
 /// The arena of a plan for some sizes.
@@ -67,7 +67,11 @@ impl Layout {
 fn packed_len(pack: &Pack, world: &World, precision: Precision) -> usize {
     let [k, n] = &pack.packing.shape;
     let sizes = [&pack.packing.rows, k, n, &pack.count].map(|size| world.size(size));
-    rt::packed_len(precision, Isa::best(), sizes, lasts(pack))
+    let form = match pack.packing.form {
+        PackForm::Factor => rt::PackForm::Factor,
+        PackForm::Window(_) => rt::PackForm::Window,
+    };
+    form.len(precision, Isa::best(), sizes, lasts(pack))
 }
 
 /// The kind of element, as the runtime names it.

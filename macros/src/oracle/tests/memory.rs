@@ -4,7 +4,7 @@ use super::super::execute::Layout;
 use super::*;
 use crate::diag::Diagnostics;
 use crate::grad::Wanted;
-use crate::ir::{Packing, ParamId};
+use crate::ir::{PackForm, Packing, ParamId};
 use crate::lower::{lower, tests::define};
 use crate::shape::Dim;
 use proptest::prelude::*;
@@ -109,14 +109,17 @@ proptest! {
     #[test]
     fn packed_factors_take_no_more_than_is_counted(rows in 1usize..600, k in 1usize..10_000, n in 1usize..300) {
         let bound = Packing {
+            form: PackForm::Factor,
             rows: Dim::lit(rows as i64),
             shape: [Dim::lit(k as i64), Dim::lit(n as i64)],
         };
         let bound = bound.len().as_lit().expect("a number") as usize;
         for &isa in Isa::available() {
             for precision in [Precision::F32, Precision::High, Precision::Bf16] {
-                let len = rt::packed_len(precision, isa, [rows, k, n, 1], rt::Lasts::Loop);
-                prop_assert!(len <= bound, "{} on {}: {} of {}", precision, isa, len, bound);
+                for form in [rt::PackForm::Factor, rt::PackForm::Window] {
+                    let len = form.len(precision, isa, [rows, k, n, 1], rt::Lasts::Loop);
+                    prop_assert!(len <= bound, "{:?} {} on {}: {} of {}", form, precision, isa, len, bound);
+                }
             }
         }
     }
