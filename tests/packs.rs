@@ -60,6 +60,19 @@ impl Mixed {
     }
 }
 
+/// What stays packed would count in its budget.
+#[model]
+pub struct Limited {
+    layer: Linear<80, 90>,
+}
+
+#[model(max_memory = "64 KiB", dims(B = 4))]
+impl Limited {
+    pub fn scores<B: Dim>(&self, x: Tensor<B, 80>) -> Tensor<B, 90> {
+        self.layer(x)
+    }
+}
+
 /// Windows over one pixel and more, several groups, pooling at once, and a stack.
 #[model]
 pub struct Residual<const C: usize> {
@@ -252,4 +265,6 @@ fn schedules_tell() {
     let text = Pictures::explain();
     let packed = text.lines().filter(|line| line.contains("weight_packed"));
     assert_eq!(packed.count(), 5, "{text}");
+    let text = Limited::explain();
+    assert!(!text.contains("weight_packed"), "{text}");
 }
