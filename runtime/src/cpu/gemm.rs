@@ -130,14 +130,13 @@ impl Sharing {
 
 /// Rows and columns of the blocks of an `m` x `n` result that tasks compute, for an inner size `k`.
 ///
-/// Blocks are kept as square as possible, because that is what packs least. On vectors every element is computed alike in any
-/// block, so the cut may follow the number of threads; in pairs a block whose numbers do not suit is computed on vectors, so
-/// the cut follows the sizes alone.
+/// Blocks are kept as square as possible, because that is what packs least. On vectors and by `vdpbf16ps` every element is computed
+/// alike in any block, so the cut may follow the number of threads; on tiles a block whose numbers do not suit is computed on
+/// vectors, so the cut follows the sizes alone.
 pub fn task_block(method: Method, sharing: Sharing, m: usize, n: usize, k: usize) -> (usize, usize) {
     let work = m.saturating_mul(n).saturating_mul(k);
     let (tasks, max, units) = match method {
         Method::Lanes(..) | Method::Inner(..) => (sharing.tasks(work), MAX_BLOCK, (12, 32)),
-        // No block falls back to vectors there, and packing is what more blocks repeat.
         Method::Pairs(Unit::Dots(_), _) => {
             let most = if sharing.threads == 1 {
                 1

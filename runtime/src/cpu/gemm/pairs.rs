@@ -35,8 +35,9 @@
 //!
 //! Sixteen rows of 16 pairs of numbers that follow each other along `k` make a [`Tile`]: for the left factor a row of the tile is
 //! a row of the matrix, for the right one a pair of `k`, as `tdpbf16ps` asks for. Rows (columns) are packed in strips of 32: for
-//! every 32 of `k`, part by part, two tiles. Edges are zeros. A strip is at most [`STRIP`] tiles, 24 KiB: half of a first-level
-//! cache; the strips of the left factor that are packed together fill a quarter of a second-level cache of 1 MiB.
+//! every 32 of `k`, part by part, two tiles. Edges are zeros. On AMX a strip is at most [`STRIP`] tiles, 24 KiB: half of a first-level
+//! cache; the strips of the left factor that are packed together fill a quarter of a second-level cache of 1 MiB. Products by
+//! `vdpbf16ps`, which have one part, are cut otherwise: `dots/product.rs`.
 //!
 //! Convolutions have a left factor that is read where it lies: `plane.rs`, `weights.rs` and `window.rs`. A right factor that many
 //! products have in common is packed once for all of them (`strips.rs`).
