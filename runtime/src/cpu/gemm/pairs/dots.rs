@@ -15,84 +15,110 @@ pub(super) mod product;
 
 #[cfg(target_arch = "x86_64")]
 use std::arch::x86_64::{
-    __m512, _mm512_add_ps, _mm512_dpbf16_ps, _mm512_load_si512, _mm512_loadu_ps, _mm512_mask_storeu_ps,
-    _mm512_maskz_loadu_ps, _mm512_set1_epi32, _mm512_setzero_ps, _mm512_setzero_si512, _mm512_store_ps,
-    _mm512_storeu_ps,
+    __m512, _MM_HINT_T1, _mm_prefetch, _mm512_add_ps, _mm512_dpbf16_ps, _mm512_load_si512, _mm512_loadu_ps,
+    _mm512_mask_storeu_ps, _mm512_maskz_loadu_ps, _mm512_set1_epi32, _mm512_setzero_ps, _mm512_setzero_si512,
+    _mm512_store_ps, _mm512_storeu_ps,
 };
+#[cfg(target_arch = "x86_64")]
 use std::ops::Range;
 
 use super::window::Spots;
-use super::{BLOCK, SIDE, Sums, Tile};
-use crate::cpu::gemm::{Block, Start};
+#[cfg(target_arch = "x86_64")]
+use super::{BLOCK, Tile, pack::Order};
+use super::{SIDE, Sums};
+#[cfg(target_arch = "x86_64")]
+use crate::cpu::gemm::{Block, Factor, Start};
 use crate::cpu::isa::{Avx512Bf16, Kernel};
 
 /// Rows of a tile of sums in registers, which has two vectors a row.
 pub(in crate::cpu::gemm) const ROWS: usize = 8;
 
-/// Numbers that are wanted soon: lines of 32 that follow each other, some for every 32 of `k`.
-#[derive(Copy, Clone)]
-pub(super) struct Ahead {
-    /// The first of them.
-    start: *const f32,
-    /// Steps to the next line, and to the next 32 of `k`.
+/// Numbers that are wanted soon: runs of 32, which lie a step apart, 32 runs for every 32 of `k`.
+#[cfg(target_arch = "x86_64")]
+struct Ahead {
+    /// The first number of the next run, and of the first run of its 32 of `k`.
+    at: [*const f32; 2],
+    /// Steps to the next run, and to the next 32 of `k`.
     steps: [isize; 2],
-    /// How many of the lines a tile asks for.
-    lines: usize,
-    /// How many have not been asked for.
+    /// Runs that were asked for of this 32 of `k`.
+    run: usize,
+    /// Runs that are left, and how many are asked for at a time.
     left: usize,
+    each: usize,
 }
 
+#[cfg(target_arch = "x86_64")]
 impl Ahead {
-    /// Nothing is wanted.
-    pub(super) const NONE: Self = Self {
-        start: std::ptr::null(),
+    /// Nothing.
+    const NONE: Self = Self {
+        at: [std::ptr::null(); 2],
         steps: [0; 2],
-        lines: 0,
+        run: 0,
         left: 0,
+        each: 0,
     };
 
-    /// `all` lines from the first number of a slice on, so many of them for each tile.
+    /// Some rows of a strip, from `k` on for so many steps of 32, asked for in so many turns.
     #[inline(always)]
-    pub(super) fn new(numbers: &[f32], steps: [isize; 2], lines: usize, all: usize) -> Self {
+    fn new(x: &Factor<'_, f32>, k: usize, steps: usize, turns: usize) -> Self {
+        let (start, apart, left) = match x {
+            Factor::Matrix(x) => {
+                let (block, [line, next]) = (BLOCK as isize, x.step());
+                let apart = match [line, next] {
+                    [_, 1] => [line, block],
+                    _ => [next, next * block],
+                };
+                let dense = line == 1 || next == 1;
+                (
+                    x.run(0, k, 1).as_ptr(),
+                    apart,
+                    if dense { steps * BLOCK } else { 0 },
+                )
+            }
+            Factor::Strips(_) => return Self::NONE,
+        };
         Self {
-            start: numbers.as_ptr(),
-            steps,
-            lines: lines.min(all),
-            left: all,
-        }
-    }
-
-    /// What is left after a tile has asked for its lines.
-    #[inline(always)]
-    pub(super) fn passed(self) -> Self {
-        let left = self.left - self.lines;
-        Self {
-            start: self.start.wrapping_offset(self.lines as isize * self.steps[0]),
-            lines: self.lines.min(left),
+            at: [start; 2],
+            steps: apart,
+            run: 0,
             left,
-            ..self
+            each: left.div_ceil(turns),
         }
     }
 
-    /// Asks the second cache for the lines of some step. An address that is no memory is asked for without harm.
-    #[cfg(target_arch = "x86_64")]
+    /// Asks the second cache for the next runs. An address that is no memory is asked for without harm.
     #[inline(always)]
-    fn ask(&self, step: usize) {
-        use std::arch::x86_64::{_MM_HINT_T1, _mm_prefetch};
-        let mut at = self.start.wrapping_offset(step as isize * self.steps[1]);
-        for _ in 0..self.lines {
+    fn ask(&mut self) {
+        for _ in 0..self.each.min(self.left) {
+            let run = self.at[0];
             // SAFETY: x86-64 has the instruction, which is a hint and reads nothing that a program could see.
             unsafe {
-                _mm_prefetch::<_MM_HINT_T1>(at.cast());
-                _mm_prefetch::<_MM_HINT_T1>(at.wrapping_add(SIDE).cast());
+                _mm_prefetch::<_MM_HINT_T1>(run.cast());
+                _mm_prefetch::<_MM_HINT_T1>(run.wrapping_add(SIDE).cast());
             }
-            at = at.wrapping_offset(self.steps[0]);
+            self.at[0] = run.wrapping_offset(self.steps[0]);
+            self.run += 1;
+            self.left -= 1;
+            if self.run == BLOCK {
+                let start = self.at[1].wrapping_offset(self.steps[1]);
+                (self.at, self.run) = ([start; 2], 0);
+            }
         }
     }
+}
+
+/// The strip that is multiplied next, to be packed meanwhile.
+#[cfg(target_arch = "x86_64")]
+pub(super) struct Next<'x, 't> {
+    /// Up to 32 rows, and room for their tiles.
+    pub(super) x: Factor<'x, f32>,
+    pub(super) order: Order,
+    pub(super) tiles: &'t mut [Tile],
 }
 
 /// Strips of rows times strips of columns: a block of a result.
-pub(super) struct Pass<'t, 'c, 'b> {
+#[cfg(target_arch = "x86_64")]
+pub(super) struct Pass<'x, 't, 'c, 'b> {
     /// The proof that this may use the instruction.
     pub(super) bf16: Avx512Bf16,
     /// Strips of rows, and of columns, each of so many tiles.
@@ -104,23 +130,26 @@ pub(super) struct Pass<'t, 'c, 'b> {
     pub(super) cols: Range<usize>,
     pub(super) c: &'c mut Block<'b, f32>,
     pub(super) start: Start,
-    /// What its tiles ask for.
-    pub(super) ahead: Ahead,
+    /// What is packed meanwhile, piece by piece: asked for during a block of 32 x 32, packed after it.
+    pub(super) next: Option<Next<'x, 't>>,
 }
 
 /// Replaces a block of a result, or adds to it: one call for all of its tiles. (Where each was a call, the loads of its arguments
 /// waited for the stores of the last tile.)
-pub(super) fn multiply(pass: Pass<'_, '_, '_>) {
+#[cfg(target_arch = "x86_64")]
+pub(super) fn multiply(pass: Pass<'_, '_, '_, '_>) {
     pass.bf16.run(pass);
 }
 
 #[cfg(target_arch = "x86_64")]
-impl Kernel for Pass<'_, '_, '_> {
+impl Kernel for Pass<'_, '_, '_, '_> {
     type Output = ();
 
     #[inline(always)]
     fn run(mut self) {
-        let (mut ahead, tiles) = (self.ahead, self.tiles);
+        let tiles = self.tiles;
+        let blocks = self.rows.len().div_ceil(BLOCK) * self.cols.len().div_ceil(BLOCK);
+        let mut pieces = (0, (tiles / 2).div_ceil(blocks.max(1)));
         let (mut row, mut strip) = (self.rows.start, 0);
         while row < self.rows.end {
             let a = &self.a[strip * tiles..][..tiles];
@@ -129,16 +158,7 @@ impl Kernel for Pass<'_, '_, '_> {
             while col < self.cols.end {
                 let b = &self.b[beside * tiles..][..tiles];
                 let width = BLOCK.min(self.cols.end - col);
-                let mut first = 0;
-                while first < height {
-                    let size = [ROWS.min(height - first), width];
-                    match width {
-                        ..=SIDE => self.tile::<1>([a, b], first, [row, col], size, &ahead),
-                        _ => self.tile::<2>([a, b], first, [row, col], size, &ahead),
-                    }
-                    ahead = ahead.passed();
-                    first += ROWS;
-                }
+                self.block([a, b], [row, col], [height, width], &mut pieces);
                 (col, beside) = (col + BLOCK, beside + 1);
             }
             (row, strip) = (row + BLOCK, strip + 1);
@@ -147,7 +167,43 @@ impl Kernel for Pass<'_, '_, '_> {
 }
 
 #[cfg(target_arch = "x86_64")]
-impl Pass<'_, '_, '_> {
+impl<'t> Pass<'_, 't, '_, '_> {
+    /// A block of up to 32 x 32, and a piece of the next strip.
+    #[inline(always)]
+    fn block(
+        &mut self,
+        strips: [&'t [Tile]; 2],
+        [row, col]: [usize; 2],
+        [height, width]: [usize; 2],
+        (step, each): &mut (usize, usize),
+    ) {
+        let steps = (*each).min(self.tiles / 2 - *step);
+        let turns = height.div_ceil(ROWS) * (self.tiles / 2);
+        let mut ahead = match &self.next {
+            Some(next) if steps > 0 => Ahead::new(&next.x, *step * BLOCK, steps, turns),
+            _ => Ahead::NONE,
+        };
+        let mut first = 0;
+        while first < height {
+            let size = [ROWS.min(height - first), width];
+            match width {
+                ..=SIDE => self.tile::<1>(strips, first, [row, col], size, &mut ahead),
+                _ => self.tile::<2>(strips, first, [row, col], size, &mut ahead),
+            }
+            first += ROWS;
+        }
+        if let Some(next) = &mut self.next
+            && steps > 0
+        {
+            let [rows, k] = next.x.size();
+            let some = *step * BLOCK..((*step + steps) * BLOCK).min(k);
+            let tiles = &mut next.tiles[2 * *step..][..2 * steps];
+            let x = next.x.part(0..rows, some);
+            pack::strip(self.bf16, &x, next.order, pack::Following::Left, tiles);
+        }
+        *step += steps;
+    }
+
     /// Rows from `first` on of the block at some row and column, as far as there are any.
     #[inline(always)]
     fn tile<const VECTORS: usize>(
@@ -156,7 +212,7 @@ impl Pass<'_, '_, '_> {
         first: usize,
         [row, col]: [usize; 2],
         [height, width]: [usize; 2],
-        ahead: &Ahead,
+        ahead: &mut Ahead,
     ) {
         let sums = sums::<VECTORS>(self.bf16, strips, first, ahead);
         let row = row + first;
@@ -184,7 +240,7 @@ fn sums<const VECTORS: usize>(
     _bf16: Avx512Bf16,
     [a, b]: [&[Tile]; 2],
     first: usize,
-    ahead: &Ahead,
+    ahead: &mut Ahead,
 ) -> [[__m512; VECTORS]; ROWS] {
     let ((a, _), (b, _)) = (a.as_chunks::<2>(), b.as_chunks::<2>());
     let steps = a.len().min(b.len());
@@ -196,7 +252,7 @@ fn sums<const VECTORS: usize>(
         let mut c = [[_mm512_setzero_ps(); VECTORS]; ROWS];
         // By index: a call of an iterator would push the sums out of the registers, once a step.
         for step in 0..steps {
-            ahead.ask(step);
+            ahead.ask();
             let b = &b[step];
             let Some(rows) = a[step][half].0[row..].first_chunk::<ROWS>() else {
                 break;

@@ -67,6 +67,7 @@ pub(super) trait Words: Copy {
 }
 
 /// Vectors that round numbers to bf16 as they make pairs of them: to nearest even; numbers below 2^-126 become zeros of their sign.
+#[cfg(target_arch = "x86_64")]
 pub(super) trait Rounds: Copy {
     /// A register.
     type Vector: Copy;
@@ -201,7 +202,7 @@ impl Words for crate::cpu::gemm::lanes::Portable {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, target_arch = "x86_64"))]
 impl Rounds for crate::cpu::gemm::lanes::Portable {
     type Vector = [u32; SIDE];
 
@@ -229,7 +230,7 @@ impl Rounds for crate::cpu::gemm::lanes::Portable {
 }
 
 /// [`rounded`], and zeros keep their sign.
-#[cfg(test)]
+#[cfg(all(test, target_arch = "x86_64"))]
 fn with_sign(x: f32) -> u32 {
     rounded(x.to_bits()) | x.to_bits() & !MAGNITUDE
 }

@@ -46,20 +46,40 @@ impl<R: Rounds> Kernel for Packing<'_, '_, R> {
     fn run(self) {
         let [rows, k] = self.x.size();
         let each = 2 * k.div_ceil(BLOCK);
-        for strip in 0..rows.div_ceil(BLOCK) {
-            let some = strip * BLOCK..((strip + 1) * BLOCK).min(rows);
-            let whole = if some.len() == BLOCK { k / BLOCK } else { 0 };
-            let tiles = &mut self.tiles[strip * each..][..each];
-            tiles[2 * whole..].fill(Tile::ZERO);
+        for index in 0..rows.div_ceil(BLOCK) {
+            let some = index * BLOCK..((index + 1) * BLOCK).min(rows);
+            let tiles = &mut self.tiles[index * each..][..each];
             let x = self.x.part(some, 0..k);
-            match (x, self.order) {
-                (Factor::Matrix(x), Order::Rows) if x.step()[1] == 1 => lines_as_rows(self.rounds, &x, tiles),
-                (Factor::Matrix(x), Order::Pairs) if x.step()[1] == 1 => {
-                    lines_as_pairs(self.rounds, &x, tiles);
-                }
-                _ => in_columns(self.rounds, &x, self.order, tiles),
-            }
+            strip(self.rounds, &x, self.order, Following::Asked, tiles);
         }
+    }
+}
+
+/// What is done about the strip that follows.
+#[derive(Copy, Clone, PartialEq, Eq)]
+pub(super) enum Following {
+    /// The second cache is asked for it, where numbers of both follow each other.
+    Asked,
+    /// Nothing: requests in a row would be in the way of loads.
+    Left,
+}
+
+/// Packs one strip of up to 32 rows, or some of its `k`.
+#[inline(always)]
+pub(super) fn strip<R: Rounds>(
+    rounds: R,
+    x: &Factor<'_, f32>,
+    order: Order,
+    following: Following,
+    tiles: &mut [Tile],
+) {
+    let [rows, k] = x.size();
+    let whole = if rows == BLOCK { k / BLOCK } else { 0 };
+    tiles[2 * whole..].fill(Tile::ZERO);
+    match (x, order) {
+        (Factor::Matrix(x), Order::Rows) if x.step()[1] == 1 => lines_as_rows(rounds, x, tiles),
+        (Factor::Matrix(x), Order::Pairs) if x.step()[1] == 1 => lines_as_pairs(rounds, x, tiles),
+        _ => in_columns(rounds, x, order, following, tiles),
     }
 }
 
@@ -102,7 +122,13 @@ fn lines_as_pairs<R: Rounds>(rounds: R, x: &Matrix<'_, f32>, tiles: &mut [Tile])
 
 /// Rows follow each other in memory, or are copied so that they do.
 #[inline(always)]
-fn in_columns<R: Rounds>(rounds: R, x: &Factor<'_, f32>, order: Order, tiles: &mut [Tile]) {
+fn in_columns<R: Rounds>(
+    rounds: R,
+    x: &Factor<'_, f32>,
+    order: Order,
+    following: Following,
+    tiles: &mut [Tile],
+) {
     let k = x.size()[1];
     for (from, tiles) in (0..k).step_by(BLOCK).zip(tiles.chunks_exact_mut(2)) {
         let to = (from + BLOCK).min(k);
@@ -113,7 +139,7 @@ fn in_columns<R: Rounds>(rounds: R, x: &Factor<'_, f32>, order: Order, tiles: &m
             _ => gathered(x, from..to, &mut room),
         };
         for half in 0..some.rows().div_ceil(SIDE) {
-            let rows = sixteen(rounds, &some, half);
+            let rows = sixteen(rounds, &some, half, following);
             match order {
                 Order::Rows => write_all(rounds, rounds.transpose(rows), &mut tiles[half]),
                 Order::Pairs => write_all(rounds, rows, &mut tiles[half]),
@@ -124,7 +150,12 @@ fn in_columns<R: Rounds>(rounds: R, x: &Factor<'_, f32>, order: Order, tiles: &m
 
 /// Up to 32 columns of 16 rows, as up to 16 rows of pairs, and zeros after them.
 #[inline(always)]
-fn sixteen<R: Rounds>(rounds: R, x: &Matrix<'_, f32>, half: usize) -> [R::Vector; SIDE] {
+fn sixteen<R: Rounds>(
+    rounds: R,
+    x: &Matrix<'_, f32>,
+    half: usize,
+    following: Following,
+) -> [R::Vector; SIDE] {
     let (first, k) = (half * SIDE, x.cols());
     let mut rows = [rounds.zero(); SIDE];
     if x.rows() - first < SIDE || k < BLOCK {
@@ -146,8 +177,10 @@ fn sixteen<R: Rounds>(rounds: R, x: &Matrix<'_, f32>, half: usize) -> [R::Vector
         }
     }
     for p in 0..SIDE {
-        rounds.ask(columns[2 * p]);
-        rounds.ask(columns[2 * p + 1]);
+        if following == Following::Asked {
+            rounds.ask(columns[2 * p]);
+            rounds.ask(columns[2 * p + 1]);
+        }
         rows[p] = rounds.across(columns[2 * p], columns[2 * p + 1]);
     }
     rows

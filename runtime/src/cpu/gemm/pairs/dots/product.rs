@@ -2,8 +2,9 @@
 //!
 //! One factor is packed as far as there is room for it, and stays in the second cache (*resident*); the other goes past it in strips of
 //! 32 rows or columns, each packed once for all of what is resident. The factor is resident of which less is packed so, and the
-//! smaller one where that is equal. While tiles are computed from a strip, they ask the second cache for the numbers of the next one,
-//! because reading them from further away took a fifth of the time.
+//! smaller one where that is equal. The next strip is packed meanwhile, in pieces, for which tiles ask the second cache a little
+//! before: reading numbers from further away took a fifth of the time, and columns that lie a power of two apart push each other out
+//! of the second cache, were they all asked for beforehand.
 //!
 //! An element is one chain over at most [`DEPTH`] of `k`, blocks of which are added in order. How `k` is cut depends on `k` alone, so that
 //! neither the cut of the result into blocks nor which factor is resident changes a bit.
@@ -13,7 +14,7 @@ use std::ops::Range;
 use super::super::pack::Order;
 use super::super::{BLOCK, Parts, Tile, strips, with_tiles};
 use super::pack::pack;
-use super::{Ahead, Pass, ROWS, multiply};
+use super::{Next, Pass, multiply};
 use crate::cpu::gemm::{Block, Factor, Start};
 use crate::cpu::isa::Avx512Bf16;
 
@@ -47,7 +48,7 @@ pub(in crate::cpu::gemm::pairs) fn product(
     let mut work = |tiles: &mut [Tile]| product.run(k, start, tiles);
     match tiles {
         ..=FEW => with_tiles::<FEW>(tiles, &mut work),
-        _ => with_tiles::<{ RESIDENT + STRIP }>(tiles, &mut work),
+        _ => with_tiles::<{ RESIDENT + 2 * STRIP }>(tiles, &mut work),
     }
 }
 
@@ -84,9 +85,9 @@ impl Plan {
         }
     }
 
-    /// Tiles in memory: what is resident, and a strip.
+    /// Tiles in memory: what is resident, and two strips.
     fn tiles(&self) -> usize {
-        (self.some / BLOCK + 1) * tiles(self.depth)
+        (self.some / BLOCK + 2) * tiles(self.depth)
     }
 }
 
@@ -102,14 +103,18 @@ struct DotProduct<'x, 'c, 'a> {
 /// Memory for packed tiles.
 struct Rooms<'t> {
     resident: &'t mut [Tile],
-    strip: &'t mut [Tile],
+    /// A strip that is multiplied, and one that is packed meanwhile.
+    strips: [&'t mut [Tile]; 2],
 }
 
 impl DotProduct<'_, '_, '_> {
     fn run(&mut self, k: usize, start: Start, room: &mut [Tile]) {
         let depth = self.plan.depth;
-        let (strip, resident) = room.split_at_mut(tiles(depth));
-        let mut rooms = Rooms { resident, strip };
+        let (strips, resident) = room.split_at_mut(2 * tiles(depth));
+        let mut rooms = Rooms {
+            resident,
+            strips: strips.split_at_mut(tiles(depth)).into(),
+        };
         for from in (0..k).step_by(depth) {
             let start = if from == 0 { start } else { Start::Accumulate };
             self.part(from..(from + depth).min(k), start, &mut rooms);
@@ -149,18 +154,20 @@ impl DotProduct<'_, '_, '_> {
         rooms: &mut Rooms<'_>,
     ) {
         let resident = self.fill(a, Order::Rows, rows.clone(), rooms.resident);
-        for col in (0..self.c.cols()).step_by(BLOCK) {
-            let cols = col..(col + BLOCK).min(self.c.cols());
-            let mut ahead = Ahead::NONE;
-            let strip: &[Tile] = match (b, self.b) {
-                (Some(b), _) => {
-                    ahead = next(&b, cols.end, rows.len());
-                    self.fill(b, Order::Pairs, cols.clone(), rooms.strip)
-                }
-                (None, Factor::Strips(packed)) => strips::read(&packed, Parts::One, &k, col).0,
-                (None, Factor::Matrix(_)) => &[],
+        let all = self.c.cols();
+        let [mut strip, mut other] = rooms.strips.each_mut().map(|strip| &mut **strip);
+        if let Some(b) = b {
+            self.fill(b, Order::Pairs, 0..BLOCK.min(all), strip);
+        }
+        for col in (0..all).step_by(BLOCK) {
+            let cols = col..(col + BLOCK).min(all);
+            let passing: &[Tile] = match self.b {
+                Factor::Matrix(_) => strip,
+                Factor::Strips(packed) => strips::read(&packed, Parts::One, &k, col).0,
             };
-            self.pass([resident, strip], [rows.clone(), cols], k.len(), start, ahead);
+            let next = b.and_then(|b| next(b, cols.end, Order::Pairs, other));
+            self.pass([resident, passing], [rows.clone(), cols], k.len(), start, next);
+            (strip, other) = (other, strip);
         }
     }
 
@@ -174,12 +181,14 @@ impl DotProduct<'_, '_, '_> {
         rooms: &mut Rooms<'_>,
     ) {
         let resident = self.fill(b, Order::Pairs, cols.clone(), rooms.resident);
-        for row in (0..self.c.rows()).step_by(BLOCK) {
-            let rows = row..(row + BLOCK).min(self.c.rows());
-            let ahead = next(&a, rows.end, cols.len().div_ceil(BLOCK) * rows.len());
-            let strip = self.fill(a, Order::Rows, rows.clone(), rooms.strip);
-            let k = a.size()[1];
-            self.pass([strip, resident], [rows, cols.clone()], k, start, ahead);
+        let (all, k) = (self.c.rows(), a.size()[1]);
+        let [mut strip, mut other] = rooms.strips.each_mut().map(|strip| &mut **strip);
+        self.fill(a, Order::Rows, 0..BLOCK.min(all), strip);
+        for row in (0..all).step_by(BLOCK) {
+            let rows = row..(row + BLOCK).min(all);
+            let next = next(a, rows.end, Order::Rows, other);
+            self.pass([strip, resident], [rows, cols.clone()], k, start, next);
+            (strip, other) = (other, strip);
         }
     }
 
@@ -204,7 +213,7 @@ impl DotProduct<'_, '_, '_> {
         [rows, cols]: [Range<usize>; 2],
         k: usize,
         start: Start,
-        ahead: Ahead,
+        next: Option<Next<'_, '_>>,
     ) {
         multiply(Pass {
             bf16: self.bf16,
@@ -215,7 +224,7 @@ impl DotProduct<'_, '_, '_> {
             cols,
             c: self.c,
             start,
-            ahead,
+            next,
         });
     }
 }
@@ -225,22 +234,16 @@ fn tiles(k: usize) -> usize {
     2 * k.div_ceil(BLOCK)
 }
 
-/// What the strip of rows from `first` on will be packed from, to be asked for while `rows` rows of tiles are computed.
-fn next(x: &Factor<'_, f32>, first: usize, rows: usize) -> Ahead {
-    let Factor::Matrix(x) = x else {
-        return Ahead::NONE;
-    };
-    if first >= x.rows() {
-        return Ahead::NONE;
-    }
-    let block = BLOCK as isize;
-    let steps = match x.step() {
-        [line, 1] => [line, block],
-        [1, line] => [line, line * block],
-        _ => return Ahead::NONE,
-    };
-    let lines = BLOCK.div_ceil(rows.div_ceil(ROWS));
-    Ahead::new(x.run(first, 0, 1), steps, lines, BLOCK)
+/// The strip of rows from `first` on, if there is one.
+fn next<'x, 't>(
+    x: Factor<'x, f32>,
+    first: usize,
+    order: Order,
+    tiles: &'t mut [Tile],
+) -> Option<Next<'x, 't>> {
+    let [rows, k] = x.size();
+    let x = (first < rows).then(|| x.part(first..(first + BLOCK).min(rows), 0..k))?;
+    Some(Next { x, order, tiles })
 }
 
 #[cfg(test)]
