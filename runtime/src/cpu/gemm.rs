@@ -102,6 +102,11 @@ const TASKS_OF_PAIRS: usize = 16;
 /// The largest block of a product in pairs.
 const MAX_BLOCK_OF_PAIRS: (usize, usize) = (pairs::ROW_BLOCK, 512);
 
+/// Tasks of one thread that a product by `vdpbf16ps` is cut into, about.
+const DOT_TASKS: usize = 2;
+/// The largest block of such a product.
+const MAX_BLOCK_OF_DOTS: (usize, usize) = (1024, 1024);
+
 /// Among whom the work is shared that results are cut into blocks for.
 #[derive(Copy, Clone, PartialEq, Eq, Debug)]
 pub struct Sharing {
@@ -125,13 +130,22 @@ impl Sharing {
 
 /// Rows and columns of the blocks of an `m` x `n` result that tasks compute, for an inner size `k`.
 ///
-/// Blocks are kept as square as possible, because that is what packs least. On vectors every element is computed alike in any
-/// block, so the cut may follow the number of threads; in pairs a block whose numbers do not suit is computed on vectors, so
-/// the cut follows the sizes alone.
+/// Blocks are kept as square as possible, because that is what packs least. On vectors and by `vdpbf16ps` every element is computed
+/// alike in any block, so the cut may follow the number of threads; on tiles a block whose numbers do not suit is computed on
+/// vectors, so the cut follows the sizes alone.
 pub fn task_block(method: Method, sharing: Sharing, m: usize, n: usize, k: usize) -> (usize, usize) {
     let work = m.saturating_mul(n).saturating_mul(k);
     let (tasks, max, units) = match method {
         Method::Lanes(..) | Method::Inner(..) => (sharing.tasks(work), MAX_BLOCK, (12, 32)),
+        Method::Pairs(Unit::Dots(_), _) => {
+            let most = if sharing.threads == 1 {
+                1
+            } else {
+                DOT_TASKS * sharing.threads
+            };
+            let tasks = (work / TASK_OF_PAIRS).clamp(1, most);
+            (tasks, MAX_BLOCK_OF_DOTS, (BLOCK, BLOCK))
+        }
         Method::Pairs(..) => {
             let tasks = (work / TASK_OF_PAIRS).clamp(1, TASKS_OF_PAIRS);
             (tasks, MAX_BLOCK_OF_PAIRS, (BLOCK, BLOCK))

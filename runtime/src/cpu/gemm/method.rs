@@ -11,7 +11,8 @@
 //!   32 x 32 on tiles, eight rows for `vdpbf16ps`;
 //! - a time for every number that is packed, rounded or split: those of the first factor once for each task beside another,
 //!   those of the second once for each task below another;
-//! - the time to configure tiles.
+//! - the time to configure tiles, and that of a call for `vdpbf16ps`, which takes one and a half times as long for a vector of columns
+//!   beside no other.
 //!
 //! Where one factor has few rows and the other lies right for that ([`Method::Inner`]), nothing is packed, unless numbers must
 //! be rounded. The choice cannot know how factors lie, and takes it that they do: weights of layers lie so.
@@ -270,14 +271,18 @@ impl Arithmetic {
 const FMA: u64 = 12;
 /// Columns to which vectors round a result up.
 const VECTOR: usize = 16;
-/// Picoseconds of a multiply-add in pairs on vectors.
+/// Picoseconds of a multiply-add in pairs on vectors, in sums over windows.
 const DOT: u64 = 7;
+/// The same in products of matrices.
+const MATRIX_DOT: u64 = 6;
+/// Picoseconds that a product of matrices in pairs on vectors takes at least.
+const CALL: u64 = 100_000;
 /// Picoseconds that rounding adds to a multiply-add of a window on vectors.
 const ROUND_WINDOW: u64 = 8;
 /// Picoseconds that it takes to pack a number for vectors.
 const PACK: u64 = 100;
 /// Picoseconds that it takes to round a number that was packed.
-const ROUND: u64 = 70;
+const ROUND: u64 = 20;
 /// Picoseconds that it takes to pack a number in pairs, without and for each part.
 const SPLIT: (u64, u64) = (80, 40);
 /// Picoseconds to configure the tiles and to release them.
@@ -317,12 +322,12 @@ fn cost(method: Method, [m, n, k]: [usize; 3]) -> u64 {
         }
         Method::Pairs(Unit::Dots(_), parts) => {
             let tall = m.next_multiple_of(super::pairs::DOT_ROWS);
-            (
-                [tall, n.next_multiple_of(VECTOR), k.next_multiple_of(block)],
-                DOT,
-                split(parts),
-                0,
-            )
+            let wide = match n % block {
+                1..=VECTOR => n - n % block + VECTOR + VECTOR / 2,
+                _ => n.next_multiple_of(block),
+            };
+            let multiplied = [tall, wide, k.next_multiple_of(block)];
+            (multiplied, MATRIX_DOT, split(parts), CALL)
         }
         Method::Pairs(unit, parts) => {
             let padded = [m, n, k].map(|size| size.next_multiple_of(block));

@@ -35,8 +35,9 @@
 //!
 //! Sixteen rows of 16 pairs of numbers that follow each other along `k` make a [`Tile`]: for the left factor a row of the tile is
 //! a row of the matrix, for the right one a pair of `k`, as `tdpbf16ps` asks for. Rows (columns) are packed in strips of 32: for
-//! every 32 of `k`, part by part, two tiles. Edges are zeros. A strip is at most [`STRIP`] tiles, 24 KiB: half of a first-level
-//! cache; the strips of the left factor that are packed together fill a quarter of a second-level cache of 1 MiB.
+//! every 32 of `k`, part by part, two tiles. Edges are zeros. On AMX a strip is at most [`STRIP`] tiles, 24 KiB: half of a first-level
+//! cache; the strips of the left factor that are packed together fill a quarter of a second-level cache of 1 MiB. Products by
+//! `vdpbf16ps`, which have one part, are cut otherwise: `dots/product.rs`.
 //!
 //! Convolutions have a left factor that is read where it lies: `plane.rs`, `weights.rs` and `window.rs`. A right factor that many
 //! products have in common is packed once for all of them (`strips.rs`).
@@ -151,6 +152,13 @@ impl<const N: usize> Tiles<N> {
     }
 }
 
+/// Runs something that needs `len` tiles, at most `N`.
+#[cfg(target_arch = "x86_64")]
+#[inline(never)]
+fn with_tiles<const N: usize>(len: usize, work: &mut dyn FnMut(&mut [Tile])) {
+    work(Tiles::<N>::new().first(len));
+}
+
 /// `c = a b` or `c += a b`; the sizes fit together.
 pub(super) fn product(
     unit: Unit,
@@ -160,6 +168,10 @@ pub(super) fn product(
     c: &mut Block<'_, f32>,
     start: Start,
 ) {
+    #[cfg(target_arch = "x86_64")]
+    if let Unit::Dots(bf16) = unit {
+        return dots::product::product(bf16, a, b, c, start);
+    }
     let product = |engine: Engine<'_>| {
         let lanes = unit.vectors();
         words::run(
@@ -223,12 +235,12 @@ impl Engine<'_> {
         }
     }
 
-    /// `sums = a b` for strips `a` and `b`, as far as these rows and columns go.
+    /// `sums = a b` for strips `a` and `b`; on tiles.
     #[inline(always)]
-    fn multiply(self, parts: Parts, a: &[Tile], b: &[Tile], size: [usize; 2], sums: &mut Sums) {
+    fn multiply(self, parts: Parts, a: &[Tile], b: &[Tile], sums: &mut Sums) {
         match self {
             Self::Tiles(session) => session.multiply(parts, a, b, sums),
-            Self::Dots(bf16) => dots::multiply(bf16, a, b, size, sums),
+            Self::Dots(_) => unreachable!("vectors multiply matrices otherwise"),
             #[cfg(test)]
             Self::Software => software::multiply(parts, a, b, sums),
         }
@@ -321,8 +333,7 @@ impl PairProduct<'_, '_, '_, '_> {
         let mut sums = Sums([[0.0; BLOCK]; BLOCK]);
         for (strip, first) in a.chunks_exact(b.len()).zip(rows.clone().step_by(BLOCK)) {
             let height = BLOCK.min(rows.end - first);
-            self.engine
-                .multiply(self.parts, strip, b, [height, cols.len()], &mut sums);
+            self.engine.multiply(self.parts, strip, b, &mut sums);
             for i in 0..height {
                 write(&sums.0[i], &mut self.c.row_mut(first + i)[cols.clone()], start);
             }

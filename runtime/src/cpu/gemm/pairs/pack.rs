@@ -266,7 +266,11 @@ impl<W: Words> Packer<W> {
 
 /// Numbers that lie anyhow, column by column.
 #[inline(never)]
-fn gathered<'p>(x: &Factor<'_, f32>, k: Range<usize>, room: &'p mut Room<'_, f32>) -> Matrix<'p, f32> {
+pub(super) fn gathered<'p>(
+    x: &Factor<'_, f32>,
+    k: Range<usize>,
+    room: &'p mut Room<'_, f32>,
+) -> Matrix<'p, f32> {
     let (rows, depth) = (x.size()[0], k.len());
     let packed = room.pack_any(0, x, 0..rows, k, BLOCK);
     Matrix::new(packed, 0, [BLOCK, depth], [1, BLOCK as isize])

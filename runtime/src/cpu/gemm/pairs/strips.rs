@@ -6,6 +6,8 @@
 
 use std::ops::Range;
 
+#[cfg(target_arch = "x86_64")]
+use super::dots::pack::pack;
 use super::pack::{Order, Packer, Span};
 use super::words::{self, OnWords, Words};
 use super::{BLOCK, Parts, SIDE, Tile, Unit};
@@ -51,6 +53,10 @@ pub(in crate::cpu::gemm) fn pack_strip(
     // SAFETY: tiles are arrays of words, and any bits are a number and a word.
     let (before, out, after) = unsafe { out.align_to_mut::<Tile>() };
     assert!(before.is_empty() && after.is_empty(), "strips lie as tiles do");
+    #[cfg(target_arch = "x86_64")]
+    if let Unit::Dots(bf16) = unit {
+        return pack(bf16, x, Order::Pairs, out);
+    }
     words::run(unit, PackColumns { parts, x, out });
 }
 

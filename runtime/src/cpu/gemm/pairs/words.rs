@@ -6,6 +6,8 @@ use super::{BLOCK, SIDE};
 use crate::cpu::gemm::method::Unit;
 #[cfg(test)]
 use crate::cpu::isa;
+#[cfg(target_arch = "x86_64")]
+use crate::cpu::isa::Avx512Bf16;
 use crate::cpu::isa::{Avx512, Isa, Kernel};
 
 /// The upper half of a word: a bf16 number.
@@ -59,6 +61,31 @@ pub(super) trait Words: Copy {
 
     /// The smallest of the first words and the largest of the second.
     fn ends(self, ends: [Self::Vector; 2]) -> [u32; 2];
+
+    /// Rows become columns.
+    fn transpose(self, rows: [Self::Vector; SIDE]) -> [Self::Vector; SIDE];
+}
+
+/// Vectors that round numbers to bf16 as they make pairs of them: to nearest even; numbers below 2^-126 become zeros of their sign.
+#[cfg(target_arch = "x86_64")]
+pub(super) trait Rounds: Copy {
+    /// A register.
+    type Vector: Copy;
+
+    /// Zeros.
+    fn zero(self) -> Self::Vector;
+
+    /// Pairs of numbers that follow each other, in order.
+    fn along(self, low: &[f32; SIDE], high: &[f32; SIDE]) -> Self::Vector;
+
+    /// Asks the second cache for what lies 32 numbers further: the next strip's part of a row.
+    fn ask(self, numbers: &[f32; SIDE]);
+
+    /// Pairs of numbers at the same place.
+    fn across(self, even: &[f32; SIDE], odd: &[f32; SIDE]) -> Self::Vector;
+
+    /// Writes the words.
+    fn write(self, x: Self::Vector, to: &mut [u32; SIDE]);
 
     /// Rows become columns.
     fn transpose(self, rows: [Self::Vector; SIDE]) -> [Self::Vector; SIDE];
@@ -175,12 +202,97 @@ impl Words for crate::cpu::gemm::lanes::Portable {
     }
 }
 
+#[cfg(all(test, target_arch = "x86_64"))]
+impl Rounds for crate::cpu::gemm::lanes::Portable {
+    type Vector = [u32; SIDE];
+
+    fn zero(self) -> [u32; SIDE] {
+        [0; SIDE]
+    }
+
+    fn along(self, low: &[f32; SIDE], high: &[f32; SIDE]) -> [u32; SIDE] {
+        Words::along(self, low.map(with_sign), high.map(with_sign))
+    }
+
+    fn ask(self, _: &[f32; SIDE]) {}
+
+    fn across(self, even: &[f32; SIDE], odd: &[f32; SIDE]) -> [u32; SIDE] {
+        Words::across(self, even.map(with_sign), odd.map(with_sign))
+    }
+
+    fn write(self, x: [u32; SIDE], to: &mut [u32; SIDE]) {
+        *to = x;
+    }
+
+    fn transpose(self, rows: [[u32; SIDE]; SIDE]) -> [[u32; SIDE]; SIDE] {
+        Words::transpose(self, rows)
+    }
+}
+
+/// [`rounded`], and zeros keep their sign.
+#[cfg(all(test, target_arch = "x86_64"))]
+fn with_sign(x: f32) -> u32 {
+    rounded(x.to_bits()) | x.to_bits() & !MAGNITUDE
+}
+
 #[cfg(target_arch = "x86_64")]
 mod avx512 {
     use std::arch::x86_64::*;
     use std::mem::MaybeUninit;
 
-    use super::{Avx512, BLOCK, EXPONENT, MAGNITUDE, QUIET, SIDE, UPPER, Words};
+    use super::{Avx512, Avx512Bf16, BLOCK, EXPONENT, MAGNITUDE, QUIET, Rounds, SIDE, UPPER, Words};
+
+    // The receiver proves that the CPU has AVX512-BF16, and with it AVX-512 F and BW. Loads are of references to 64 bytes.
+    impl Rounds for Avx512Bf16 {
+        type Vector = __m512i;
+
+        #[inline(always)]
+        fn zero(self) -> __m512i {
+            self.avx512().zero()
+        }
+
+        #[inline(always)]
+        fn along(self, low: &[f32; SIDE], high: &[f32; SIDE]) -> __m512i {
+            // SAFETY: see above; both vectors are 64 bytes of which any bits are a value.
+            unsafe {
+                let (low, high) = (_mm512_loadu_ps(low.as_ptr()), _mm512_loadu_ps(high.as_ptr()));
+                std::mem::transmute(_mm512_cvtne2ps_pbh(high, low))
+            }
+        }
+
+        #[inline(always)]
+        fn ask(self, numbers: &[f32; SIDE]) {
+            // SAFETY: x86-64 has the instruction, a hint that may name any address.
+            unsafe { _mm_prefetch::<_MM_HINT_T1>(numbers.as_ptr().wrapping_add(BLOCK).cast()) };
+        }
+
+        #[inline(always)]
+        fn across(self, even: &[f32; SIDE], odd: &[f32; SIDE]) -> __m512i {
+            // The first of the lower halves, the first of the upper ones, and so on.
+            const TURNS: [u16; BLOCK] = {
+                let mut turns = [0; BLOCK];
+                let mut i = 0;
+                while i < BLOCK {
+                    turns[i] = (i / 2 + i % 2 * SIDE) as u16;
+                    i += 1;
+                }
+                turns
+            };
+            let halves = Rounds::along(self, even, odd);
+            // SAFETY: see above; the constant has 64 bytes.
+            unsafe { _mm512_permutexvar_epi16(_mm512_loadu_si512(TURNS.as_ptr().cast()), halves) }
+        }
+
+        #[inline(always)]
+        fn write(self, x: __m512i, to: &mut [u32; SIDE]) {
+            self.avx512().write(x, to);
+        }
+
+        #[inline(always)]
+        fn transpose(self, rows: [__m512i; SIDE]) -> [__m512i; SIDE] {
+            self.avx512().transpose(rows)
+        }
+    }
 
     /// A word everywhere.
     ///
