@@ -183,10 +183,8 @@ impl<'a> Region<'a> {
     /// The address of `len` elements at byte `offset`, inside the region and aligned.
     #[inline(always)]
     fn check<T: Element>(&self, offset: usize, len: usize) -> *mut T {
-        let end = len
-            .checked_mul(size_of::<T>())
-            .and_then(|bytes| bytes.checked_add(offset));
-        if end.is_none_or(|end| end > self.bytes) {
+        // Nothing here can overflow, so that two comparisons remain.
+        if offset > self.bytes || len > (self.bytes - offset) / size_of::<T>() {
             outside(size_of::<T>(), [len, offset, self.bytes]);
         }
         let start = self.start.wrapping_add(offset);
@@ -266,6 +264,16 @@ impl Buf {
     }
 }
 
+/// Refuses two buffers, one of which is to be written, that share memory; both lie in their places. Different places never share
+/// any: a region that may be written is an exclusive borrow.
+#[inline(always)]
+fn apart(a: Buf, b: Buf) {
+    let end = |buf: Buf| buf.offset + buf.len * buf.width;
+    if a.place == b.place && a.offset < end(b) && b.offset < end(a) && a.len > 0 && b.len > 0 {
+        refused(a, "two buffers of one kernel overlap");
+    }
+}
+
 /// Buffers that one kernel may bind.
 const MAX_BOUND: usize = 32;
 
@@ -299,6 +307,52 @@ impl<'a> Memory<'a> {
             Place::NewState => &self.new_states,
             Place::Input(k) => &self.inputs[usize::from(k)],
         }
+    }
+
+    /// The address of a buffer's elements, which lie inside its place; a place that may not be written is refused.
+    #[inline(always)]
+    fn start<T: Element>(&self, buf: Buf, access: Access) -> *mut T {
+        if buf.width != size_of::<T>() {
+            refused(buf, "a buffer of another element width was asked for");
+        }
+        let region = self.region(buf.place);
+        if access == Access::Write && region.access != Access::Write {
+            refused(buf, "this place may not be written");
+        }
+        region.check::<T>(buf.offset, buf.len)
+    }
+
+    /// All slices of one kernel at once, with the checks of a [`Binder`]: for code into which this is inlined and where places are
+    /// constants, so that few comparisons are left of them.
+    #[inline(always)]
+    pub fn lend<'b, T: Element, const R: usize, const W: usize>(
+        &'b mut self,
+        reads: [Buf; R],
+        writes: [Buf; W],
+    ) -> ([&'b [T]; R], [&'b mut [T]; W]) {
+        let mut from: [&'b [T]; R] = [&[]; R];
+        let mut to = [const { MaybeUninit::<&'b mut [T]>::uninit() }; W];
+        for k in 0..R {
+            let start = self.start::<T>(reads[k], Access::Read);
+            // SAFETY: `start` has checked bounds, alignment and width; below, no slice to be written overlaps. The memory is
+            // borrowed exclusively for 'b, so no other slice of a writable place is alive.
+            from[k] = unsafe { std::slice::from_raw_parts(start, reads[k].len) };
+        }
+        for k in 0..W {
+            let start = self.start::<T>(writes[k], Access::Write);
+            // By index: iterators over arrays are calls in some profiles.
+            for j in 0..R {
+                apart(writes[k], reads[j]);
+            }
+            for j in 0..k {
+                apart(writes[k], writes[j]);
+            }
+            // SAFETY: as above; moreover the place may be written, and no other slice of this call overlaps.
+            to[k].write(unsafe { std::slice::from_raw_parts_mut(start, writes[k].len) });
+        }
+        // SAFETY: the loop has written all of them, and an array of them lies in memory as an array of what they hold. It is read
+        // once.
+        (from, unsafe { to.as_ptr().cast::<[&'b mut [T]; W]>().read() })
     }
 
     /// Starts binding the buffers of one kernel; the slices live as long as the borrow.
@@ -345,36 +399,8 @@ impl<'b> Binder<'b, '_> {
         unsafe { std::slice::from_raw_parts_mut(start, buf.len) }
     }
 
-    /// [`read`](Self::read), inlined with all its checks: for code that knows place and length.
-    #[inline(always)]
-    pub fn read_here<T: Element>(&mut self, buf: Buf) -> &'b [T] {
-        let start = self.claim_here::<T>(buf, Access::Read);
-        // SAFETY: as in `read`.
-        unsafe { std::slice::from_raw_parts(start, buf.len) }
-    }
-
-    /// [`write`](Self::write), inlined likewise.
-    #[inline(always)]
-    pub fn write_here<T: Element>(&mut self, buf: Buf) -> &'b mut [T] {
-        let start = self.claim_here::<T>(buf, Access::Write);
-        // SAFETY: as in `write`.
-        unsafe { std::slice::from_raw_parts_mut(start, buf.len) }
-    }
-
     fn claim<T: Element>(&mut self, buf: Buf, access: Access) -> *mut T {
-        self.claim_here(buf, access)
-    }
-
-    #[inline(always)]
-    fn claim_here<T: Element>(&mut self, buf: Buf, access: Access) -> *mut T {
-        if buf.width != size_of::<T>() {
-            refused(buf, "a buffer of another element width was asked for");
-        }
-        let region = self.memory.region(buf.place);
-        if access == Access::Write && region.access != Access::Write {
-            refused(buf, "this place may not be written");
-        }
-        let start = region.check::<T>(buf.offset, buf.len);
+        let start = self.memory.start::<T>(buf, access);
         if buf.len > 0 {
             let range = Bound {
                 start: start.addr(),
@@ -439,6 +465,46 @@ mod tests {
             y.copy_from_slice(x);
             assert_eq!(again, y);
         });
+    }
+
+    #[test]
+    fn slices_of_a_kernel_are_lent_together() {
+        with_memory(|memory| {
+            let ([], [x]) = memory.lend::<f32, 0, 1>([], [buf(0, 4)]);
+            x.fill(2.0);
+            let ([x, again], [y, z]) = memory.lend::<f32, 2, 2>([buf(0, 4), buf(8, 2)], [buf(64, 2), buf(16, 4)]);
+            y.copy_from_slice(again);
+            z.copy_from_slice(x);
+            assert_eq!((&*y, &*z), (again, x));
+            let inside = memory.lend::<f32, 1, 1>([buf(4, 0)], [buf(0, 4)]);
+            assert!(inside.0[0].is_empty(), "an empty buffer overlaps nothing");
+        });
+    }
+
+    /// Whether a kernel that reads and writes these is refused.
+    fn is_refused(reads: [Buf; 1], writes: [Buf; 2]) -> bool {
+        let refused = std::panic::catch_unwind(|| {
+            with_memory(|memory| {
+                memory.lend::<f32, 1, 2>(reads, writes);
+            });
+        });
+        refused.is_err()
+    }
+
+    #[test]
+    fn what_is_lent_is_checked() {
+        let [a, b, c] = [buf(0, 4), buf(16, 4), buf(32, 4)];
+        assert!(!is_refused([a], [b, c]));
+        assert!(is_refused([buf(20, 1)], [b, c]), "a written buffer is read");
+        assert!(is_refused([a], [b, buf(28, 2)]), "two written buffers overlap");
+        assert!(is_refused([buf(192, 17)], [b, c]), "a buffer leaves its place");
+        assert!(is_refused([a], [b, buf(260, 0)]), "a buffer begins behind its place");
+        assert!(is_refused([a], [b, buf(usize::MAX, usize::MAX)]), "an end beyond all addresses");
+        assert!(is_refused([a], [b, buf(34, 1)]), "a buffer is not aligned");
+        let narrow = Buf { width: 1, ..b };
+        assert!(is_refused([narrow], [c, a]), "elements of another width");
+        let params = Buf { place: Place::Param, ..buf(0, 0) };
+        assert!(is_refused([a], [b, params]), "a place is read only");
     }
 
     #[test]

@@ -26,6 +26,9 @@ use crate::program::Code;
 use crate::workspace::gradients::copy_tensors;
 use crate::workspace::{MAX_ARGS, Mode, Pending, Workspace, regions};
 
+/// As many arguments as most functions have, at most.
+const FEW_ARGS: usize = 4;
+
 /// What a gradient call does with the gradients that are in the workspace.
 #[derive(Copy, Clone, PartialEq, Eq, Debug, Default)]
 pub enum Accumulate {
@@ -163,7 +166,9 @@ impl Core {
 
     /// Copies the new values of carried tensors from a workspace, after a step.
     pub(crate) fn commit(&mut self, work: &Workspace) {
-        if let Some(code) = &work.function().train {
+        if let Some(code) = &work.function().train
+            && !code.updates.is_empty()
+        {
             let layout = std::sync::Arc::clone(self.states_layout());
             copy_tensors(&layout, code.updates, self.states_mut(), &work.new_states);
         }
@@ -179,7 +184,15 @@ impl Core {
         body: impl FnOnce(&mut Cx<'_>) -> R,
     ) -> R {
         let parts = work.parts();
-        let inputs: [Region<'_>; MAX_ARGS] = regions(args, parts.staging, self.precision());
+        // Most functions take few arguments, and making places for more takes as long as a small kernel.
+        let (few, many);
+        let inputs: &[Region<'_>] = if args.len() <= FEW_ARGS {
+            few = regions::<FEW_ARGS>(args, parts.staging, self.precision());
+            &few
+        } else {
+            many = regions::<MAX_ARGS>(args, parts.staging, self.precision());
+            &many
+        };
         let states = match around.states {
             StateSource::Committed => self.states(),
             StateSource::Workspace => parts.states_before,
@@ -262,8 +275,8 @@ fn sweep(code: &Code, cx: &mut Cx<'_>) -> Result<f64> {
     };
     let loss = cx.slot(result.slot, Dtype::Float, 1);
     let loss = crate::cx::float!(cx, T => {
-        let value: T = cx.memory.bind().read::<T>(loss)[0];
-        crate::real::Real::to_f64(value)
+        let ([loss], []) = cx.memory.lend::<T, 1, 0>([loss], []);
+        crate::real::Real::to_f64(loss[0])
     });
     if let (true, Some(backward)) = (loss.is_finite(), code.backward) {
         backward(cx);

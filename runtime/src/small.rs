@@ -102,6 +102,20 @@ pub fn is_short([rows, cols]: [usize; 2]) -> bool {
 /// Inputs and outputs of a group that is computed here, at most.
 const MAX_OUTS: usize = 2;
 
+/// A buffer that may be missing: none of its elements, if it is.
+#[inline(always)]
+fn present<T>(buf: Option<Buf>) -> Buf {
+    match buf {
+        Some(buf) => buf,
+        None => Buf {
+            place: Place::Param,
+            offset: 0,
+            len: 0,
+            width: size_of::<T>(),
+        },
+    }
+}
+
 /// A row-major matrix.
 #[inline(always)]
 pub fn rows(buf: Buf, shape: [usize; 2]) -> View<2> {
@@ -128,7 +142,7 @@ impl<T: SmallProduct, L: Lanes<T>> On<T, L> {
     /// As [`Cx::slot`].
     #[inline(always)]
     pub fn slot(self, cx: &Cx<'_>, index: usize, dtype: Dtype, len: usize) -> Buf {
-        cx.buf(Place::Arena, cx.slots[index], dtype, len)
+        self.buf(Place::Arena, cx.slots[index], dtype, len)
     }
 
     /// As [`Cx::param`].
@@ -164,37 +178,39 @@ impl<T: SmallProduct, L: Lanes<T>> On<T, L> {
     /// As [`Cx::input`].
     #[inline(always)]
     pub fn input(self, cx: &Cx<'_>, index: u8, dtype: Dtype, len: usize) -> Buf {
-        cx.buf(Place::Input(index), 0, dtype, len)
+        let _ = cx;
+        self.buf(Place::Input(index), 0, dtype, len)
     }
 
     #[inline(always)]
     fn float(self, place: Place, offset: usize, len: usize) -> Buf {
+        self.buf(place, offset, Dtype::Float, len)
+    }
+
+    /// A buffer whose width is a constant.
+    #[inline(always)]
+    fn buf(self, place: Place, offset: usize, dtype: Dtype, len: usize) -> Buf {
         Buf {
             place,
             offset,
             len,
-            width: size_of::<T>(),
+            width: dtype.width_beside(size_of::<T>()),
         }
     }
 
     /// As [`matmul`](crate::ops::matmul::matmul), of matrices that lie dense in rows or columns.
     #[inline(always)]
     pub fn matmul(self, cx: &mut Cx<'_>, a: View<2>, b: View<2>, y: Buf, epilogue: Epilogue) {
-        let mut bind = cx.memory.bind();
-        let a = Matrix::new(bind.read_here::<T>(a.buf), a.offset, a.shape, a.strides);
-        let b = Matrix::new(bind.read_here::<T>(b.buf), b.offset, b.shape, b.strides);
+        let more = [epilogue.bias, epilogue.residual];
+        let reads = [a.buf, b.buf, present::<T>(more[0]), present::<T>(more[1])];
+        let ([a_numbers, b_numbers, bias, residual], [y]) = cx.memory.lend::<T, 4, 1>(reads, [y]);
+        let a = Matrix::new(a_numbers, a.offset, a.shape, a.strides);
+        let b = Matrix::new(b_numbers, b.offset, b.shape, b.strides);
         let ending = Ending {
-            bias: match epilogue.bias {
-                Some(buf) => Some(bind.read_here::<T>(buf)),
-                None => None,
-            },
-            residual: match epilogue.residual {
-                Some(buf) => Some(bind.read_here::<T>(buf)),
-                None => None,
-            },
+            bias: if more[0].is_some() { Some(bias) } else { None },
+            residual: if more[1].is_some() { Some(residual) } else { None },
             activation: epilogue.activation,
         };
-        let y = bind.write_here::<T>(y);
         let len = b.rows() * b.cols();
         let product = Few { a, b, y, ending };
         // The length is a constant where this is inlined, so that one of these remains.
@@ -211,43 +227,75 @@ impl<T: SmallProduct, L: Lanes<T>> On<T, L> {
     /// where there is one column.
     #[inline(always)]
     pub fn sum(self, cx: &mut Cx<'_>, x: Buf, y: Buf, [rows, cols]: [usize; 2]) {
-        let mut bind = cx.memory.bind();
-        let x = &bind.read_here::<T>(x)[..rows * cols];
-        let y = &mut bind.write_here::<T>(y)[..cols];
+        let ([x], [y]) = cx.memory.lend::<T, 1, 1>([x], [y]);
+        let (x, y) = (&x[..rows * cols], &mut y[..cols]);
+        if rows == 1 {
+            // As every sum, from zero on: a negative zero becomes a positive one.
+            for k in 0..cols {
+                y[k] = T::ZERO + x[k];
+            }
+            return;
+        }
         if cols == 1 {
             y[0] = T::from_f64(reduce::fold_run::<T, Sum>(x));
             return;
         }
-        let one = self.lanes.splat(T::ONE);
         let mut col = 0;
         while col < cols {
             let width = (cols - col).min(L::LANES);
-            // No set has longer vectors.
-            let mut totals = [0.0; 16];
-            let mut row = 0;
-            while row < rows {
-                let end = (row + reduce::ROWS).min(rows);
-                let mut sums = self.lanes.splat(T::ZERO);
-                while row < end {
-                    let part = &x[row * cols + col..][..width];
-                    let part = match width == L::LANES {
-                        true => self.lanes.load(part),
-                        false => self.lanes.load_part(part),
-                    };
-                    // Exact: a sum of two.
-                    sums = self.lanes.mul_add(part, one, sums);
-                    row += 1;
+            let y = &mut y[col..col + width];
+            if rows <= reduce::ROWS {
+                let sums = self.column_sums(x, cols, [0, rows], col);
+                if width == L::LANES {
+                    self.lanes.store(sums, y);
+                } else {
+                    self.lanes.store_part(sums, y);
                 }
-                let mut numbers = [T::ZERO; 16];
-                self.lanes.store(sums, &mut numbers);
-                for k in 0..width {
-                    totals[k] += numbers[k].to_f64();
-                }
-            }
-            for k in 0..width {
-                y[col + k] = T::from_f64(totals[k]);
+            } else {
+                self.blocks_of_sums(x, [rows, cols], col, y);
             }
             col += width;
+        }
+    }
+
+    /// Sums of the columns from `col` on, as many as a register has, over rows `from..to`.
+    #[inline(always)]
+    fn column_sums(self, x: &[T], cols: usize, [from, to]: [usize; 2], col: usize) -> L::Vector {
+        let width = (cols - col).min(L::LANES);
+        let one = self.lanes.splat(T::ONE);
+        let mut sums = self.lanes.splat(T::ZERO);
+        let mut row = from;
+        while row < to {
+            let part = &x[row * cols + col..][..width];
+            let part = match width == L::LANES {
+                true => self.lanes.load(part),
+                false => self.lanes.load_part(part),
+            };
+            // Exact: a sum of two.
+            sums = self.lanes.mul_add(part, one, sums);
+            row += 1;
+        }
+        sums
+    }
+
+    /// The same over so many rows that sums of blocks of them are added in f64, as [`reduce`] does.
+    #[inline(always)]
+    fn blocks_of_sums(self, x: &[T], [rows, cols]: [usize; 2], col: usize, y: &mut [T]) {
+        // No set has longer vectors.
+        let mut totals = [0.0; 16];
+        let mut row = 0;
+        while row < rows {
+            let end = (row + reduce::ROWS).min(rows);
+            let sums = self.column_sums(x, cols, [row, end], col);
+            let mut numbers = [T::ZERO; 16];
+            self.lanes.store(sums, &mut numbers);
+            for k in 0..y.len() {
+                totals[k] += numbers[k].to_f64();
+            }
+            row = end;
+        }
+        for k in 0..y.len() {
+            y[k] = T::from_f64(totals[k]);
         }
     }
 
@@ -266,17 +314,22 @@ impl<T: SmallProduct, L: Lanes<T>> On<T, L> {
     {
         const { assert!(FO <= MAX_OUTS, "too many outputs for a small group") };
         let _ = group;
-        let mut bind = cx.memory.bind();
-        let mut to: [&mut [T]; MAX_OUTS] = [&mut [], &mut []];
-        for j in 0..FO {
-            to[j] = &mut bind.write_here::<T>(outs[j])[..len];
-        }
-        let mut from: [&[T]; F] = [&[]; F];
-        let mut of = [0; F];
+        // What lies in an output is not borrowed a second time.
+        let (mut reads, mut of) = ([present::<T>(None); F], [0; F]);
         for j in 0..F {
             match ins[j] {
-                In::Dense(buf) => from[j] = &bind.read_here::<T>(buf)[..len],
+                In::Dense(buf) => reads[j] = buf,
                 In::InPlace(k) => of[j] = 1 + k,
+            }
+        }
+        let (mut from, mut written) = cx.memory.lend::<T, F, FO>(reads, outs);
+        let mut to: [&mut [T]; MAX_OUTS] = [&mut [], &mut []];
+        for j in 0..FO {
+            to[j] = &mut std::mem::take(&mut written[j])[..len];
+        }
+        for j in 0..F {
+            if of[j] == 0 {
+                from[j] = &from[j][..len];
             }
         }
         let mut at = 0;

@@ -106,6 +106,8 @@ pub struct Workspace {
     pub(crate) pending: Option<Pending>,
     /// The arguments of the last call.
     pub(crate) seen: Seen,
+    /// The mode for which it is ready, at the sizes of the arguments of the last call; none where that is to be found out.
+    ready: Option<Mode>,
     /// Sizes and ranks of its results.
     results: Vec<([usize; MAX_RANK], usize)>,
     /// The profile that is being taken.
@@ -137,6 +139,7 @@ impl Workspace {
             partial_sums: Vec::new(),
             pending: None,
             seen: Seen::default(),
+            ready: None,
             results: Vec::new(),
             recorder: None,
         };
@@ -229,13 +232,22 @@ impl Workspace {
     }
 
     /// [`prepare`](Self::prepare) for the arguments that it has just seen.
+    #[inline]
     pub(crate) fn prepare_seen(&mut self, mode: Mode) -> Result<()> {
-        if self.is_ready(mode, self.seen.dims()) {
+        if self.ready == Some(mode) {
             return Ok(());
         }
         let (mut dims, n_dims) = ([0; MAX_ARGS], self.seen.dims().len());
         dims[..n_dims].copy_from_slice(self.seen.dims());
-        self.prepare(mode, &dims[..n_dims])
+        self.prepare(mode, &dims[..n_dims])?;
+        self.ready = Some(mode);
+        Ok(())
+    }
+
+    /// Remembers the arguments of a call.
+    pub(crate) fn see(&mut self, seen: impl FnOnce(&mut Seen)) {
+        self.ready = None;
+        seen(&mut self.seen);
     }
 
     /// Whether the call before was one of this mode with these sizes.
@@ -248,6 +260,7 @@ impl Workspace {
 
     /// Makes the arena ready for a call: sizes are checked against the maximum, slots have their offsets.
     pub(crate) fn prepare(&mut self, mode: Mode, dims: &[usize]) -> Result<()> {
+        self.ready = None;
         if self.is_ready(mode, dims) {
             return Ok(());
         }
@@ -366,7 +379,16 @@ impl Workspace {
     }
 
     /// Copies those arguments that kernels cannot read in place.
+    #[inline]
     pub(crate) fn stage(&mut self, args: &[HostArg<'_>]) -> Result<()> {
+        let precision = self.precision();
+        if args.iter().all(|given| given.region(precision).is_some()) {
+            return Ok(());
+        }
+        self.copy_args(args)
+    }
+
+    fn copy_args(&mut self, args: &[HostArg<'_>]) -> Result<()> {
         let (precision, inputs) = (self.precision(), self.function().inputs);
         for (k, (given, spec)) in args.iter().zip(inputs).enumerate() {
             if given.region(precision).is_some() {
@@ -443,13 +465,14 @@ pub(crate) struct Parts<'w> {
 }
 
 /// The arguments' memory: borrowed from the caller, or staged.
-pub(crate) fn regions<'a>(
+#[inline]
+pub(crate) fn regions<'a, const N: usize>(
     args: &'a [HostArg<'_>],
     staging: &'a [Storage],
     precision: Precision,
-) -> [Region<'a>; MAX_ARGS] {
+) -> [Region<'a>; N] {
     // Not by a function of its index, which some builds call for every element.
-    let mut regions = [const { Region::empty() }; MAX_ARGS];
+    let mut regions = [const { Region::empty() }; N];
     for (k, given) in args.iter().enumerate() {
         regions[k] = given.region(precision).unwrap_or_else(|| staging[k].region());
     }
