@@ -21,15 +21,23 @@ pub fn align_up(bytes: usize) -> usize {
 }
 
 /// Zero-initialised bytes, aligned to [`ALIGN`].
+///
+/// The system gives out zeros without writing any, but only of its own alignment: for a larger one Rust's allocator writes them, and
+/// so gets hold of every page before it is needed. So more is asked for, and the bytes begin where they are aligned.
 pub struct Storage {
     start: NonNull<u8>,
     bytes: usize,
+    /// How far `start` lies behind what was allocated.
+    shift: usize,
 }
 
 // SAFETY: `Storage` owns its bytes as a `Vec<u8>` does.
 unsafe impl Send for Storage {}
 // SAFETY: shared access only reads.
 unsafe impl Sync for Storage {}
+
+/// Alignment of what the system gives out.
+const SYSTEM_ALIGN: usize = 16;
 
 impl Storage {
     /// `bytes` zero bytes.
@@ -38,9 +46,13 @@ impl Storage {
             return Self {
                 start: NonNull::dangling(),
                 bytes,
+                shift: 0,
             };
         }
-        Self::try_zeroed(bytes).unwrap_or_else(|| handle_alloc_error(Self::layout(bytes)))
+        Self::try_zeroed(bytes).unwrap_or_else(|| {
+            let layout = Self::layout(bytes).expect("a buffer is smaller than half the address space");
+            handle_alloc_error(layout)
+        })
     }
 
     /// `bytes` zero bytes, or `None` if the system does not have them.
@@ -48,14 +60,19 @@ impl Storage {
         if bytes == 0 {
             return Some(Self::zeroed(0));
         }
-        let layout = Layout::from_size_align(bytes, ALIGN).ok()?;
         // SAFETY: the layout has a size above zero.
-        let start = NonNull::new(unsafe { alloc_zeroed(layout) })?;
-        Some(Self { start, bytes })
+        let all = NonNull::new(unsafe { alloc_zeroed(Self::layout(bytes)?) })?;
+        let shift = all.as_ptr().addr().next_multiple_of(ALIGN) - all.as_ptr().addr();
+        // SAFETY: what was allocated is `ALIGN - SYSTEM_ALIGN` bytes longer, and no address that is aligned to the latter needs a longer
+        // way to the next that is aligned to the former.
+        let start = unsafe { all.add(shift) };
+        Some(Self { start, bytes, shift })
     }
 
-    fn layout(bytes: usize) -> Layout {
-        Layout::from_size_align(bytes, ALIGN).expect("a buffer is smaller than half the address space")
+    /// What is allocated for so many bytes.
+    fn layout(bytes: usize) -> Option<Layout> {
+        let more = bytes.checked_add(ALIGN - SYSTEM_ALIGN)?;
+        Layout::from_size_align(more, SYSTEM_ALIGN).ok()
     }
 
     /// Number of bytes.
@@ -107,9 +124,9 @@ impl Storage {
 
 impl Drop for Storage {
     fn drop(&mut self) {
-        if self.bytes > 0 {
-            // SAFETY: allocated in `zeroed` with the same layout, and not freed before.
-            unsafe { dealloc(self.start.as_ptr(), Self::layout(self.bytes)) }
+        if let (1.., Some(layout)) = (self.bytes, Self::layout(self.bytes)) {
+            // SAFETY: allocated in `try_zeroed` with the same layout, `shift` bytes before, and not freed before.
+            unsafe { dealloc(self.start.as_ptr().sub(self.shift), layout) }
         }
     }
 }
@@ -472,7 +489,8 @@ mod tests {
         with_memory(|memory| {
             let ([], [x]) = memory.lend::<f32, 0, 1>([], [buf(0, 4)]);
             x.fill(2.0);
-            let ([x, again], [y, z]) = memory.lend::<f32, 2, 2>([buf(0, 4), buf(8, 2)], [buf(64, 2), buf(16, 4)]);
+            let ([x, again], [y, z]) =
+                memory.lend::<f32, 2, 2>([buf(0, 4), buf(8, 2)], [buf(64, 2), buf(16, 4)]);
             y.copy_from_slice(again);
             z.copy_from_slice(x);
             assert_eq!((&*y, &*z), (again, x));
@@ -498,12 +516,21 @@ mod tests {
         assert!(is_refused([buf(20, 1)], [b, c]), "a written buffer is read");
         assert!(is_refused([a], [b, buf(28, 2)]), "two written buffers overlap");
         assert!(is_refused([buf(192, 17)], [b, c]), "a buffer leaves its place");
-        assert!(is_refused([a], [b, buf(260, 0)]), "a buffer begins behind its place");
-        assert!(is_refused([a], [b, buf(usize::MAX, usize::MAX)]), "an end beyond all addresses");
+        assert!(
+            is_refused([a], [b, buf(260, 0)]),
+            "a buffer begins behind its place"
+        );
+        assert!(
+            is_refused([a], [b, buf(usize::MAX, usize::MAX)]),
+            "an end beyond all addresses"
+        );
         assert!(is_refused([a], [b, buf(34, 1)]), "a buffer is not aligned");
         let narrow = Buf { width: 1, ..b };
         assert!(is_refused([narrow], [c, a]), "elements of another width");
-        let params = Buf { place: Place::Param, ..buf(0, 0) };
+        let params = Buf {
+            place: Place::Param,
+            ..buf(0, 0)
+        };
         assert!(is_refused([a], [b, params]), "a place is read only");
     }
 

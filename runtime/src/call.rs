@@ -17,7 +17,7 @@ pub use bind::function_of;
 pub use outputs::{OutputElement, Outputs};
 pub use trace::{Trace, TracedValue};
 
-use crate::arena::{Memory, Region};
+use crate::arena::{Memory, Place, Region};
 use crate::cx::{Cx, Env};
 use crate::dtype::Dtype;
 use crate::error::{Error, ErrorKind, Result};
@@ -165,12 +165,16 @@ impl Core {
     }
 
     /// Copies the new values of carried tensors from a workspace, after a step.
+    #[inline]
     pub(crate) fn commit(&mut self, work: &Workspace) {
-        if let Some(code) = &work.function().train
-            && !code.updates.is_empty()
-        {
+        let updates = work
+            .function()
+            .train
+            .as_ref()
+            .map_or(&[][..], |code| code.updates);
+        if !updates.is_empty() {
             let layout = std::sync::Arc::clone(self.states_layout());
-            copy_tensors(&layout, code.updates, self.states_mut(), &work.new_states);
+            copy_tensors(&layout, updates, self.states_mut(), &work.new_states);
         }
     }
 
@@ -273,7 +277,7 @@ fn sweep(code: &Code, cx: &mut Cx<'_>) -> Result<f64> {
     let Some(result) = code.results.first() else {
         return Err(Error::internal("the function has no result"));
     };
-    let loss = cx.slot(result.slot, Dtype::Float, 1);
+    let loss = cx.buf(Place::Arena, cx.slots[result.slot], Dtype::Float, 1);
     let loss = crate::cx::float!(cx, T => {
         let ([loss], []) = cx.memory.lend::<T, 1, 0>([loss], []);
         crate::real::Real::to_f64(loss[0])

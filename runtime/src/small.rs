@@ -30,11 +30,14 @@ pub use crate::cpu::gemm::{Lanes as Vectors, SmallProduct as Number, is_few};
 
 /// A sweep in one piece.
 pub trait Sweep {
+    /// Whether it has dynamic sizes.
+    const IS_DYNAMIC: bool;
+
     /// Whether all its products are small ones at the sizes of a call.
     fn fits(cx: &Cx<'_>) -> bool;
 
-    /// Runs it.
-    fn run<T: SmallProduct, L: Lanes<T>>(cx: &mut Cx<'_>, on: On<T, L>);
+    /// Runs it; with `ONE`, all dynamic sizes are 1.
+    fn run<T: SmallProduct, L: Lanes<T>, const ONE: bool>(cx: &mut Cx<'_>, on: On<T, L, ONE>);
 }
 
 /// Runs a sweep in one piece, where that is possible; false where it is not, and nothing has happened.
@@ -59,25 +62,35 @@ impl<T: SmallProduct, S: Sweep> OnVectors<T> for Whole<'_, '_, S> {
 
     #[inline(always)]
     fn run<L: Lanes<T>>(self, lanes: L) {
-        S::run(
-            self.cx,
-            On {
-                lanes,
-                numbers: PhantomData,
-            },
-        );
+        // One sample at a time is what is left of a small network's time where a batch has none: compiled apart, every loop over the
+        // batch is gone. Not for the baseline, which nobody's time depends on.
+        let numbers = PhantomData;
+        if S::IS_DYNAMIC && L::LANES > 4 && all_ones(self.cx.sizes.dims) {
+            S::run(self.cx, On::<T, L, true> { lanes, numbers });
+        } else {
+            S::run(self.cx, On::<T, L, false> { lanes, numbers });
+        }
     }
 }
 
-/// Numbers and vectors that a sweep computes with. Its methods are the kernels.
-pub struct On<T, L> {
+#[inline(always)]
+fn all_ones(dims: &[usize]) -> bool {
+    let mut all = true;
+    for dim in dims {
+        all = all && *dim == 1;
+    }
+    all
+}
+
+/// Numbers and vectors that a sweep computes with, and whether all its dynamic sizes are 1. Its methods are the kernels.
+pub struct On<T, L, const ONE: bool> {
     lanes: L,
     numbers: PhantomData<T>,
 }
 
-impl<T, L: Copy> Copy for On<T, L> {}
+impl<T, L: Copy, const ONE: bool> Copy for On<T, L, ONE> {}
 
-impl<T, L: Copy> Clone for On<T, L> {
+impl<T, L: Copy, const ONE: bool> Clone for On<T, L, ONE> {
     #[inline(always)]
     fn clone(&self) -> Self {
         *self
@@ -138,7 +151,13 @@ pub fn turned(buf: Buf, shape: [usize; 2]) -> View<2> {
     }
 }
 
-impl<T: SmallProduct, L: Lanes<T>> On<T, L> {
+impl<T: SmallProduct, L: Lanes<T>, const ONE: bool> On<T, L, ONE> {
+    /// As [`Cx::dim`].
+    #[inline(always)]
+    pub fn dim(self, cx: &Cx<'_>, index: usize) -> usize {
+        if ONE { 1 } else { cx.sizes.dims[index] }
+    }
+
     /// As [`Cx::slot`].
     #[inline(always)]
     pub fn slot(self, cx: &Cx<'_>, index: usize, dtype: Dtype, len: usize) -> Buf {

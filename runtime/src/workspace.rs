@@ -157,11 +157,13 @@ impl Workspace {
     }
 
     /// The function that it belongs to.
+    #[inline]
     pub(crate) fn function(&self) -> &'static Function {
         &self.program.functions[self.function]
     }
 
     /// Precision of the model that it belongs to.
+    #[inline]
     pub fn precision(&self) -> Precision {
         self.params.precision()
     }
@@ -199,10 +201,15 @@ impl Workspace {
     }
 
     /// Checks that it belongs to a model.
+    #[inline]
     pub(crate) fn check_model(&self, core: &Core) -> Result<()> {
         if self.is_of(core) {
             return Ok(());
         }
+        self.check_kind(core)
+    }
+
+    fn check_kind(&self, core: &Core) -> Result<()> {
         let same = self.program.key == core.program().key && self.generics == core.generics();
         if same && self.precision().float() == core.precision().float() {
             Ok(())
@@ -212,6 +219,7 @@ impl Workspace {
     }
 
     /// Whether it was made for this very model. (It serves others of the kind as well.)
+    #[inline]
     pub(crate) fn is_of(&self, core: &Core) -> bool {
         Arc::ptr_eq(&self.params, core.params_layout())
     }
@@ -225,6 +233,7 @@ impl Workspace {
     }
 
     /// Remembers that a step was taken, so that the next gradients are not added to these.
+    #[inline]
     pub(crate) fn mark_used(&mut self) {
         if let Some(pending) = &mut self.pending {
             pending.used = true;
@@ -408,6 +417,7 @@ impl Workspace {
     }
 
     /// The parts that a call works with.
+    #[inline]
     pub(crate) fn parts(&mut self) -> Parts<'_> {
         let slots = self.slots[self.mode as usize]
             .as_ref()

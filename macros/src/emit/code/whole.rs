@@ -13,7 +13,11 @@
 //! struct LossForward;
 //! impl rt::small::Sweep for LossForward {
 //!     fn fits(cx: &rt::Cx<'_>) -> bool { let B = cx.dim(0); rt::small::is_few([B, 8, 4]) }
-//!     fn run<T: rt::small::Number, L: rt::small::Vectors<T>>(cx: &mut rt::Cx<'_>, on: rt::small::On<T, L>) {
+//!     const IS_DYNAMIC: bool = true;
+//!     fn run<T: rt::small::Number, L: rt::small::Vectors<T>, const ONE: bool>(
+//!         cx: &mut rt::Cx<'_>, on: rt::small::On<T, L, ONE>,
+//!     ) {
+//!         let B = on.dim(cx, 0);
 //!         let x = on.input(cx, 0, rt::Dtype::Float, 4 * B);
 //!         ..
 //!         on.matmul(cx, rt::small::rows(x, [B, 4]), rt::small::turned(fc1_weight, [8, 4]), hidden, ..);
@@ -192,8 +196,11 @@ pub(super) fn emit(
     let fits = quote!(#lets #(#fits)&&*);
     let cx = format_ident!("{}", if mentions(&fits, "cx") { "cx" } else { "_cx" });
     let signature = quote! {
-        <T: #rt::small::Number, L: #rt::small::Vectors<T>>(cx: &mut #rt::Cx<'_>, on: #rt::small::On<T, L>)
+        <T: #rt::small::Number, L: #rt::small::Vectors<T>, const ONE: bool>(
+            cx: &mut #rt::Cx<'_>, on: #rt::small::On<T, L, ONE>
+        )
     };
+    let is_dynamic = !around.sizes.dims.is_empty();
     let (body, functions) = bodies(&parts, entry, &signature);
     Some(quote! {
         #[doc = #doc]
@@ -205,6 +212,7 @@ pub(super) fn emit(
         /// The same in one piece.
         struct #name;
         impl #rt::small::Sweep for #name {
+            const IS_DYNAMIC: bool = #is_dynamic;
             fn fits(#cx: &#rt::Cx<'_>) -> bool { #fits }
             #[inline(always)]
             fn run #signature { #body }
