@@ -8,6 +8,7 @@
 use std::alloc::{Layout, alloc_zeroed, dealloc, handle_alloc_error};
 use std::marker::PhantomData;
 use std::mem::MaybeUninit;
+use std::num::NonZero;
 use std::ptr::NonNull;
 
 use crate::dtype::Element;
@@ -36,6 +37,9 @@ unsafe impl Send for Storage {}
 // SAFETY: shared access only reads.
 unsafe impl Sync for Storage {}
 
+/// Where no bytes begin: an address that is aligned.
+const NONE: NonNull<u8> = NonNull::without_provenance(NonZero::new(ALIGN).expect("more than 0"));
+
 /// Alignment of what the system gives out.
 const SYSTEM_ALIGN: usize = 16;
 
@@ -44,7 +48,7 @@ impl Storage {
     pub fn zeroed(bytes: usize) -> Self {
         if bytes == 0 {
             return Self {
-                start: NonNull::dangling(),
+                start: NONE,
                 bytes,
                 shift: 0,
             };
@@ -76,16 +80,19 @@ impl Storage {
     }
 
     /// Number of bytes.
+    #[inline]
     pub fn bytes(&self) -> usize {
         self.bytes
     }
 
     /// Everything, as elements of one type; a rest that is no whole element is left out.
+    #[inline]
     pub fn as_slice<T: Element>(&self) -> &[T] {
         self.region().slice(0, self.bytes / size_of::<T>())
     }
 
     /// Everything, writable.
+    #[inline]
     pub fn as_mut_slice<T: Element>(&mut self) -> &mut [T] {
         let len = self.bytes / size_of::<T>();
         // SAFETY: the bytes are owned, borrowed mutably for the result's lifetime, aligned to 64 and initialised;
@@ -93,15 +100,13 @@ impl Storage {
         unsafe { std::slice::from_raw_parts_mut(self.pointer().cast::<T>(), len) }
     }
 
+    #[inline]
     fn pointer(&self) -> *mut u8 {
-        if self.bytes == 0 {
-            std::ptr::without_provenance_mut(ALIGN)
-        } else {
-            self.start.as_ptr()
-        }
+        self.start.as_ptr()
     }
 
     /// The bytes as a place that may only be read.
+    #[inline]
     pub fn region(&self) -> Region<'_> {
         Region {
             start: self.pointer(),
@@ -112,6 +117,7 @@ impl Storage {
     }
 
     /// The bytes as a place that may be written.
+    #[inline]
     pub fn region_mut(&mut self) -> Region<'_> {
         Region {
             start: self.pointer(),
@@ -190,6 +196,7 @@ impl<'a> Region<'a> {
     }
 
     /// `len` elements from byte `offset` on.
+    #[inline]
     fn slice<T: Element>(&self, offset: usize, len: usize) -> &'a [T] {
         let start = self.check::<T>(offset, len);
         // SAFETY: `check` has shown that the range lies inside the region and is aligned; the region borrows the memory for
@@ -200,8 +207,10 @@ impl<'a> Region<'a> {
     /// The address of `len` elements at byte `offset`, inside the region and aligned.
     #[inline(always)]
     fn check<T: Element>(&self, offset: usize, len: usize) -> *mut T {
-        // Nothing here can overflow, so that two comparisons remain.
-        if offset > self.bytes || len > (self.bytes - offset) / size_of::<T>() {
+        let end = len
+            .checked_mul(size_of::<T>())
+            .and_then(|bytes| bytes.checked_add(offset));
+        if end.is_none_or(|end| end > self.bytes) {
             outside(size_of::<T>(), [len, offset, self.bytes]);
         }
         let start = self.start.wrapping_add(offset);

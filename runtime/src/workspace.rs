@@ -475,7 +475,7 @@ pub(crate) struct Parts<'w> {
 }
 
 /// The arguments' memory: borrowed from the caller, or staged.
-#[inline]
+#[inline(always)]
 pub(crate) fn regions<'a, const N: usize>(
     args: &'a [HostArg<'_>],
     staging: &'a [Storage],

@@ -177,9 +177,15 @@ impl<'a> HostArg<'a> {
     pub fn of_view<T: HostNumber, D: Dimension>(view: ArrayView<'a, T, D>) -> Self {
         let mut shape = [0; MAX_RANK];
         let (sizes, rank) = (view.shape(), view.ndim());
-        // Axis by axis: copying memory of unknown length is a call.
-        for (axis, size) in sizes.iter().enumerate().take(MAX_RANK) {
-            shape[axis] = *size;
+        // Copying memory of unknown length is a call.
+        match *sizes {
+            [a] => shape[0] = a,
+            [a, b] => [shape[0], shape[1]] = [a, b],
+            [a, b, c, d] => [shape[0], shape[1], shape[2], shape[3]] = [a, b, c, d],
+            _ => {
+                let known = rank.min(MAX_RANK);
+                shape[..known].copy_from_slice(&sizes[..known]);
+            }
         }
         let array = match view.to_slice() {
             Some(slice) => Host::Contiguous(slice),
