@@ -230,16 +230,19 @@ impl<T: SmallProduct, L: Lanes<T>, const ONE: bool> On<T, L, ONE> {
             residual: if more[1].is_some() { Some(residual) } else { None },
             activation: epilogue.activation,
         };
-        let len = b.rows() * b.cols();
         let product = Few { a, b, y, ending };
-        // The length is a constant where this is inlined, so that one of these remains.
-        if len <= 64 {
-            gemm::compute(self.lanes, product, &mut [T::ZERO; 64]);
-        } else if len <= 1024 {
-            gemm::compute(self.lanes, product, &mut [T::ZERO; 1024]);
+        if self.is_half(b.cols()) {
+            multiply(self.lanes.half(), product);
         } else {
-            product.run(self.lanes);
+            multiply(self.lanes, product);
         }
+    }
+
+    /// Whether half a vector holds so many numbers.
+    #[inline(always)]
+    fn is_half(self, n: usize) -> bool {
+        let half = <L::Half as Lanes<T>>::LANES;
+        half < L::LANES && n <= half
     }
 
     /// Sums of the columns of `rows x cols` numbers: as [`reduce`](crate::ops::reduce::reduce) over the first axis of two, or over both
@@ -259,62 +262,10 @@ impl<T: SmallProduct, L: Lanes<T>, const ONE: bool> On<T, L, ONE> {
             y[0] = T::from_f64(reduce::fold_run::<T, Sum>(x));
             return;
         }
-        let mut col = 0;
-        while col < cols {
-            let width = (cols - col).min(L::LANES);
-            let y = &mut y[col..col + width];
-            if rows <= reduce::ROWS {
-                let sums = self.column_sums(x, cols, [0, rows], col);
-                if width == L::LANES {
-                    self.lanes.store(sums, y);
-                } else {
-                    self.lanes.store_part(sums, y);
-                }
-            } else {
-                self.blocks_of_sums(x, [rows, cols], col, y);
-            }
-            col += width;
-        }
-    }
-
-    /// Sums of the columns from `col` on, as many as a register has, over rows `from..to`.
-    #[inline(always)]
-    fn column_sums(self, x: &[T], cols: usize, [from, to]: [usize; 2], col: usize) -> L::Vector {
-        let width = (cols - col).min(L::LANES);
-        let one = self.lanes.splat(T::ONE);
-        let mut sums = self.lanes.splat(T::ZERO);
-        let mut row = from;
-        while row < to {
-            let part = &x[row * cols + col..][..width];
-            let part = match width == L::LANES {
-                true => self.lanes.load(part),
-                false => self.lanes.load_part(part),
-            };
-            // Exact: a sum of two.
-            sums = self.lanes.mul_add(part, one, sums);
-            row += 1;
-        }
-        sums
-    }
-
-    /// The same over so many rows that sums of blocks of them are added in f64, as [`reduce`] does.
-    #[inline(always)]
-    fn blocks_of_sums(self, x: &[T], [rows, cols]: [usize; 2], col: usize, y: &mut [T]) {
-        // No set has longer vectors.
-        let mut totals = [0.0; 16];
-        let mut row = 0;
-        while row < rows {
-            let end = (row + reduce::ROWS).min(rows);
-            let sums = self.column_sums(x, cols, [row, end], col);
-            let mut numbers = [T::ZERO; 16];
-            self.lanes.store(sums, &mut numbers);
-            for k in 0..y.len() {
-                totals[k] += numbers[k].to_f64();
-            }
-            row = end;
-        }
-        for k in 0..y.len() {
-            y[k] = T::from_f64(totals[k]);
+        if self.is_half(cols) {
+            sums_of_columns(self.lanes.half(), x, [rows, cols], y);
+        } else {
+            sums_of_columns(self.lanes, x, [rows, cols], y);
         }
     }
 
@@ -364,6 +315,93 @@ impl<T: SmallProduct, L: Lanes<T>, const ONE: bool> On<T, L, ONE> {
             block::<P, T, 1, F, FO, S>((&from, &of), &mut to, at, &scalars);
             at += 1;
         }
+    }
+}
+
+/// Computes a product, whose sizes are constants where this is inlined.
+#[inline(always)]
+fn multiply<T: SmallProduct, L: Lanes<T>>(lanes: L, product: Few<'_, '_, T>) {
+    let len = product.b.rows() * product.b.cols();
+    if len <= 64 {
+        gemm::compute(lanes, product, &mut [T::ZERO; 64]);
+    } else if len <= 1024 {
+        gemm::compute(lanes, product, &mut [T::ZERO; 1024]);
+    } else {
+        product.run(lanes);
+    }
+}
+
+/// Sums of all columns of `rows x cols` numbers.
+#[inline(always)]
+fn sums_of_columns<T: SmallProduct, L: Lanes<T>>(lanes: L, x: &[T], [rows, cols]: [usize; 2], y: &mut [T]) {
+    let mut col = 0;
+    while col < cols {
+        let width = (cols - col).min(L::LANES);
+        let y = &mut y[col..col + width];
+        if rows <= reduce::ROWS {
+            let sums = sums_of_rows(lanes, x, cols, [0, rows], col);
+            if width == L::LANES {
+                lanes.store(sums, y);
+            } else {
+                lanes.store_part(sums, y);
+            }
+        } else {
+            sums_of_blocks(lanes, x, [rows, cols], col, y);
+        }
+        col += width;
+    }
+}
+
+/// Sums of the columns from `col` on, as many as a register has, over rows `from..to`.
+#[inline(always)]
+fn sums_of_rows<T: SmallProduct, L: Lanes<T>>(
+    lanes: L,
+    x: &[T],
+    cols: usize,
+    [from, to]: [usize; 2],
+    col: usize,
+) -> L::Vector {
+    let width = (cols - col).min(L::LANES);
+    let one = lanes.splat(T::ONE);
+    let mut sums = lanes.splat(T::ZERO);
+    let mut row = from;
+    while row < to {
+        let part = &x[row * cols + col..][..width];
+        let part = match width == L::LANES {
+            true => lanes.load(part),
+            false => lanes.load_part(part),
+        };
+        // Exact: a sum of two.
+        sums = lanes.mul_add(part, one, sums);
+        row += 1;
+    }
+    sums
+}
+
+/// The same over so many rows that sums of blocks of them are added in f64, as [`reduce`] does.
+#[inline(always)]
+fn sums_of_blocks<T: SmallProduct, L: Lanes<T>>(
+    lanes: L,
+    x: &[T],
+    [rows, cols]: [usize; 2],
+    col: usize,
+    y: &mut [T],
+) {
+    // No set has longer vectors.
+    let mut totals = [0.0; 16];
+    let mut row = 0;
+    while row < rows {
+        let end = (row + reduce::ROWS).min(rows);
+        let sums = sums_of_rows(lanes, x, cols, [row, end], col);
+        let mut numbers = [T::ZERO; 16];
+        lanes.store(sums, &mut numbers);
+        for k in 0..y.len() {
+            totals[k] += numbers[k].to_f64();
+        }
+        row = end;
+    }
+    for k in 0..y.len() {
+        y[k] = T::from_f64(totals[k]);
     }
 }
 
