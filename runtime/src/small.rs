@@ -112,6 +112,9 @@ pub fn is_short([rows, cols]: [usize; 2]) -> bool {
     rows.saturating_mul(cols) < reduce::TASK
 }
 
+/// Room for any second factor of a small product.
+const LARGEST_ROOM: usize = gemm::FACTOR;
+
 /// Inputs and outputs of a group that is computed here, at most.
 const MAX_OUTS: usize = 2;
 
@@ -217,9 +220,20 @@ impl<T: SmallProduct, L: Lanes<T>, const ONE: bool> On<T, L, ONE> {
         }
     }
 
-    /// As [`matmul`](crate::ops::matmul::matmul), of matrices that lie dense in rows or columns.
+    /// As [`matmul`](crate::ops::matmul::matmul), of matrices that lie dense in rows or columns. The second one is turned into room for
+    /// `ROOM` numbers, on the stack, where its rows do not lie dense.
+    ///
+    /// # Panics
+    /// Where there is not enough of it.
     #[inline(always)]
-    pub fn matmul(self, cx: &mut Cx<'_>, a: View<2>, b: View<2>, y: Buf, epilogue: Epilogue) {
+    pub fn matmul<const ROOM: usize>(
+        self,
+        cx: &mut Cx<'_>,
+        a: View<2>,
+        b: View<2>,
+        y: Buf,
+        epilogue: Epilogue,
+    ) {
         let more = [epilogue.bias, epilogue.residual];
         let reads = [a.buf, b.buf, present::<T>(more[0]), present::<T>(more[1])];
         let ([a_numbers, b_numbers, bias, residual], [y]) = cx.memory.lend::<T, 4, 1>(reads, [y]);
@@ -231,18 +245,20 @@ impl<T: SmallProduct, L: Lanes<T>, const ONE: bool> On<T, L, ONE> {
             activation: epilogue.activation,
         };
         let product = Few { a, b, y, ending };
-        if self.is_half(b.cols()) {
-            multiply(self.lanes.half(), product);
+        if const { ROOM == LARGEST_ROOM } {
+            product.run(self.lanes);
         } else {
-            multiply(self.lanes, product);
+            gemm::compute(self.lanes, product, &mut [T::ZERO; ROOM]);
         }
     }
 
-    /// Whether half a vector holds so many numbers.
+    /// The same on vectors of half the length, for kernels with no more columns than these have lanes.
     #[inline(always)]
-    fn is_half(self, n: usize) -> bool {
-        let half = <L::Half as Lanes<T>>::LANES;
-        half < L::LANES && n <= half
+    pub fn half(self) -> On<T, L::Half, ONE> {
+        On {
+            lanes: self.lanes.half(),
+            numbers: PhantomData,
+        }
     }
 
     /// Sums of the columns of `rows x cols` numbers: as [`reduce`](crate::ops::reduce::reduce) over the first axis of two, or over both
@@ -262,11 +278,7 @@ impl<T: SmallProduct, L: Lanes<T>, const ONE: bool> On<T, L, ONE> {
             y[0] = T::from_f64(reduce::fold_run::<T, Sum>(x));
             return;
         }
-        if self.is_half(cols) {
-            sums_of_columns(self.lanes.half(), x, [rows, cols], y);
-        } else {
-            sums_of_columns(self.lanes, x, [rows, cols], y);
-        }
+        sums_of_columns(self.lanes, x, [rows, cols], y);
     }
 
     /// As [`pointwise`](crate::ops::pointwise::pointwise), of floats that lie as the iteration goes.
@@ -315,19 +327,6 @@ impl<T: SmallProduct, L: Lanes<T>, const ONE: bool> On<T, L, ONE> {
             block::<P, T, 1, F, FO, S>((&from, &of), &mut to, at, &scalars);
             at += 1;
         }
-    }
-}
-
-/// Computes a product, whose sizes are constants where this is inlined.
-#[inline(always)]
-fn multiply<T: SmallProduct, L: Lanes<T>>(lanes: L, product: Few<'_, '_, T>) {
-    let len = product.b.rows() * product.b.cols();
-    if len <= 64 {
-        gemm::compute(lanes, product, &mut [T::ZERO; 64]);
-    } else if len <= 1024 {
-        gemm::compute(lanes, product, &mut [T::ZERO; 1024]);
-    } else {
-        product.run(lanes);
     }
 }
 

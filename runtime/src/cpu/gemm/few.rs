@@ -24,7 +24,7 @@ use crate::ops::epilogue::{Activation, Finish};
 /// The most multiply-adds of such a product. Twice as many are computed as fast in packed blocks.
 const MOST: usize = 1 << 15;
 /// The most elements of a factor: what is turned has to find room.
-const FACTOR: usize = 1 << 12;
+pub const FACTOR: usize = 1 << 12;
 /// Rows that are taken at a time: enough chains to hide that each waits for itself.
 const ROWS: usize = 8;
 
