@@ -26,8 +26,8 @@ use crate::program::Code;
 use crate::workspace::gradients::copy_tensors;
 use crate::workspace::{MAX_ARGS, Mode, Pending, Workspace, regions};
 
-/// As many arguments as most functions have, at most.
-const FEW_ARGS: usize = 4;
+/// As many arguments as functions of small networks have, and most others.
+const FEW_ARGS: usize = 2;
 
 /// What a gradient call does with the gradients that are in the workspace.
 #[derive(Copy, Clone, PartialEq, Eq, Debug, Default)]

@@ -323,6 +323,10 @@ impl<T: SmallProduct, L: Lanes<T>, const ONE: bool> On<T, L, ONE> {
             block::<P, T, 8, F, FO, S>((&from, &of), &mut to, at, &scalars);
             at += 8;
         }
+        if at + 4 <= len {
+            block::<P, T, 4, F, FO, S>((&from, &of), &mut to, at, &scalars);
+            at += 4;
+        }
         while at < len {
             block::<P, T, 1, F, FO, S>((&from, &of), &mut to, at, &scalars);
             at += 1;

@@ -108,8 +108,8 @@ pub struct Workspace {
     pub(crate) seen: Seen,
     /// The mode for which it is ready, at the sizes of the arguments of the last call; none where that is to be found out.
     ready: Option<Mode>,
-    /// Sizes and ranks of its results.
-    results: Vec<([usize; MAX_RANK], usize)>,
+    /// Sizes and ranks of its results, and the number of elements of each.
+    results: Vec<([usize; MAX_RANK], usize, usize)>,
     /// The profile that is being taken.
     pub(crate) recorder: Option<Box<Recorder>>,
 }
@@ -300,15 +300,25 @@ impl Workspace {
         let mut results = std::mem::take(&mut self.results);
         results.clear();
         let specs = self.function().results.iter();
-        results.extend(specs.map(|spec| self.sizes().shape(spec.shape)));
+        results.extend(specs.map(|spec| {
+            let (shape, rank) = self.sizes().shape(spec.shape);
+            (shape, rank, shape[..rank].iter().product())
+        }));
         self.results = results;
         self.fit(mode)
     }
 
     /// The shape of a result of the last call.
+    #[inline]
     pub(crate) fn result_shape(&self, k: usize) -> &[usize] {
-        let (sizes, rank) = &self.results[k];
+        let (sizes, rank, _) = &self.results[k];
         &sizes[..*rank]
+    }
+
+    /// Its number of elements.
+    #[inline]
+    pub(crate) fn result_len(&self, k: usize) -> usize {
+        self.results[k].2
     }
 
     fn plan_first(&mut self, mode: Mode) -> Result<()> {

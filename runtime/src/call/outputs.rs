@@ -155,11 +155,8 @@ impl<'w> Outputs<'w> {
     #[inline]
     pub fn slice<T: Element>(&self, k: usize) -> Result<&[T]> {
         let (spec, slot) = self.result(k)?;
-        let mut len = 1;
-        for size in self.work().result_shape(k) {
-            len *= *size;
-        }
-        self.work().slot_slice::<T>(slot, spec.dtype, len)
+        let work = self.work();
+        work.slot_slice::<T>(slot, spec.dtype, work.result_len(k))
     }
 
     /// A result without axes, as `f64`: a loss in nats, a share, a count.
