@@ -351,6 +351,10 @@ impl<'a> Memory<'a> {
     /// All slices of one kernel at once, with the checks of a [`Binder`]: for code into which this is inlined and where places are
     /// constants, so that few comparisons are left of them.
     #[inline(always)]
+    #[expect(
+        clippy::needless_range_loop,
+        reason = "iterators over arrays are calls in some profiles"
+    )]
     pub fn lend<'b, T: Element, const R: usize, const W: usize>(
         &'b mut self,
         reads: [Buf; R],
@@ -366,7 +370,6 @@ impl<'a> Memory<'a> {
         }
         for k in 0..W {
             let start = self.start::<T>(writes[k], Access::Write);
-            // By index: iterators over arrays are calls in some profiles.
             for j in 0..R {
                 apart(writes[k], reads[j]);
             }
