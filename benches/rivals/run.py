@@ -46,16 +46,17 @@ def arguments():
     parser.add_argument("--cores", type=numbers, help="cores to use [default: the first ones allowed]")
     parser.add_argument("--pairs", type=int, default=11, help="pairs of blocks that count [default: 11]")
     parser.add_argument("--seconds", type=float, default=0.25, help="of a block, one step at least [default: 0.25]")
-    parser.add_argument("--check-steps", type=int, default=20, help="steps whose losses are compared [default: 20]")
+    parser.add_argument("--check-steps", type=int, help="steps whose losses are compared [default: by the workload, mostly 20]")
     parser.add_argument("--precision", default="f32", help="our precision; but for f32, bf16 rivals take part [default: f32]")
     parser.add_argument("--path", default="", help="our instruction path [default: the best]")
     parser.add_argument("--work", type=Path, default=ROOT / "target/rivals", help="folder for builds, data and messages")
-    parser.add_argument("--torch-python", type=Path, help="python with requirements-torch.txt [default: in --work]")
-    parser.add_argument("--jax-python", type=Path, help="python with requirements-jax.txt [default: in --work]")
+    for name in rivals.IN_PYTHON:
+        about = f"python with requirements-{name}.txt [default: in --work]"
+        parser.add_argument(f"--{name}-python", type=Path, help=about)
     parser.add_argument("--out", type=Path, help="the JSON file; an old one is continued [default: results/<date>.json]")
     options = parser.parse_args()
-    options.torch_python = options.torch_python or options.work / "venv-torch/bin/python"
-    options.jax_python = options.jax_python or options.work / "venv-jax/bin/python"
+    chosen = lambda name: getattr(options, f"{name}_python") or options.work / f"venv-{name}/bin/python"
+    options.pythons = {name: chosen(name) for name in rivals.IN_PYTHON}
     options.out = options.out or HERE / f"results/{datetime.date.today()}.json"
     options.cores = options.cores or sorted(os.sched_getaffinity(0))
     if max(options.threads) > len(options.cores):
@@ -72,8 +73,8 @@ def build(folder, options, native):
 
 def setup(options):
     """Installs the environments and builds the rivals. What fails is told and left out."""
-    steps = [lambda: build("candle", options, native=True), lambda: build("burn", options, native=True)]
-    for name, python in (("torch", options.torch_python), ("jax", options.jax_python)):
+    steps = [lambda name=name: build(name, options, native=True) for name in rivals.IN_RUST]
+    for name, python in options.pythons.items():
         if not python.exists():
             steps.append(lambda name=name, python=python: install(name, python.parents[1]))
     for step in steps:
@@ -106,7 +107,7 @@ class Run:
 
     def chosen(self):
         """The rivals that take part."""
-        everybody = rivals.rivals(self.options.torch_python, self.options.jax_python, self.options.work)
+        everybody = rivals.rivals(self.options.pythons, self.options.work)
         if self.options.rivals:
             unknown = set(self.options.rivals) - {rival.name for rival in everybody}
             if unknown:
@@ -156,7 +157,8 @@ class Run:
             other.stop()
             name = lambda kind, batch: {**self.row(kind, rival, workload, batch, threads, ready), "version": version}
             if "train" in self.options.kinds:
-                losses = [worker.ask(f"losses {self.options.check_steps}")["losses"] for worker in (ours, other)]
+                n_steps = self.options.check_steps or rivals.STEPS.get(workload, rivals.DEFAULT_STEPS)
+                losses = [worker.ask(f"losses {n_steps}")["losses"] for worker in (ours, other)]
                 row = {**name("train", None), "losses": losses}
                 distance = max(abs(a - b) / abs(b) for a, b in zip(*losses))
                 row["loss_distance"] = distance

@@ -103,6 +103,11 @@ pub fn check(
     assertions
 }
 
+/// Whether a function has a budget.
+pub fn is_limited(model: &UserModel, function: &LoweredFunction) -> bool {
+    budget(model, function).is_some()
+}
+
 /// The nearest limit, and all sizes that are given: on the function, on the impl, on the struct.
 fn budget<'a>(model: &'a UserModel, function: &LoweredFunction) -> Option<Budget<'a>> {
     let own = &model.implementation.functions.get(function.index)?.options;

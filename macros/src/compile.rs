@@ -18,7 +18,7 @@ use quote::quote;
 use crate::budget;
 use crate::diag::{Diagnostic, Diagnostics};
 use crate::emit::{self, Emission, EmitFunction};
-use crate::fuse::{fuse, unfused};
+use crate::fuse::{Calls, fuse, unfused};
 use crate::grad::{Gradient, Wanted, differentiate, hessian_product};
 use crate::hoist::hoist;
 use crate::ir::{Graph, InputId, OutputKind, ParamId, verify::verify};
@@ -48,7 +48,7 @@ pub fn model(
     let functions: Vec<EmitFunction<'_>> = lowered
         .functions
         .iter()
-        .map(|f| function(&lowered, f, diagnostics))
+        .map(|f| function(&lowered, f, calls(model, f), diagnostics))
         .collect();
     let rt = runtime_path(&lowered, krate);
     let budgets = budget::check(model, &lowered, &functions, &rt, diagnostics);
@@ -88,10 +88,20 @@ fn runtime_path(lowered: &Lowered, krate: &TokenStream) -> TokenStream {
     }
 }
 
+/// How the plain calls of a function follow one another. What stays in the workspace from call to call would count in a budget.
+fn calls(model: &UserModel, function: &LoweredFunction) -> Calls {
+    if budget::is_limited(model, function) {
+        Calls::Apart
+    } else {
+        Calls::REPEATED
+    }
+}
+
 /// The plans of one function.
 fn function<'a>(
     lowered: &Lowered,
     function: &'a LoweredFunction,
+    calls: Calls,
     diagnostics: &mut Diagnostics,
 ) -> EmitFunction<'a> {
     let traced = function.train.as_ref().unwrap_or(&function.eval);
@@ -102,8 +112,8 @@ fn function<'a>(
         .and_then(|graph| joint(function, graph, &wanted, diagnostics));
     EmitFunction {
         lowered: function,
-        eval: plan(&checked(simplify(&checked(turn(&function.eval))))),
-        train: joint.as_ref().map(plan),
+        eval: plan(&checked(simplify(&checked(turn(&function.eval)))), calls),
+        train: joint.as_ref().map(|joint| plan(joint, Calls::Apart)),
         product: product(function, joint.as_ref(), &wanted, diagnostics),
         trace: memory::plan(
             unfused(&checked(turn_and_show(&without_effects(traced)))),
@@ -171,7 +181,7 @@ fn product(
         return None;
     };
     match hessian_product(joint, wanted, simplify) {
-        Ok(product) => Some(plan(&tidied(product))),
+        Ok(product) => Some(plan(&tidied(product), Calls::Apart)),
         Err(blocked) => {
             let message = format!("`{}_hvp`: {}", function.name, blocked.why);
             let error = Diagnostic::error(place, message);
@@ -186,8 +196,8 @@ fn tidied(graph: Graph) -> Graph {
     checked(simplify(&hoist(&checked(simplify(&checked(graph))))))
 }
 
-fn plan(graph: &Graph) -> Plan {
-    memory::plan(fuse(graph), Reuse::AfterLastUse)
+fn plan(graph: &Graph, calls: Calls) -> Plan {
+    memory::plan(fuse(graph, calls), Reuse::AfterLastUse)
 }
 
 /// A trace reports values and changes nothing.

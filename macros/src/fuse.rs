@@ -5,7 +5,7 @@
 //! 3. [`flatten`]: loops are laid open, so that what follows sees one list of operations.
 //! 4. [`reads`]: views become layouts of stored values; what cannot be read in place is copied.
 //! 5. [`group`]: pointwise operations over one shape become groups, each a single pass over memory.
-//! 6. [`pack`]: what every step of a loop multiplies by is packed before the loop.
+//! 6. [`pack`]: what every step of a loop multiplies by is packed before the loop, what every call does for as long as parameters stay.
 //! 7. [`order`]: the kernels are ordered by their dependencies, those of a loop one after the other.
 //!
 //! The numbers that come out are those of the unfused graph: fusion changes where values lie, not how they are computed.
@@ -24,8 +24,8 @@ use std::rc::Rc;
 
 use crate::ir::images::{first_of_last, last_of_first};
 use crate::ir::{
-    Call, CallArg, DType, Graph, Kernel as OpKernel, Node, NodeId, Output, OutputKind, Phase, Type, Value,
-    ViewMap,
+    Call, CallArg, DType, Graph, Kernel as OpKernel, Node, NodeId, Output, OutputKind, PackForm, Phase, Type,
+    Value, ViewMap,
 };
 use crate::ops::Op;
 use crate::ops::leaf::LeafKind;
@@ -40,13 +40,30 @@ use order::{Ordered, order};
 use pack::Packed;
 use reads::Reads;
 
+/// How calls of a function follow one another.
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+pub enum Calls {
+    /// Parameters are others in the next one, as when training.
+    Apart,
+    /// Many see the same parameters: what they give may stay in the workspace.
+    Repeated {
+        /// Elements of the smallest factor for which that pays.
+        least: i64,
+    },
+}
+
+impl Calls {
+    /// Many with the same parameters, where factors stay packed that are larger than those of the runtime's small products.
+    pub const REPEATED: Self = Self::Repeated { least: (1 << 12) + 1 };
+}
+
 /// Kernels of a graph, fused.
-pub fn fuse(graph: &Graph) -> Fused {
+pub fn fuse(graph: &Graph, calls: Calls) -> Fused {
     let flat = flatten(&recompute::recompute(graph, &Epilogues::find_in(graph)));
     let epilogues = Epilogues::find(&flat);
     let reads = Reads::resolve(&flat.graph);
     let groups = Groups::find(&flat, &epilogues, &reads);
-    Fuser::new(&flat, epilogues, reads, groups, Keep::Results).run()
+    Fuser::new(&flat, epilogues, reads, groups, (Keep::Results, calls)).run()
 }
 
 /// Kernels of a graph, one an operation, so that every value is stored, of every step of a loop.
@@ -54,7 +71,8 @@ pub fn unfused(graph: &Graph) -> Fused {
     let flat = flatten(graph);
     let reads = Reads::resolve(&flat.graph);
     let groups = Groups::single(&flat.graph);
-    Fuser::new(&flat, Epilogues::default(), reads, groups, Keep::Everything).run()
+    let keep = (Keep::Everything, Calls::Apart);
+    Fuser::new(&flat, Epilogues::default(), reads, groups, keep).run()
 }
 
 /// What is there when all kernels have run.
@@ -73,11 +91,12 @@ struct Fuser<'a> {
     reads: Reads,
     groups: Groups,
     keep: Keep,
+    calls: Calls,
     placed: Vec<Placed>,
     within: Map<Value, Within>,
     /// For every loop, values that it needs besides those that its kernels read.
     needs: Vec<Vec<Value>>,
-    /// Factors that are packed before loops.
+    /// Factors that are packed before loops and calls.
     packs: Vec<Packed>,
     /// Values whose place is decided.
     taken: Set<Value>,
@@ -94,7 +113,13 @@ struct Placed {
 }
 
 impl<'a> Fuser<'a> {
-    fn new(flat: &'a Flat, epilogues: Epilogues, reads: Reads, groups: Groups, keep: Keep) -> Self {
+    fn new(
+        flat: &'a Flat,
+        epilogues: Epilogues,
+        reads: Reads,
+        groups: Groups,
+        (keep, calls): (Keep, Calls),
+    ) -> Self {
         let windows = flat.windows.iter();
         let windows = windows.map(|(window, of, offset)| {
             let (of, offset) = (*of, offset.clone());
@@ -107,6 +132,7 @@ impl<'a> Fuser<'a> {
             reads,
             groups,
             keep,
+            calls,
             placed: Vec::new(),
             within: windows.collect(),
             needs: vec![Vec::new(); flat.regions.len()],
@@ -495,7 +521,8 @@ fn turned(graph: &Graph, id: NodeId) -> Option<(NodeId, Vec<usize>)> {
 /// True where argument `arg` (or a part of it) reads input `k` in any layout.
 fn reads_strided(arg: &CallArg, k: usize) -> bool {
     match arg {
-        CallArg::InView(j) | CallArg::Packable(j, _) | CallArg::Packed(j, _) => *j == k,
+        CallArg::InView(j) => *j == k,
+        CallArg::Packable(j, packing) => packing.form == PackForm::Factor && *j == k,
         CallArg::Struct(_, fields) => fields.iter().any(|(_, arg)| reads_strided(arg, k)),
         CallArg::Present(arg) => reads_strided(arg, k),
         _ => false,

@@ -50,8 +50,8 @@ pub use id::{InputId, NodeId, ParamId, StateId, Value};
 pub use images::Images;
 pub use layout::{Layout, ViewMap};
 pub use rule::{
-    Body, Call, CallArg, Constraints, Cotangents, Demand, Kernel, Packing, Residual, Rule, Sample,
-    SampleGradient, ShapeError, Site,
+    Body, Call, CallArg, Constraints, Cotangents, Demand, Kernel, PackForm, PackedInput, Packing, Residual,
+    Rule, Sample, SampleGradient, ShapeError, Site,
 };
 pub use scalar::Scalar;
 pub use surface::{Args, Flag, Form, Operand, Surface};

@@ -9,7 +9,7 @@ use crate::map::Map;
 use std::ops::Range;
 
 use crate::ir::{DType, Layout, OutputKind, Phase, Type, Value};
-use crate::plan::{Fused, Kernel, Named, Place, Plan, Slot, Task, home};
+use crate::plan::{Fused, Kernel, Lasts, Named, Pack, Place, Plan, Slot, Task, home};
 
 /// Whether slots are shared.
 #[derive(Copy, Clone, PartialEq, Eq, Debug)]
@@ -186,9 +186,10 @@ impl Planner<'_> {
                 continue;
             }
             let reusable = free.iter().position(|&slot| fits(&self.slots[slot], &written.ty));
-            let slot = match reusable {
-                Some(found) => free.remove(found),
-                None => self.open(k, written.ty.dtype, written.ty.numel()),
+            let slot = match (reusable, &kernel.task) {
+                (Some(found), _) => free.remove(found),
+                (None, Task::Pack(pack)) => self.open_pack(k, pack),
+                (None, _) => self.open(k, written.ty.dtype, written.ty.numel()),
             };
             self.places.insert(written.value, Place::Slot(slot));
         }
@@ -230,8 +231,19 @@ impl Planner<'_> {
             len,
             first: k,
             last: k,
+            pack: None,
         });
         self.slots.len() - 1
+    }
+
+    /// Room for what is packed. Where that lasts, nothing else lies there before it is written or after it was read.
+    fn open_pack(&mut self, k: usize, pack: &Pack) -> usize {
+        let slot = self.open(k, DType::Float, pack.packing.len() * &pack.count);
+        if pack.lasts == Lasts::Calls {
+            (self.slots[slot].first, self.slots[slot].last) = (0, usize::MAX);
+        }
+        self.slots[slot].pack = Some(pack.clone());
+        slot
     }
 
     /// Slots of operands that a pointwise group may write over: read as they lie, for the last time.

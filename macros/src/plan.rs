@@ -6,7 +6,7 @@ use crate::map::Map;
 use std::ops::Range;
 use std::rc::Rc;
 
-use crate::ir::{Call, DType, Layout, Output, Phase, Scalar, Type, Value};
+use crate::ir::{Call, DType, Layout, Output, Packing, Phase, Scalar, Type, Value};
 use crate::ops::pointwise::Row;
 use crate::ops::scan::Order;
 use crate::shape::Dim;
@@ -72,6 +72,28 @@ pub enum Task {
     Group(Group),
     /// A strided operand laid out row-major.
     Copy,
+    /// Matrices laid out as products read them; the operand has an axis for each loop that goes over them.
+    Pack(Pack),
+}
+
+/// Second factors of products that are packed once for all products by them.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Pack {
+    /// One of them.
+    pub packing: Packing,
+    /// How many there are, one behind the other.
+    pub count: Dim,
+    /// For how long they are the same.
+    pub lasts: Lasts,
+}
+
+/// For how long something is the same.
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+pub enum Lasts {
+    /// In all steps of a loop.
+    Loop,
+    /// From call to call, until parameters change.
+    Calls,
 }
 
 /// What follows a matmul or convolution while its result is in cache.
@@ -150,8 +172,10 @@ pub struct Slot {
     pub len: Dim,
     /// Index of the first kernel that writes it.
     pub first: usize,
-    /// Index of the last kernel that reads it; `usize::MAX` where the caller does.
+    /// Index of the last kernel that reads it; `usize::MAX` where the caller or a later call does.
     pub last: usize,
+    /// What is packed there. The runtime knows how many elements that takes; `len` is the most that it can be.
+    pub pack: Option<Pack>,
 }
 
 /// Kernels that run once a step.

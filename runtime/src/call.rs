@@ -18,13 +18,13 @@ pub use outputs::{OutputElement, Outputs};
 pub use trace::{Trace, TracedValue};
 
 use crate::arena::{Memory, Place, Region};
-use crate::cx::{Cx, Env};
+use crate::cx::{Cx, Env, Packs};
 use crate::dtype::Dtype;
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::Core;
 use crate::program::Code;
 use crate::workspace::gradients::copy_tensors;
-use crate::workspace::{MAX_ARGS, Mode, Pending, Workspace, regions};
+use crate::workspace::{Calls, MAX_ARGS, Mode, Pending, Workspace, regions};
 
 /// As many arguments as functions of small networks have, and most others.
 const FEW_ARGS: usize = 2;
@@ -51,7 +51,8 @@ impl Core {
     pub fn call(&self, function: usize, args: &[HostArg<'_>], scalars: &[f64]) -> Result<Outputs<'static>> {
         let name = |error: Error| error.context(self.label(function));
         let bound = self.bind(function, args, scalars).map_err(name)?;
-        let mut work = Workspace::new(self, function, bound.dims(), Mode::Eval).map_err(name)?;
+        let work = Workspace::for_calls(Calls::One, self, function, bound.dims(), Mode::Eval);
+        let mut work = work.map_err(name)?;
         self.evaluate(&mut work, args, scalars).map_err(name)?;
         Ok(Outputs::own(work))
     }
@@ -80,12 +81,15 @@ impl Core {
     /// Runs the plain function in a workspace that is prepared for it.
     fn evaluate(&self, work: &mut Workspace, args: &[HostArg<'_>], scalars: &[f64]) -> Result<()> {
         work.stage(args)?;
-        let code = &work.function().eval;
+        let (code, packs) = (&work.function().eval, work.take_packs(self.version()));
         self.with_cx(work, args, scalars, StateSource::Committed.into(), |cx| {
+            cx.packs = packs;
             (code.forward)(cx);
             cx.end_sweep();
             cx.failure.take().map_or(Ok(()), Err)
-        })
+        })?;
+        work.keep_packs(self.version());
+        Ok(())
     }
 
     /// The loss of a function in train mode, and its gradients, which stay in the workspace together with the new
@@ -221,6 +225,8 @@ impl Core {
             },
             sizes: parts.sizes,
             slots: parts.slots,
+            rooms: parts.rooms,
+            packs: Packs::Absent,
             params: self.params_layout().starts(),
             states: self.states_layout().starts(),
             scalars,

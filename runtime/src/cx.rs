@@ -7,7 +7,7 @@ use crate::cpu::threads::Team;
 use crate::dtype::{Dtype, Precision};
 use crate::error::Error;
 use crate::profile::Laps;
-use crate::program::Sizes;
+use crate::program::{Sizes, SlotSpec};
 
 /// The parts of a context that kernels copy: who computes, and how.
 #[derive(Copy, Clone)]
@@ -31,6 +31,15 @@ impl Env<'_> {
     }
 }
 
+/// Whether what stays packed from call to call is there.
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+pub enum Packs {
+    /// Nothing is packed yet, or parameters have changed since.
+    Absent,
+    /// The call before has packed the same parameters.
+    Present,
+}
+
 /// Everything a call of a compiled function works with.
 pub struct Cx<'a> {
     /// Who computes, and how.
@@ -41,6 +50,10 @@ pub struct Cx<'a> {
     pub sizes: Sizes<'a>,
     /// Byte offsets of the arena's slots for these sizes.
     pub slots: &'a [usize],
+    /// What there is room for in them.
+    pub rooms: &'a [SlotSpec],
+    /// What earlier calls have left.
+    pub packs: Packs,
     /// Byte offsets of the parameters in their flat buffer (and of their gradients in theirs).
     pub params: &'a [usize],
     /// Byte offsets of the carried tensors in theirs.
@@ -86,6 +99,12 @@ impl<'a> Cx<'a> {
     #[inline(never)]
     pub fn slot(&self, index: usize, dtype: Dtype, len: usize) -> Buf {
         self.buf(Place::Arena, self.slots[index], dtype, len)
+    }
+
+    /// A slot of packed factors, whose length is the runtime's.
+    #[inline(never)]
+    pub fn packed(&self, index: usize) -> Buf {
+        self.slot(index, Dtype::Float, self.rooms[index].len)
     }
 
     /// A parameter.

@@ -30,6 +30,7 @@ mod sort;
 mod summary;
 pub mod train;
 mod vector;
+mod versioned;
 pub mod workspace;
 
 pub use call::{Accumulate, Probe, Trace};

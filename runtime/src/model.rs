@@ -24,6 +24,7 @@ use crate::real::Real;
 use crate::rng::Key;
 use crate::summary;
 use crate::vector::ParamVector;
+use crate::versioned::Versioned;
 
 /// The numbers of a model, and what is needed to compute with them.
 #[derive(Clone)]
@@ -38,7 +39,7 @@ pub struct Core {
     generics: Vec<usize>,
     params_layout: Arc<Layout>,
     states_layout: Arc<Layout>,
-    params: Storage,
+    params: Versioned,
     states: Storage,
 }
 
@@ -75,13 +76,13 @@ impl Core {
             seed,
             step: 0,
             program,
-            params: allocate(params_layout.bytes()).map_err(name)?,
+            params: Versioned::new(allocate(params_layout.bytes()).map_err(name)?),
             states: allocate(states_layout.bytes()).map_err(name)?,
             generics,
             params_layout,
             states_layout,
         };
-        initialise(&core.params_layout, &mut core.params, seed).map_err(name)?;
+        initialise(&core.params_layout, core.params.get_mut(), seed).map_err(name)?;
         initialise(&core.states_layout, &mut core.states, seed).map_err(name)?;
         Ok(core)
     }
@@ -140,12 +141,17 @@ impl Core {
 
     /// The flat buffer of parameters.
     pub fn params(&self) -> &Storage {
-        &self.params
+        self.params.get()
+    }
+
+    /// A number that these parameters have alone: a copy of the model shares it until one of the two changes.
+    pub(crate) fn version(&self) -> u64 {
+        self.params.version()
     }
 
     /// The flat buffer of parameters, to be changed.
     pub fn params_mut(&mut self) -> &mut Storage {
-        &mut self.params
+        self.params.get_mut()
     }
 
     /// The flat buffer of carried tensors.
@@ -351,7 +357,11 @@ pub trait Model: Sized + Send + Sync {
     {
         let core = self.core_mut();
         let layout = Arc::clone(&core.params_layout);
-        layout.write(&mut core.params, layout.index(path)?, values.view().into_dyn())
+        layout.write(
+            core.params.get_mut(),
+            layout.index(path)?,
+            values.view().into_dyn(),
+        )
     }
 
     /// A vector of zeros, one for each trained number: a direction for `<name>_hvp`, or room for its product.

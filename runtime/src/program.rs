@@ -8,9 +8,12 @@ mod formula;
 mod schedule;
 mod tensor;
 
+use crate::cpu::gemm::{self, Arithmetic};
+use crate::cpu::isa::Isa;
 use crate::cx::Cx;
-use crate::dtype::Dtype;
+use crate::dtype::{Dtype, Precision};
 use crate::error::{Error, Result};
+use crate::ops::{conv, matmul};
 
 pub use schedule::{KernelEntry, KernelRow, LoopEntry, LoopRow, run_order};
 pub use tensor::{TensorEntry, TensorSpec};
@@ -323,9 +326,49 @@ pub struct SlotSpec {
 #[derive(Clone, Debug)]
 pub struct SlotEntry {
     dtype: Dtype,
+    /// The number of elements; of packed factors, the list of sizes that says it.
     len: Formula,
     first: usize,
     last: usize,
+    /// What it holds packed, and for how long that is the same.
+    packed: Option<(PackForm, Lasts)>,
+}
+
+/// What is packed.
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+pub enum PackForm {
+    /// Second factors of products.
+    Factor,
+    /// Weights of convolutions.
+    Window,
+}
+
+impl PackForm {
+    /// Elements that this takes packed, for sizes `[rows, k, n, count]`: `count` of them, each with `n` columns of `k` numbers, for
+    /// results with so many rows (places). None where kernels read it where it lies, and where keeping it from call to call does not
+    /// pay.
+    ///
+    /// # Panics
+    /// For a precision without its feature.
+    pub fn len(self, precision: Precision, isa: Isa, sizes: [usize; 4], lasts: Lasts) -> usize {
+        if lasts == Lasts::Calls && !gemm::is_worth_keeping(sizes[0]) {
+            return 0;
+        }
+        let arithmetic = Arithmetic::new(precision, isa);
+        match self {
+            Self::Factor => matmul::packed_len(arithmetic, sizes),
+            Self::Window => conv::packed_len(arithmetic, sizes),
+        }
+    }
+}
+
+/// For how long what is packed is the same.
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+pub enum Lasts {
+    /// In all steps of a loop.
+    Loop,
+    /// From call to call, until parameters change.
+    Calls,
 }
 
 impl SlotEntry {
@@ -336,6 +379,23 @@ impl SlotEntry {
             len,
             first,
             last,
+            packed: None,
+        }
+    }
+
+    /// A slot for what is packed before a loop; [`PackForm::len`] says what the sizes are.
+    pub const fn packed(form: PackForm, sizes: Formula, first: usize, last: usize) -> Self {
+        Self {
+            packed: Some((form, Lasts::Loop)),
+            ..Self::new(Dtype::Float, sizes, first, last)
+        }
+    }
+
+    /// A slot for what stays packed from call to call.
+    pub const fn lasting(form: PackForm, sizes: Formula) -> Self {
+        Self {
+            packed: Some((form, Lasts::Calls)),
+            ..Self::kept(Dtype::Float, sizes, 0)
         }
     }
 
@@ -344,15 +404,25 @@ impl SlotEntry {
         Self::new(dtype, len, first, usize::MAX)
     }
 
-    /// The slot for given sizes.
+    /// The slot for given sizes; `packed_len` says how many elements it takes to hold something packed.
     ///
     /// # Errors
     ///
     /// Where its size is negative.
-    pub(crate) fn spec(&self, sizes: &Sizes<'_>) -> Result<SlotSpec> {
+    pub(crate) fn spec(
+        &self,
+        sizes: &Sizes<'_>,
+        packed_len: &dyn Fn(PackForm, [usize; 4], Lasts) -> usize,
+    ) -> Result<SlotSpec> {
         Ok(SlotSpec {
             dtype: self.dtype,
-            len: sizes.size(self.len)?,
+            len: match self.packed {
+                Some((form, lasts)) => {
+                    let ([rows, k, n, count, ..], _) = sizes.shape(self.len);
+                    packed_len(form, [rows, k, n, count], lasts)
+                }
+                None => sizes.size(self.len)?,
+            },
             first: self.first,
             last: self.last,
         })

@@ -11,7 +11,9 @@ pub use crate::ops::arg::{Extremum, arg};
 pub use crate::ops::attention::{Attention, Reach, attention, attention_grad};
 pub use crate::ops::batch_norm::{Channels, batch_norm, batch_norm_grad};
 pub use crate::ops::concat::concat;
-pub use crate::ops::conv::{Conv2d, conv2d, conv2d_input_grad, conv2d_pool2d, conv2d_weight_grad};
+pub use crate::ops::conv::{
+    Conv2d, Filter, conv2d, conv2d_input_grad, conv2d_pool2d, conv2d_weight_grad, pack_window,
+};
 pub use crate::ops::cross_entropy::{CrossEntropy, LossReduction, Scores, cross_entropy, cross_entropy_grad};
 pub use crate::ops::ctc::{Ctc, Impossible, ctc, ctc_curvature, ctc_grad};
 pub use crate::ops::cumsum::{Direction, cumsum};
@@ -30,8 +32,8 @@ pub use crate::ops::reduce::{Reduction, reduce};
 pub use crate::ops::softmax::{Softmax, softmax, softmax_grad};
 pub use crate::ops::view::{View, copy};
 pub use crate::program::{
-    Code, Demand, DimSpec, Function, InputKind, InputSpec, KernelEntry, LayerEntry, LoopEntry, Program,
-    ResultSlot, ResultSpec, Sizes, SlotEntry, TensorEntry, TraceCode, TraceValue,
+    Code, Demand, DimSpec, Function, InputKind, InputSpec, KernelEntry, Lasts, LayerEntry, LoopEntry,
+    PackForm, Program, ResultSlot, ResultSpec, Sizes, SlotEntry, TensorEntry, TraceCode, TraceValue,
 };
 pub use crate::real::Real;
 pub use crate::rng::step_stream;

@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use crate::cpu::isa::Isa;
 use crate::dtype::Precision;
-use crate::program::{Code, Function, LayerRow, Program, Sizes, TensorSpec};
+use crate::program::{Code, Function, LayerRow, PackForm, Program, Sizes, TensorSpec};
 use crate::workspace::plan::Plan;
 
 /// Width of the texts.
@@ -137,7 +137,12 @@ fn workspace_line(function: &Function, generics: &[usize]) -> Option<String> {
 }
 
 fn plan(code: &Code, sizes: &Sizes<'_>) -> Option<Plan> {
-    let slots: Result<Vec<_>, _> = code.slots.iter().map(|slot| slot.spec(sizes)).collect();
+    let packed_len = |form: PackForm, sizes, lasts| form.len(Precision::F32, Isa::best(), sizes, lasts);
+    let slots: Result<Vec<_>, _> = code
+        .slots
+        .iter()
+        .map(|slot| slot.spec(sizes, &packed_len))
+        .collect();
     Plan::new(&slots.ok()?, Precision::F32).ok()
 }
 

@@ -17,13 +17,15 @@ use std::sync::Arc;
 use crate::arena::{Region, Storage};
 use crate::call::Seen;
 use crate::call::arg::{self, HostArg};
+use crate::cpu::isa::Isa;
 use crate::cpu::threads::Team;
+use crate::cx::Packs;
 use crate::dtype::Precision;
 use crate::error::{Error, ErrorKind, Result};
 use crate::flat::Layout;
 use crate::model::Core;
 use crate::profile::{Laps, Recorder};
-use crate::program::{Code, Function, MAX_RANK, Program, Sizes, SlotSpec};
+use crate::program::{Code, Function, Lasts, MAX_RANK, PackForm, Program, Sizes, SlotSpec};
 use plan::Plan;
 
 /// The most arguments that are arrays, and the most dynamic dimensions, that a function may have.
@@ -77,6 +79,15 @@ pub(crate) struct Pending {
     pub used: bool,
 }
 
+/// How many calls a workspace is for.
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+pub(crate) enum Calls {
+    /// A single one: nothing is kept for the next.
+    One,
+    /// Many.
+    Many,
+}
+
 /// Every buffer that calls of one function need, for sizes up to a maximum.
 ///
 /// Made by a model's `<function>_workspace` methods.
@@ -86,6 +97,10 @@ pub struct Workspace {
     pub(crate) params: Arc<Layout>,
     pub(crate) states: Arc<Layout>,
     team: Arc<Team>,
+    isa: Isa,
+    calls: Calls,
+    /// The parameters of which something stays packed, by their version.
+    packed: Option<u64>,
     function: usize,
     max_dims: Vec<usize>,
     /// Sizes and mode of the last call.
@@ -118,12 +133,26 @@ impl Workspace {
     /// A workspace for a function, with room for dynamic dimensions up to `max_dims`; the buffers of `mode` are
     /// made now, those of another mode when it is first used.
     pub(crate) fn new(core: &Core, function: usize, max_dims: &[usize], mode: Mode) -> Result<Self> {
+        Self::for_calls(Calls::Many, core, function, max_dims, mode)
+    }
+
+    /// As [`new`](Self::new), for one call or many.
+    pub(crate) fn for_calls(
+        calls: Calls,
+        core: &Core,
+        function: usize,
+        max_dims: &[usize],
+        mode: Mode,
+    ) -> Result<Self> {
         let mut work = Self {
             program: core.program(),
             generics: core.generics().to_vec(),
             params: Arc::clone(core.params_layout()),
             states: Arc::clone(core.states_layout()),
             team: Arc::clone(core.team()),
+            isa: core.device().isa(),
+            calls,
+            packed: None,
             function,
             max_dims: max_dims.to_vec(),
             dims: max_dims.to_vec(),
@@ -281,6 +310,8 @@ impl Workspace {
                 return Err(Error::shape(message).hint(hint));
             }
         }
+        // Slots may lie elsewhere, and those of another mode overlap.
+        self.packed = None;
         self.dims.clear();
         self.dims.extend_from_slice(dims);
         self.mode = mode;
@@ -306,6 +337,19 @@ impl Workspace {
         }));
         self.results = results;
         self.fit(mode)
+    }
+
+    /// Whether what lasts from call to call is packed for these parameters. A call that fails leaves nothing.
+    pub(crate) fn take_packs(&mut self, version: u64) -> Packs {
+        match self.packed.take() {
+            Some(packed) if packed == version => Packs::Present,
+            _ => Packs::Absent,
+        }
+    }
+
+    /// A call has succeeded, and packed what lasts, with these parameters.
+    pub(crate) fn keep_packs(&mut self, version: u64) {
+        self.packed = Some(version);
     }
 
     /// The shape of a result of the last call.
@@ -353,8 +397,12 @@ impl Workspace {
                 return Err(Error::internal(message));
             }
         };
+        let packed_len = |form: PackForm, sizes, lasts| match (self.calls, lasts) {
+            (Calls::One, Lasts::Calls) => 0,
+            _ => form.len(self.precision(), self.isa, sizes, lasts),
+        };
         for slot in slots {
-            into.push(slot.spec(sizes)?);
+            into.push(slot.spec(sizes, &packed_len)?);
         }
         Ok(())
     }
@@ -429,12 +477,11 @@ impl Workspace {
     /// The parts that a call works with.
     #[inline]
     pub(crate) fn parts(&mut self) -> Parts<'_> {
-        let slots = self.slots[self.mode as usize]
-            .as_ref()
-            .map_or(&[][..], |slots| &slots.plan.offsets);
+        let slots = self.slots[self.mode as usize].as_ref();
         Parts {
             sizes: self.program.functions[self.function].sizes(&self.dims, &self.generics),
-            slots,
+            rooms: slots.map_or(&[], |slots| &slots.specs),
+            slots: slots.map_or(&[], |slots| &slots.plan.offsets),
             arena: &mut self.arena,
             staging: &self.staging,
             grads: &mut self.grads,
@@ -476,6 +523,7 @@ impl Workspace {
 pub(crate) struct Parts<'w> {
     pub sizes: Sizes<'w>,
     pub slots: &'w [usize],
+    pub rooms: &'w [SlotSpec],
     pub arena: &'w mut Storage,
     pub staging: &'w [Storage],
     pub grads: &'w mut Storage,

@@ -362,7 +362,7 @@ fn a_factor_that_was_packed_before_changes_no_bit() {
                 );
                 for (parts, products) in PARTS {
                     let method = Method::Pairs(Unit::Tiles(amx), parts);
-                    let mut room = vec![f32::NAN; gemm::strips_len(k, n) + 16];
+                    let mut room = vec![f32::NAN; gemm::strips_len::<f32>(method, [k, n]) + 16];
                     let first = room.as_ptr().align_offset(64);
                     gemm::pack_right(&team, method, b, &mut room[first..]);
                     let strips = Strips::of(method, b, &room[first..]).unwrap();

@@ -1,5 +1,5 @@
-"""The workloads in JAX: functions of trees of arrays. Images are channels-last and matrices are [in, out], as XLA likes them;
-`tree` makes them of the tensors of Tapeless's files."""
+"""The workloads in JAX: functions of trees of arrays. Images are channels-last and matrices are [in, out], as XLA likes them
+(`layouts.py`)."""
 
 import jax
 import jax.numpy as jnp
@@ -120,43 +120,6 @@ MODELS = {
     "gpt2": gpt_with(12),
     "lstm": lstm,
 }
-
-
-def tree(workload, tensors):
-    """The nested parameters, and the running statistics, of the flat tensors of a file."""
-    parameters, statistics = {}, {}
-    for path, values in tensors.items():
-        *folders, name = path.split(".")
-        node = statistics if name.startswith("running") else parameters
-        for folder in folders:
-            node = node.setdefault(folder, {})
-        node[name] = arrange(workload, path, values)
-    return parameters, statistics
-
-
-def arrange(workload, path, values):
-    """A tensor of PyTorch's layout in this module's."""
-    if values.ndim == 4:
-        return values.transpose(2, 3, 1, 0)
-    if values.ndim == 2 and path not in ("wte", "wpe"):
-        if workload == "cnn" and path == "fc1.weight":
-            # Its inputs are a flattened image, of which channels are the last axis here.
-            values = values.reshape(128, 64, 12, 12).transpose(0, 2, 3, 1).reshape(128, -1)
-        return values.T
-    return values
-
-
-def image(values):
-    """A batch of images with channels last; other batches as they are."""
-    return values.transpose(0, 2, 3, 1) if values.ndim == 4 else values
-
-
-def merged(parameters, statistics):
-    """One tree of both."""
-    result = dict(parameters)
-    for name, value in statistics.items():
-        result[name] = merged(result[name], value) if isinstance(value, dict) else value
-    return result
 
 
 def with_updates(statistics, updates, path=""):

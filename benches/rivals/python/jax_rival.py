@@ -1,5 +1,7 @@
 """JAX's side of the comparison: one compiled step that may overwrite its arguments. Variant `rbg`: cheaper random bits."""
 
+from math import log
+
 from serve import N_BATCHES, arguments, files, peak_rss_mb, say, serve
 
 options = arguments()
@@ -11,6 +13,7 @@ from safetensors import safe_open
 from safetensors.numpy import load_file
 
 import jax_models
+import layouts
 
 VARIANTS = set(filter(None, options.variant.split(",")))
 jax.config.update("jax_default_prng_impl", "unsafe_rbg" if "rbg" in VARIANTS else "threefry2x32")
@@ -31,7 +34,8 @@ def adam_with(rate, weight_decay):
         first, second = moments
         first = jax.tree.map(lambda m, g: 0.9 * m + 0.1 * g, first, gradients)
         second = jax.tree.map(lambda v, g: 0.999 * v + 0.001 * g * g, second, gradients)
-        scale, root = rate / (1 - 0.9**t), 1 / jnp.sqrt(1 - 0.999**t)
+        # Of f32, 1 - 0.999^t would be wrong in the fifth digit at the beginning.
+        scale, root = rate / -jnp.expm1(t * log(0.9)), 1 / jnp.sqrt(-jnp.expm1(t * log(0.999)))
 
         def update(p, m, v):
             return p * (1 - rate * weight_decay) - scale * m / (jnp.sqrt(v) * root + 1e-8)
@@ -56,7 +60,7 @@ def training(parameters, statistics, batches, dropout):
 
     def loss_of(parameters, statistics, x, y, key):
         updates = {}
-        scores = MODEL(jax_models.merged(parameters, statistics), x, key, updates)
+        scores = MODEL(layouts.merged(parameters, statistics), x, key, updates)
         loss = -jnp.take_along_axis(jax.nn.log_softmax(scores), y.reshape(-1, 1), -1).mean()
         return loss, jax_models.with_updates(statistics, updates)
 
@@ -83,16 +87,16 @@ def training(parameters, statistics, batches, dropout):
 
 def start(dropout):
     weights, batches = files(options)
-    parameters, statistics = jax_models.tree(options.workload, load_file(weights))
+    parameters, statistics = layouts.tree(options.workload, load_file(weights))
     tensors = load_file(batches)
-    pair = lambda k: (jnp.array(jax_models.image(tensors[f"x.{k}"])), jnp.array(tensors[f"y.{k}"]))
+    pair = lambda k: (jnp.array(layouts.image(tensors[f"x.{k}"])), jnp.array(tensors[f"y.{k}"]))
     return training(parameters, statistics, [pair(k) for k in range(N_BATCHES)], dropout)
 
 
 def infer(batch):
-    parameters, _ = jax_models.tree(options.workload, load_file(files(options)[0]))
+    parameters, _ = layouts.tree(options.workload, load_file(files(options)[0]))
     parameters = jax.tree.map(jnp.array, parameters)
-    shape = (batch, 28, 28, 1) if options.workload == "cnn" else (batch, 784)
+    shape = layouts.inputs(options.workload, batch)
     x = jnp.array(np.random.default_rng(0).standard_normal(shape, np.float32))
     compiled = jax.jit(lambda parameters, x: MODEL(parameters, x, None, {}))
     predict = lambda: compiled(parameters, x).block_until_ready()
@@ -109,8 +113,8 @@ def first_step(n_steps):
     random = {name: 0.03 * rng.standard_normal(shape, np.float32) for name, shape in shapes.items()}
     with safe_open(batches, "np") as file:
         x, y = file.get_tensor("x.0"), file.get_tensor("y.0")
-    batch = jnp.zeros_like(jax_models.image(x)), jnp.zeros_like(y)
-    step = training(*jax_models.tree(options.workload, random), [batch], True)
+    batch = jnp.zeros_like(layouts.image(x)), jnp.zeros_like(y)
+    step = training(*layouts.tree(options.workload, random), [batch], True)
     del random
     for k in range(n_steps):
         loss = step(k)

@@ -195,7 +195,7 @@ fn stages(source: &str) -> String {
     let wanted = wanted(&lowered, function);
     let joint = joint(function, graph, &wanted, &mut diagnostics).expect("the loss has a gradient");
     assert!(diagnostics.finish().is_ok());
-    let plan = plan(&joint);
+    let plan = plan(&joint, Calls::Apart);
     format!("== lowered\n{graph}\n== joint, simplified\n{joint}\n== plan\n{plan}")
 }
 

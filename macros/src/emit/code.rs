@@ -32,9 +32,9 @@ use quote::{format_ident, quote};
 use super::group::{GroupTypes, KINDS, Single, passed_scalars};
 use super::names::{Names, mentions, snake};
 use super::sizes::{SizeNames, Source, Spelling};
-use crate::ir::{Call, CallArg, DType};
+use crate::ir::{Call, CallArg, DType, PackForm};
 use crate::ops::scan::Order;
-use crate::plan::{Epilogue, Group, Kernel, Loop, Operand, Plan, Task};
+use crate::plan::{Epilogue, Group, Kernel, Lasts, Loop, Operand, Pack, Plan, Task};
 use crate::shape::Dim;
 
 use place::{Access, Binding};
@@ -298,9 +298,32 @@ impl<'a> Part<'a> {
                 let (rt, from, to) = (self.around.rt, self.view(&buffers, 0), &buffers.writes[0]);
                 quote!(#rt::copy(cx, #from, #to))
             }
+            Task::Pack(pack) => self.pack(pack, &buffers),
         };
         self.lines += formatted_lines(&call);
         self.body.extend(quote!(#call;));
+    }
+
+    /// `rt::pack(cx, view, packed, rows, lasts)`, or `rt::pack_window(cx, weights, packed, spec, lasts)`.
+    fn pack(&mut self, pack: &Pack, buffers: &Buffers<'_>) -> TokenStream {
+        let (rt, packed) = (self.around.rt, &buffers.writes[0]);
+        let lasts = match pack.lasts {
+            Lasts::Loop => quote!(#rt::Lasts::Loop),
+            Lasts::Calls => quote!(#rt::Lasts::Calls),
+        };
+        match &pack.packing.form {
+            PackForm::Factor => {
+                let (factor, rows) = (self.view(buffers, 0), self.spelling.operand(&pack.packing.rows));
+                quote!(#rt::pack(cx, #factor, #packed, #rows, #lasts))
+            }
+            PackForm::Window(spec) => {
+                let (weights, spec) = (
+                    self.buffer(buffers, 0),
+                    self.arg(spec, &Epilogue::default(), buffers),
+                );
+                quote!(#rt::pack_window(cx, #weights, #packed, #spec, #lasts))
+            }
+        }
     }
 
     fn call(&mut self, call: &Call, epilogue: &Epilogue, buffers: &Buffers<'_>) -> TokenStream {
@@ -321,10 +344,13 @@ impl<'a> Part<'a> {
                 let all = all.iter().map(|k| self.buffer(buffers, *k));
                 quote!([#(#all),*])
             }
-            CallArg::InView(k) | CallArg::Packable(k, _) => self.view(buffers, *k),
-            CallArg::Packed(k, packed) => {
-                let (view, packed) = (self.view(buffers, *k), self.buffer(buffers, *packed));
-                quote!(#view.packed(#packed))
+            CallArg::InView(k) => self.view(buffers, *k),
+            CallArg::Packable(k, packing) => self.arg(&packing.form.plain(*k), epilogue, buffers),
+            CallArg::Packed(input) => {
+                let plain = self.arg(&input.form.plain(input.input), epilogue, buffers);
+                let packed = self.buffer(buffers, input.packed);
+                let index = self.spelling.dim(&input.index);
+                quote!(#plain.packed(#packed, #index))
             }
             CallArg::Out(k) => {
                 let out = &buffers.writes[*k];

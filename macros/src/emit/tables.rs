@@ -10,9 +10,9 @@ use super::group::GroupTypes;
 use super::names::snake;
 use super::sizes::SizeNames;
 use crate::ast::TensorDtype;
-use crate::ir::{Demand, OutputKind, Phase, Type, Value};
+use crate::ir::{Demand, OutputKind, PackForm, Phase, Type, Value};
 use crate::model::{InputDecl, LayerRow, Lowered, LoweredFunction, TensorDecl};
-use crate::plan::{Kernel, Loop, Place, Plan, Slot};
+use crate::plan::{Kernel, Lasts, Loop, Operand, Pack, Place, Plan, Slot};
 use crate::shape::{self, Dim};
 
 /// A function with its plans.
@@ -372,6 +372,9 @@ impl Tables<'_> {
     fn slots(&self, plan: &Plan, formulas: &Formulas<'_>) -> Vec<TokenStream> {
         let rt = self.emission.rt;
         let entry = |slot: &Slot| {
+            if let Some(pack) = &slot.pack {
+                return self.packed_slot(slot, pack, formulas);
+            }
             let (dtype, len) = (code::dtype(rt, slot.dtype), formulas.dim(&slot.len));
             let first = Literal::usize_unsuffixed(slot.first);
             if slot.last == usize::MAX {
@@ -381,6 +384,25 @@ impl Tables<'_> {
             quote!(#rt::SlotEntry::new(#dtype, #len, #first, #last))
         };
         plan.slots.iter().map(entry).collect()
+    }
+
+    /// `rt::SlotEntry::packed(rt::PackForm::Factor, "64 * T, 9216, 128, 4", 3, 7)`: what decides how much room there must be, and its life.
+    fn packed_slot(&self, slot: &Slot, pack: &Pack, formulas: &Formulas<'_>) -> TokenStream {
+        let rt = self.emission.rt;
+        let [k, n] = &pack.packing.shape;
+        let sizes = [&pack.packing.rows, k, n, &pack.count].map(Dim::clone);
+        let sizes = formulas.dims(&sizes);
+        let form = match pack.packing.form {
+            PackForm::Factor => quote!(#rt::PackForm::Factor),
+            PackForm::Window(_) => quote!(#rt::PackForm::Window),
+        };
+        match pack.lasts {
+            Lasts::Calls => quote!(#rt::SlotEntry::lasting(#form, #sizes)),
+            Lasts::Loop => {
+                let [first, last] = [slot.first, slot.last].map(Literal::usize_unsuffixed);
+                quote!(#rt::SlotEntry::packed(#form, #sizes, #first, #last))
+            }
+        }
     }
 
     /// A row for every loop.
@@ -410,7 +432,12 @@ impl Tables<'_> {
             Phase::Backward => "backward",
         };
         let written = &kernel.writes[0];
-        let moved = kernel.reads.iter().map(|r| r.layout.n_read());
+        // What is packed is read in place of what it was packed from.
+        let moved = kernel
+            .reads
+            .iter()
+            .filter(|r| !is_packed(plan, r))
+            .map(|r| r.layout.n_read());
         let moved = moved
             .chain(kernel.writes.iter().map(|w| w.ty.numel()))
             .collect::<Vec<_>>();
@@ -468,6 +495,11 @@ impl Tables<'_> {
         });
         quote!(#rt::TraceCode { slots: &[#(#slots),*], run: #run, values: &[#(#values),*] })
     }
+}
+
+/// Whether an operand is what was packed of another.
+fn is_packed(plan: &Plan, operand: &Operand) -> bool {
+    matches!(plan.places[&operand.value], Place::Slot(slot) if plan.slots[slot].pack.is_some())
 }
 
 fn input_kind(rt: &TokenStream, dtype: TensorDtype) -> TokenStream {

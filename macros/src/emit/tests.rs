@@ -4,7 +4,7 @@ use quote::quote;
 
 use super::*;
 use crate::diag::SourceSpan;
-use crate::fuse::fuse;
+use crate::fuse::{Calls, fuse};
 use crate::grad::{Gradient, Wanted, differentiate};
 use crate::ir::{Builder, InputId, Mode, Origin, Output, OutputKind, ParamId, Type, Value};
 use crate::memory::{self, Reuse};
@@ -59,7 +59,7 @@ fn emitted() -> String {
     let Gradient::Joint(joint) = differentiate(simplify(&graph()), &wanted, simplify) else {
         panic!("there is a gradient")
     };
-    let plan = memory::plan(fuse(&simplify(&joint)), Reuse::AfterLastUse);
+    let plan = memory::plan(fuse(&simplify(&joint), Calls::Apart), Reuse::AfterLastUse);
     let rt = quote!(rt);
     let mut groups = group::GroupTypes::new(rt.clone(), []);
     let sizes = sizes::SizeNames {

@@ -137,10 +137,11 @@ pub enum CallArg {
         /// The function to call, with the sizes as one more argument, where the result is pooled at once.
         pooling: Option<&'static str>,
     },
-    /// An input in whatever strided layout it has, which the fuse stage may have packed before a loop in which it stays the same.
+    /// An input that the fuse stage may have packed before a loop in which it stays the same, or once for many calls; else it is
+    /// [`InView`](Self::InView) or [`In`](Self::In), as its packing says.
     Packable(usize, Packing),
-    /// An input in its layout, and the read operand that holds it packed.
-    Packed(usize, usize),
+    /// An input and where it is packed.
+    Packed(Box<PackedInput>),
 }
 
 /// Whether an epilogue adds tensors.
@@ -152,20 +153,52 @@ pub enum Residual {
     Refused,
 }
 
-/// How an input is packed: by `rt::function(cx, view, packed, size)`.
+/// An input and where it is packed.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PackedInput {
+    /// The input.
+    pub input: usize,
+    /// The read operand that holds it packed.
+    pub packed: usize,
+    /// Its number among those that are packed there.
+    pub index: Dim,
+    /// What it is.
+    pub form: PackForm,
+}
+
+/// An input that can be packed, and the sizes on which that depends.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Packing {
-    /// Name of the function in `runtime/src/rt.rs`.
-    pub function: &'static str,
-    /// The size that it depends on besides those of the input.
-    pub size: Dim,
-    /// Rows and columns of the input.
+    /// What it is.
+    pub form: PackForm,
+    /// Rows of the product, or places of the result.
+    pub rows: Dim,
+    /// Rows and columns of the factor: the numbers that an element of the result is a sum over, and the columns of the result.
     pub shape: [Dim; 2],
 }
 
+/// What is packed.
+#[derive(Clone, Debug, PartialEq)]
+pub enum PackForm {
+    /// The second factor of a product, a view, by `rt::pack`.
+    Factor,
+    /// The weights of a convolution (an `rt::Conv2d`), a buffer, by `rt::pack_window`.
+    Window(Box<CallArg>),
+}
+
+impl PackForm {
+    /// The input where it is not packed.
+    pub fn plain(&self, input: usize) -> CallArg {
+        match self {
+            Self::Factor => CallArg::InView(input),
+            Self::Window(_) => CallArg::In(input),
+        }
+    }
+}
+
 impl Packing {
-    /// Floats that the packed input takes at most, in any precision on any instruction set: `strips_len` of the runtime. (Worked out
-    /// where an input is packed: rules are asked for their kernels often.)
+    /// Floats that the packed factor takes at most, in any precision on any instruction set: what budgets count. (Worked out where an
+    /// input is packed: rules are asked for their kernels often.)
     ///
     /// The largest form is that of tiles: a block of 32 x 32 numbers is three parts of 2 bytes each, and for 4096 rows of 32 columns
     /// there is a tile of 1 KiB that says how large their numbers are.

@@ -4,7 +4,7 @@
 //! channels last; the weight lies as users and files have it.
 
 use crate::ir::{
-    Args, Builder, Call, CallArg, Constraints, Cotangents, DType, Form, Images, Kernel, Operand, Residual, Rule,
+    Args, Builder, Call, CallArg, Constraints, Cotangents, DType, Form, Images, Kernel, PackForm, Packing, Operand, Residual, Rule,
     Sample, SampleGradient, ShapeError, Site, Surface, Type, Value,
 };
 use crate::ops::window::Window;
@@ -153,12 +153,28 @@ impl Rule for Conv2d {
     }
 
     fn kernel(&self, inputs: &[Type], outputs: &[Type]) -> Kernel {
+        let (weight, spec) = (
+            &inputs[1].shape,
+            self.spec(&inputs[0].shape, &inputs[1].shape, &outputs[0].shape),
+        );
+        // Which of several groups are packed together depends on the numbers of the image.
+        let weights = match self.groups {
+            1 => CallArg::Packable(
+                1,
+                Packing {
+                    form: PackForm::Window(Box::new(spec.clone())),
+                    rows: outputs[0].numel().divide_exact(&weight[0]).unwrap_or_else(|| outputs[0].numel()),
+                    shape: [shape::numel(&weight[1..]), weight[0].clone()],
+                },
+            ),
+            _ => CallArg::In(1),
+        };
         let args = vec![
             CallArg::In(0),
-            CallArg::In(1),
+            weights,
             CallArg::Out(0),
             CallArg::Scratch(0),
-            self.spec(&inputs[0].shape, &inputs[1].shape, &outputs[0].shape),
+            spec,
             CallArg::Epilogue {
                 channel_axis: self.images.channel_axis(4),
                 residual: Residual::Refused,

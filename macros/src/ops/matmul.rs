@@ -2,7 +2,7 @@
 
 use crate::ir::{
     Args, Builder, Call, CallArg, Constraints, Cotangents, DType, Form, Kernel, Operand, Rule, Sample,
-    Packing, Residual, SampleGradient, ShapeError, Site, Surface, Type, Value,
+    PackForm, Packing, Residual, SampleGradient, ShapeError, Site, Surface, Type, Value,
 };
 use crate::ops::einsum;
 use crate::shape::{self, Dim};
@@ -64,7 +64,14 @@ impl Rule for Matmul {
     fn kernel(&self, inputs: &[Type], outputs: &[Type]) -> Kernel {
         let shape = &outputs[0].shape;
         let right = match shape.as_slice() {
-            [m, n] => CallArg::Packable(1, packing(m, &inputs[1].shape[0], n)),
+            [m, n] => CallArg::Packable(
+                1,
+                Packing {
+                    form: PackForm::Factor,
+                    rows: m.clone(),
+                    shape: [inputs[1].shape[0].clone(), n.clone()],
+                },
+            ),
             _ => CallArg::InView(1),
         };
         let args = vec![
@@ -218,15 +225,6 @@ impl Rule for Matmul {
                 two,
             ),
         ]
-    }
-}
-
-/// How the second factor of a product of `m x k` and `k x n` is packed: its columns in strips.
-fn packing(m: &Dim, k: &Dim, n: &Dim) -> Packing {
-    Packing {
-        function: "pack",
-        size: m.clone(),
-        shape: [k.clone(), n.clone()],
     }
 }
 

@@ -131,6 +131,7 @@ impl Runner<'_> {
                 Task::Call(task, epilogue) => call::call(cx, &site, task, epilogue),
                 Task::Group(task) => group::group(cx, plan, world, machine, kernel, task),
                 Task::Copy => call::copy(cx, &site),
+                Task::Pack(task) => call::pack(cx, &site, task),
             }
         });
         self.failure = self.failure.take().or(complaint);

@@ -15,7 +15,7 @@ use super::generate::{Program, program};
 use super::interpret::interpret;
 use super::tensor::Tensor;
 use super::world::World;
-use crate::fuse::{fuse, unfused};
+use crate::fuse::{Calls, fuse, unfused};
 use crate::grad::{Gradient, differentiate, hessian_product};
 use crate::hoist::hoist;
 use crate::ir::verify::verify;
@@ -32,7 +32,7 @@ const SEEDS: std::ops::Range<u64> = 0..200;
 
 /// The plan that is emitted for a graph.
 fn planned(graph: &Graph) -> Plan {
-    let plan = planner::plan(fuse(graph), Reuse::AfterLastUse);
+    let plan = planner::plan(fuse(graph, Calls::Apart), Reuse::AfterLastUse);
     check_places(&plan);
     plan
 }

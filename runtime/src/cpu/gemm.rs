@@ -60,7 +60,7 @@ pub use pairs::{
     split_weights, steps_of, tiles_mut, weight_tiles, windows,
 };
 pub use product::{Product, Start, prepare};
-pub use strips::{Strips, pack_right, strips_len};
+pub use strips::{Strips, is_worth_keeping, pack_right, strips_len};
 pub use window::Windows;
 
 use crate::cpu::threads::Team;

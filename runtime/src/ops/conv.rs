@@ -12,7 +12,8 @@
 //!
 //! Where every channel is a group of its own, channels lie in the lanes of images, weights and results (`conv/depthwise.rs`).
 //!
-//! Weights stay `[out_channels, in_channels / groups, kernel]` in memory and are packed once a call.
+//! Weights stay `[out_channels, in_channels / groups, kernel]` in memory and are packed once a call, or, by [`pack_window`], once for
+//! many.
 //!
 //! Under [`Precision::Bf16`](crate::Precision::Bf16) images, cotangents and weights are rounded as they are read or packed; what is
 //! not computed in pairs is multiplied on vectors of f32.
@@ -29,15 +30,41 @@ pub use results::{COLUMNS, LINES};
 pub use sums::SHARDS;
 
 use crate::arena::Buf;
-use crate::cpu::gemm::{self, At, Axis, Block, Convolve, Matrix};
-use crate::cx::Cx;
-use crate::cx::{Env, float};
+use crate::cpu::gemm::{self, Arithmetic, At, Axis, Block, Convolve, Factor, Matrix, Product, Strips};
+use crate::cx::{Cx, Env, Packs, float};
+use crate::dtype::stored;
 use crate::ops::epilogue::{Activation, Epilogue, Finish};
 use crate::ops::pool::Pool2d;
+use crate::program::Lasts;
 
 use pairs::InPairs;
 use places::{Places, Slide, Weights};
 use results::Results;
+
+/// The weights of a convolution, and where they were packed.
+#[derive(Copy, Clone, Debug)]
+pub struct Filter {
+    buf: Buf,
+    /// Packed weights, and the number of these.
+    packed: Option<(Buf, usize)>,
+}
+
+impl From<Buf> for Filter {
+    fn from(buf: Buf) -> Self {
+        Self { buf, packed: None }
+    }
+}
+
+impl Buf {
+    /// Weights that [`pack_window`] has packed as number `index`.
+    #[inline(never)]
+    pub fn packed(self, numbers: Buf, index: usize) -> Filter {
+        Filter {
+            buf: self,
+            packed: Some((numbers, index)),
+        }
+    }
+}
 
 /// Sizes of a convolution. Images are `[batch, size, in_channels]`, weights `[out_channels, in_channels / groups, kernel]`,
 /// results `[batch, out, out_channels]`; pairs are (height, width).
@@ -195,6 +222,20 @@ impl Conv2d {
         }
     }
 
+    /// Rows, columns and inner size of the product that results are, where every place sees one pixel.
+    fn product(&self) -> [usize; 3] {
+        [
+            self.batch * Self::area(self.out),
+            self.out_channels,
+            self.in_channels,
+        ]
+    }
+
+    /// Numbers that an element of a result is a sum over, and channels of a result, where all are one group.
+    fn factor(&self) -> [usize; 2] {
+        [self.in_channels * Self::area(self.kernel), self.out_channels]
+    }
+
     /// Multiply-adds of the convolution, and of either of its gradients.
     fn work(&self) -> usize {
         let (channels, rows) = self.group();
@@ -215,14 +256,68 @@ fn gcd(a: usize, b: usize) -> usize {
     if b == 0 { a } else { gcd(b, a % b) }
 }
 
+/// Elements that `count` weights of `n` channels, each a sum over `k` numbers, take packed; none on units that multiply pairs, which
+/// split them in each call.
+pub(crate) fn packed_len(arithmetic: Arithmetic, [_, k, n, count]: [usize; 4]) -> usize {
+    if arithmetic.unit().is_some() {
+        return 0;
+    }
+    let lanes = stored!(arithmetic.precision(), T => T::lanes(arithmetic.isa()));
+    k.saturating_mul(n.next_multiple_of(lanes)).saturating_mul(count)
+}
+
+/// Packs weights of convolutions, as many as there are in `w`, for [`Buf::packed`]. `packed` has room for as many elements as
+/// [`PackForm::len`](crate::program::PackForm::len) says, or for none: then convolutions pack them themselves. What lasts from call to
+/// call and is there already stays.
+///
+/// # Panics
+/// Where there are several groups: a mistake of the compiler.
+pub fn pack_window(cx: &mut Cx<'_>, w: Buf, packed: Buf, conv: Conv2d, lasts: Lasts) {
+    assert!(conv.groups == 1, "{conv:?} has several groups");
+    float!(cx, T => pack_all::<T>(cx, w, packed, conv, lasts));
+}
+
+fn pack_all<T: InPairs>(cx: &mut Cx<'_>, w: Buf, packed: Buf, conv: Conv2d, lasts: Lasts) {
+    let (env, is_there) = (cx.env, lasts == Lasts::Calls && cx.packs == Packs::Present);
+    let mut bind = cx.bind();
+    let [k, n] = conv.factor();
+    let len = packed_len(env.arithmetic(), [0, k, n, 1]);
+    if is_there || len == 0 {
+        return;
+    }
+    let (w, packed) = (bind.read::<T>(w), bind.write::<T>(packed));
+    if packed.len() / len < w.len() / (k * n) {
+        return;
+    }
+    let slide = |k, _| conv.forward_slide(k);
+    let places = conv.forward_places(&slide);
+    for (w, packed) in w.chunks_exact(k * n).zip(packed.chunks_exact_mut(len)) {
+        match conv.is_pointwise() {
+            true => {
+                let method = env.arithmetic().method(conv.product());
+                gemm::pack_right(env.team, method, Matrix::row_major(w, n, k).transposed(), packed);
+            }
+            false => places.pack_all(env, conv.forward_weights(w), packed),
+        }
+    }
+}
+
 /// Convolves: `y[b, v, u, o] = activation(sum over i, j, c of x[b, v s + i d - p, u s + j d - p, c] w[o, c, i, j] + bias[o])`.
 /// `scratch` has the size of the weight with the output channels of a group rounded up to a multiple of 32; three times that where
 /// there is one group.
 ///
 /// # Panics
 /// Where a buffer has another size: a mistake of the compiler.
-pub fn conv2d(cx: &mut Cx<'_>, x: Buf, w: Buf, y: Buf, scratch: Buf, conv: Conv2d, epilogue: Epilogue) {
-    float!(cx, T => forward::<T>(cx, [x, w, y, scratch], conv, (epilogue, None)));
+pub fn conv2d(
+    cx: &mut Cx<'_>,
+    x: Buf,
+    w: impl Into<Filter>,
+    y: Buf,
+    scratch: Buf,
+    conv: Conv2d,
+    epilogue: Epilogue,
+) {
+    float!(cx, T => forward::<T>(cx, w.into(), [x, y, scratch], conv, (epilogue, None)));
 }
 
 /// Convolves as [`conv2d`] does, and pools what that gives some lines at a time: `y` is the pooled image.
@@ -237,7 +332,7 @@ pub fn conv2d(cx: &mut Cx<'_>, x: Buf, w: Buf, y: Buf, scratch: Buf, conv: Conv2
 pub fn conv2d_pool2d(
     cx: &mut Cx<'_>,
     x: Buf,
-    w: Buf,
+    w: impl Into<Filter>,
     y: Buf,
     scratch: Buf,
     conv: Conv2d,
@@ -248,44 +343,44 @@ pub fn conv2d_pool2d(
         conv.groups == 1 && conv.out == pool.size && conv.out_channels == pool.channels && pool.shares_out(),
         "{pool:?} cannot follow {conv:?} at once"
     );
-    float!(cx, T => forward::<T>(cx, [x, w, y, scratch], conv, (epilogue, Some(pool))));
+    float!(cx, T => forward::<T>(cx, w.into(), [x, y, scratch], conv, (epilogue, Some(pool))));
 }
 
 fn forward<T: InPairs>(
     cx: &mut Cx<'_>,
-    [x, w, y, scratch]: [Buf; 4],
+    w: Filter,
+    [x, y, scratch]: [Buf; 3],
     conv: Conv2d,
     (epilogue, pooling): (Epilogue, Option<Pool2d>),
 ) {
     let env = cx.env;
     let mut bind = cx.bind();
-    let (x, w): (&[T], &[T]) = (bind.read(x), bind.read(w));
+    let kept = w.packed.map(|(packed, index)| (bind.read::<T>(packed), index));
+    let (x, w): (&[T], &[T]) = (bind.read(x), bind.read(w.buf));
     assert!(epilogue.residual.is_none(), "a convolution adds no residual");
     let finish: Finish<'_, T> = epilogue.bind(&mut bind, conv.out_channels);
-    let (y, packed) = (bind.write::<T>(y), bind.write::<T>(scratch));
-    let (in_channels, out_channels) = conv.group();
+    let (y, scratch) = (bind.write::<T>(y), bind.write::<T>(scratch));
+    let kept = kept.and_then(|(packed, index)| {
+        let [k, n] = conv.factor();
+        let len = packed_len(env.arithmetic(), [0, k, n, 1]);
+        packed.get(index * len..(index + 1) * len).filter(|_| len > 0)
+    });
     if conv.is_pointwise() && pooling.is_none() {
-        let weights = Matrix::row_major(w, out_channels, in_channels).transposed();
-        return pixels(
-            env,
-            (x, weights),
-            y,
-            [conv.batch * Conv2d::area(conv.out), out_channels, in_channels],
-            finish,
-        );
+        let weights = Matrix::row_major(w, conv.out_channels, conv.in_channels).transposed();
+        let method = env.arithmetic().method(conv.product());
+        let strips = kept.and_then(|kept| Strips::of(method, weights, kept));
+        let factor = strips.map_or_else(|| weights.into(), Factor::Strips);
+        return pixels(env, (x, factor), y, conv.product(), finish);
     }
     let slide = |k, _| conv.forward_slide(k);
     let (places, weights) = (conv.forward_places(&slide), conv.forward_weights(w));
-    match conv.is_depthwise() {
-        true => depthwise::places(&places, env, x, (weights, packed), y, finish),
-        false => run(
-            places,
-            env,
-            x,
-            (weights, packed),
-            Results { memory: y, pooling },
-            finish,
-        ),
+    if conv.is_depthwise() {
+        return depthwise::places(&places, env, x, (weights, scratch), y, finish);
+    }
+    let results = Results { memory: y, pooling };
+    match kept {
+        Some(kept) => places.run_packed(env, x, kept, results, finish),
+        None => run(places, env, x, (weights, scratch), results, finish),
     }
 }
 
@@ -312,12 +407,12 @@ fn run<T: InPairs>(
 /// The product of every pixel's channels and a matrix.
 fn pixels<T: Convolve>(
     env: Env<'_>,
-    (from, weights): (&[T], Matrix<'_, T>),
+    (from, weights): (&[T], Factor<'_, T>),
     to: &mut [T],
     [m, n, k]: [usize; 3],
     finish: Finish<'_, T>,
 ) {
-    let factors = |_| (Matrix::row_major(from, m, k), weights);
+    let factors = |_| (Factor::from(Matrix::row_major(from, m, k)), weights);
     let finish = |at: At, block: &mut Block<'_, T>| {
         if !finish.is_none() {
             T::finish_columns(env.isa, block, finish, [at.row, at.col]);
@@ -347,7 +442,7 @@ fn input_grad<T: InPairs>(cx: &mut Cx<'_>, w: Buf, dy: Buf, dx: Buf, scratch: Bu
         let weights = Matrix::row_major(w, out_channels, in_channels);
         return pixels(
             env,
-            (dy, weights),
+            (dy, weights.into()),
             dx,
             [conv.batch * Conv2d::area(conv.out), in_channels, out_channels],
             finish,

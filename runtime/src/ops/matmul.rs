@@ -1,7 +1,7 @@
 //! Products of batches of matrices.
 //!
 //! The second factor of several products may be packed once for all of them by [`pack`]: emitted code does that before a loop whose
-//! steps multiply by the same weights. A product reads what was packed where its method does, and the factor itself elsewhere; the
+//! steps multiply by the same weights, and for weights that stay from call to call. A product reads what was packed where its method does, and the factor itself elsewhere; the
 //! method depends on the sizes and the CPU, so that both calls take the same decision. The bits are those of the plain product.
 //!
 //! Small products of two matrices go straight to their kernel (`few.rs`).
@@ -9,18 +9,19 @@
 mod few;
 
 use crate::arena::Buf;
-use crate::cpu::gemm::{self, At, Block, Factor, Matrix, Product, Strips};
-use crate::cx::Cx;
-use crate::cx::float;
+use crate::cpu::gemm::{self, Arithmetic, At, Block, Factor, Matrix, Product, Strips};
+use crate::cx::{Cx, Packs, float};
+use crate::dtype::stored;
 use crate::ops::epilogue::Epilogue;
 use crate::ops::view::View;
-use crate::program::MAX_RANK;
+use crate::program::{Lasts, MAX_RANK};
 
 /// The second factor of a product: how it lies, and where it was packed.
 #[derive(Copy, Clone, Debug)]
 pub struct Right<const R: usize> {
     view: View<R>,
-    packed: Option<Buf>,
+    /// Packed factors, and the number of this one.
+    packed: Option<(Buf, usize)>,
 }
 
 impl<const R: usize> From<View<R>> for Right<R> {
@@ -30,40 +31,53 @@ impl<const R: usize> From<View<R>> for Right<R> {
 }
 
 impl View<2> {
-    /// A second factor that [`pack`] has packed.
+    /// A second factor that [`pack`] has packed as number `index`.
     #[inline(never)]
-    pub fn packed(self, numbers: Buf) -> Right<2> {
+    pub fn packed(self, numbers: Buf, index: usize) -> Right<2> {
         Right {
             view: self,
-            packed: Some(numbers),
+            packed: Some((numbers, index)),
         }
     }
 }
 
-/// Packs the second factor `b` of products whose first has `rows` rows, for [`View::packed`].
-///
-/// `packed` must have room for what [`gemm::strips_len`] says. It stays as it is where such products read the factor itself, because
-/// there are few rows.
-///
-/// # Panics
-/// Where `packed` is too short: a mistake of the compiler.
-pub fn pack(cx: &mut Cx<'_>, b: View<2>, packed: Buf, rows: usize) {
-    float!(cx, T => pack_right::<T>(cx, &b, packed, rows));
+/// Elements that `count` factors of `k` x `n` take packed, for products with `rows` rows; none where such products read the factor
+/// itself.
+pub(crate) fn packed_len(arithmetic: Arithmetic, [rows, k, n, count]: [usize; 4]) -> usize {
+    let method = arithmetic.method([rows, n, k]);
+    stored!(arithmetic.precision(), T => gemm::strips_len::<T>(method, [k, n])).saturating_mul(count)
 }
 
-fn pack_right<T: Product>(cx: &mut Cx<'_>, b: &View<2>, packed: Buf, rows: usize) {
-    let env = cx.env;
-    assert!(
-        packed.len >= gemm::strips_len(b.shape[0], b.shape[1]),
-        "{} elements for a packed factor of {:?}",
-        packed.len,
-        b.shape
-    );
+/// Packs second factors `b` (all but the last two axes count them) of products whose first has `rows` rows, for [`View::packed`].
+///
+/// `packed` has room for as many elements as [`PackForm::len`](crate::program::PackForm::len) says, or for none: then products read the factor itself. What lasts from
+/// call to call and is there already stays.
+pub fn pack<const R: usize>(cx: &mut Cx<'_>, b: View<R>, packed: Buf, rows: usize, lasts: Lasts) {
+    let b = b.padded();
+    float!(cx, T => pack_all::<T>(cx, &b, packed, rows, lasts));
+}
+
+#[inline(never)]
+fn pack_all<T: Product>(cx: &mut Cx<'_>, b: &View<MAX_RANK>, packed: Buf, rows: usize, lasts: Lasts) {
+    const R: usize = MAX_RANK;
+    let (env, is_there) = (cx.env, lasts == Lasts::Calls && cx.packs == Packs::Present);
     let mut bind = cx.bind();
-    let factor = matrix(bind.read::<T>(b.buf), b, 0);
-    let packed = bind.write::<T>(packed);
-    let method = env.arithmetic().method([rows, b.shape[1], b.shape[0]]);
-    gemm::pack_right(env.team, method, factor, packed);
+    if is_there {
+        return;
+    }
+    let (factors, packed) = (bind.read::<T>(b.buf), bind.write::<T>(packed));
+    let [k, n] = [b.shape[R - 2], b.shape[R - 1]];
+    let (count, method) = (
+        b.shape[..R - 2].iter().product(),
+        env.arithmetic().method([rows, n, k]),
+    );
+    let len = gemm::strips_len::<T>(method, [k, n]);
+    if len == 0 || packed.len() / len < count {
+        return;
+    }
+    for (i, packed) in packed.chunks_exact_mut(len).take(count).enumerate() {
+        gemm::pack_right(env.team, method, matrix(factors, b, i), packed);
+    }
 }
 
 /// `y[.., i, j] = activation(sum over p of a[.., i, p] b[.., p, j] + bias[j] + residual[.., i, j])`.
@@ -122,10 +136,12 @@ fn multiply<T: Product>(
             "a residual has as many elements as the product"
         );
     }
-    let packed = packed.map(|packed| bind.read::<T>(packed));
-    let strips = packed.and_then(|packed| {
+    let packed = packed.map(|(packed, index)| (bind.read::<T>(packed), index));
+    let strips = packed.and_then(|(packed, index)| {
         let method = env.arithmetic().method([m, n, a.shape[R - 1]]);
-        Strips::of(method, matrix(right, b, 0), packed)
+        let len = gemm::strips_len::<T>(method, [a.shape[R - 1], n]);
+        let own = packed.get(index * len..(index + 1) * len)?;
+        Strips::of(method, matrix(right, b, 0), own)
     });
     let finish = epilogue.bind(&mut bind, n);
     let y = bind.write::<T>(y);
@@ -171,6 +187,7 @@ mod tests {
     use crate::ops::epilogue::Activation;
     use crate::ops::testbed::{assert_close, numbers};
     use crate::ops::testkit::Desk;
+    use crate::program::PackForm;
 
     /// `[batch, m, k] x [batch, k, n]` by the definition; both row-major.
     fn naive(a: &[f64], b: &[f64], [batch, m, k, n]: [usize; 4]) -> Vec<f64> {
@@ -298,8 +315,41 @@ mod tests {
         }
     }
 
+    #[test]
+    fn what_is_packed_already_stays() {
+        let (m, k, n) = (16, 40, 200);
+        let (x, w) = (numbers(m * k, 11), numbers(k * n, 12));
+        for lasts in [Lasts::Loop, Lasts::Calls] {
+            let mut desk = Desk::with(Precision::F32, 1, Isa::best());
+            let (a, b) = (desk.floats(&x), desk.floats(&w));
+            let (a, b) = (View::contiguous(a, [m, k]), View::contiguous(b, [k, n]));
+            let sizes = [m, k, n, 1];
+            let (strips, y) = (
+                desk.blank(PackForm::Factor.len(Precision::F32, Isa::best(), sizes, lasts)),
+                desk.blank(m * n),
+            );
+            assert!(strips.len >= k * n, "the factor is packed");
+            // What nobody has packed is not a number here.
+            desk.run(|cx| {
+                cx.packs = Packs::Present;
+                pack(cx, b, strips, m, lasts);
+                matmul(cx, a, b.packed(strips, 0), y, Epilogue::NONE);
+            });
+            let is_nan = desk.read(y).iter().all(|y| y.is_nan());
+            assert_eq!(is_nan, lasts == Lasts::Calls, "{lasts:?}");
+        }
+    }
+
+    #[test]
+    fn factors_of_long_products_are_not_kept() {
+        let len = |rows, lasts| PackForm::Factor.len(Precision::F32, Isa::best(), [rows, 300, 100, 3], lasts);
+        assert!(len(64, Lasts::Calls) >= 3 * 300 * 100);
+        assert_eq!(len(100_000, Lasts::Calls), 0);
+        assert!(len(100_000, Lasts::Loop) > 0);
+    }
+
     fn same_bits_packed([m, k, n]: [usize; 3], transposed: bool) {
-        let (x, w) = (numbers(m * k, 9), numbers(k * n, 10));
+        let (x, w) = (numbers(m * k, 9), numbers(2 * k * n, 10));
         let precisions = [Precision::F32, Precision::High, Precision::Bf16, Precision::F64];
         for (precision, &isa) in precisions
             .iter()
@@ -308,15 +358,25 @@ mod tests {
             let mut desk = Desk::with(precision, 2, isa);
             let (a, b) = (desk.floats(&x), desk.floats(&w));
             let a = View::contiguous(a, [m, k]);
-            let b = match transposed {
-                true => View::contiguous(b, [n, k]).t(),
-                false => View::contiguous(b, [k, n]),
+            // Two factors one behind the other.
+            let both = match transposed {
+                true => View::contiguous(b, [2, n, k]).t(),
+                false => View::contiguous(b, [2, k, n]),
             };
-            let (plain, packed) = (desk.blank(m * n), desk.blank(m * n));
-            let strips = desk.blank(gemm::strips_len(k, n));
-            desk.run(|cx| matmul(cx, a, b, plain, Epilogue::NONE));
-            desk.run(|cx| pack(cx, b, strips, m));
-            desk.run(|cx| matmul(cx, a, b.packed(strips), packed, Epilogue::NONE));
+            let of = |index: usize| View {
+                buf: b,
+                offset: index * k * n,
+                shape: [k, n],
+                strides: [both.strides[1], both.strides[2]],
+            };
+            let (plain, packed) = (desk.blank(2 * m * n), desk.blank(2 * m * n));
+            let strips = desk.blank(PackForm::Factor.len(precision, isa, [m, k, n, 2], Lasts::Calls));
+            desk.run(|cx| pack(cx, both, strips, m, Lasts::Calls));
+            for index in 0..2 {
+                let [plain, packed] = [plain, packed].map(|y| y.at(index * m * n, m * n));
+                desk.run(|cx| matmul(cx, a, of(index), plain, Epilogue::NONE));
+                desk.run(|cx| matmul(cx, a, of(index).packed(strips, index), packed, Epilogue::NONE));
+            }
             assert_eq!(
                 desk.read(packed),
                 desk.read(plain),

@@ -143,6 +143,8 @@ impl Bed {
             memory,
             sizes,
             slots: &[],
+            rooms: &[],
+            packs: crate::cx::Packs::Absent,
             params: &[],
             states: &[],
             scalars: &[],

@@ -122,6 +122,8 @@ impl Desk {
             memory,
             sizes,
             slots: &[],
+            rooms: &[],
+            packs: crate::cx::Packs::Absent,
             params: &[],
             states: &[],
             scalars: &[],

@@ -74,6 +74,8 @@ impl WeightGradient {
                 names: &[],
             },
             slots: &[],
+            rooms: &[],
+            packs: tapeless_runtime::cx::Packs::Absent,
             params: &[],
             states: &[],
             scalars: &[],

@@ -9,7 +9,10 @@ fn joint_plan(source: &str) -> Plan {
     let function = function.expect("the model has a loss");
     let graph = function.train.as_ref().expect("a loss is compiled in train mode");
     let wanted = wanted(&lowered, function);
-    plan(&joint(function, graph, &wanted, &mut Diagnostics::new()).expect("the loss has a gradient"))
+    plan(
+        &joint(function, graph, &wanted, &mut Diagnostics::new()).expect("the loss has a gradient"),
+        Calls::Apart,
+    )
 }
 
 /// Weights are packed before the loops, the input's part of the gates is added where the state's part is multiplied, and the gradients
@@ -79,7 +82,10 @@ fn kept_for_backward(source: &str) -> (Vec<String>, Vec<String>) {
     let function = &lowered.functions[0];
     let graph = function.train.as_ref().expect("it is a loss");
     let wanted = wanted(&lowered, function);
-    let plan = plan(&joint(function, graph, &wanted, &mut Diagnostics::new()).expect("it has a gradient"));
+    let plan = plan(
+        &joint(function, graph, &wanted, &mut Diagnostics::new()).expect("it has a gradient"),
+        Calls::Apart,
+    );
     let (forward, backward) = plan.kernels.split_at(plan.n_forward);
     let computed = backward.iter().map(|kernel| kernel.title.clone()).collect();
     let is_kept =
@@ -211,7 +217,7 @@ fn traced_images(source: &str) -> Vec<String> {
     let named = compiled(source, |model, diagnostics| {
         let lowered = lower::lower(model, diagnostics)?;
         let loss = lowered.functions.iter().find(|f| f.name == "loss")?;
-        Some(function(&lowered, loss, diagnostics).trace.named)
+        Some(function(&lowered, loss, Calls::Apart, diagnostics).trace.named)
     });
     let images = named.into_iter().filter(|named| named.ty.rank() > 3);
     let shown = images.map(|named| {
@@ -303,7 +309,10 @@ fn predictions_pool_at_once() {
         .find(|f| f.name == "loss")
         .expect("the model has a loss");
     assert_eq!(
-        titles(&plan(&checked(simplify(&checked(turn(&loss.eval)))))),
+        titles(&plan(
+            &checked(simplify(&checked(turn(&loss.eval)))),
+            Calls::Apart
+        )),
         [
             "conv2d + bias + relu + max_pool2d",
             "conv2d + bias + tanh",

@@ -95,6 +95,7 @@ impl Part<'_> {
         };
         let cx = (self.access == Access::Inlined).then(|| quote!(cx,));
         match place {
+            Place::Slot(slot) if self.plan.slots[slot].pack.is_some() => quote!(#on.packed(#cx #k)),
             Place::Slot(_) => quote!(#on.slot(#cx #k, #dtype, #len)),
             Place::Input(_) => quote!(#on.input(#cx #k, #dtype, #len)),
             Place::Param(_) => quote!(#on.param(#cx #k, #len)),

@@ -84,7 +84,7 @@ enum Inlined<'p> {
 /// The kernel, where it has an inlined form.
 fn inlined<'p>(plan: &Plan, kernel: &'p Kernel) -> Option<Inlined<'p>> {
     match &kernel.task {
-        Task::Copy => None,
+        Task::Copy | Task::Pack(_) => None,
         Task::Group(group) => is_plain(plan, kernel, group).then_some(Inlined::Group(group)),
         Task::Call(call, epilogue) => {
             let (_, form) = FORMS.iter().find(|(function, _)| *function == call.function)?;

@@ -8,7 +8,7 @@ pub enum Argument {
     Buf(rt::Buf),
     Bufs(Vec<rt::Buf>),
     View(AnyView),
-    Packed(AnyView, rt::Buf),
+    Packed(Box<Argument>, rt::Buf, usize),
     Size(usize),
     Sizes(Vec<usize>),
     Scalar(f64),
@@ -99,13 +99,23 @@ impl Arguments {
         }
     }
 
-    /// A view, and where it is packed.
+    /// A view, and where it is packed as which of several.
     #[track_caller]
-    pub fn packable(&mut self) -> (AnyView, Option<rt::Buf>) {
+    pub fn packable(&mut self) -> (AnyView, Option<(rt::Buf, usize)>) {
         match self.next() {
             Argument::View(view) => (view, None),
-            Argument::Packed(view, packed) => (view, Some(packed)),
+            Argument::Packed(plain, packed, index) => (Self::new(vec![*plain]).view(), Some((packed, index))),
             other => panic!("a view was expected, found {other:?}"),
+        }
+    }
+
+    /// The weights of a convolution.
+    #[track_caller]
+    pub fn filter(&mut self) -> rt::Filter {
+        match self.next() {
+            Argument::Buf(buf) => buf.into(),
+            Argument::Packed(plain, packed, index) => Self::new(vec![*plain]).buf().packed(packed, index),
+            other => panic!("weights were expected, found {other:?}"),
         }
     }
 

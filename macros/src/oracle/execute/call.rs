@@ -8,8 +8,8 @@ use super::arguments::{AnyView, Argument, Arguments, array};
 use super::attention;
 use super::images;
 use super::memory::Names;
-use crate::ir::{Call, CallArg};
-use crate::plan::{Epilogue, Plan};
+use crate::ir::{Call, CallArg, PackForm};
+use crate::plan::{Epilogue, Lasts, Pack, Plan};
 
 type Function = fn(&mut Cx<'_>, &mut Arguments);
 
@@ -58,7 +58,6 @@ pub(super) const FUNCTIONS: &[(&str, Function)] = &[
     ("layer_norm", layer_norm),
     ("layer_norm_grad", layer_norm_grad),
     ("matmul", matmul),
-    ("pack", pack),
     ("max_pool2d_grad", images::max_pool2d_grad),
     ("max_pool2d_pick", images::max_pool2d_pick),
     ("one_hot", |cx, a| rt::one_hot(cx, a.buf(), a.buf(), a.size())),
@@ -182,16 +181,11 @@ fn matmul(cx: &mut Cx<'_>, a: &mut Arguments) {
     }
     let (left, (right, packed)) = (a.view(), a.packable());
     let (y, epilogue) = (a.buf(), a.epilogue());
-    if let Some(packed) = packed {
-        let right = right.ranked::<2>().packed(packed);
+    if let Some((packed, index)) = packed {
+        let right = right.ranked::<2>().packed(packed, index);
         return rt::matmul(cx, left.ranked::<2>(), right, y, epilogue);
     }
     ranked!(left.shape.len(), R => of_rank::<R>(cx, &left, &right, y, epilogue));
-}
-
-fn pack(cx: &mut Cx<'_>, a: &mut Arguments) {
-    let (factor, packed, rows) = (a.view(), a.buf(), a.size());
-    rt::pack(cx, factor.ranked::<2>(), packed, rows);
 }
 
 fn reduce(cx: &mut Cx<'_>, a: &mut Arguments) {
@@ -445,6 +439,30 @@ pub(super) fn call(cx: &mut Cx<'_>, site: &Site<'_>, call: &Call, epilogue: &Epi
     arguments.finish(name);
 }
 
+/// Packs factors.
+pub(super) fn pack(cx: &mut Cx<'_>, site: &Site<'_>, pack: &Pack) {
+    let (to, lasts) = (site.out(cx, 0), lasts(pack));
+    match &pack.packing.form {
+        PackForm::Factor => {
+            let (from, rows) = (site.view(cx, 0), site.world.size(&pack.packing.rows));
+            ranked!(from.shape.len(), R => rt::pack(cx, from.ranked::<R>(), to, rows, lasts));
+        }
+        PackForm::Window(spec) => {
+            let spec = site.argument(cx, spec, &Epilogue::default());
+            let spec = images::conv_spec(&mut Arguments::new(vec![spec]));
+            rt::pack_window(cx, site.buffer(cx, 0), to, spec, lasts);
+        }
+    }
+}
+
+/// For how long factors are packed, as the runtime names it.
+pub(super) fn lasts(pack: &Pack) -> rt::Lasts {
+    match pack.lasts {
+        Lasts::Loop => rt::Lasts::Loop,
+        Lasts::Calls => rt::Lasts::Calls,
+    }
+}
+
 /// Lays a strided operand out row-major.
 pub(super) fn copy(cx: &mut Cx<'_>, site: &Site<'_>) {
     let (from, to) = (site.view(cx, 0), site.out(cx, 0));
@@ -456,8 +474,14 @@ impl Site<'_> {
         match arg {
             CallArg::In(k) => Argument::Buf(self.buffer(cx, *k)),
             CallArg::Ins(all) => Argument::Bufs(all.iter().map(|k| self.buffer(cx, *k)).collect()),
-            CallArg::InView(k) | CallArg::Packable(k, _) => Argument::View(self.view(cx, *k)),
-            CallArg::Packed(k, packed) => Argument::Packed(self.view(cx, *k), self.buffer(cx, *packed)),
+            CallArg::InView(k) => Argument::View(self.view(cx, *k)),
+            CallArg::Packable(k, packing) => self.argument(cx, &packing.form.plain(*k), epilogue),
+            CallArg::Packed(input) => {
+                let plain = self.argument(cx, &input.form.plain(input.input), epilogue);
+                let packed = self.plan.kernels[self.k].reads[input.packed].value;
+                let packed = self.machine.stored(cx, self.plan, packed);
+                Argument::Packed(Box::new(plain), packed, self.world.size(&input.index))
+            }
             CallArg::Out(k) => Argument::Buf(self.out(cx, *k)),
             CallArg::Scratch(k) => {
                 let (dtype, len) = &self.plan.kernels[self.k].scratch[*k];

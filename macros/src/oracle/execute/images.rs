@@ -5,7 +5,7 @@ use tapeless_runtime::rt;
 
 use super::arguments::{Arguments, array};
 
-fn conv_spec(a: &mut Arguments) -> rt::Conv2d {
+pub(super) fn conv_spec(a: &mut Arguments) -> rt::Conv2d {
     let order = [
         "batch",
         "in_channels",
@@ -34,12 +34,12 @@ fn conv_spec(a: &mut Arguments) -> rt::Conv2d {
 }
 
 pub(super) fn conv2d(cx: &mut Cx<'_>, a: &mut Arguments) {
-    let (x, w, y, scratch, spec) = (a.buf(), a.buf(), a.buf(), a.buf(), conv_spec(a));
+    let (x, w, y, scratch, spec) = (a.buf(), a.filter(), a.buf(), a.buf(), conv_spec(a));
     rt::conv2d(cx, x, w, y, scratch, spec, a.epilogue());
 }
 
 pub(super) fn conv2d_pool2d(cx: &mut Cx<'_>, a: &mut Arguments) {
-    let (x, w, y, scratch, spec) = (a.buf(), a.buf(), a.buf(), a.buf(), conv_spec(a));
+    let (x, w, y, scratch, spec) = (a.buf(), a.filter(), a.buf(), a.buf(), conv_spec(a));
     let epilogue = a.epilogue();
     rt::conv2d_pool2d(cx, x, w, y, scratch, spec, epilogue, pool_spec(a));
 }

@@ -6,15 +6,17 @@ use tapeless_runtime::Precision;
 use tapeless_runtime::arena::{Buf, Memory, Region, Storage, align_up};
 use tapeless_runtime::cpu::isa::Isa;
 use tapeless_runtime::cpu::threads::Team;
-use tapeless_runtime::cx::{Cx, Env};
+use tapeless_runtime::cx::{Cx, Env, Packs};
 use tapeless_runtime::dtype::Dtype;
 use tapeless_runtime::program::{Sizes, SlotSpec};
+use tapeless_runtime::rt;
 use tapeless_runtime::workspace::plan::Plan as Packing;
 
 use super::super::tensor::{Tensor, build};
 use super::super::world::World;
-use crate::ir::{DType, Type};
-use crate::plan::{Place, Plan};
+use super::call::lasts;
+use crate::ir::{DType, PackForm, Type};
+use crate::plan::{Pack, Place, Plan};
 
 /// The arena of a plan for some sizes.
 pub struct Layout {
@@ -32,7 +34,10 @@ impl Layout {
             .iter()
             .map(|slot| SlotSpec {
                 dtype: runtime_dtype(slot.dtype),
-                len: world.size(&slot.len),
+                len: match &slot.pack {
+                    Some(pack) => packed_len(pack, world, precision),
+                    None => world.size(&slot.len),
+                },
                 first: slot.first,
                 last: slot.last,
             })
@@ -56,6 +61,17 @@ impl Layout {
         };
         (0..n_kernels).map(alive).max().unwrap_or(0)
     }
+}
+
+/// Elements of what is packed, as a workspace works them out.
+fn packed_len(pack: &Pack, world: &World, precision: Precision) -> usize {
+    let [k, n] = &pack.packing.shape;
+    let sizes = [&pack.packing.rows, k, n, &pack.count].map(|size| world.size(size));
+    let form = match pack.packing.form {
+        PackForm::Factor => rt::PackForm::Factor,
+        PackForm::Window(_) => rt::PackForm::Window,
+    };
+    form.len(precision, Isa::best(), sizes, lasts(pack))
 }
 
 /// The kind of element, as the runtime names it.
@@ -188,6 +204,8 @@ impl<'w> Machine<'w> {
                 names: &[],
             },
             slots: &self.layout.packing.offsets,
+            rooms: &self.layout.slots,
+            packs: Packs::Absent,
             params: &self.param_offsets,
             states: &self.state_offsets,
             scalars: &[],
@@ -242,6 +260,10 @@ impl Names<'_> {
     /// The buffer of a stored value.
     pub fn stored(&self, cx: &Cx<'_>, plan: &Plan, value: crate::ir::Value) -> Buf {
         let (home, offset) = plan.home(value);
+        match plan.places[&value] {
+            Place::Slot(k) if plan.slots[k].pack.is_some() => return cx.packed(k),
+            _ => {}
+        }
         let whole = plan.stored_type(home);
         let buffer = self.buffer(
             cx,

@@ -9,7 +9,7 @@ use super::files::{
 use super::{source, unit};
 use crate::compile;
 use crate::diag::Diagnostics;
-use crate::fuse::fuse;
+use crate::fuse::{Calls, fuse};
 use crate::grad::{Gradient, differentiate};
 use crate::layout::turn;
 use crate::memory::{self, Reuse};
@@ -56,7 +56,10 @@ fn schedules_of_random_texts_compute_what_their_graphs_mean() {
                 graphs.push((joint, want));
             }
             for (graph, want) in graphs {
-                let plan = memory::plan(fuse(&simplify(&graph)), Reuse::AfterLastUse);
+                let plan = memory::plan(
+                    fuse(&simplify(&graph), Calls::Repeated { least: 1 }),
+                    Reuse::AfterLastUse,
+                );
                 check_places(&plan);
                 let run = execute(&plan, &world, Precision::F64);
                 let what = || format!("seed {seed}, `{}`\n{}\n{graph}", function.name, source.text());

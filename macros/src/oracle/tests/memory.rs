@@ -4,8 +4,12 @@ use super::super::execute::Layout;
 use super::*;
 use crate::diag::Diagnostics;
 use crate::grad::Wanted;
-use crate::ir::ParamId;
+use crate::ir::{PackForm, Packing, ParamId};
 use crate::lower::{lower, tests::define};
+use crate::shape::Dim;
+use proptest::prelude::*;
+use tapeless_runtime::cpu::isa::Isa;
+use tapeless_runtime::rt;
 
 /// Slots that live at the same kernel lie apart.
 fn assert_apart(layout: &Layout, precision: Precision, what: &str) {
@@ -98,4 +102,25 @@ fn arenas_of_networks_are_within_a_tenth_of_the_bound() {
          }",
         32,
     );
+}
+
+proptest! {
+    /// Budgets count packed factors by a bound that holds in every precision on every instruction path.
+    #[test]
+    fn packed_factors_take_no_more_than_is_counted(rows in 1usize..600, k in 1usize..10_000, n in 1usize..300) {
+        let bound = Packing {
+            form: PackForm::Factor,
+            rows: Dim::lit(rows as i64),
+            shape: [Dim::lit(k as i64), Dim::lit(n as i64)],
+        };
+        let bound = bound.len().as_lit().expect("a number") as usize;
+        for &isa in Isa::available() {
+            for precision in [Precision::F32, Precision::High, Precision::Bf16] {
+                for form in [rt::PackForm::Factor, rt::PackForm::Window] {
+                    let len = form.len(precision, isa, [rows, k, n, 1], rt::Lasts::Loop);
+                    prop_assert!(len <= bound, "{:?} {} on {}: {} of {}", form, precision, isa, len, bound);
+                }
+            }
+        }
+    }
 }

@@ -6,6 +6,7 @@ use crate::ir::ViewMap;
 use crate::layout::turn_and_show;
 use crate::ops::pad::Pad;
 use crate::ops::view::View;
+use crate::plan::{Kernel, Task};
 use crate::shape::Dim;
 
 #[test]
@@ -60,6 +61,25 @@ fn unfused_schedules_give_the_same_numbers() {
             panic!("seed {seed}: {difference}\n{graph}");
         }
     }
+}
+
+/// Factors that stay packed from call to call change no bit, in loops and outside of them.
+#[test]
+fn packed_parameters_give_the_same_numbers() {
+    let mut n_packed = 0;
+    for seed in SEEDS {
+        let Program { graph, world, .. } = program(seed);
+        let graph = simplify(&turn(&graph));
+        let plan = planner::plan(fuse(&graph, Calls::Repeated { least: 1 }), Reuse::AfterLastUse);
+        let is_packed = |kernel: &&Kernel| matches!(kernel.task, Task::Pack(_));
+        n_packed += plan.kernels.iter().filter(is_packed).count();
+        let want = execute(&planned(&graph), &world, Precision::F32);
+        let got = execute(&plan, &world, Precision::F32);
+        if let Some(difference) = difference(&got.outputs, &want.outputs, 0.0, 0.0) {
+            panic!("seed {seed}: {difference}\n{graph}");
+        }
+    }
+    assert!(n_packed > 50, "{n_packed} factors of 200 programs stay packed");
 }
 
 /// A trace shows every named value as it is.

@@ -210,6 +210,11 @@ impl Arithmetic {
         }
     }
 
+    /// The precision.
+    pub fn precision(self) -> Precision {
+        self.precision
+    }
+
     /// What would multiply pairs, and in how many parts.
     pub fn unit(self) -> Option<(Unit, Parts)> {
         let parts = match self.precision {

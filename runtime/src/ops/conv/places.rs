@@ -226,11 +226,31 @@ impl Places<'_> {
         if out.memory.is_empty() {
             return;
         }
+        self.pack_all(env, weights, packed);
+        self.run_packed(env, images, packed, out, finish);
+    }
+
+    /// Lays out the weights of all windows.
+    pub fn pack_all<T: Convolve>(&self, env: Env<'_>, weights: Weights<'_, T>, packed: &mut [T]) {
         let columns = T::columns(env.isa, self.rows);
         self.for_each_residue(self.groups * self.padded::<T>(env), |slides, first| {
             self.pack(env, columns, slides, weights, &mut packed[first..]);
         });
-        let packed: &[T] = packed;
+    }
+
+    /// Computes all results with weights that [`pack_all`](Self::pack_all) has laid out.
+    pub fn run_packed<T: Convolve>(
+        &self,
+        env: Env<'_>,
+        images: &[T],
+        packed: &[T],
+        out: Results<'_, T>,
+        finish: Finish<'_, T>,
+    ) {
+        if out.memory.is_empty() {
+            return;
+        }
+        let columns = T::columns(env.isa, self.rows);
         out.compute(self, env, (self.blocks(columns), columns), |at, block| {
             Task::new((self, env), images, (packed, columns), finish).run(at, block);
         });

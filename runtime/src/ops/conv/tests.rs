@@ -103,6 +103,23 @@ fn check_with(conv: &Conv2d, mut desk: Desk, precision: Precision) {
     assert_close(&desk.read(outputs.0), &y, tolerance);
     assert_close(&desk.read(outputs.1), &dx, tolerance);
     assert_close(&desk.read(outputs.2), &dw, tolerance);
+    if conv.groups == 1 {
+        same_bits_packed(conv, &mut desk, [x, w, outputs.0, scratch[0]], epilogue);
+    }
+}
+
+/// With packed weights, the second of two, a convolution has the bits that `y` has.
+fn same_bits_packed(conv: &Conv2d, desk: &mut Desk, [x, w, y, scratch]: [Buf; 4], epilogue: Epilogue) {
+    let mut len = 0;
+    let [k, n] = conv.factor();
+    desk.run(|cx| len = packed_len(cx.env.arithmetic(), [0, k, n, 2]));
+    let both = [desk.read(w).iter().map(|w| 2.0 * w).collect(), desk.read(w)].concat();
+    let (both, packed, again) = (desk.floats(&both), desk.blank(len), desk.blank(y.len));
+    desk.run(|cx| {
+        pack_window(cx, both, packed, *conv, Lasts::Calls);
+        conv2d(cx, x, w.packed(packed, 1), again, scratch, *conv, epilogue);
+    });
+    assert_eq!(desk.read(again), desk.read(y), "{conv:?}");
 }
 
 pub(super) fn out(

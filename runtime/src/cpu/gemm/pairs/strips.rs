@@ -137,7 +137,7 @@ mod tests {
         for (unit, parts) in all.into_iter().chain(dots) {
             let method = Method::Pairs(unit, parts);
             let mut room = Vec::new();
-            let numbers = on_lines(&mut room, strips_len(k, n));
+            let numbers = on_lines(&mut room, strips_len::<f32>(method, [k, n]));
             pack_right(&team, method, b, numbers);
             let strips = Strips::of(method, b, numbers).expect("products in pairs read strips");
             let (mut plain, mut packed) = (vec![f32::NAN; m * n], vec![f32::NAN; m * n]);
