@@ -191,3 +191,18 @@ fn functions_of_similar_names_are_sweeps_of_their_own() -> Result<()> {
     }
     Ok(())
 }
+
+#[test]
+fn results_are_read_as_slices() -> Result<()> {
+    let model = Net::new(&Device::cpu().threads(1), 1)?;
+    let mut eval = model.scores_workspace(4)?;
+    for batch in [4, 1, 3] {
+        let outputs = model.scores_in(&mut eval, &numbers(batch, 5))?;
+        let all = outputs.array::<f32, Ix2>(0)?;
+        assert_eq!(all.dim(), (batch, 3));
+        assert_eq!(outputs.slice::<f32>(0)?, all.as_slice().unwrap());
+        assert!(outputs.slice::<i64>(0).is_err(), "scores are no integers");
+        assert!(outputs.slice::<f32>(1).is_err(), "there is one result");
+    }
+    Ok(())
+}

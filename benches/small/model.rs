@@ -1,6 +1,6 @@
 //! Our side: models of two layers, trained as any other.
 
-use ndarray::{Array2, Array3, Ix2, s};
+use ndarray::{Array2, Array3, s};
 use tapeless::prelude::*;
 use tapeless::rng::Key;
 
@@ -113,8 +113,8 @@ macro_rules! networks {
             fn predict(&mut self) -> f64 {
                 let outputs = self.model.prediction_in(&mut self.eval, &self.batch.0);
                 let outputs = outputs.expect("arguments suit the model");
-                let predictions = outputs.view::<f32, Ix2>(0).expect("a prediction has two axes");
-                f64::from(predictions[[0, 0]])
+                let predictions = outputs.slice::<f32>(0).expect("predictions are floats");
+                f64::from(predictions[0])
             }
         }
     )*};

@@ -8,6 +8,7 @@
 use std::alloc::{Layout, alloc_zeroed, dealloc, handle_alloc_error};
 use std::marker::PhantomData;
 use std::mem::MaybeUninit;
+use std::num::NonZero;
 use std::ptr::NonNull;
 
 use crate::dtype::Element;
@@ -21,9 +22,14 @@ pub fn align_up(bytes: usize) -> usize {
 }
 
 /// Zero-initialised bytes, aligned to [`ALIGN`].
+///
+/// The system gives out zeros without writing any, but only of its own alignment: for a larger one Rust's allocator writes them, and
+/// so gets hold of every page before it is needed. So more is asked for, and the bytes begin where they are aligned.
 pub struct Storage {
     start: NonNull<u8>,
     bytes: usize,
+    /// How far `start` lies behind what was allocated.
+    shift: usize,
 }
 
 // SAFETY: `Storage` owns its bytes as a `Vec<u8>` does.
@@ -31,16 +37,26 @@ unsafe impl Send for Storage {}
 // SAFETY: shared access only reads.
 unsafe impl Sync for Storage {}
 
+/// Where no bytes begin: an address that is aligned.
+const NONE: NonNull<u8> = NonNull::without_provenance(NonZero::new(ALIGN).expect("more than 0"));
+
+/// Alignment of what the system gives out.
+const SYSTEM_ALIGN: usize = 16;
+
 impl Storage {
     /// `bytes` zero bytes.
     pub fn zeroed(bytes: usize) -> Self {
         if bytes == 0 {
             return Self {
-                start: NonNull::dangling(),
+                start: NONE,
                 bytes,
+                shift: 0,
             };
         }
-        Self::try_zeroed(bytes).unwrap_or_else(|| handle_alloc_error(Self::layout(bytes)))
+        Self::try_zeroed(bytes).unwrap_or_else(|| {
+            let layout = Self::layout(bytes).expect("a buffer is smaller than half the address space");
+            handle_alloc_error(layout)
+        })
     }
 
     /// `bytes` zero bytes, or `None` if the system does not have them.
@@ -48,27 +64,35 @@ impl Storage {
         if bytes == 0 {
             return Some(Self::zeroed(0));
         }
-        let layout = Layout::from_size_align(bytes, ALIGN).ok()?;
         // SAFETY: the layout has a size above zero.
-        let start = NonNull::new(unsafe { alloc_zeroed(layout) })?;
-        Some(Self { start, bytes })
+        let all = NonNull::new(unsafe { alloc_zeroed(Self::layout(bytes)?) })?;
+        let shift = all.as_ptr().addr().next_multiple_of(ALIGN) - all.as_ptr().addr();
+        // SAFETY: what was allocated is `ALIGN - SYSTEM_ALIGN` bytes longer, and no address that is aligned to the latter needs a longer
+        // way to the next that is aligned to the former.
+        let start = unsafe { all.add(shift) };
+        Some(Self { start, bytes, shift })
     }
 
-    fn layout(bytes: usize) -> Layout {
-        Layout::from_size_align(bytes, ALIGN).expect("a buffer is smaller than half the address space")
+    /// What is allocated for so many bytes.
+    fn layout(bytes: usize) -> Option<Layout> {
+        let more = bytes.checked_add(ALIGN - SYSTEM_ALIGN)?;
+        Layout::from_size_align(more, SYSTEM_ALIGN).ok()
     }
 
     /// Number of bytes.
+    #[inline]
     pub fn bytes(&self) -> usize {
         self.bytes
     }
 
     /// Everything, as elements of one type; a rest that is no whole element is left out.
+    #[inline]
     pub fn as_slice<T: Element>(&self) -> &[T] {
         self.region().slice(0, self.bytes / size_of::<T>())
     }
 
     /// Everything, writable.
+    #[inline]
     pub fn as_mut_slice<T: Element>(&mut self) -> &mut [T] {
         let len = self.bytes / size_of::<T>();
         // SAFETY: the bytes are owned, borrowed mutably for the result's lifetime, aligned to 64 and initialised;
@@ -76,15 +100,13 @@ impl Storage {
         unsafe { std::slice::from_raw_parts_mut(self.pointer().cast::<T>(), len) }
     }
 
+    #[inline]
     fn pointer(&self) -> *mut u8 {
-        if self.bytes == 0 {
-            std::ptr::without_provenance_mut(ALIGN)
-        } else {
-            self.start.as_ptr()
-        }
+        self.start.as_ptr()
     }
 
     /// The bytes as a place that may only be read.
+    #[inline]
     pub fn region(&self) -> Region<'_> {
         Region {
             start: self.pointer(),
@@ -95,6 +117,7 @@ impl Storage {
     }
 
     /// The bytes as a place that may be written.
+    #[inline]
     pub fn region_mut(&mut self) -> Region<'_> {
         Region {
             start: self.pointer(),
@@ -107,9 +130,9 @@ impl Storage {
 
 impl Drop for Storage {
     fn drop(&mut self) {
-        if self.bytes > 0 {
-            // SAFETY: allocated in `zeroed` with the same layout, and not freed before.
-            unsafe { dealloc(self.start.as_ptr(), Self::layout(self.bytes)) }
+        if let (1.., Some(layout)) = (self.bytes, Self::layout(self.bytes)) {
+            // SAFETY: allocated in `try_zeroed` with the same layout, `shift` bytes before, and not freed before.
+            unsafe { dealloc(self.start.as_ptr().sub(self.shift), layout) }
         }
     }
 }
@@ -173,6 +196,7 @@ impl<'a> Region<'a> {
     }
 
     /// `len` elements from byte `offset` on.
+    #[inline]
     fn slice<T: Element>(&self, offset: usize, len: usize) -> &'a [T] {
         let start = self.check::<T>(offset, len);
         // SAFETY: `check` has shown that the range lies inside the region and is aligned; the region borrows the memory for
@@ -266,6 +290,16 @@ impl Buf {
     }
 }
 
+/// Refuses two buffers, one of which is to be written, that share memory; both lie in their places. Different places never share
+/// any: a region that may be written is an exclusive borrow.
+#[inline(always)]
+fn apart(a: Buf, b: Buf) {
+    let end = |buf: Buf| buf.offset + buf.len * buf.width;
+    if a.place == b.place && a.offset < end(b) && b.offset < end(a) && a.len > 0 && b.len > 0 {
+        refused(a, "two buffers of one kernel overlap");
+    }
+}
+
 /// Buffers that one kernel may bind.
 const MAX_BOUND: usize = 32;
 
@@ -299,6 +333,55 @@ impl<'a> Memory<'a> {
             Place::NewState => &self.new_states,
             Place::Input(k) => &self.inputs[usize::from(k)],
         }
+    }
+
+    /// The address of a buffer's elements, which lie inside its place; a place that may not be written is refused.
+    #[inline(always)]
+    fn start<T: Element>(&self, buf: Buf, access: Access) -> *mut T {
+        if buf.width != size_of::<T>() {
+            refused(buf, "a buffer of another element width was asked for");
+        }
+        let region = self.region(buf.place);
+        if access == Access::Write && region.access != Access::Write {
+            refused(buf, "this place may not be written");
+        }
+        region.check::<T>(buf.offset, buf.len)
+    }
+
+    /// All slices of one kernel at once, with the checks of a [`Binder`]: for code into which this is inlined and where places are
+    /// constants, so that few comparisons are left of them.
+    #[inline(always)]
+    #[expect(
+        clippy::needless_range_loop,
+        reason = "iterators over arrays are calls in some profiles"
+    )]
+    pub fn lend<'b, T: Element, const R: usize, const W: usize>(
+        &'b mut self,
+        reads: [Buf; R],
+        writes: [Buf; W],
+    ) -> ([&'b [T]; R], [&'b mut [T]; W]) {
+        let mut from: [&'b [T]; R] = [&[]; R];
+        let mut to = [const { MaybeUninit::<&'b mut [T]>::uninit() }; W];
+        for k in 0..R {
+            let start = self.start::<T>(reads[k], Access::Read);
+            // SAFETY: `start` has checked bounds, alignment and width; below, no slice to be written overlaps. The memory is
+            // borrowed exclusively for 'b, so no other slice of a writable place is alive.
+            from[k] = unsafe { std::slice::from_raw_parts(start, reads[k].len) };
+        }
+        for k in 0..W {
+            let start = self.start::<T>(writes[k], Access::Write);
+            for j in 0..R {
+                apart(writes[k], reads[j]);
+            }
+            for j in 0..k {
+                apart(writes[k], writes[j]);
+            }
+            // SAFETY: as above; moreover the place may be written, and no other slice of this call overlaps.
+            to[k].write(unsafe { std::slice::from_raw_parts_mut(start, writes[k].len) });
+        }
+        // SAFETY: the loop has written all of them, and an array of them lies in memory as an array of what they hold. It is read
+        // once.
+        (from, unsafe { to.as_ptr().cast::<[&'b mut [T]; W]>().read() })
     }
 
     /// Starts binding the buffers of one kernel; the slices live as long as the borrow.
@@ -345,36 +428,8 @@ impl<'b> Binder<'b, '_> {
         unsafe { std::slice::from_raw_parts_mut(start, buf.len) }
     }
 
-    /// [`read`](Self::read), inlined with all its checks: for code that knows place and length.
-    #[inline(always)]
-    pub fn read_here<T: Element>(&mut self, buf: Buf) -> &'b [T] {
-        let start = self.claim_here::<T>(buf, Access::Read);
-        // SAFETY: as in `read`.
-        unsafe { std::slice::from_raw_parts(start, buf.len) }
-    }
-
-    /// [`write`](Self::write), inlined likewise.
-    #[inline(always)]
-    pub fn write_here<T: Element>(&mut self, buf: Buf) -> &'b mut [T] {
-        let start = self.claim_here::<T>(buf, Access::Write);
-        // SAFETY: as in `write`.
-        unsafe { std::slice::from_raw_parts_mut(start, buf.len) }
-    }
-
     fn claim<T: Element>(&mut self, buf: Buf, access: Access) -> *mut T {
-        self.claim_here(buf, access)
-    }
-
-    #[inline(always)]
-    fn claim_here<T: Element>(&mut self, buf: Buf, access: Access) -> *mut T {
-        if buf.width != size_of::<T>() {
-            refused(buf, "a buffer of another element width was asked for");
-        }
-        let region = self.memory.region(buf.place);
-        if access == Access::Write && region.access != Access::Write {
-            refused(buf, "this place may not be written");
-        }
-        let start = region.check::<T>(buf.offset, buf.len);
+        let start = self.memory.start::<T>(buf, access);
         if buf.len > 0 {
             let range = Bound {
                 start: start.addr(),
@@ -401,89 +456,4 @@ impl<'b> Binder<'b, '_> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn buf(offset: usize, len: usize) -> Buf {
-        Buf {
-            place: Place::Arena,
-            offset,
-            len,
-            width: 4,
-        }
-    }
-
-    fn with_memory(f: impl FnOnce(&mut Memory<'_>)) {
-        let mut storage = Storage::zeroed(256);
-        f(&mut Memory {
-            arena: storage.region_mut(),
-            params: Region::empty(),
-            grads: Region::empty(),
-            direction: Region::empty(),
-            states: Region::empty(),
-            new_states: Region::empty(),
-            inputs: &[],
-        });
-    }
-
-    #[test]
-    fn disjoint_buffers_are_read_and_written_together() {
-        with_memory(|memory| {
-            memory.bind().write::<f32>(buf(0, 4)).fill(2.0);
-            let mut bind = memory.bind();
-            let (x, again, y) = (
-                bind.read::<f32>(buf(0, 4)),
-                bind.read::<f32>(buf(0, 4)),
-                bind.write::<f32>(buf(64, 4)),
-            );
-            y.copy_from_slice(x);
-            assert_eq!(again, y);
-        });
-    }
-
-    #[test]
-    #[should_panic(expected = "overlap")]
-    fn a_written_buffer_overlaps_nothing() {
-        with_memory(|memory| {
-            let mut bind = memory.bind();
-            let _x = bind.read::<f32>(buf(0, 4));
-            let _y = bind.write::<f32>(buf(12, 4));
-        });
-    }
-
-    #[test]
-    #[should_panic(expected = "leaves its place")]
-    fn a_buffer_stays_inside_its_place() {
-        with_memory(|memory| {
-            memory.bind().read::<f32>(buf(192, 17));
-        });
-    }
-
-    #[test]
-    #[should_panic(expected = "may not be written")]
-    fn parameters_are_read_only() {
-        with_memory(|memory| {
-            memory.bind().write::<f32>(Buf {
-                place: Place::Param,
-                ..buf(0, 0)
-            });
-        });
-    }
-
-    #[test]
-    #[should_panic(expected = "another element width")]
-    fn the_width_of_elements_is_checked() {
-        with_memory(|memory| {
-            memory.bind().read::<f64>(buf(0, 1));
-        });
-    }
-
-    #[test]
-    fn an_empty_buffer_overlaps_nothing() {
-        with_memory(|memory| {
-            let mut bind = memory.bind();
-            let _x = bind.write::<f32>(buf(0, 8));
-            assert!(bind.read::<f32>(buf(0, 0)).is_empty());
-        });
-    }
-}
+mod tests;

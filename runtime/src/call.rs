@@ -17,7 +17,7 @@ pub use bind::function_of;
 pub use outputs::{OutputElement, Outputs};
 pub use trace::{Trace, TracedValue};
 
-use crate::arena::{Memory, Region};
+use crate::arena::{Memory, Place, Region};
 use crate::cx::{Cx, Env, Packs};
 use crate::dtype::Dtype;
 use crate::error::{Error, ErrorKind, Result};
@@ -25,6 +25,9 @@ use crate::model::Core;
 use crate::program::Code;
 use crate::workspace::gradients::copy_tensors;
 use crate::workspace::{Calls, MAX_ARGS, Mode, Pending, Workspace, regions};
+
+/// As many arguments as functions of small networks have, and most others.
+const FEW_ARGS: usize = 2;
 
 /// What a gradient call does with the gradients that are in the workspace.
 #[derive(Copy, Clone, PartialEq, Eq, Debug, Default)]
@@ -166,10 +169,16 @@ impl Core {
     }
 
     /// Copies the new values of carried tensors from a workspace, after a step.
+    #[inline]
     pub(crate) fn commit(&mut self, work: &Workspace) {
-        if let Some(code) = &work.function().train {
+        let updates = work
+            .function()
+            .train
+            .as_ref()
+            .map_or(&[][..], |code| code.updates);
+        if !updates.is_empty() {
             let layout = std::sync::Arc::clone(self.states_layout());
-            copy_tensors(&layout, code.updates, self.states_mut(), &work.new_states);
+            copy_tensors(&layout, updates, self.states_mut(), &work.new_states);
         }
     }
 
@@ -183,7 +192,15 @@ impl Core {
         body: impl FnOnce(&mut Cx<'_>) -> R,
     ) -> R {
         let parts = work.parts();
-        let inputs: [Region<'_>; MAX_ARGS] = regions(args, parts.staging, self.precision());
+        // Most functions take few arguments, and making places for more takes as long as a small kernel.
+        let (few, many);
+        let inputs: &[Region<'_>] = if args.len() <= FEW_ARGS {
+            few = regions::<FEW_ARGS>(args, parts.staging, self.precision());
+            &few
+        } else {
+            many = regions::<MAX_ARGS>(args, parts.staging, self.precision());
+            &many
+        };
         let states = match around.states {
             StateSource::Committed => self.states(),
             StateSource::Workspace => parts.states_before,
@@ -266,10 +283,10 @@ fn sweep(code: &Code, cx: &mut Cx<'_>) -> Result<f64> {
     let Some(result) = code.results.first() else {
         return Err(Error::internal("the function has no result"));
     };
-    let loss = cx.slot(result.slot, Dtype::Float, 1);
+    let loss = cx.buf(Place::Arena, cx.slots[result.slot], Dtype::Float, 1);
     let loss = crate::cx::float!(cx, T => {
-        let value: T = cx.memory.bind().read::<T>(loss)[0];
-        crate::real::Real::to_f64(value)
+        let ([loss], []) = cx.memory.lend::<T, 1, 0>([loss], []);
+        crate::real::Real::to_f64(loss[0])
     });
     if let (true, Some(backward)) = (loss.is_finite(), code.backward) {
         backward(cx);

@@ -153,6 +153,7 @@ impl<'a> Cx<'a> {
     }
 
     /// The last kernel of a sweep has ended.
+    #[inline]
     pub(crate) fn end_sweep(&mut self) {
         if let Some(laps) = &mut self.laps {
             laps.sweep_ends();

@@ -22,7 +22,8 @@ use crate::error::{Error, ErrorKind, Result};
 /// ```
 #[derive(Clone)]
 pub struct Device {
-    n_threads: usize,
+    /// How many threads were asked for; as many as the system runs at once where none were.
+    n_threads: Option<usize>,
     isa: Isa,
     binding: Binding,
     team: Arc<OnceLock<Arc<Team>>>,
@@ -41,9 +42,8 @@ impl Device {
     /// The CPU, with as many threads as the system lets this process run at once and the most capable
     /// instruction set.
     pub fn cpu() -> Self {
-        let n_threads = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
         Self {
-            n_threads,
+            n_threads: None,
             isa: Isa::best(),
             binding: Binding::Free,
             team: Arc::default(),
@@ -56,7 +56,7 @@ impl Device {
     #[must_use]
     pub fn threads(self, n: usize) -> Self {
         Self {
-            n_threads: n,
+            n_threads: Some(n),
             team: Arc::default(),
             ..self
         }
@@ -91,7 +91,10 @@ impl Device {
 
     /// The number of threads, the caller's included.
     pub fn n_threads(&self) -> usize {
-        self.n_threads
+        let started = self.team.get().map(|team| team.threads());
+        // Asking the system reads files: only where the answer matters.
+        let system = || std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
+        started.or(self.n_threads).unwrap_or_else(system)
     }
 
     /// The instruction set.
@@ -108,7 +111,7 @@ impl Device {
         if let Some(team) = self.team.get() {
             return Ok(Arc::clone(team));
         }
-        let n_threads = NonZeroUsize::new(self.n_threads)
+        let n_threads = NonZeroUsize::new(self.n_threads())
             .ok_or_else(|| Error::config("a device with 0 threads cannot compute, expected at least 1"))?;
         let started = match self.binding {
             Binding::Free => Team::new(n_threads),
@@ -130,12 +133,13 @@ impl Default for Device {
 
 impl fmt::Display for Device {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let plural = if self.n_threads == 1 { "" } else { "s" };
+        let n_threads = self.n_threads();
+        let plural = if n_threads == 1 { "" } else { "s" };
         let bound = match self.binding {
             Binding::Free => "",
             Binding::Bound => ", bound",
         };
-        write!(f, "cpu ({} thread{plural}{bound}, {})", self.n_threads, self.isa)
+        write!(f, "cpu ({n_threads} thread{plural}{bound}, {})", self.isa)
     }
 }
 

@@ -198,8 +198,14 @@ pub enum Dtype {
 impl Dtype {
     /// Bytes of one element.
     pub fn width(self, precision: Precision) -> usize {
+        self.width_beside(precision.width())
+    }
+
+    /// Bytes of one element, where floats have `float`.
+    #[inline(always)]
+    pub(crate) fn width_beside(self, float: usize) -> usize {
         match self {
-            Self::Float => precision.width(),
+            Self::Float => float,
             Self::Int => 8,
             Self::Bool => 1,
         }

@@ -271,7 +271,9 @@ impl<R: Rule> Optimizer for Optim<R> {
         stored!(core.precision(), T => self.run::<T>(core, work, scale, limit));
         core.commit(work);
         work.mark_used();
-        work.end_update(R::NAME, began, self.work(work));
+        if began.is_some() {
+            work.end_update(R::NAME, began, self.work(work));
+        }
         Ok(())
     }
 
@@ -341,14 +343,21 @@ impl<R: Rule> Optimizer for Optim<R> {
 }
 
 /// Rejects a setting outside `low ..= high` (below infinity).
-fn check_range(name: &str, value: f64, low: f64, high: f64) -> Result<()> {
-    if (low..=high).contains(&value) {
+#[inline]
+fn check_range(name: &'static str, value: f64, low: f64, high: f64) -> Result<()> {
+    if low <= value && value <= high {
         return Ok(());
     }
+    Err(outside(name, value, low, high))
+}
+
+#[cold]
+#[inline(never)]
+fn outside(name: &'static str, value: f64, low: f64, high: f64) -> Error {
     let range = if high >= f64::MAX {
         format!("at least {low}")
     } else {
         format!("in {low} ..= {high}")
     };
-    Err(Error::config(format!("{name} = {value}, expected {range}")))
+    Error::config(format!("{name} = {value}, expected {range}"))
 }

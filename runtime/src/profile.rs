@@ -266,6 +266,7 @@ impl Workspace {
     }
 
     /// The time at which a call or an update begins, where a profile is taken.
+    #[inline]
     pub(crate) fn clock(&mut self) -> Option<Instant> {
         let recorder = self.recorder.as_mut()?;
         recorder.laps.clear();
@@ -273,8 +274,14 @@ impl Workspace {
     }
 
     /// A call that began at `began` has succeeded.
+    #[inline]
     pub(crate) fn end_call(&mut self, mode: Mode, began: Option<Instant>) {
-        let Some(began) = began else { return };
+        if let Some(began) = began {
+            self.record_call(mode, began);
+        }
+    }
+
+    fn record_call(&mut self, mode: Mode, began: Instant) {
         let Some(mut recorder) = self.recorder.take() else {
             return;
         };

@@ -30,11 +30,14 @@ pub use crate::cpu::gemm::{Lanes as Vectors, SmallProduct as Number, is_few};
 
 /// A sweep in one piece.
 pub trait Sweep {
+    /// Whether it has dynamic sizes.
+    const IS_DYNAMIC: bool;
+
     /// Whether all its products are small ones at the sizes of a call.
     fn fits(cx: &Cx<'_>) -> bool;
 
-    /// Runs it.
-    fn run<T: SmallProduct, L: Lanes<T>>(cx: &mut Cx<'_>, on: On<T, L>);
+    /// Runs it; with `ONE`, all dynamic sizes are 1.
+    fn run<T: SmallProduct, L: Lanes<T>, const ONE: bool>(cx: &mut Cx<'_>, on: On<T, L, ONE>);
 }
 
 /// Runs a sweep in one piece, where that is possible; false where it is not, and nothing has happened.
@@ -59,25 +62,35 @@ impl<T: SmallProduct, S: Sweep> OnVectors<T> for Whole<'_, '_, S> {
 
     #[inline(always)]
     fn run<L: Lanes<T>>(self, lanes: L) {
-        S::run(
-            self.cx,
-            On {
-                lanes,
-                numbers: PhantomData,
-            },
-        );
+        // One sample at a time is what is left of a small network's time where a batch has none: compiled apart, every loop over the
+        // batch is gone. Not for the baseline, which nobody's time depends on.
+        let numbers = PhantomData;
+        if S::IS_DYNAMIC && L::LANES > 4 && all_ones(self.cx.sizes.dims) {
+            S::run(self.cx, On::<T, L, true> { lanes, numbers });
+        } else {
+            S::run(self.cx, On::<T, L, false> { lanes, numbers });
+        }
     }
 }
 
-/// Numbers and vectors that a sweep computes with. Its methods are the kernels.
-pub struct On<T, L> {
+#[inline(always)]
+fn all_ones(dims: &[usize]) -> bool {
+    let mut all = true;
+    for dim in dims {
+        all = all && *dim == 1;
+    }
+    all
+}
+
+/// Numbers and vectors that a sweep computes with, and whether all its dynamic sizes are 1. Its methods are the kernels.
+pub struct On<T, L, const ONE: bool> {
     lanes: L,
     numbers: PhantomData<T>,
 }
 
-impl<T, L: Copy> Copy for On<T, L> {}
+impl<T, L: Copy, const ONE: bool> Copy for On<T, L, ONE> {}
 
-impl<T, L: Copy> Clone for On<T, L> {
+impl<T, L: Copy, const ONE: bool> Clone for On<T, L, ONE> {
     #[inline(always)]
     fn clone(&self) -> Self {
         *self
@@ -99,8 +112,25 @@ pub fn is_short([rows, cols]: [usize; 2]) -> bool {
     rows.saturating_mul(cols) < reduce::TASK
 }
 
+/// Room for any second factor of a small product.
+const LARGEST_ROOM: usize = gemm::FACTOR;
+
 /// Inputs and outputs of a group that is computed here, at most.
 const MAX_OUTS: usize = 2;
+
+/// A buffer that may be missing: none of its elements, if it is.
+#[inline(always)]
+fn present<T>(buf: Option<Buf>) -> Buf {
+    match buf {
+        Some(buf) => buf,
+        None => Buf {
+            place: Place::Param,
+            offset: 0,
+            len: 0,
+            width: size_of::<T>(),
+        },
+    }
+}
 
 /// A row-major matrix.
 #[inline(always)]
@@ -124,11 +154,17 @@ pub fn turned(buf: Buf, shape: [usize; 2]) -> View<2> {
     }
 }
 
-impl<T: SmallProduct, L: Lanes<T>> On<T, L> {
+impl<T: SmallProduct, L: Lanes<T>, const ONE: bool> On<T, L, ONE> {
+    /// As [`Cx::dim`].
+    #[inline(always)]
+    pub fn dim(self, cx: &Cx<'_>, index: usize) -> usize {
+        if ONE { 1 } else { cx.sizes.dims[index] }
+    }
+
     /// As [`Cx::slot`].
     #[inline(always)]
     pub fn slot(self, cx: &Cx<'_>, index: usize, dtype: Dtype, len: usize) -> Buf {
-        cx.buf(Place::Arena, cx.slots[index], dtype, len)
+        self.buf(Place::Arena, cx.slots[index], dtype, len)
     }
 
     /// As [`Cx::param`].
@@ -164,46 +200,64 @@ impl<T: SmallProduct, L: Lanes<T>> On<T, L> {
     /// As [`Cx::input`].
     #[inline(always)]
     pub fn input(self, cx: &Cx<'_>, index: u8, dtype: Dtype, len: usize) -> Buf {
-        cx.buf(Place::Input(index), 0, dtype, len)
+        let _ = cx;
+        self.buf(Place::Input(index), 0, dtype, len)
     }
 
     #[inline(always)]
     fn float(self, place: Place, offset: usize, len: usize) -> Buf {
+        self.buf(place, offset, Dtype::Float, len)
+    }
+
+    /// A buffer whose width is a constant.
+    #[inline(always)]
+    fn buf(self, place: Place, offset: usize, dtype: Dtype, len: usize) -> Buf {
         Buf {
             place,
             offset,
             len,
-            width: size_of::<T>(),
+            width: dtype.width_beside(size_of::<T>()),
         }
     }
 
-    /// As [`matmul`](crate::ops::matmul::matmul), of matrices that lie dense in rows or columns.
+    /// As [`matmul`](crate::ops::matmul::matmul), of matrices that lie dense in rows or columns. The second one is turned into room for
+    /// `ROOM` numbers, on the stack, where its rows do not lie dense.
+    ///
+    /// # Panics
+    /// Where there is not enough of it.
     #[inline(always)]
-    pub fn matmul(self, cx: &mut Cx<'_>, a: View<2>, b: View<2>, y: Buf, epilogue: Epilogue) {
-        let mut bind = cx.memory.bind();
-        let a = Matrix::new(bind.read_here::<T>(a.buf), a.offset, a.shape, a.strides);
-        let b = Matrix::new(bind.read_here::<T>(b.buf), b.offset, b.shape, b.strides);
+    pub fn matmul<const ROOM: usize>(
+        self,
+        cx: &mut Cx<'_>,
+        a: View<2>,
+        b: View<2>,
+        y: Buf,
+        epilogue: Epilogue,
+    ) {
+        let more = [epilogue.bias, epilogue.residual];
+        let reads = [a.buf, b.buf, present::<T>(more[0]), present::<T>(more[1])];
+        let ([a_numbers, b_numbers, bias, residual], [y]) = cx.memory.lend::<T, 4, 1>(reads, [y]);
+        let a = Matrix::new(a_numbers, a.offset, a.shape, a.strides);
+        let b = Matrix::new(b_numbers, b.offset, b.shape, b.strides);
         let ending = Ending {
-            bias: match epilogue.bias {
-                Some(buf) => Some(bind.read_here::<T>(buf)),
-                None => None,
-            },
-            residual: match epilogue.residual {
-                Some(buf) => Some(bind.read_here::<T>(buf)),
-                None => None,
-            },
+            bias: if more[0].is_some() { Some(bias) } else { None },
+            residual: if more[1].is_some() { Some(residual) } else { None },
             activation: epilogue.activation,
         };
-        let y = bind.write_here::<T>(y);
-        let len = b.rows() * b.cols();
         let product = Few { a, b, y, ending };
-        // The length is a constant where this is inlined, so that one of these remains.
-        if len <= 64 {
-            gemm::compute(self.lanes, product, &mut [T::ZERO; 64]);
-        } else if len <= 1024 {
-            gemm::compute(self.lanes, product, &mut [T::ZERO; 1024]);
-        } else {
+        if const { ROOM == LARGEST_ROOM } {
             product.run(self.lanes);
+        } else {
+            gemm::compute(self.lanes, product, &mut [T::ZERO; ROOM]);
+        }
+    }
+
+    /// The same on vectors of half the length, for kernels with no more columns than these have lanes.
+    #[inline(always)]
+    pub fn half(self) -> On<T, L::Half, ONE> {
+        On {
+            lanes: self.lanes.half(),
+            numbers: PhantomData,
         }
     }
 
@@ -211,44 +265,20 @@ impl<T: SmallProduct, L: Lanes<T>> On<T, L> {
     /// where there is one column.
     #[inline(always)]
     pub fn sum(self, cx: &mut Cx<'_>, x: Buf, y: Buf, [rows, cols]: [usize; 2]) {
-        let mut bind = cx.memory.bind();
-        let x = &bind.read_here::<T>(x)[..rows * cols];
-        let y = &mut bind.write_here::<T>(y)[..cols];
+        let ([x], [y]) = cx.memory.lend::<T, 1, 1>([x], [y]);
+        let (x, y) = (&x[..rows * cols], &mut y[..cols]);
+        if rows == 1 {
+            // As every sum, from zero on: a negative zero becomes a positive one.
+            for k in 0..cols {
+                y[k] = T::ZERO + x[k];
+            }
+            return;
+        }
         if cols == 1 {
             y[0] = T::from_f64(reduce::fold_run::<T, Sum>(x));
             return;
         }
-        let one = self.lanes.splat(T::ONE);
-        let mut col = 0;
-        while col < cols {
-            let width = (cols - col).min(L::LANES);
-            // No set has longer vectors.
-            let mut totals = [0.0; 16];
-            let mut row = 0;
-            while row < rows {
-                let end = (row + reduce::ROWS).min(rows);
-                let mut sums = self.lanes.splat(T::ZERO);
-                while row < end {
-                    let part = &x[row * cols + col..][..width];
-                    let part = match width == L::LANES {
-                        true => self.lanes.load(part),
-                        false => self.lanes.load_part(part),
-                    };
-                    // Exact: a sum of two.
-                    sums = self.lanes.mul_add(part, one, sums);
-                    row += 1;
-                }
-                let mut numbers = [T::ZERO; 16];
-                self.lanes.store(sums, &mut numbers);
-                for k in 0..width {
-                    totals[k] += numbers[k].to_f64();
-                }
-            }
-            for k in 0..width {
-                y[col + k] = T::from_f64(totals[k]);
-            }
-            col += width;
-        }
+        sums_of_columns(self.lanes, x, [rows, cols], y);
     }
 
     /// As [`pointwise`](crate::ops::pointwise::pointwise), of floats that lie as the iteration goes.
@@ -266,17 +296,22 @@ impl<T: SmallProduct, L: Lanes<T>> On<T, L> {
     {
         const { assert!(FO <= MAX_OUTS, "too many outputs for a small group") };
         let _ = group;
-        let mut bind = cx.memory.bind();
-        let mut to: [&mut [T]; MAX_OUTS] = [&mut [], &mut []];
-        for j in 0..FO {
-            to[j] = &mut bind.write_here::<T>(outs[j])[..len];
-        }
-        let mut from: [&[T]; F] = [&[]; F];
-        let mut of = [0; F];
+        // What lies in an output is not borrowed a second time.
+        let (mut reads, mut of) = ([present::<T>(None); F], [0; F]);
         for j in 0..F {
             match ins[j] {
-                In::Dense(buf) => from[j] = &bind.read_here::<T>(buf)[..len],
+                In::Dense(buf) => reads[j] = buf,
                 In::InPlace(k) => of[j] = 1 + k,
+            }
+        }
+        let (mut from, mut written) = cx.memory.lend::<T, F, FO>(reads, outs);
+        let mut to: [&mut [T]; MAX_OUTS] = [&mut [], &mut []];
+        for j in 0..FO {
+            to[j] = &mut std::mem::take(&mut written[j])[..len];
+        }
+        for j in 0..F {
+            if of[j] == 0 {
+                from[j] = &from[j][..len];
             }
         }
         let mut at = 0;
@@ -288,10 +323,88 @@ impl<T: SmallProduct, L: Lanes<T>> On<T, L> {
             block::<P, T, 8, F, FO, S>((&from, &of), &mut to, at, &scalars);
             at += 8;
         }
+        if at + 4 <= len {
+            block::<P, T, 4, F, FO, S>((&from, &of), &mut to, at, &scalars);
+            at += 4;
+        }
         while at < len {
             block::<P, T, 1, F, FO, S>((&from, &of), &mut to, at, &scalars);
             at += 1;
         }
+    }
+}
+
+/// Sums of all columns of `rows x cols` numbers.
+#[inline(always)]
+fn sums_of_columns<T: SmallProduct, L: Lanes<T>>(lanes: L, x: &[T], [rows, cols]: [usize; 2], y: &mut [T]) {
+    let mut col = 0;
+    while col < cols {
+        let width = (cols - col).min(L::LANES);
+        let y = &mut y[col..col + width];
+        if rows <= reduce::ROWS {
+            let sums = sums_of_rows(lanes, x, cols, [0, rows], col);
+            if width == L::LANES {
+                lanes.store(sums, y);
+            } else {
+                lanes.store_part(sums, y);
+            }
+        } else {
+            sums_of_blocks(lanes, x, [rows, cols], col, y);
+        }
+        col += width;
+    }
+}
+
+/// Sums of the columns from `col` on, as many as a register has, over rows `from..to`.
+#[inline(always)]
+fn sums_of_rows<T: SmallProduct, L: Lanes<T>>(
+    lanes: L,
+    x: &[T],
+    cols: usize,
+    [from, to]: [usize; 2],
+    col: usize,
+) -> L::Vector {
+    let width = (cols - col).min(L::LANES);
+    let one = lanes.splat(T::ONE);
+    let mut sums = lanes.splat(T::ZERO);
+    let mut row = from;
+    while row < to {
+        let part = &x[row * cols + col..][..width];
+        let part = match width == L::LANES {
+            true => lanes.load(part),
+            false => lanes.load_part(part),
+        };
+        // Exact: a sum of two.
+        sums = lanes.mul_add(part, one, sums);
+        row += 1;
+    }
+    sums
+}
+
+/// The same over so many rows that sums of blocks of them are added in f64, as [`reduce`] does.
+#[inline(always)]
+fn sums_of_blocks<T: SmallProduct, L: Lanes<T>>(
+    lanes: L,
+    x: &[T],
+    [rows, cols]: [usize; 2],
+    col: usize,
+    y: &mut [T],
+) {
+    // No set has longer vectors.
+    let mut totals = [0.0; 16];
+    let mut row = 0;
+    while row < rows {
+        let end = (row + reduce::ROWS).min(rows);
+        let sums = sums_of_rows(lanes, x, cols, [row, end], col);
+        let mut numbers = [T::ZERO; 16];
+        lanes.store(sums, &mut numbers);
+        for k in 0..y.len() {
+            totals[k] += numbers[k].to_f64();
+        }
+        row = end;
+    }
+    for k in 0..y.len() {
+        y[k] = T::from_f64(totals[k]);
     }
 }
 

@@ -121,8 +121,10 @@ pub struct Workspace {
     pub(crate) pending: Option<Pending>,
     /// The arguments of the last call.
     pub(crate) seen: Seen,
-    /// Sizes and ranks of its results.
-    results: Vec<([usize; MAX_RANK], usize)>,
+    /// The mode for which it is ready, at the sizes of the arguments of the last call; none where that is to be found out.
+    ready: Option<Mode>,
+    /// Sizes and ranks of its results, and the number of elements of each.
+    results: Vec<([usize; MAX_RANK], usize, usize)>,
     /// The profile that is being taken.
     pub(crate) recorder: Option<Box<Recorder>>,
 }
@@ -166,6 +168,7 @@ impl Workspace {
             partial_sums: Vec::new(),
             pending: None,
             seen: Seen::default(),
+            ready: None,
             results: Vec::new(),
             recorder: None,
         };
@@ -183,11 +186,13 @@ impl Workspace {
     }
 
     /// The function that it belongs to.
+    #[inline]
     pub(crate) fn function(&self) -> &'static Function {
         &self.program.functions[self.function]
     }
 
     /// Precision of the model that it belongs to.
+    #[inline]
     pub fn precision(&self) -> Precision {
         self.params.precision()
     }
@@ -225,10 +230,15 @@ impl Workspace {
     }
 
     /// Checks that it belongs to a model.
+    #[inline]
     pub(crate) fn check_model(&self, core: &Core) -> Result<()> {
         if self.is_of(core) {
             return Ok(());
         }
+        self.check_kind(core)
+    }
+
+    fn check_kind(&self, core: &Core) -> Result<()> {
         let same = self.program.key == core.program().key && self.generics == core.generics();
         if same && self.precision().float() == core.precision().float() {
             Ok(())
@@ -238,6 +248,7 @@ impl Workspace {
     }
 
     /// Whether it was made for this very model. (It serves others of the kind as well.)
+    #[inline]
     pub(crate) fn is_of(&self, core: &Core) -> bool {
         Arc::ptr_eq(&self.params, core.params_layout())
     }
@@ -251,6 +262,7 @@ impl Workspace {
     }
 
     /// Remembers that a step was taken, so that the next gradients are not added to these.
+    #[inline]
     pub(crate) fn mark_used(&mut self) {
         if let Some(pending) = &mut self.pending {
             pending.used = true;
@@ -258,13 +270,22 @@ impl Workspace {
     }
 
     /// [`prepare`](Self::prepare) for the arguments that it has just seen.
+    #[inline]
     pub(crate) fn prepare_seen(&mut self, mode: Mode) -> Result<()> {
-        if self.is_ready(mode, self.seen.dims()) {
+        if self.ready == Some(mode) {
             return Ok(());
         }
         let (mut dims, n_dims) = ([0; MAX_ARGS], self.seen.dims().len());
         dims[..n_dims].copy_from_slice(self.seen.dims());
-        self.prepare(mode, &dims[..n_dims])
+        self.prepare(mode, &dims[..n_dims])?;
+        self.ready = Some(mode);
+        Ok(())
+    }
+
+    /// Remembers the arguments of a call.
+    pub(crate) fn see(&mut self, seen: impl FnOnce(&mut Seen)) {
+        self.ready = None;
+        seen(&mut self.seen);
     }
 
     /// Whether the call before was one of this mode with these sizes.
@@ -277,6 +298,7 @@ impl Workspace {
 
     /// Makes the arena ready for a call: sizes are checked against the maximum, slots have their offsets.
     pub(crate) fn prepare(&mut self, mode: Mode, dims: &[usize]) -> Result<()> {
+        self.ready = None;
         if self.is_ready(mode, dims) {
             return Ok(());
         }
@@ -309,7 +331,10 @@ impl Workspace {
         let mut results = std::mem::take(&mut self.results);
         results.clear();
         let specs = self.function().results.iter();
-        results.extend(specs.map(|spec| self.sizes().shape(spec.shape)));
+        results.extend(specs.map(|spec| {
+            let (shape, rank) = self.sizes().shape(spec.shape);
+            (shape, rank, shape[..rank].iter().product())
+        }));
         self.results = results;
         self.fit(mode)
     }
@@ -328,9 +353,16 @@ impl Workspace {
     }
 
     /// The shape of a result of the last call.
+    #[inline]
     pub(crate) fn result_shape(&self, k: usize) -> &[usize] {
-        let (sizes, rank) = &self.results[k];
+        let (sizes, rank, _) = &self.results[k];
         &sizes[..*rank]
+    }
+
+    /// Its number of elements.
+    #[inline]
+    pub(crate) fn result_len(&self, k: usize) -> usize {
+        self.results[k].2
     }
 
     fn plan_first(&mut self, mode: Mode) -> Result<()> {
@@ -414,7 +446,16 @@ impl Workspace {
     }
 
     /// Copies those arguments that kernels cannot read in place.
+    #[inline]
     pub(crate) fn stage(&mut self, args: &[HostArg<'_>]) -> Result<()> {
+        let precision = self.precision();
+        if args.iter().all(|given| given.region(precision).is_some()) {
+            return Ok(());
+        }
+        self.copy_args(args)
+    }
+
+    fn copy_args(&mut self, args: &[HostArg<'_>]) -> Result<()> {
         let (precision, inputs) = (self.precision(), self.function().inputs);
         for (k, (given, spec)) in args.iter().zip(inputs).enumerate() {
             if given.region(precision).is_some() {
@@ -434,6 +475,7 @@ impl Workspace {
     }
 
     /// The parts that a call works with.
+    #[inline]
     pub(crate) fn parts(&mut self) -> Parts<'_> {
         let slots = self.slots[self.mode as usize].as_ref();
         Parts {
@@ -491,13 +533,14 @@ pub(crate) struct Parts<'w> {
 }
 
 /// The arguments' memory: borrowed from the caller, or staged.
-pub(crate) fn regions<'a>(
+#[inline(always)]
+pub(crate) fn regions<'a, const N: usize>(
     args: &'a [HostArg<'_>],
     staging: &'a [Storage],
     precision: Precision,
-) -> [Region<'a>; MAX_ARGS] {
+) -> [Region<'a>; N] {
     // Not by a function of its index, which some builds call for every element.
-    let mut regions = [const { Region::empty() }; MAX_ARGS];
+    let mut regions = [const { Region::empty() }; N];
     for (k, given) in args.iter().enumerate() {
         regions[k] = given.region(precision).unwrap_or_else(|| staging[k].region());
     }

@@ -249,7 +249,11 @@ impl<'a> Part<'a> {
     }
 
     fn body(&self) -> TokenStream {
-        let (lets, body) = (self.spelling.bindings(Source::Context), &self.body);
+        let source = match self.access {
+            Access::Called => Source::Context,
+            Access::Inlined => Source::Inlined,
+        };
+        let (lets, body) = (self.spelling.bindings(source), &self.body);
         quote!(#lets #body)
     }
 

@@ -24,6 +24,8 @@ pub(super) struct SizeNames {
 pub(super) enum Source {
     /// A context `cx`.
     Context,
+    /// A context `cx`, by code in its place that `on` gives.
+    Inlined,
     /// The const generics, as the slice `__values`.
     Values,
 }
@@ -148,8 +150,11 @@ impl<'a> Spelling<'a> {
             }
         };
         match source {
-            Source::Context => {
-                bind(&self.names.dims, &|k| quote!(cx.dim(#k)));
+            Source::Context | Source::Inlined => {
+                bind(&self.names.dims, &|k| match source {
+                    Source::Inlined => quote!(on.dim(cx, #k)),
+                    _ => quote!(cx.dim(#k)),
+                });
                 bind(&self.names.generics, &|k| quote!(cx.generic(#k)));
                 bind(&self.names.scalars, &|k| quote!(cx.scalar(#k)));
             }

@@ -86,6 +86,7 @@ macro_rules! host_elements {
         }
 
         impl HostData<'_> {
+            #[inline]
             fn kind(&self) -> Option<InputKind> {
                 match self {
                     $(Self::$variant(_) => Some(InputKind::$kind),)*
@@ -176,8 +177,16 @@ impl<'a> HostArg<'a> {
     pub fn of_view<T: HostNumber, D: Dimension>(view: ArrayView<'a, T, D>) -> Self {
         let mut shape = [0; MAX_RANK];
         let (sizes, rank) = (view.shape(), view.ndim());
-        let known = rank.min(MAX_RANK);
-        shape[..known].copy_from_slice(&sizes[..known]);
+        // Copying memory of unknown length is a call.
+        match *sizes {
+            [a] => shape[0] = a,
+            [a, b] => [shape[0], shape[1]] = [a, b],
+            [a, b, c, d] => [shape[0], shape[1], shape[2], shape[3]] = [a, b, c, d],
+            _ => {
+                let known = rank.min(MAX_RANK);
+                shape[..known].copy_from_slice(&sizes[..known]);
+            }
+        }
         let array = match view.to_slice() {
             Some(slice) => Host::Contiguous(slice),
             None => Host::Strided(view.into_dyn()),
@@ -190,21 +199,25 @@ impl<'a> HostArg<'a> {
     }
 
     /// The number of axes.
+    #[inline]
     pub fn rank(&self) -> usize {
         self.rank
     }
 
     /// The sizes of the first [`MAX_RANK`] axes.
+    #[inline]
     pub fn shape(&self) -> &[usize] {
         &self.shape[..self.rank.min(MAX_RANK)]
     }
 
     /// The sizes of as many axes as there may be, 0 behind the last.
+    #[inline]
     pub(crate) fn sizes(&self) -> &[usize; MAX_RANK] {
         &self.shape
     }
 
     /// The kind of the elements; `None` for a [`Probe`].
+    #[inline]
     pub fn kind(&self) -> Option<InputKind> {
         self.data.kind()
     }
@@ -215,6 +228,7 @@ impl<'a> HostArg<'a> {
     }
 
     /// The elements without a copy, if kernels can read them as they are.
+    #[inline]
     pub(crate) fn region(&self, precision: Precision) -> Option<Region<'_>> {
         match (&self.data, precision.float()) {
             (HostData::F32(array), Float::F32) => array.region(),

@@ -33,6 +33,7 @@ pub(crate) struct Seen {
 
 impl Seen {
     /// Whether arguments are of the same kinds and sizes.
+    #[inline]
     fn is(&self, function: usize, args: &[HostArg<'_>], scalars: &[f64]) -> bool {
         let same = self.bound.function == function
             && !self.args.is_empty()
@@ -76,6 +77,7 @@ impl Seen {
 impl Core {
     /// [`bind`](Self::bind) for a call in a workspace, which must belong to the function; the workspace keeps what was found. Quick
     /// where the call before had arguments of the same sizes.
+    #[inline]
     pub(super) fn bind_in(
         &self,
         function: usize,
@@ -83,11 +85,23 @@ impl Core {
         args: &[HostArg<'_>],
         scalars: &[f64],
     ) -> Result<()> {
-        if !(work.is_of(self) && work.seen.is(function, args, scalars)) {
-            let bound = self.bind(function, args, scalars)?;
-            work.check_owner(self, function)?;
-            work.seen.remember(&bound, args, scalars);
+        if work.is_of(self) && work.seen.is(function, args, scalars) {
+            return Ok(());
         }
+        self.bind_anew(function, work, args, scalars)
+    }
+
+    #[inline(never)]
+    fn bind_anew(
+        &self,
+        function: usize,
+        work: &mut Workspace,
+        args: &[HostArg<'_>],
+        scalars: &[f64],
+    ) -> Result<()> {
+        let bound = self.bind(function, args, scalars)?;
+        work.check_owner(self, function)?;
+        work.see(|seen| seen.remember(&bound, args, scalars));
         Ok(())
     }
 

@@ -72,6 +72,7 @@ impl<'w> Outputs<'w> {
         }
     }
 
+    #[inline]
     fn work(&self) -> &Workspace {
         match &self.work {
             Hold::Own(work) => work,
@@ -84,16 +85,19 @@ impl<'w> Outputs<'w> {
         self.work().function().results.len()
     }
 
+    #[inline]
     fn result(&self, k: usize) -> Result<(&'static ResultSpec, usize)> {
         let work = self.work();
         let code: &Code = &work.function().eval;
         match (work.function().results.get(k), code.results.get(k)) {
             (Some(spec), Some(result)) => Ok((spec, result.slot)),
-            _ => Err(Error::internal(format!(
-                "{} has no result {k}",
-                work.function().name
-            ))),
+            _ => Err(self.no_result(k)),
         }
+    }
+
+    #[cold]
+    fn no_result(&self, k: usize) -> Error {
+        Error::internal(format!("{} has no result {k}", self.work().function().name))
     }
 
     /// The shape of a result.
@@ -129,11 +133,8 @@ impl<'w> Outputs<'w> {
     /// As [`array`](Self::array); and [`ErrorKind::Dtype`] if `T` is not the width that the model computes in
     /// (`f32` or `f64` as its precision, `i64` for integers, `u8` for truth values).
     pub fn view<T: Element, D: Dimension>(&self, k: usize) -> Result<ArrayView<'_, T, D>> {
-        let (spec, slot) = self.result(k)?;
-        let shape = self.work().result_shape(k);
-        let elements = self
-            .work()
-            .slot_slice::<T>(slot, spec.dtype, shape.iter().product())?;
+        self.result(k)?;
+        let (shape, elements) = (self.work().result_shape(k), self.slice::<T>(k)?);
         if D::NDIM.is_some_and(|rank| rank != shape.len()) {
             // For the error of a wrong rank.
             let view = ArrayView::from_shape(IxDyn(shape), elements)?;
@@ -144,6 +145,18 @@ impl<'w> Outputs<'w> {
             sizes[axis] = size;
         }
         Ok(ArrayView::from_shape(sizes, elements)?)
+    }
+
+    /// The elements of a result, the last axis fastest, without a copy: the quickest way to the prediction of a small network.
+    ///
+    /// # Errors
+    ///
+    /// As [`view`](Self::view), the rank excepted.
+    #[inline]
+    pub fn slice<T: Element>(&self, k: usize) -> Result<&[T]> {
+        let (spec, slot) = self.result(k)?;
+        let work = self.work();
+        work.slot_slice::<T>(slot, spec.dtype, work.result_len(k))
     }
 
     /// A result without axes, as `f64`: a loss in nats, a share, a count.

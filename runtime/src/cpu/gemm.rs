@@ -46,7 +46,7 @@ pub use axis::Axis;
 pub use block::{At, Block, Blocks};
 pub use convolve::{Convolve, MOST_LANES};
 pub use depthwise::{Depthwise, DepthwiseSums};
-pub use few::{Ending, Few, OnVectors, SmallProduct, compute, is_few};
+pub use few::{Ending, FACTOR, Few, OnVectors, SmallProduct, compute, is_few};
 pub use lanes::Lanes;
 pub(crate) use lanes::{SQUARE, transpose};
 pub use matrix::{Factor, Matrix};

@@ -93,6 +93,7 @@ impl Avx512 {
     }
 
     /// A CPU with AVX-512 has AVX2.
+    #[inline]
     pub fn avx2(self) -> Avx2 {
         Avx2(())
     }

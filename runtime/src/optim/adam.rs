@@ -122,6 +122,7 @@ settings! { Adam AdamW }
 const MOMENTS: &[&str] = &["exp_avg", "exp_avg_sq"];
 
 impl Settings {
+    #[inline]
     fn check(&self) -> Result<()> {
         check_range("beta1", self.beta1, 0.0, 1.0 - f64::EPSILON)?;
         check_range("beta2", self.beta2, 0.0, 1.0 - f64::EPSILON)?;
@@ -156,6 +157,7 @@ impl Rule for AdamRule {
         MOMENTS
     }
 
+    #[inline]
     fn check(&self) -> Result<()> {
         self.0.check()
     }
@@ -176,6 +178,7 @@ impl Rule for AdamWRule {
         MOMENTS
     }
 
+    #[inline]
     fn check(&self) -> Result<()> {
         self.0.check()
     }

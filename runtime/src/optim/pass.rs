@@ -39,6 +39,7 @@ pub struct Pass<'a, T> {
 
 impl<T: Real> Pass<'_, T> {
     /// Applies an update to every element that has a gradient.
+    #[inline]
     pub(super) fn each<const N: usize>(self, update: impl Update<T, N>) {
         let Self {
             team,
@@ -163,10 +164,12 @@ impl Moments {
         })
     }
 
+    #[inline]
     pub(super) fn suits(&self, n: usize, n_elements: usize, precision: Precision) -> bool {
         (self.n, self.n_elements, self.precision.float()) == (n, n_elements, precision.float())
     }
 
+    #[inline]
     pub(super) fn as_mut_slice<T: Element>(&mut self) -> &mut [T] {
         let len = self.n * self.n_elements;
         &mut self.storage.as_mut_slice()[..len]

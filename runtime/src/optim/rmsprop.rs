@@ -113,6 +113,7 @@ impl Rule for RmsPropRule {
         }
     }
 
+    #[inline]
     fn check(&self) -> Result<()> {
         check_range("alpha", self.alpha, 0.0, 1.0)?;
         check_range("eps", self.eps, 0.0, f64::MAX)?;

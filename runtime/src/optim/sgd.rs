@@ -97,6 +97,7 @@ impl Rule for SgdRule {
         }
     }
 
+    #[inline]
     fn check(&self) -> Result<()> {
         check_range("momentum", self.momentum, 0.0, f64::MAX)?;
         check_range("weight_decay", self.weight_decay, 0.0, f64::MAX)?;

@@ -21,13 +21,19 @@ pub(super) fn n_partial_sums(runs: &[Range<usize>]) -> usize {
 }
 
 impl Workspace {
+    #[inline]
     pub(crate) fn check_gradients(&self) -> Result<()> {
         if self.pending.is_some() {
             return Ok(());
         }
+        Err(self.no_gradients())
+    }
+
+    #[cold]
+    fn no_gradients(&self) -> Error {
         let name = self.function().name;
-        Err(Error::config("this workspace holds no gradients")
-            .hint(format!("call `{name}_grad` with it first, and handle its error")))
+        Error::config("this workspace holds no gradients")
+            .hint(format!("call `{name}_grad` with it first, and handle its error"))
     }
 
     /// The loss of the last successful gradient call.

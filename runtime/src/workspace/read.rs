@@ -7,6 +7,7 @@ use crate::error::Result;
 
 impl Workspace {
     /// Byte offset of a slot in the last call.
+    #[inline]
     fn offset(&self, slot: usize) -> usize {
         self.slots[self.mode as usize]
             .as_ref()
@@ -14,6 +15,7 @@ impl Workspace {
     }
 
     /// A slot of the last call as elements of its own type.
+    #[inline]
     pub(crate) fn slot_slice<T: Element>(&self, slot: usize, dtype: Dtype, len: usize) -> Result<&[T]> {
         check_width::<T>(dtype, self.precision())?;
         let start = self.offset(slot) / size_of::<T>();

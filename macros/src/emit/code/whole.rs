@@ -13,10 +13,14 @@
 //! struct LossForward;
 //! impl rt::small::Sweep for LossForward {
 //!     fn fits(cx: &rt::Cx<'_>) -> bool { let B = cx.dim(0); rt::small::is_few([B, 8, 4]) }
-//!     fn run<T: rt::small::Number, L: rt::small::Vectors<T>>(cx: &mut rt::Cx<'_>, on: rt::small::On<T, L>) {
+//!     const IS_DYNAMIC: bool = true;
+//!     fn run<T: rt::small::Number, L: rt::small::Vectors<T>, const ONE: bool>(
+//!         cx: &mut rt::Cx<'_>, on: rt::small::On<T, L, ONE>,
+//!     ) {
+//!         let B = on.dim(cx, 0);
 //!         let x = on.input(cx, 0, rt::Dtype::Float, 4 * B);
 //!         ..
-//!         on.matmul(cx, rt::small::rows(x, [B, 4]), rt::small::turned(fc1_weight, [8, 4]), hidden, ..);
+//!         on.half().matmul::<64>(cx, rt::small::rows(x, [B, 4]), rt::small::turned(fc1_weight, [8, 4]), hidden, ..);
 //!     }
 //! }
 //! ```
@@ -27,7 +31,7 @@
 
 use std::ops::Range;
 
-use proc_macro2::{Ident, TokenStream};
+use proc_macro2::{Ident, Literal, TokenStream};
 use quote::{format_ident, quote};
 
 use super::{Access, Buffers, LINES, Part, Surroundings, formatted_lines};
@@ -47,6 +51,10 @@ const PRODUCTS: usize = 12;
 const KERNELS: usize = 32;
 /// The most multiply-adds of a product, and elements of a factor: `small::is_few` of the runtime.
 const FEW: (i64, i64) = (1 << 15, 1 << 12);
+/// Numbers in half of the longest vectors: `Lanes::Half` of the runtime.
+const HALF: i64 = 8;
+/// Rooms for second factors that are turned, beside that of the largest.
+const ROOMS: [usize; 2] = [64, 1024];
 /// The number of elements from which sums are taken in parts, by threads: `small::is_short` of the runtime.
 const LONG: i64 = 1 << 15;
 /// The most inputs and outputs of a group.
@@ -192,8 +200,11 @@ pub(super) fn emit(
     let fits = quote!(#lets #(#fits)&&*);
     let cx = format_ident!("{}", if mentions(&fits, "cx") { "cx" } else { "_cx" });
     let signature = quote! {
-        <T: #rt::small::Number, L: #rt::small::Vectors<T>>(cx: &mut #rt::Cx<'_>, on: #rt::small::On<T, L>)
+        <T: #rt::small::Number, L: #rt::small::Vectors<T>, const ONE: bool>(
+            cx: &mut #rt::Cx<'_>, on: #rt::small::On<T, L, ONE>
+        )
     };
+    let is_dynamic = !around.sizes.dims.is_empty();
     let (body, functions) = bodies(&parts, entry, &signature);
     Some(quote! {
         #[doc = #doc]
@@ -205,6 +216,7 @@ pub(super) fn emit(
         /// The same in one piece.
         struct #name;
         impl #rt::small::Sweep for #name {
+            const IS_DYNAMIC: bool = #is_dynamic;
             fn fits(#cx: &#rt::Cx<'_>) -> bool { #fits }
             #[inline(always)]
             fn run #signature { #body }
@@ -278,6 +290,29 @@ fn may_fit(form: &Inlined<'_>) -> bool {
     }
 }
 
+/// The vectors of a kernel with so many columns: half as long where that is enough.
+fn vectors(columns: &Dim) -> TokenStream {
+    match columns.as_lit() {
+        Some(..=HALF) => quote!(on.half()),
+        _ => quote!(on),
+    }
+}
+
+/// Numbers that the second factor of a product takes if it is turned, as one of the rooms that there are; 0 if it is read where it lies.
+fn room(layout: &Layout, [_, n, k]: &[&Dim; 3]) -> usize {
+    if layout.is_contiguous() {
+        return 0;
+    }
+    let numbers = Dim::product([*k, *n])
+        .as_lit()
+        .and_then(|len| usize::try_from(len).ok());
+    let rooms = ROOMS.into_iter();
+    rooms
+        .filter(|&room| numbers.is_some_and(|numbers| numbers <= room))
+        .min()
+        .unwrap_or(FEW.1 as usize)
+}
+
 /// What dynamic sizes have to be like for a kernel to be small: `bounded` are the numbers of elements that products ask for already.
 fn condition(
     form: &Inlined<'_>,
@@ -328,14 +363,17 @@ impl<'a> Part<'a> {
         let buffers = self.buffers(k);
         let out = &buffers.writes[0];
         let call = match form {
-            Inlined::Product(epilogue, _) => {
+            Inlined::Product(epilogue, sizes) => {
                 let (a, b) = (self.matrix(&buffers, 0), self.matrix(&buffers, 1));
                 let epilogue = self.epilogue_fields(epilogue, &buffers);
-                quote!(on.matmul(cx, #a, #b, #out, #epilogue))
+                let room = Literal::usize_unsuffixed(room(&buffers.kernel.reads[1].layout, sizes));
+                let on = vectors(sizes[1]);
+                quote!(#on.matmul::<#room>(cx, #a, #b, #out, #epilogue))
             }
             Inlined::Sum(sizes) => {
-                let (x, sizes) = (self.buffer(&buffers, 0), self.spelling.dims(sizes));
-                quote!(on.sum(cx, #x, #out, #sizes))
+                let (on, x) = (vectors(&sizes[1]), self.buffer(&buffers, 0));
+                let sizes = self.spelling.dims(sizes);
+                quote!(#on.sum(cx, #x, #out, #sizes))
             }
             Inlined::Group(group) => self.inlined_group(group, &buffers, groups),
         };
@@ -383,7 +421,7 @@ impl<'a> Part<'a> {
             .map(
                 |(k, operand)| match in_place(self.plan, buffers.kernel, operand) {
                     Some(output) => {
-                        let output = proc_macro2::Literal::usize_unsuffixed(output);
+                        let output = Literal::usize_unsuffixed(output);
                         quote!(#rt::small::In::InPlace(#output))
                     }
                     None => {

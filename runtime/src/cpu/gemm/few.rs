@@ -24,7 +24,7 @@ use crate::ops::epilogue::{Activation, Finish};
 /// The most multiply-adds of such a product. Twice as many are computed as fast in packed blocks.
 const MOST: usize = 1 << 15;
 /// The most elements of a factor: what is turned has to find room.
-const FACTOR: usize = 1 << 12;
+pub const FACTOR: usize = 1 << 12;
 /// Rows that are taken at a time: enough chains to hide that each waits for itself.
 const ROWS: usize = 8;
 
@@ -182,7 +182,7 @@ pub fn compute<T: Product, L: Lanes<T>>(lanes: L, product: Few<'_, '_, T>, room:
         Some(right) => right,
         None => {
             let numbers = &mut room[..k * n];
-            turn(b, numbers);
+            turn(lanes, b, numbers);
             Right { numbers, step: n }
         }
     };
@@ -211,7 +211,7 @@ pub fn compute<T: Product, L: Lanes<T>>(lanes: L, product: Few<'_, '_, T>, room:
             sums.tile::<1>(y, row, col);
         }
     }
-    if ending.activation != Activation::None {
+    if !matches!(ending.activation, Activation::None | Activation::Relu) {
         Finish::new(None, ending.activation).within_channel(y, 0);
     }
 }
@@ -263,8 +263,20 @@ fn lies<T: Product>(b: Matrix<'_, T>) -> Option<Right<'_, T>> {
 
 /// Lays out a factor in dense rows: where its columns are dense in squares, then what is left of them.
 #[inline(always)]
-fn turn<T: Product>(b: Matrix<'_, T>, rows: &mut [T]) {
+fn turn<T: Product, L: Lanes<T>>(lanes: L, b: Matrix<'_, T>, rows: &mut [T]) {
     let [k, n] = [b.rows(), b.cols()];
+    let across = usize::try_from(b.step()[1]).ok();
+    if let (1, Some(across)) = (b.step()[0], across)
+        && n == L::LANES
+        && k % L::LANES == 0
+    {
+        // As wide as they are read.
+        let from = b.from(0, 0);
+        for p in (0..k).step_by(L::LANES) {
+            lanes.turn(&from[p..], across, n - 1, &mut rows[p * n..(p + n) * n]);
+        }
+        return;
+    }
     if b.step()[0] != 1 {
         for p in 0..k {
             for j in 0..n {
@@ -328,6 +340,7 @@ impl<T: Product, L: Lanes<T>> Sums<'_, T, L> {
             self.chains::<R, false>(row, col, width)
         };
         let one = lanes.splat(T::ONE);
+        let relu = self.ending.activation == Activation::Relu;
         if let Some(bias) = self.ending.bias {
             let bias = self.some(&bias[col..col + width]);
             for r in 0..R {
@@ -338,6 +351,9 @@ impl<T: Product, L: Lanes<T>> Sums<'_, T, L> {
             let at = (row + r) * n + col;
             if let Some(residual) = self.ending.residual {
                 sums[r] = lanes.mul_add(sums[r], one, self.some(&residual[at..at + width]));
+            }
+            if relu {
+                sums[r] = lanes.relu(sums[r]);
             }
             let to = &mut y[at..at + width];
             if width == L::LANES {

@@ -18,6 +18,8 @@ use crate::real::Real;
 pub trait Lanes<T>: Copy {
     /// A register.
     type Vector: Copy;
+    /// Vectors of half as many elements, where the set has them; else the same ones.
+    type Half: Lanes<T>;
     /// Elements in a register.
     const LANES: usize;
     /// Rows of the largest tile: with two vectors a row, the tile and its operands fill the registers.
@@ -29,6 +31,10 @@ pub trait Lanes<T>: Copy {
     const PLACES: usize;
     /// The most vectors of columns of such tiles.
     const MOST_VECTORS: usize;
+
+    /// The vectors of half as many elements: for results that fill no more of a register. Part of a register is written under a mask,
+    /// and what reads it next has to wait until that has reached the cache.
+    fn half(self) -> Self::Half;
 
     /// `x` everywhere.
     fn splat(self, x: T) -> Self::Vector;
@@ -93,11 +99,17 @@ macro_rules! array_lanes {
         $(#[$cfg])?
         impl Lanes<$t> for Portable {
             type Vector = [$t; 4];
+            type Half = Self;
             const LANES: usize = 4;
             const ROWS: usize = 4;
             const HEIGHTS: &'static [usize] = &[1, 4];
             const PLACES: usize = 4;
             const MOST_VECTORS: usize = 2;
+
+            #[inline(always)]
+            fn half(self) -> Self {
+                self
+            }
 
             #[inline(always)]
             fn splat(self, x: $t) -> [$t; 4] {
@@ -160,15 +172,21 @@ array_lanes! {
 }
 
 macro_rules! x86_lanes {
-    ($($proof:ident $t:ident $vector:ident $lanes:literal [$($height:literal)* | $rows:literal] $splat:ident $load:ident $store:ident $fma:path, $sum:path, $part:path, $store_part:path, $max:path $(, $turn:path)?;)*) => {$(
+    ($($proof:ident $t:ident $vector:ident $half:ident $make_half:path, $lanes:literal [$($height:literal)* | $rows:literal] $splat:ident $load:ident $store:ident $fma:path, $sum:path, $part:path, $store_part:path, $max:path $(, $turn:path)?;)*) => {$(
         #[cfg(target_arch = "x86_64")]
         impl Lanes<$t> for $proof {
             type Vector = std::arch::x86_64::$vector;
+            type Half = $half;
             const LANES: usize = $lanes;
             const ROWS: usize = $rows;
             const HEIGHTS: &'static [usize] = &[$($height,)* $rows];
             const PLACES: usize = if $rows < 8 { $rows } else { 8 };
             const MOST_VECTORS: usize = if $rows < 8 { 2 } else { 3 };
+
+            #[inline(always)]
+            fn half(self) -> $half {
+                $make_half(self)
+            }
 
             #[inline(always)]
             fn splat(self, x: $t) -> Self::Vector {
@@ -244,12 +262,19 @@ use std::arch::x86_64::{
 #[cfg(target_arch = "x86_64")]
 use x86::{halves, parts, squares};
 
+/// Vectors that have no half.
+#[cfg(target_arch = "x86_64")]
+#[inline(always)]
+fn same<L>(lanes: L) -> L {
+    lanes
+}
+
 // `Portable` needs no proof: every CPU of the architecture has SSE2.
 x86_lanes! {
-    Avx512 f32 __m512 16 [1 2 4 6 8 | 12] _mm512_set1_ps _mm512_loadu_ps _mm512_storeu_ps _mm512_fmadd_ps, halves::sum_16, parts::load_16, parts::store_16, _mm512_max_ps, squares::turn_16;
-    Avx2 f32 __m256 8 [1 2 4 | 6] _mm256_set1_ps _mm256_loadu_ps _mm256_storeu_ps _mm256_fmadd_ps, halves::sum_8, parts::load_8, parts::store_8, _mm256_max_ps;
-    Portable f32 __m128 4 [1 | 4] _mm_set1_ps _mm_loadu_ps _mm_storeu_ps halves::mul_add, halves::sum_4, parts::load_4, parts::store_4, _mm_max_ps;
-    Avx2 f64 __m256d 4 [1 | 6] _mm256_set1_pd _mm256_loadu_pd _mm256_storeu_pd _mm256_fmadd_pd, halves::sum_4d, parts::load_4d, parts::store_4d, _mm256_max_pd;
+    Avx512 f32 __m512 Avx2 Avx512::avx2, 16 [1 2 4 6 8 | 12] _mm512_set1_ps _mm512_loadu_ps _mm512_storeu_ps _mm512_fmadd_ps, halves::sum_16, parts::load_16, parts::store_16, _mm512_max_ps, squares::turn_16;
+    Avx2 f32 __m256 Avx2 same, 8 [1 2 4 | 6] _mm256_set1_ps _mm256_loadu_ps _mm256_storeu_ps _mm256_fmadd_ps, halves::sum_8, parts::load_8, parts::store_8, _mm256_max_ps, squares::turn_8;
+    Portable f32 __m128 Portable same, 4 [1 | 4] _mm_set1_ps _mm_loadu_ps _mm_storeu_ps halves::mul_add, halves::sum_4, parts::load_4, parts::store_4, _mm_max_ps;
+    Avx2 f64 __m256d Avx2 same, 4 [1 | 6] _mm256_set1_pd _mm256_loadu_pd _mm256_storeu_pd _mm256_fmadd_pd, halves::sum_4d, parts::load_4d, parts::store_4d, _mm256_max_pd;
 }
 
 /// Rows and columns of the squares that [`transpose`] turns.

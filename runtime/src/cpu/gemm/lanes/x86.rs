@@ -140,16 +140,53 @@ pub(super) mod parts {
 
 /// Squares that are turned in registers.
 ///
-/// Safe where the CPU has AVX-512.
+/// Safe where the CPU has AVX2 for squares of eight, and AVX-512 for those of sixteen.
 #[expect(
     clippy::needless_range_loop,
     reason = "as everywhere here: an iterator's methods need not be inlined"
 )]
 pub(super) mod squares {
     use std::arch::x86_64::{
-        __m512, _mm512_castpd_ps, _mm512_castps_pd, _mm512_loadu_ps, _mm512_setzero_ps, _mm512_shuffle_f32x4,
-        _mm512_storeu_ps, _mm512_unpackhi_pd, _mm512_unpackhi_ps, _mm512_unpacklo_pd, _mm512_unpacklo_ps,
+        __m256, __m512, _mm256_castpd_ps, _mm256_castps_pd, _mm256_loadu_ps, _mm256_permute2f128_ps,
+        _mm256_setzero_ps, _mm256_storeu_ps, _mm256_unpackhi_pd, _mm256_unpackhi_ps, _mm256_unpacklo_pd,
+        _mm256_unpacklo_ps, _mm512_castpd_ps, _mm512_castps_pd, _mm512_loadu_ps, _mm512_setzero_ps,
+        _mm512_shuffle_f32x4, _mm512_storeu_ps, _mm512_unpackhi_pd, _mm512_unpackhi_ps, _mm512_unpacklo_pd,
+        _mm512_unpacklo_ps,
     };
+
+    /// As [`turn_16`].
+    #[inline(always)]
+    pub(in crate::cpu::gemm) unsafe fn turn_8(from: &[f32], step: usize, last: usize, to: &mut [f32]) {
+        let from = &from[..7.min(last) * step + 8];
+        let to = &mut to[..64];
+        // SAFETY: the caller says that the CPU has the instructions. Rows lie inside `from`, whose last has eight numbers, and eight
+        // columns of eight inside `to`.
+        unsafe {
+            let mut x: [__m256; 8] = [_mm256_setzero_ps(); 8];
+            for r in 0..8 {
+                x[r] = _mm256_loadu_ps(from.as_ptr().add(r.min(last) * step));
+            }
+            for i in 0..4 {
+                let (a, b) = (x[2 * i], x[2 * i + 1]);
+                (x[2 * i], x[2 * i + 1]) = (_mm256_unpacklo_ps(a, b), _mm256_unpackhi_ps(a, b));
+            }
+            let mut y = x;
+            for i in 0..2 {
+                for j in 0..2 {
+                    let (a, b) = (_mm256_castps_pd(x[4 * i + j]), _mm256_castps_pd(x[4 * i + 2 + j]));
+                    y[4 * i + 2 * j] = _mm256_castpd_ps(_mm256_unpacklo_pd(a, b));
+                    y[4 * i + 2 * j + 1] = _mm256_castpd_ps(_mm256_unpackhi_pd(a, b));
+                }
+            }
+            // Half `l` of `y[4 i + j]` now holds rows `4 i` to `4 i + 3` of column `4 l + j`.
+            for j in 0..4 {
+                let low = _mm256_permute2f128_ps::<0x20>(y[j], y[4 + j]);
+                let high = _mm256_permute2f128_ps::<0x31>(y[j], y[4 + j]);
+                _mm256_storeu_ps(to.as_mut_ptr().add(j * 8), low);
+                _mm256_storeu_ps(to.as_mut_ptr().add((4 + j) * 8), high);
+            }
+        }
+    }
 
     /// Pairs of rows are interleaved, then pairs of pairs, which turns squares of four; what is left is to exchange these.
     #[inline(always)]
