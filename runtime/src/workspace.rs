@@ -6,6 +6,7 @@
 //! new values of carried tensors until an optimizer commits them, and copies of arguments that kernels cannot read in
 //! place.
 
+mod borrow;
 pub(crate) mod gradients;
 #[doc(hidden)]
 pub mod plan;
@@ -14,9 +15,8 @@ mod read;
 use std::ops::Range;
 use std::sync::Arc;
 
-use crate::arena::{Region, Storage};
+use crate::arena::Storage;
 use crate::call::Seen;
-use crate::call::arg::{self, HostArg};
 use crate::cpu::isa::Isa;
 use crate::cpu::threads::Team;
 use crate::cx::Packs;
@@ -24,8 +24,9 @@ use crate::dtype::Precision;
 use crate::error::{Error, ErrorKind, Result};
 use crate::flat::Layout;
 use crate::model::Core;
-use crate::profile::{Laps, Recorder};
+use crate::profile::Recorder;
 use crate::program::{Code, Function, Lasts, MAX_RANK, PackForm, Program, Sizes, SlotSpec};
+pub(crate) use borrow::regions;
 use plan::Plan;
 
 /// The most arguments that are arrays, and the most dynamic dimensions, that a function may have.
@@ -445,52 +446,6 @@ impl Workspace {
         Ok(())
     }
 
-    /// Copies those arguments that kernels cannot read in place.
-    #[inline]
-    pub(crate) fn stage(&mut self, args: &[HostArg<'_>]) -> Result<()> {
-        let precision = self.precision();
-        if args.iter().all(|given| given.region(precision).is_some()) {
-            return Ok(());
-        }
-        self.copy_args(args)
-    }
-
-    fn copy_args(&mut self, args: &[HostArg<'_>]) -> Result<()> {
-        let (precision, inputs) = (self.precision(), self.function().inputs);
-        for (k, (given, spec)) in args.iter().zip(inputs).enumerate() {
-            if given.region(precision).is_some() {
-                continue;
-            }
-            let width = arg::dtype(spec.kind).width(precision);
-            let n_elements = |sizes: &Sizes<'_>| sizes.shape(spec.shape).0.iter().product::<usize>();
-            let needed = width * n_elements(&self.sizes());
-            if self.staging[k].bytes() < needed {
-                let largest = self.function().sizes(&self.max_dims, &self.generics);
-                let bytes = needed.max(width * n_elements(&largest));
-                self.staging[k] = at_least(&mut self.staging[k], bytes)?;
-            }
-            given.copy_to(&mut self.staging[k], precision);
-        }
-        Ok(())
-    }
-
-    /// The parts that a call works with.
-    #[inline]
-    pub(crate) fn parts(&mut self) -> Parts<'_> {
-        let slots = self.slots[self.mode as usize].as_ref();
-        Parts {
-            sizes: self.program.functions[self.function].sizes(&self.dims, &self.generics),
-            rooms: slots.map_or(&[], |slots| &slots.specs),
-            slots: slots.map_or(&[], |slots| &slots.plan.offsets),
-            arena: &mut self.arena,
-            staging: &self.staging,
-            grads: &mut self.grads,
-            new_states: &mut self.new_states,
-            states_before: &self.states_before,
-            laps: self.recorder.as_mut().map(|recorder| &mut recorder.laps),
-        }
-    }
-
     /// Bytes of all its buffers now: arena, gradients, new values of carried tensors, copied arguments.
     pub fn bytes(&self) -> usize {
         let own = [
@@ -517,34 +472,6 @@ impl Workspace {
             .max()
             .unwrap_or(0)
     }
-}
-
-/// What a call borrows from a workspace.
-pub(crate) struct Parts<'w> {
-    pub sizes: Sizes<'w>,
-    pub slots: &'w [usize],
-    pub rooms: &'w [SlotSpec],
-    pub arena: &'w mut Storage,
-    pub staging: &'w [Storage],
-    pub grads: &'w mut Storage,
-    pub new_states: &'w mut Storage,
-    pub states_before: &'w Storage,
-    pub laps: Option<&'w mut Laps>,
-}
-
-/// The arguments' memory: borrowed from the caller, or staged.
-#[inline(always)]
-pub(crate) fn regions<'a, const N: usize>(
-    args: &'a [HostArg<'_>],
-    staging: &'a [Storage],
-    precision: Precision,
-) -> [Region<'a>; N] {
-    // Not by a function of its index, which some builds call for every element.
-    let mut regions = [const { Region::empty() }; N];
-    for (k, given) in args.iter().enumerate() {
-        regions[k] = given.region(precision).unwrap_or_else(|| staging[k].region());
-    }
-    regions
 }
 
 /// Whether lists of sizes are equal. They are short: comparing them as memory is a call.
