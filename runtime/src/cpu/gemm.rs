@@ -18,8 +18,8 @@
 //! A second factor that many products have in common may be packed once for all of them (`strips.rs`).
 //!
 //! `unsafe` in `gemm/` is of three kinds: vector instructions, whose proof is the [`Isa`](crate::cpu::isa::Isa) (`lanes.rs`,
-//! `pairs/dots.rs`, `pairs/places/`); the blocks of the result that tasks write (`block.rs`); and what is known of memory: packed and
-//! filled (`pack.rs`, `pairs.rs`, `pairs/plane.rs`, `pairs/strips.rs`, `pairs/weights.rs`, `band.rs`), or a window that lies in its image (`window.rs`).
+//! `pairs/dots.rs`, `pairs/words.rs`, `pairs/places/`); the blocks of the result that tasks write (`block.rs`); and what is known of memory: packed and
+//! filled (`pack.rs`, `tile.rs`, `pairs.rs`, `pairs/plane.rs`, `pairs/strips.rs`, `pairs/weights.rs`, `band.rs`), or a window that lies in its image (`window.rs`).
 
 mod axis;
 mod band;

@@ -39,7 +39,7 @@ pub(in crate::cpu::gemm::pairs) fn product(
     if k == 0 && start == Start::Overwrite {
         (0..c.rows()).for_each(|i| c.row_mut(i).fill(0.0));
     }
-    if k == 0 || c.cols() == 0 {
+    if k == 0 || c.rows() == 0 || c.cols() == 0 {
         return;
     }
     let plan = Plan::new(&b, [c.rows(), c.cols(), k]);
