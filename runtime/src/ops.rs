@@ -20,6 +20,7 @@ pub mod lanes;
 pub mod layer_norm;
 pub mod matmul;
 pub mod one_hot;
+pub(crate) mod packed;
 pub mod pad;
 pub mod pointwise;
 pub mod pool;

@@ -8,12 +8,9 @@ mod formula;
 mod schedule;
 mod tensor;
 
-use crate::cpu::gemm::{self, Arithmetic};
-use crate::cpu::isa::Isa;
 use crate::cx::Cx;
-use crate::dtype::{Dtype, Precision};
+use crate::dtype::Dtype;
 use crate::error::{Error, Result};
-use crate::ops::{conv, matmul};
 
 pub use schedule::{KernelEntry, KernelRow, LoopEntry, LoopRow, run_order};
 pub use tensor::{TensorEntry, TensorSpec};
@@ -341,25 +338,6 @@ pub enum PackForm {
     Factor,
     /// Weights of convolutions.
     Window,
-}
-
-impl PackForm {
-    /// Elements that this takes packed, for sizes `[rows, k, n, count]`: `count` of them, each with `n` columns of `k` numbers, for
-    /// results with so many rows (places). None where kernels read it where it lies, and where keeping it from call to call does not
-    /// pay.
-    ///
-    /// # Panics
-    /// For a precision without its feature.
-    pub fn len(self, precision: Precision, isa: Isa, sizes: [usize; 4], lasts: Lasts) -> usize {
-        if lasts == Lasts::Calls && !gemm::is_worth_keeping(sizes[0]) {
-            return 0;
-        }
-        let arithmetic = Arithmetic::new(precision, isa);
-        match self {
-            Self::Factor => matmul::packed_len(arithmetic, sizes),
-            Self::Window => conv::packed_len(arithmetic, sizes),
-        }
-    }
 }
 
 /// For how long what is packed is the same.

@@ -31,9 +31,10 @@ pub use sums::SHARDS;
 
 use crate::arena::Buf;
 use crate::cpu::gemm::{self, Arithmetic, At, Axis, Block, Convolve, Factor, Matrix, Product, Strips};
-use crate::cx::{Cx, Env, Packs, float};
+use crate::cx::{Cx, Env, float};
 use crate::dtype::stored;
 use crate::ops::epilogue::{Activation, Epilogue, Finish};
+use crate::ops::packed::{self, Packed};
 use crate::ops::pool::Pool2d;
 use crate::program::Lasts;
 
@@ -45,8 +46,7 @@ use results::Results;
 #[derive(Copy, Clone, Debug)]
 pub struct Filter {
     buf: Buf,
-    /// Packed weights, and the number of these.
-    packed: Option<(Buf, usize)>,
+    packed: Option<Packed>,
 }
 
 impl From<Buf> for Filter {
@@ -61,7 +61,7 @@ impl Buf {
     pub fn packed(self, numbers: Buf, index: usize) -> Filter {
         Filter {
             buf: self,
-            packed: Some((numbers, index)),
+            packed: Some(Packed { numbers, index }),
         }
     }
 }
@@ -236,6 +236,12 @@ impl Conv2d {
         [self.in_channels * Self::area(self.kernel), self.out_channels]
     }
 
+    /// Elements that its weights take packed.
+    fn packed_len(&self, env: Env<'_>) -> usize {
+        let [k, n] = self.factor();
+        packed_len(env.arithmetic(), [self.batch * Self::area(self.out), k, n, 1])
+    }
+
     /// Multiply-adds of the convolution, and of either of its gradients.
     fn work(&self) -> usize {
         let (channels, rows) = self.group();
@@ -278,10 +284,9 @@ pub fn pack_window(cx: &mut Cx<'_>, w: Buf, packed: Buf, conv: Conv2d, lasts: La
 }
 
 fn pack_all<T: InPairs>(cx: &mut Cx<'_>, w: Buf, packed: Buf, conv: Conv2d, lasts: Lasts) {
-    let (env, is_there) = (cx.env, lasts == Lasts::Calls && cx.packs == Packs::Present);
+    let (env, is_there) = (cx.env, packed::is_there(cx, lasts));
     let mut bind = cx.bind();
-    let [k, n] = conv.factor();
-    let len = packed_len(env.arithmetic(), [0, k, n, 1]);
+    let ([k, n], len) = (conv.factor(), conv.packed_len(env));
     if is_there || len == 0 {
         return;
     }
@@ -355,16 +360,13 @@ fn forward<T: InPairs>(
 ) {
     let env = cx.env;
     let mut bind = cx.bind();
-    let kept = w.packed.map(|(packed, index)| (bind.read::<T>(packed), index));
+    let kept = w
+        .packed
+        .and_then(|packed| packed.read::<T>(&mut bind, conv.packed_len(env)));
     let (x, w): (&[T], &[T]) = (bind.read(x), bind.read(w.buf));
     assert!(epilogue.residual.is_none(), "a convolution adds no residual");
     let finish: Finish<'_, T> = epilogue.bind(&mut bind, conv.out_channels);
     let (y, scratch) = (bind.write::<T>(y), bind.write::<T>(scratch));
-    let kept = kept.and_then(|(packed, index)| {
-        let [k, n] = conv.factor();
-        let len = packed_len(env.arithmetic(), [0, k, n, 1]);
-        packed.get(index * len..(index + 1) * len).filter(|_| len > 0)
-    });
     if conv.is_pointwise() && pooling.is_none() {
         let weights = Matrix::row_major(w, conv.out_channels, conv.in_channels).transposed();
         let method = env.arithmetic().method(conv.product());

@@ -1,8 +1,9 @@
 //! Products of batches of matrices.
 //!
 //! The second factor of several products may be packed once for all of them by [`pack`]: emitted code does that before a loop whose
-//! steps multiply by the same weights, and for weights that stay from call to call. A product reads what was packed where its method does, and the factor itself elsewhere; the
-//! method depends on the sizes and the CPU, so that both calls take the same decision. The bits are those of the plain product.
+//! steps multiply by the same weights, and for weights that stay from call to call. A product reads what was packed where its method
+//! does, and the factor itself elsewhere; the method depends on the sizes and the CPU, so that both calls take the same decision. The
+//! bits are those of the plain product.
 //!
 //! Small products of two matrices go straight to their kernel (`few.rs`).
 
@@ -10,9 +11,10 @@ mod few;
 
 use crate::arena::Buf;
 use crate::cpu::gemm::{self, Arithmetic, At, Block, Factor, Matrix, Product, Strips};
-use crate::cx::{Cx, Packs, float};
+use crate::cx::{Cx, float};
 use crate::dtype::stored;
 use crate::ops::epilogue::Epilogue;
+use crate::ops::packed::{self, Packed};
 use crate::ops::view::View;
 use crate::program::{Lasts, MAX_RANK};
 
@@ -20,8 +22,7 @@ use crate::program::{Lasts, MAX_RANK};
 #[derive(Copy, Clone, Debug)]
 pub struct Right<const R: usize> {
     view: View<R>,
-    /// Packed factors, and the number of this one.
-    packed: Option<(Buf, usize)>,
+    packed: Option<Packed>,
 }
 
 impl<const R: usize> From<View<R>> for Right<R> {
@@ -36,7 +37,7 @@ impl View<2> {
     pub fn packed(self, numbers: Buf, index: usize) -> Right<2> {
         Right {
             view: self,
-            packed: Some((numbers, index)),
+            packed: Some(Packed { numbers, index }),
         }
     }
 }
@@ -50,8 +51,8 @@ pub(crate) fn packed_len(arithmetic: Arithmetic, [rows, k, n, count]: [usize; 4]
 
 /// Packs second factors `b` (all but the last two axes count them) of products whose first has `rows` rows, for [`View::packed`].
 ///
-/// `packed` has room for as many elements as [`PackForm::len`](crate::program::PackForm::len) says, or for none: then products read the factor itself. What lasts from
-/// call to call and is there already stays.
+/// `packed` has room for as many elements as [`PackForm::len`](crate::program::PackForm::len) says, or for none: then products read
+/// the factor itself. What lasts from call to call and is there already stays.
 pub fn pack<const R: usize>(cx: &mut Cx<'_>, b: View<R>, packed: Buf, rows: usize, lasts: Lasts) {
     let b = b.padded();
     float!(cx, T => pack_all::<T>(cx, &b, packed, rows, lasts));
@@ -60,7 +61,7 @@ pub fn pack<const R: usize>(cx: &mut Cx<'_>, b: View<R>, packed: Buf, rows: usiz
 #[inline(never)]
 fn pack_all<T: Product>(cx: &mut Cx<'_>, b: &View<MAX_RANK>, packed: Buf, rows: usize, lasts: Lasts) {
     const R: usize = MAX_RANK;
-    let (env, is_there) = (cx.env, lasts == Lasts::Calls && cx.packs == Packs::Present);
+    let (env, is_there) = (cx.env, packed::is_there(cx, lasts));
     let mut bind = cx.bind();
     if is_there {
         return;
@@ -136,11 +137,10 @@ fn multiply<T: Product>(
             "a residual has as many elements as the product"
         );
     }
-    let packed = packed.map(|(packed, index)| (bind.read::<T>(packed), index));
-    let strips = packed.and_then(|(packed, index)| {
-        let method = env.arithmetic().method([m, n, a.shape[R - 1]]);
-        let len = gemm::strips_len::<T>(method, [a.shape[R - 1], n]);
-        let own = packed.get(index * len..(index + 1) * len)?;
+    let k = a.shape[R - 1];
+    let strips = packed.and_then(|packed| {
+        let method = env.arithmetic().method([m, n, k]);
+        let own = packed.read(&mut bind, gemm::strips_len::<T>(method, [k, n]))?;
         Strips::of(method, matrix(right, b, 0), own)
     });
     let finish = epilogue.bind(&mut bind, n);
@@ -183,6 +183,7 @@ pub(super) fn matrix<'a, const R: usize, T: Copy>(
 mod tests {
     use super::*;
     use crate::cpu::isa::Isa;
+    use crate::cx::Packs;
     use crate::dtype::Precision;
     use crate::ops::epilogue::Activation;
     use crate::ops::testbed::{assert_close, numbers};
