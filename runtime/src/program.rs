@@ -390,14 +390,14 @@ impl SlotEntry {
     pub(crate) fn spec(
         &self,
         sizes: &Sizes<'_>,
-        packed_len: &dyn Fn(PackForm, [usize; 4], Lasts) -> usize,
+        packed_len: &dyn Fn(PackForm, [usize; 5], Lasts) -> usize,
     ) -> Result<SlotSpec> {
         Ok(SlotSpec {
             dtype: self.dtype,
             len: match self.packed {
                 Some((form, lasts)) => {
-                    let ([rows, k, n, count, ..], _) = sizes.shape(self.len);
-                    packed_len(form, [rows, k, n, count], lasts)
+                    let ([rows, k, n, count, elements, ..], _) = sizes.shape(self.len);
+                    packed_len(form, [rows, k, n, count, elements], lasts)
                 }
                 None => sizes.size(self.len)?,
             },

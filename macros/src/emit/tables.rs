@@ -386,11 +386,18 @@ impl Tables<'_> {
         plan.slots.iter().map(entry).collect()
     }
 
-    /// `rt::SlotEntry::packed(rt::PackForm::Factor, "64 * T, 9216, 128, 4", 3, 7)`: what decides how much room there must be, and its life.
+    /// `rt::SlotEntry::packed(rt::PackForm::Factor, "64 * T, 9216, 128, 4, 1", 3, 7)`: what decides how much room there must be, and its life.
     fn packed_slot(&self, slot: &Slot, pack: &Pack, formulas: &Formulas<'_>) -> TokenStream {
         let rt = self.emission.rt;
         let [k, n] = &pack.packing.shape;
-        let sizes = [&pack.packing.rows, k, n, &pack.count].map(Dim::clone);
+        let sizes = [
+            &pack.packing.rows,
+            k,
+            n,
+            &pack.count,
+            &pack.packing.form.elements(),
+        ]
+        .map(Dim::clone);
         let sizes = formulas.dims(&sizes);
         let form = match pack.packing.form {
             PackForm::Factor => quote!(#rt::PackForm::Factor),

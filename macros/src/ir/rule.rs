@@ -194,6 +194,21 @@ impl PackForm {
             Self::Window(_) => CallArg::In(input),
         }
     }
+
+    /// Elements of the windows; one where there are none.
+    pub fn elements(&self) -> Dim {
+        let kernel = match self {
+            Self::Window(spec) => match &**spec {
+                CallArg::Struct(_, fields) => fields.iter().find(|(name, _)| *name == "kernel"),
+                _ => None,
+            },
+            Self::Factor => None,
+        };
+        match kernel {
+            Some((_, CallArg::Sizes(kernel))) => shape::numel(kernel),
+            _ => Dim::lit(1),
+        }
+    }
 }
 
 impl Packing {
@@ -201,10 +216,16 @@ impl Packing {
     /// input is packed: rules are asked for their kernels often.)
     ///
     /// The largest form is that of tiles: a block of 32 x 32 numbers is three parts of 2 bytes each, and for 4096 rows of 32 columns
-    /// there is a tile of 1 KiB that says how large their numbers are.
+    /// there is a tile of 1 KiB that says how large their numbers are. Windows of nine elements may be summed by tiles of places, for which
+    /// four numbers stand for each weight, in whole vectors of columns.
     pub fn len(&self) -> Dim {
         let [rows, columns] = &self.shape;
         let in_parts = |size: &Dim, part: i64| (size + (part - 1)).floor_div(&Dim::lit(part));
+        if let PackForm::Window(_) = self.form
+            && self.form.elements().as_lit().is_none_or(|n| n == 9)
+        {
+            return in_parts(columns, 32) * rows * 128;
+        }
         in_parts(columns, 32) * (in_parts(rows, 32) * 1536 + in_parts(rows, 4096) * 256)
     }
 }

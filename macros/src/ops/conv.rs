@@ -102,10 +102,17 @@ impl Conv2d {
     }
 
     /// How often weights are packed: where they may be multiplied in pairs of bf16 numbers as vectors read them, and in three parts whose
-    /// padding adds a third at most.
+    /// padding adds a third at most; where windows may be summed by tiles of places, for 36 points instead of nine elements.
     fn copies(&self, weight: &[Dim]) -> i64 {
-        let is_product = weight[2..].iter().all(Dim::is_one) && self.window.stride == [1; 2] && self.window.padding == [0; 2];
-        if self.groups == 1 && !is_product { 3 } else { 1 }
+        let kernel = &weight[2..];
+        let moves_by_one = self.window.stride == [1; 2];
+        let is_product = kernel.iter().all(Dim::is_one) && moves_by_one && self.window.padding == [0; 2];
+        let may_be_three = kernel.iter().all(|n| n.as_lit().is_none_or(|n| n == 3));
+        match self.groups {
+            1 if may_be_three && moves_by_one && self.window.dilation == [1; 2] => 4,
+            1 if !is_product => 3,
+            _ => 1,
+        }
     }
 }
 

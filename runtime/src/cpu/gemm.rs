@@ -15,6 +15,7 @@
 //! That is the method for products in f64, and for those in f32 that the [`Arithmetic`] leaves on vectors. The others are computed
 //! in pairs of bf16 numbers (`pairs.rs`), or as inner products where one factor is short (`inner.rs`), with blocks of their own and the same invariants; `method.rs` decides.
 //! Small products are neither packed nor cut (`few.rs`); whether a product is one follows from its sizes, and kernels ask before they come here.
+//! Windows of 3 x 3 may be summed by fewer multiply-adds at a precision that allows for it (`winograd.rs`).
 //! A second factor that many products have in common may be packed once for all of them (`strips.rs`).
 //!
 //! `unsafe` in `gemm/` is of three kinds: vector instructions, whose proof is the [`Isa`](crate::cpu::isa::Isa) (`lanes.rs`,
@@ -41,6 +42,7 @@ mod strips;
 mod tests;
 mod tile;
 mod window;
+pub mod winograd;
 
 pub use axis::Axis;
 pub use block::{At, Block, Blocks};

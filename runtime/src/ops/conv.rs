@@ -7,6 +7,8 @@
 //!   channels of the result in the lanes of vectors. The gradient of an image sees a window of its own for each residue of the stride.
 //!   On CPUs that multiply pairs of bf16 numbers, images are split into bf16 parts with their padding, and windows are summed on that
 //!   unit where it is faster (`conv/pairs.rs`).
+//! - Windows of 3 x 3 that move by one are summed by tiles of 4 x 4 places with a quarter of the multiply-adds, and so are gradients of
+//!   their weights, where [`Precision::High`](crate::Precision::High) allows that and no unit multiplies pairs (`conv/winograd.rs`).
 //! - Gradients of weights are sums of outer products over places (`conv/sums.rs`), on vectors or in pairs of bf16 numbers, as the cost
 //!   model of products says (`conv/sums/pairs.rs`).
 //!
@@ -25,6 +27,7 @@ mod results;
 mod sums;
 #[cfg(test)]
 mod tests;
+mod winograd;
 
 pub use results::{COLUMNS, LINES};
 pub use sums::SHARDS;
@@ -38,9 +41,9 @@ use crate::ops::packed::{self, Packed};
 use crate::ops::pool::Pool2d;
 use crate::program::Lasts;
 
-use pairs::InPairs;
 use places::{Places, Slide, Weights};
 use results::Results;
+use winograd::InTiles;
 
 /// The weights of a convolution, and where they were packed.
 #[derive(Copy, Clone, Debug)]
@@ -239,7 +242,8 @@ impl Conv2d {
     /// Elements that its weights take packed.
     fn packed_len(&self, env: Env<'_>) -> usize {
         let [k, n] = self.factor();
-        packed_len(env.arithmetic(), [self.batch * Self::area(self.out), k, n, 1])
+        let places = self.batch * Self::area(self.out);
+        packed_len(env.arithmetic(), [places, k, n, 1, Self::area(self.kernel)])
     }
 
     /// Multiply-adds of the convolution, and of either of its gradients.
@@ -262,14 +266,20 @@ fn gcd(a: usize, b: usize) -> usize {
     if b == 0 { a } else { gcd(b, a % b) }
 }
 
-/// Elements that `count` weights of `n` channels, each a sum over `k` numbers, take packed; none on units that multiply pairs, which
-/// split them in each call.
-pub(crate) fn packed_len(arithmetic: Arithmetic, [_, k, n, count]: [usize; 4]) -> usize {
+/// Elements that `count` weights of `n` channels, each a sum over `k` numbers, take packed for windows of `elements`; none on units that
+/// multiply pairs, which split them in each call.
+pub(crate) fn packed_len(arithmetic: Arithmetic, [_, k, n, count, elements]: [usize; 5]) -> usize {
     if arithmetic.unit().is_some() {
         return 0;
     }
     let lanes = stored!(arithmetic.precision(), T => T::lanes(arithmetic.isa()));
-    k.saturating_mul(n.next_multiple_of(lanes)).saturating_mul(count)
+    let copies = if winograd::may_serve(arithmetic, elements) {
+        winograd::COPIES
+    } else {
+        1
+    };
+    k.saturating_mul(n.next_multiple_of(lanes))
+        .saturating_mul(copies * count)
 }
 
 /// Packs weights of convolutions, as many as there are in `w`, for [`Buf::packed`]. `packed` has room for as many elements as
@@ -283,7 +293,7 @@ pub fn pack_window(cx: &mut Cx<'_>, w: Buf, packed: Buf, conv: Conv2d, lasts: La
     float!(cx, T => pack_all::<T>(cx, w, packed, conv, lasts));
 }
 
-fn pack_all<T: InPairs>(cx: &mut Cx<'_>, w: Buf, packed: Buf, conv: Conv2d, lasts: Lasts) {
+fn pack_all<T: InTiles>(cx: &mut Cx<'_>, w: Buf, packed: Buf, conv: Conv2d, lasts: Lasts) {
     let (env, is_there) = (cx.env, packed::is_there(cx, lasts));
     let mut bind = cx.bind();
     let ([k, n], len) = (conv.factor(), conv.packed_len(env));
@@ -302,6 +312,9 @@ fn pack_all<T: InPairs>(cx: &mut Cx<'_>, w: Buf, packed: Buf, conv: Conv2d, last
                 let method = env.arithmetic().method(conv.product());
                 gemm::pack_right(env.team, method, Matrix::row_major(w, n, k).transposed(), packed);
             }
+            false if T::has_tiles(&places, env) => {
+                T::pack_tiles(&places, env, conv.forward_weights(w), packed)
+            }
             false => places.pack_all(env, conv.forward_weights(w), packed),
         }
     }
@@ -309,7 +322,7 @@ fn pack_all<T: InPairs>(cx: &mut Cx<'_>, w: Buf, packed: Buf, conv: Conv2d, last
 
 /// Convolves: `y[b, v, u, o] = activation(sum over i, j, c of x[b, v s + i d - p, u s + j d - p, c] w[o, c, i, j] + bias[o])`.
 /// `scratch` has the size of the weight with the output channels of a group rounded up to a multiple of 32; three times that where
-/// there is one group.
+/// there is one group, and four times for windows of 3 x 3 that move by one.
 ///
 /// # Panics
 /// Where a buffer has another size: a mistake of the compiler.
@@ -351,7 +364,7 @@ pub fn conv2d_pool2d(
     float!(cx, T => forward::<T>(cx, w.into(), [x, y, scratch], conv, (epilogue, Some(pool))));
 }
 
-fn forward<T: InPairs>(
+fn forward<T: InTiles>(
     cx: &mut Cx<'_>,
     w: Filter,
     [x, y, scratch]: [Buf; 3],
@@ -381,13 +394,16 @@ fn forward<T: InPairs>(
     }
     let results = Results { memory: y, pooling };
     match kept {
+        Some(kept) if T::has_tiles(&places, env) => {
+            T::in_tiles(&places, env, x, (weights, kept), results, finish)
+        }
         Some(kept) => places.run_packed(env, x, kept, results, finish),
         None => run(places, env, x, (weights, scratch), results, finish),
     }
 }
 
 /// Sums over windows by what is fastest for their sizes.
-fn run<T: InPairs>(
+fn run<T: InTiles>(
     places: Places<'_>,
     env: Env<'_>,
     images: &[T],
@@ -397,6 +413,10 @@ fn run<T: InPairs>(
 ) {
     if out.memory.is_empty() {
         return;
+    }
+    if T::has_tiles(&places, env) {
+        T::pack_tiles(&places, env, weights, packed);
+        return T::in_tiles(&places, env, images, (weights, packed), out, finish);
     }
     match T::method(&places, env) {
         Some(method) => T::in_pairs(&places, env, method, images, (weights, packed), out, finish),
@@ -425,7 +445,7 @@ fn pixels<T: Convolve>(
 
 /// The gradient of the image: `dx[b, y, x, c] = sum over i, j, o of w[o, c, i, j] dy[b, (y + p - i d) / s, .., o]`, where that
 /// is whole. `scratch` has the size of the weight with the input channels of a group rounded up to a multiple of 32; three times that
-/// where there is one group.
+/// where there is one group, and four times for windows of 3 x 3 that move by one.
 ///
 /// # Panics
 /// Where a buffer has another size: a mistake of the compiler.
@@ -433,7 +453,7 @@ pub fn conv2d_input_grad(cx: &mut Cx<'_>, w: Buf, dy: Buf, dx: Buf, scratch: Buf
     float!(cx, T => input_grad::<T>(cx, w, dy, dx, scratch, conv));
 }
 
-fn input_grad<T: InPairs>(cx: &mut Cx<'_>, w: Buf, dy: Buf, dx: Buf, scratch: Buf, conv: Conv2d) {
+fn input_grad<T: InTiles>(cx: &mut Cx<'_>, w: Buf, dy: Buf, dx: Buf, scratch: Buf, conv: Conv2d) {
     let env = cx.env;
     let mut bind = cx.bind();
     let (w, dy): (&[T], &[T]) = (bind.read(w), bind.read(dy));
@@ -467,7 +487,7 @@ pub fn conv2d_weight_grad(cx: &mut Cx<'_>, x: Buf, dy: Buf, dw: Buf, scratch: Bu
     float!(cx, T => weight_grad::<T>(cx, [x, dy, dw, scratch], conv));
 }
 
-fn weight_grad<T: Convolve>(cx: &mut Cx<'_>, [x, dy, dw, scratch]: [Buf; 4], conv: Conv2d) {
+fn weight_grad<T: InTiles>(cx: &mut Cx<'_>, [x, dy, dw, scratch]: [Buf; 4], conv: Conv2d) {
     let env = cx.env;
     let mut bind = cx.bind();
     let (x, dy): (&[T], &[T]) = (bind.read(x), bind.read(dy));

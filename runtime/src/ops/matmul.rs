@@ -324,7 +324,7 @@ mod tests {
             let mut desk = Desk::with(Precision::F32, 1, Isa::best());
             let (a, b) = (desk.floats(&x), desk.floats(&w));
             let (a, b) = (View::contiguous(a, [m, k]), View::contiguous(b, [k, n]));
-            let sizes = [m, k, n, 1];
+            let sizes = [m, k, n, 1, 1];
             let (strips, y) = (
                 desk.blank(PackForm::Factor.len(Precision::F32, Isa::best(), sizes, lasts)),
                 desk.blank(m * n),
@@ -343,7 +343,8 @@ mod tests {
 
     #[test]
     fn factors_of_long_products_are_not_kept() {
-        let len = |rows, lasts| PackForm::Factor.len(Precision::F32, Isa::best(), [rows, 300, 100, 3], lasts);
+        let len =
+            |rows, lasts| PackForm::Factor.len(Precision::F32, Isa::best(), [rows, 300, 100, 3, 1], lasts);
         assert!(len(64, Lasts::Calls) >= 3 * 300 * 100);
         assert_eq!(len(100_000, Lasts::Calls), 0);
         assert!(len(100_000, Lasts::Loop) > 0);
@@ -371,7 +372,7 @@ mod tests {
                 strides: [both.strides[1], both.strides[2]],
             };
             let (plain, packed) = (desk.blank(2 * m * n), desk.blank(2 * m * n));
-            let strips = desk.blank(PackForm::Factor.len(precision, isa, [m, k, n, 2], Lasts::Calls));
+            let strips = desk.blank(PackForm::Factor.len(precision, isa, [m, k, n, 2, 1], Lasts::Calls));
             desk.run(|cx| pack(cx, both, strips, m, Lasts::Calls));
             for index in 0..2 {
                 let [plain, packed] = [plain, packed].map(|y| y.at(index * m * n, m * n));

@@ -35,19 +35,19 @@ pub(crate) fn is_there(cx: &Cx<'_>, lasts: Lasts) -> bool {
 }
 
 impl PackForm {
-    /// Elements that this takes packed, for sizes `[rows, k, n, count]`: `count` of them, each with `n` columns of `k` numbers, for
-    /// results with so many rows (places). None where kernels read it where it lies, and where keeping it from call to call does not
+    /// Elements that this takes packed, for sizes `[rows, k, n, count, elements]`: `count` of them, each with `n` columns of `k` numbers, for
+    /// results with so many rows (places), of windows with so many elements. None where kernels read it where it lies, and where keeping it from call to call does not
     /// pay.
     ///
     /// # Panics
     /// For a precision without its feature.
-    pub fn len(self, precision: Precision, isa: Isa, sizes: [usize; 4], lasts: Lasts) -> usize {
+    pub fn len(self, precision: Precision, isa: Isa, sizes: [usize; 5], lasts: Lasts) -> usize {
         if lasts == Lasts::Calls && !gemm::is_worth_keeping(sizes[0]) {
             return 0;
         }
         let arithmetic = Arithmetic::new(precision, isa);
         match self {
-            Self::Factor => matmul::packed_len(arithmetic, sizes),
+            Self::Factor => matmul::packed_len(arithmetic, [sizes[0], sizes[1], sizes[2], sizes[3]]),
             Self::Window => conv::packed_len(arithmetic, sizes),
         }
     }

@@ -66,7 +66,14 @@ impl Layout {
 /// Elements of what is packed, as a workspace works them out.
 fn packed_len(pack: &Pack, world: &World, precision: Precision) -> usize {
     let [k, n] = &pack.packing.shape;
-    let sizes = [&pack.packing.rows, k, n, &pack.count].map(|size| world.size(size));
+    let sizes = [
+        &pack.packing.rows,
+        k,
+        n,
+        &pack.count,
+        &pack.packing.form.elements(),
+    ]
+    .map(|size| world.size(size));
     let form = match pack.packing.form {
         PackForm::Factor => rt::PackForm::Factor,
         PackForm::Window(_) => rt::PackForm::Window,

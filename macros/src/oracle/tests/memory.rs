@@ -4,7 +4,7 @@ use super::super::execute::Layout;
 use super::*;
 use crate::diag::Diagnostics;
 use crate::grad::Wanted;
-use crate::ir::{PackForm, Packing, ParamId};
+use crate::ir::{CallArg, PackForm, Packing, ParamId};
 use crate::lower::{lower, tests::define};
 use crate::shape::Dim;
 use proptest::prelude::*;
@@ -107,17 +107,23 @@ fn arenas_of_networks_are_within_a_tenth_of_the_bound() {
 proptest! {
     /// Budgets count packed factors by a bound that holds in every precision on every instruction path.
     #[test]
-    fn packed_factors_take_no_more_than_is_counted(rows in 1usize..600, k in 1usize..10_000, n in 1usize..300) {
-        let bound = Packing {
-            form: PackForm::Factor,
-            rows: Dim::lit(rows as i64),
-            shape: [Dim::lit(k as i64), Dim::lit(n as i64)],
+    fn packed_factors_take_no_more_than_is_counted(rows in 1usize..600, k in 1usize..10_000, n in 1usize..300, side in 1usize..4) {
+        let bound = |form| {
+            let packing = Packing {
+                form,
+                rows: Dim::lit(rows as i64),
+                shape: [Dim::lit(k as i64), Dim::lit(n as i64)],
+            };
+            packing.len().as_lit().expect("a number") as usize
         };
-        let bound = bound.len().as_lit().expect("a number") as usize;
+        let kernel = CallArg::Sizes(vec![Dim::lit(side as i64); 2]);
+        let window = PackForm::Window(Box::new(CallArg::Struct("Conv2d", vec![("kernel", kernel)])));
+        let forms = [(PackForm::Factor, rt::PackForm::Factor, 1), (window, rt::PackForm::Window, side * side)];
+        let forms = forms.map(|(form, known, elements)| (bound(form), known, elements));
         for &isa in Isa::available() {
             for precision in [Precision::F32, Precision::High, Precision::Bf16] {
-                for form in [rt::PackForm::Factor, rt::PackForm::Window] {
-                    let len = form.len(precision, isa, [rows, k, n, 1], rt::Lasts::Loop);
+                for (bound, form, elements) in forms {
+                    let len = form.len(precision, isa, [rows, k, n, 1, elements], rt::Lasts::Loop);
                     prop_assert!(len <= bound, "{:?} {} on {}: {} of {}", form, precision, isa, len, bound);
                 }
             }

@@ -54,6 +54,12 @@ pub trait Lanes<T>: Copy {
     /// `a * b + c`, fused where the set has that instruction.
     fn mul_add(self, a: Self::Vector, b: Self::Vector, c: Self::Vector) -> Self::Vector;
 
+    /// `a + b`.
+    fn add(self, a: Self::Vector, b: Self::Vector) -> Self::Vector;
+
+    /// `a - b`.
+    fn sub(self, a: Self::Vector, b: Self::Vector) -> Self::Vector;
+
     /// The elements above zero, and those that are no numbers; zeros for the others.
     fn relu(self, x: Self::Vector) -> Self::Vector;
 
@@ -153,6 +159,16 @@ macro_rules! array_lanes {
             }
 
             #[inline(always)]
+            fn add(self, a: [$t; 4], b: [$t; 4]) -> [$t; 4] {
+                [a[0] + b[0], a[1] + b[1], a[2] + b[2], a[3] + b[3]]
+            }
+
+            #[inline(always)]
+            fn sub(self, a: [$t; 4], b: [$t; 4]) -> [$t; 4] {
+                [a[0] - b[0], a[1] - b[1], a[2] - b[2], a[3] - b[3]]
+            }
+
+            #[inline(always)]
             fn relu(self, x: [$t; 4]) -> [$t; 4] {
                 [x[0].relu(), x[1].relu(), x[2].relu(), x[3].relu()]
             }
@@ -172,7 +188,7 @@ array_lanes! {
 }
 
 macro_rules! x86_lanes {
-    ($($proof:ident $t:ident $vector:ident $half:ident $make_half:path, $lanes:literal [$($height:literal)* | $rows:literal] $splat:ident $load:ident $store:ident $fma:path, $sum:path, $part:path, $store_part:path, $max:path $(, $turn:path)?;)*) => {$(
+    ($($proof:ident $t:ident $vector:ident $half:ident $make_half:path, $lanes:literal [$($height:literal)* | $rows:literal] $splat:ident $load:ident $store:ident $fma:path, $sum:path, $part:path, $store_part:path, $max:path, $add:ident $sub:ident $(, $turn:path)?;)*) => {$(
         #[cfg(target_arch = "x86_64")]
         impl Lanes<$t> for $proof {
             type Vector = std::arch::x86_64::$vector;
@@ -230,6 +246,18 @@ macro_rules! x86_lanes {
             }
 
             #[inline(always)]
+            fn add(self, a: Self::Vector, b: Self::Vector) -> Self::Vector {
+                // SAFETY: `self` proves that the CPU has the instruction.
+                unsafe { std::arch::x86_64::$add(a, b) }
+            }
+
+            #[inline(always)]
+            fn sub(self, a: Self::Vector, b: Self::Vector) -> Self::Vector {
+                // SAFETY: `self` proves that the CPU has the instruction.
+                unsafe { std::arch::x86_64::$sub(a, b) }
+            }
+
+            #[inline(always)]
             fn relu(self, x: Self::Vector) -> Self::Vector {
                 let zero = <Self as Lanes<$t>>::splat(self, 0.0);
                 let one = <Self as Lanes<$t>>::splat(self, 1.0);
@@ -271,10 +299,10 @@ fn same<L>(lanes: L) -> L {
 
 // `Portable` needs no proof: every CPU of the architecture has SSE2.
 x86_lanes! {
-    Avx512 f32 __m512 Avx2 Avx512::avx2, 16 [1 2 4 6 8 | 12] _mm512_set1_ps _mm512_loadu_ps _mm512_storeu_ps _mm512_fmadd_ps, halves::sum_16, parts::load_16, parts::store_16, _mm512_max_ps, squares::turn_16;
-    Avx2 f32 __m256 Avx2 same, 8 [1 2 4 | 6] _mm256_set1_ps _mm256_loadu_ps _mm256_storeu_ps _mm256_fmadd_ps, halves::sum_8, parts::load_8, parts::store_8, _mm256_max_ps, squares::turn_8;
-    Portable f32 __m128 Portable same, 4 [1 | 4] _mm_set1_ps _mm_loadu_ps _mm_storeu_ps halves::mul_add, halves::sum_4, parts::load_4, parts::store_4, _mm_max_ps;
-    Avx2 f64 __m256d Avx2 same, 4 [1 | 6] _mm256_set1_pd _mm256_loadu_pd _mm256_storeu_pd _mm256_fmadd_pd, halves::sum_4d, parts::load_4d, parts::store_4d, _mm256_max_pd;
+    Avx512 f32 __m512 Avx2 Avx512::avx2, 16 [1 2 4 6 8 | 12] _mm512_set1_ps _mm512_loadu_ps _mm512_storeu_ps _mm512_fmadd_ps, halves::sum_16, parts::load_16, parts::store_16, _mm512_max_ps, _mm512_add_ps _mm512_sub_ps, squares::turn_16;
+    Avx2 f32 __m256 Avx2 same, 8 [1 2 4 | 6] _mm256_set1_ps _mm256_loadu_ps _mm256_storeu_ps _mm256_fmadd_ps, halves::sum_8, parts::load_8, parts::store_8, _mm256_max_ps, _mm256_add_ps _mm256_sub_ps, squares::turn_8;
+    Portable f32 __m128 Portable same, 4 [1 | 4] _mm_set1_ps _mm_loadu_ps _mm_storeu_ps halves::mul_add, halves::sum_4, parts::load_4, parts::store_4, _mm_max_ps, _mm_add_ps _mm_sub_ps;
+    Avx2 f64 __m256d Avx2 same, 4 [1 | 6] _mm256_set1_pd _mm256_loadu_pd _mm256_storeu_pd _mm256_fmadd_pd, halves::sum_4d, parts::load_4d, parts::store_4d, _mm256_max_pd, _mm256_add_pd _mm256_sub_pd;
 }
 
 /// Rows and columns of the squares that [`transpose`] turns.

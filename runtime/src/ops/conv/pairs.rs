@@ -205,7 +205,7 @@ fn run(
         finish,
     };
     let cut = places.blocks(BLOCK);
-    out.compute(places, env, (cut, BLOCK), |at, block| job.task(at, block));
+    out.compute(places, env, (cut, [BLOCK, 1]), |at, block| job.task(at, block));
 }
 
 /// Splits the packed weights: for each residue and each block of 32 columns the tiles of all steps.

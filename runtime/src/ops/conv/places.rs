@@ -251,7 +251,7 @@ impl Places<'_> {
             return;
         }
         let columns = T::columns(env.isa, self.rows);
-        out.compute(self, env, (self.blocks(columns), columns), |at, block| {
+        out.compute(self, env, (self.blocks(columns), [columns, 1]), |at, block| {
             Task::new((self, env), images, (packed, columns), finish).run(at, block);
         });
     }

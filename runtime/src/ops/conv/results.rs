@@ -1,5 +1,6 @@
 //! Where results of convolutions go: to memory, or some lines at a time to a pooling, and what that gives to memory.
 
+use super::gcd;
 use super::places::{Cut, Places, SMALL};
 use crate::cpu::gemm::{At, Block, Blocks, Convolve};
 use crate::cx::Env;
@@ -32,7 +33,7 @@ impl<'y, T: Convolve> Results<'y, T> {
     }
 
     /// Calls `body` for blocks that together are all results: whole lines of places, and of channels `cut.channels` or, where they
-    /// are pooled, a multiple of `columns`.
+    /// are pooled, a multiple of `columns`. `unit` lines of results are best computed together.
     ///
     /// # Panics
     /// Where lines do not fit into the room for pooling: a mistake of the compiler.
@@ -40,7 +41,7 @@ impl<'y, T: Convolve> Results<'y, T> {
         self,
         places: &Places<'_>,
         env: Env<'_>,
-        ((cut, matrix), columns): ((Cut, usize), usize),
+        ((cut, matrix), [columns, unit]): ((Cut, usize), [usize; 2]),
         body: impl Fn(At, &mut Block<'_, T>) + Sync,
     ) {
         let team = (places.work >= SMALL).then_some(env.team);
@@ -51,13 +52,17 @@ impl<'y, T: Convolve> Results<'y, T> {
             let blocks = Blocks::new(self.memory, size, matrix * places.area(), block);
             return blocks.run(team, |at, mut block| body(at, &mut block));
         };
-        let pooling = Pooling::new(pool, env, columns);
+        let unit = unit / gcd(unit, pool.kernel[0].max(1));
+        let pooling = Pooling::new(pool, env, [columns, unit]);
         let [lines, line] = pool.out;
         let parts = places.tasks().div_ceil(places.batch);
         // Where there are fewer lines than tasks would be worth it, channels are shared out as well.
         let across = channels.div_ceil(parts.div_ceil(lines.max(1)));
         let columns = pooling.columns.min(across.next_multiple_of(columns));
-        let block = [lines.div_ceil(parts) * line, columns];
+        let block = [
+            lines.div_ceil(parts).next_multiple_of(unit).min(lines) * line,
+            columns,
+        ];
         let blocks = Blocks::new(
             self.memory,
             [places.batch * lines * line, channels],
@@ -79,17 +84,20 @@ struct Pooling<'e> {
 }
 
 impl<'e> Pooling<'e> {
-    fn new(pool: Pool2d, env: Env<'e>, columns: usize) -> Self {
+    fn new(pool: Pool2d, env: Env<'e>, [columns, unit]: [usize; 2]) -> Self {
         // A line of windows, and what it gives.
         let numbers = (pool.kernel[0] + 1) * pool.size[1];
-        let most = LINES / numbers.max(1) / columns * columns;
+        let most = |lines: usize| LINES / (lines * numbers).max(1) / columns * columns;
+        let unit = if most(unit) > 0 { unit } else { 1 };
+        let most = most(unit);
         assert!(
             most > 0,
             "there is no room to pool lines of {} places",
             pool.size[1]
         );
         let columns = pool.channels.min(most);
-        let lines = (NEAR / (numbers * columns).max(1)).clamp(1, pool.out[0].max(1));
+        let lines = (NEAR / (numbers * columns).max(1)).max(1).next_multiple_of(unit);
+        let lines = lines.min(pool.out[0].max(1));
         Self {
             pool,
             env,

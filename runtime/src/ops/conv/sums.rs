@@ -10,6 +10,7 @@ mod tests;
 use std::ops::Range;
 
 use super::Conv2d;
+use super::winograd::{self, InTiles};
 use crate::cpu::gemm::{self, At, Axis, Block, Blocks, Convolve, MOST_LANES, Operands, Outer, Plane};
 use crate::cpu::isa::Isa;
 use crate::cx::Env;
@@ -41,8 +42,23 @@ struct Sums<'a, T> {
     dy: &'a [T],
     shards: usize,
     cut: Cut,
-    /// How the images are cut where sums are computed in pairs.
-    bands: Option<Bands>,
+    way: Way,
+}
+
+/// How sums are computed.
+pub(super) enum Way {
+    /// On vectors.
+    Lanes,
+    /// In pairs, of images that are cut so.
+    Pairs(Bands),
+    /// By tiles of places.
+    Tiles,
+}
+
+impl From<Option<Bands>> for Way {
+    fn from(bands: Option<Bands>) -> Self {
+        bands.map_or(Self::Lanes, Self::Pairs)
+    }
 }
 
 /// What is multiplied at a time.
@@ -56,33 +72,36 @@ struct Cut {
 }
 
 /// Computes the gradient of the weight. `scratch` is [`SHARDS`] times as large.
-pub(super) fn run<T: Convolve>(
+pub(super) fn run<T: InTiles>(
     env: Env<'_>,
     (x, dy): (&[T], &[T]),
     (dw, scratch): (&mut [T], &mut [T]),
     conv: Conv2d,
 ) {
-    let bands = Bands::chosen(&conv, env.arithmetic());
-    run_in(env, (x, dy), (dw, scratch), conv, bands);
+    let way = match T::sums_tiles(&conv, env) {
+        true => Way::Tiles,
+        false => Bands::chosen(&conv, env.arithmetic()).into(),
+    };
+    run_in(env, (x, dy), (dw, scratch), conv, way);
 }
 
-/// The same, in these bands of pairs, or else on vectors.
-fn run_in<T: Convolve>(
+/// The same in one of the ways.
+pub(super) fn run_in<T: InTiles>(
     env: Env<'_>,
     (x, dy): (&[T], &[T]),
     (dw, scratch): (&mut [T], &mut [T]),
     conv: Conv2d,
-    bands: Option<Bands>,
+    way: impl Into<Way>,
 ) {
+    let way = way.into();
     let shards = shards(&conv);
     let (channels, rows) = conv.group();
     let depth = channels * Conv2d::area(conv.kernel);
-    let block = match &bands {
-        Some(bands) => bands.channels,
-        None => [
-            channels.div_ceil(channels.div_ceil(CHANNELS)),
-            rows.min(T::columns(env.isa, rows)),
-        ],
+    let columns = rows.min(T::columns(env.isa, rows));
+    let block = match &way {
+        Way::Pairs(bands) => bands.channels,
+        Way::Tiles => [winograd::channels_of_task(channels, columns), columns],
+        Way::Lanes => [channels.div_ceil(channels.div_ceil(CHANNELS)), columns],
     };
     let cut = Cut::new(&conv, block);
     let sums = Sums {
@@ -92,7 +111,7 @@ fn run_in<T: Convolve>(
         dy,
         shards,
         cut,
-        bands,
+        way,
     };
     let len = dw.len();
     let parts = &mut scratch[..shards * len];
@@ -188,11 +207,11 @@ impl Cut {
 
 /// What a task sums over, or a band of it.
 #[derive(Clone)]
-struct Region {
-    images: Range<usize>,
+pub(super) struct Region {
+    pub images: Range<usize>,
     group: usize,
-    channels: Range<usize>,
-    rows: Range<usize>,
+    pub channels: Range<usize>,
+    pub rows: Range<usize>,
     /// Lines, and places of each.
     places: [Range<usize>; 2],
 }
@@ -209,14 +228,20 @@ struct Part {
     axes: [Axis; 2],
 }
 
-impl<T: Convolve> Sums<'_, T> {
+impl<T: InTiles> Sums<'_, T> {
     /// Computes a block of the gradient of one group in one shard.
     fn add(&self, at: At, mut block: Block<'_, T>) {
         (0..block.rows()).for_each(|row| block.row_mut(row).fill(T::ZERO));
         let region = self.region(at, &block);
-        match &self.bands {
-            Some(bands) => self.add_pairs(bands, &region, &mut block),
-            None => self.add_lanes(&region, &mut block),
+        match &self.way {
+            Way::Pairs(bands) => self.add_pairs(bands, &region, &mut block),
+            Way::Lanes => self.add_lanes(&region, &mut block),
+            Way::Tiles => {
+                if !T::tile_sums(self.env, [self.x, self.dy], &self.conv, &region, &mut block) {
+                    (0..block.rows()).for_each(|row| block.row_mut(row).fill(T::ZERO));
+                    self.add_lanes(&region, &mut block);
+                }
+            }
         }
     }
 

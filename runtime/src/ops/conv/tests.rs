@@ -47,7 +47,7 @@ fn lengths(conv: &Conv2d) -> Lengths {
     let w = conv.out_channels * ins * Conv2d::area(conv.kernel);
     let padded = |rows: usize| w.checked_div(rows).unwrap_or(0) * rows.next_multiple_of(32);
     Lengths {
-        scratch: [3 * padded(outs), 3 * padded(ins), w * SHARDS],
+        scratch: [4 * padded(outs), 4 * padded(ins), w * SHARDS],
         w,
         x: conv.batch * conv.in_channels * Conv2d::area(conv.size),
         y: conv.batch * conv.out_channels * Conv2d::area(conv.out),
@@ -112,7 +112,7 @@ fn check_with(conv: &Conv2d, mut desk: Desk, precision: Precision) {
 fn same_bits_packed(conv: &Conv2d, desk: &mut Desk, [x, w, y, scratch]: [Buf; 4], epilogue: Epilogue) {
     let mut len = 0;
     let [k, n] = conv.factor();
-    desk.run(|cx| len = packed_len(cx.env.arithmetic(), [0, k, n, 2]));
+    desk.run(|cx| len = packed_len(cx.env.arithmetic(), [0, k, n, 2, Conv2d::area(conv.kernel)]));
     let both = [desk.read(w).iter().map(|w| 2.0 * w).collect(), desk.read(w)].concat();
     let (both, packed, again) = (desk.floats(&both), desk.blank(len), desk.blank(y.len));
     desk.run(|cx| {
@@ -188,7 +188,7 @@ proptest! {
 
 #[test]
 fn larger_convolutions_are_right() {
-    for precision in [Precision::F32, Precision::Bf16] {
+    for precision in [Precision::F32, Precision::High, Precision::Bf16] {
         check(&plain(5, [3, 33], [28, 28], 3, 0), precision);
         check(&plain(2, [40, 17], [13, 9], 5, 2), precision);
         check(&plain(3, [20, 30], [7, 7], 1, 0), precision);
@@ -294,7 +294,7 @@ fn cut_sizes() -> Vec<Conv2d> {
 #[test]
 fn sizes_that_are_cut_are_right() {
     for conv in cut_sizes() {
-        for precision in [Precision::F32, Precision::Bf16, Precision::F64] {
+        for precision in [Precision::F32, Precision::High, Precision::Bf16, Precision::F64] {
             check(&conv, precision);
         }
     }
@@ -310,12 +310,13 @@ fn every_instruction_set_is_right() {
         moved(depthwise, [1, 2], [1, 1]),
         moved(plain(3, [7, 27], [19, 23], 3, 1), [1, 2], [1, 1]),
         moved(plain(3, [32, 24], [9, 24], 3, 1), [2, 1], [1, 1]),
+        plain(3, [32, 24], [9, 24], 3, 1),
     ];
     for (conv, &isa) in sizes
         .iter()
         .flat_map(|conv| Isa::available().iter().map(move |isa| (conv, isa)))
     {
-        for precision in [Precision::F32, Precision::Bf16, Precision::F64] {
+        for precision in [Precision::F32, Precision::High, Precision::Bf16, Precision::F64] {
             check_with(conv, Desk::with(precision, 2, isa), precision);
         }
     }
@@ -394,14 +395,17 @@ fn the_number_of_threads_changes_no_bit() {
         plain(7, [5, 24], [20, 20], 3, 1),
         moved(plain(2, [16, 60], [33, 30], 3, 1), [2, 2], [1, 1]),
         plain(30, [8, 16], [8, 8], 3, 1),
+        plain(2, [40, 60], [33, 30], 3, 1),
     ];
-    for (conv, &isa) in sizes
-        .iter()
-        .flat_map(|conv| Isa::available().iter().map(move |isa| (*conv, isa)))
-    {
+    let ways = |conv| {
+        let precisions = [Precision::F32, Precision::High];
+        let isas = Isa::available().iter();
+        isas.flat_map(move |isa| precisions.map(|precision| (conv, *isa, precision)))
+    };
+    for (conv, isa, precision) in sizes.iter().flat_map(|conv| ways(*conv)) {
         let len = lengths(&conv);
         let run = |threads| {
-            let mut desk = Desk::with(Precision::F32, threads, isa);
+            let mut desk = Desk::with(precision, threads, isa);
             let x = desk.floats(&numbers(len.x, 1));
             let w = desk.floats(&numbers(len.w, 2));
             let dy = desk.floats(&numbers(len.y, 3));
@@ -415,7 +419,7 @@ fn the_number_of_threads_changes_no_bit() {
             [desk.read(outputs.0), desk.read(outputs.1), desk.read(outputs.2)]
         };
         let alone = run(1);
-        assert_eq!(alone, run(2), "{isa}");
-        assert_eq!(alone, run(8), "{isa}");
+        assert_eq!(alone, run(2), "{isa} {precision}");
+        assert_eq!(alone, run(8), "{isa} {precision}");
     }
 }

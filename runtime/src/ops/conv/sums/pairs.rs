@@ -1,7 +1,8 @@
 //! The gradient of a weight in pairs of bf16 numbers: how images are cut into bands, and what becomes of each.
 
-use super::{Block, Conv2d, Convolve, Region, Sums, shards};
+use super::{Block, Conv2d, Region, Sums, shards};
 use crate::cpu::gemm::{Arithmetic, Band, OuterPairs, PairLayout, PairRooms, Parts, PlaceSums, Plane, Unit};
+use crate::ops::conv::winograd::InTiles;
 
 /// Channels of an image, and of a cotangent, that a task multiplies, at most.
 const CHANNELS: usize = 64;
@@ -18,7 +19,7 @@ const STEPS: usize = 4;
 
 /// How the images are cut.
 #[derive(Copy, Clone, PartialEq, Eq, Debug)]
-pub(super) struct Bands {
+pub(in crate::ops::conv) struct Bands {
     unit: (Unit, Parts),
     /// Channels of an image, and of a cotangent, that a task multiplies.
     pub(super) channels: [usize; 2],
@@ -151,7 +152,7 @@ impl Bands {
     }
 }
 
-impl<T: Convolve> Sums<'_, T> {
+impl<T: InTiles> Sums<'_, T> {
     /// Adds the sums of a region band by band; those that pairs would lose on vectors.
     #[inline(never)]
     pub(super) fn add_pairs(&self, bands: &Bands, region: &Region, block: &mut Block<'_, T>) {
