@@ -268,9 +268,9 @@ impl Arithmetic {
 }
 
 /// Picoseconds of a multiply-add in `f32` on vectors.
-const FMA: u64 = 12;
+pub(super) const FMA: u64 = 12;
 /// Columns to which vectors round a result up.
-const VECTOR: usize = 16;
+pub(super) const VECTOR: usize = 16;
 /// Picoseconds of a multiply-add in pairs on vectors, in sums over windows.
 const DOT: u64 = 7;
 /// The same in products of matrices.

@@ -24,9 +24,11 @@
 
 mod products;
 mod results;
+mod work;
 
 pub use products::{TileProducts, TileSums};
 pub use results::{FilterGradient, FilterValues, TileResults};
+pub use work::{TileWork, allows_tiles};
 
 use super::band::Band;
 use super::few::OnVectors;

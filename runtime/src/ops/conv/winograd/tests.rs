@@ -4,10 +4,11 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::cpu::isa::Isa;
+use crate::dtype::Precision;
+use crate::ops::conv::SHARDS;
 use crate::ops::conv::sums::Way;
 use crate::ops::conv::tests::{for_each_term, moved, plain};
-use crate::ops::conv::{SHARDS, conv2d, conv2d_input_grad, conv2d_weight_grad};
-use crate::ops::epilogue::Epilogue;
+use crate::ops::epilogue::Activation;
 use crate::ops::testbed::numbers;
 use crate::ops::testkit::Desk;
 
@@ -42,7 +43,7 @@ fn by_tiles(conv: &Conv2d, [x, w, dy]: &Data, (isa, threads): (Isa, usize)) -> D
         let [y, dx, dw] = &mut out;
         let forward = |k, _| conv.forward_slide(k);
         let backward = |k, residue| conv.backward(k, residue);
-        let mut run = |places: Places<'_>, weights: Weights<'_, f32>, from: &[f32], to: &mut [f32]| {
+        let run = |places: Places<'_>, weights: Weights<'_, f32>, from: &[f32], to: &mut [f32]| {
             assert!(Grid::of(&places).is_some(), "{conv:?} has no tiles");
             let mut values = vec![f32::NAN; values_len(env, places.channels, places.rows)];
             f32::pack_tiles(&places, env, weights, &mut values);
@@ -127,42 +128,46 @@ fn sizes_that_are_cut_are_right() {
     }
 }
 
-/// What is promised of every result: `GROWTH (channels + 22) u sum over channels of max |pixel of the tile| sum |weight|`.
-fn promised(conv: &Conv2d, [x, w, _]: &Data) -> Vec<f64> {
+/// The largest pixel of a channel that the tile of place `[v, u]` sees.
+fn most(conv: &Conv2d, x: &[f32], image: usize, [v, u]: [usize; 2], c: usize) -> f64 {
     let [height, width] = conv.size;
-    let (ins, outs) = (conv.in_channels, conv.out_channels);
-    let factor = GROWTH * (ins + 22) as f64 * U;
-    let mut bounds = Vec::new();
-    for at in 0..conv.batch * Conv2d::area(conv.out) {
-        let (u, v, b) = (
-            at % conv.out[1],
-            at / conv.out[1] % conv.out[0],
-            at / Conv2d::area(conv.out),
-        );
-        let most = |c: usize| {
-            let pixels = (0..36).filter_map(|k| {
-                let y = (v / 4 * 4 + k / 6)
-                    .checked_sub(conv.padding[0])
-                    .filter(|y| *y < height)?;
-                let x = (u / 4 * 4 + k % 6)
-                    .checked_sub(conv.padding[1])
-                    .filter(|x| *x < width)?;
-                Some(((b * height + y) * width + x) * ins + c)
-            });
-            pixels.map(|at| f64::from(x[at].abs())).fold(0.0, f64::max)
-        };
-        let most: Vec<f64> = (0..ins).map(most).collect();
+    let pixels = (0..36).filter_map(|k| {
+        let y = (v / 4 * 4 + k / 6)
+            .checked_sub(conv.padding[0])
+            .filter(|y| *y < height)?;
+        let x = (u / 4 * 4 + k % 6)
+            .checked_sub(conv.padding[1])
+            .filter(|x| *x < width)?;
+        Some(((image * height + y) * width + x) * conv.in_channels + c)
+    });
+    pixels.map(|at| f64::from(x[at].abs())).fold(0.0, f64::max)
+}
+
+/// What is promised of every result, and of every weight's gradient.
+fn promised(conv: &Conv2d, [x, w, dy]: &Data) -> [Vec<f64>; 2] {
+    let (ins, outs, [height, width]) = (conv.in_channels, conv.out_channels, conv.out);
+    let tiles = conv.batch * height.div_ceil(4) * width.div_ceil(4);
+    let [of_result, of_gradient] = [ins, tiles].map(|terms| GROWTH * (terms + 22) as f64 * U);
+    let (mut results, mut gradients) = (Vec::new(), vec![0.0; w.len()]);
+    for place in 0..conv.batch * height * width {
+        let at = [place / width % height, place % width];
+        let pixels: Vec<f64> = (0..ins)
+            .map(|c| most(conv, x, place / width / height, at, c))
+            .collect();
         for o in 0..outs {
-            let weights = |c: usize| {
-                w[(o * ins + c) * 9..][..9]
-                    .iter()
-                    .map(|w| f64::from(w.abs()))
-                    .sum::<f64>()
-            };
-            bounds.push(factor * (0..ins).map(|c| most[c] * weights(c)).sum::<f64>());
+            let mut result = 0.0;
+            let cotangent = f64::from(dy[place * outs + o].abs());
+            for (c, pixel) in pixels.iter().enumerate() {
+                let window = (o * ins + c) * 9..(o * ins + c + 1) * 9;
+                result += pixel * w[window.clone()].iter().map(|w| f64::from(w.abs())).sum::<f64>();
+                gradients[window]
+                    .iter_mut()
+                    .for_each(|bound| *bound += of_gradient * pixel * cotangent);
+            }
+            results.push(of_result * result);
         }
     }
-    bounds
+    [results, gradients]
 }
 
 #[test]
@@ -176,15 +181,17 @@ fn errors_are_no_larger_than_promised() {
     .flat_map(|conv| kinds.map(|kind| (conv, kind)))
     {
         let data = data(&conv, kind);
-        let (bounds, want) = (promised(&conv, &data), exact(&conv, &data, |x| x));
+        let ([results, gradients], want) = (promised(&conv, &data), exact(&conv, &data, |x| x));
         for &isa in Isa::available() {
-            let [got, ..] = by_tiles(&conv, &data, (isa, 1));
-            for (at, ((got, want), bound)) in got.iter().zip(&want[0]).zip(&bounds).enumerate() {
-                let off = (f64::from(*got) - want).abs();
-                assert!(
-                    off <= *bound,
-                    "{conv:?} on {isa} at {at}: {got} for {want}, off by {off:e} of {bound:e}"
-                );
+            let [y, _, dw] = by_tiles(&conv, &data, (isa, 1));
+            for (got, want, bounds) in [(&y, &want[0], &results), (&dw, &want[2], &gradients)] {
+                for (at, ((got, want), bound)) in got.iter().zip(want).zip(bounds).enumerate() {
+                    let off = (f64::from(*got) - want).abs();
+                    assert!(
+                        off <= *bound,
+                        "{conv:?} on {isa} at {at}: {got} for {want}, off by {off:e} of {bound:e}"
+                    );
+                }
             }
         }
     }
@@ -264,105 +271,4 @@ fn tiles_are_chosen_where_they_are_faster() {
         serves(plain(64, [32, 64], [26, 26], 5, 0), Precision::High),
         [false; 3]
     );
-}
-
-#[test]
-#[ignore]
-fn timing() {
-    let sizes = [
-        plain(64, [32, 64], [26, 26], 3, 0),
-        plain(32, [16, 16], [32, 32], 3, 1),
-        plain(32, [32, 32], [16, 16], 3, 1),
-        plain(32, [64, 64], [8, 8], 3, 1),
-        plain(8, [256, 256], [14, 14], 3, 1),
-        plain(64, [1, 32], [28, 28], 3, 0),
-        plain(32, [3, 16], [32, 32], 3, 1),
-        plain(1, [32, 64], [26, 26], 3, 0),
-    ];
-    let only = std::env::var("WINO").ok().map(|n| n.parse::<usize>().unwrap());
-    for (n, conv) in sizes.into_iter().enumerate() {
-        if only.is_some_and(|only| only % 10 != n) {
-            continue;
-        }
-        let w = conv.in_channels * conv.out_channels * 9;
-        let x = conv.batch * Conv2d::area(conv.size) * conv.in_channels;
-        let y = conv.batch * Conv2d::area(conv.out) * conv.out_channels;
-        let mut line = format!(
-            "{:?}->{:?} {:?} b{}",
-            conv.in_channels, conv.out_channels, conv.size, conv.batch
-        );
-        let mut all = vec![];
-        for precision in [Precision::F32, Precision::High] {
-            let mut desk = Desk::with(precision, 1, Isa::best());
-            let (xb, wb, dyb) = (
-                desk.floats(&numbers(x, 1)),
-                desk.floats(&numbers(w, 2)),
-                desk.floats(&numbers(y, 3)),
-            );
-            let (yb, dxb, dwb) = (desk.blank(y), desk.blank(x), desk.blank(w));
-            let s = desk.blank(
-                conv.in_channels.next_multiple_of(32) * conv.out_channels.next_multiple_of(32) * 9 * 4,
-            );
-            let mut times = [vec![], vec![], vec![]];
-            for _ in 0..(if only.is_some() { 100 } else { 15 }) {
-                for k in 0..3 {
-                    if only.is_some_and(|only| only / 10 % 10 != k + 1) {
-                        times[k].push(0.0);
-                        continue;
-                    }
-                    let mut t = 0.0;
-                    desk.run(|cx| {
-                        let start = std::time::Instant::now();
-                        match k {
-                            0 => conv2d(cx, xb, wb, yb, s, conv, Epilogue::NONE),
-                            1 => conv2d_input_grad(cx, wb, dyb, dxb, s, conv),
-                            _ => conv2d_weight_grad(cx, xb, dyb, dwb, s, conv),
-                        }
-                        t = start.elapsed().as_secs_f64() * 1e3;
-                    });
-                    times[k].push(t);
-                }
-            }
-            all.push(times.map(|t| t.into_iter().fold(f64::MAX, f64::min)));
-            let got = [desk.read(yb), desk.read(dxb), desk.read(dwb)];
-            if precision == Precision::High && only.is_none() {
-                let (mut a, mut b) = (
-                    (vec![0.0; y], vec![0.0; x], vec![0.0; w]),
-                    (vec![0.0; y], vec![0.0; x], vec![0.0; w]),
-                );
-                let f = |v: Vec<f64>| v.into_iter().map(|x| f64::from(x as f32)).collect::<Vec<_>>();
-                let (xs, ws, dys) = (f(numbers(x, 1)), f(numbers(w, 2)), f(numbers(y, 3)));
-                for_each_term(&conv, |i, j, k| {
-                    for (t, o) in [(&mut a, false), (&mut b, true)] {
-                        let g = |v: f64| if o { v.abs() } else { v };
-                        t.0[k] += g(xs[i] * ws[j]);
-                        t.1[i] += g(ws[j] * dys[k]);
-                        t.2[j] += g(xs[i] * dys[k]);
-                    }
-                });
-                let err = |got: &[f64], a: &[f64], b: &[f64]| {
-                    got.iter()
-                        .zip(a)
-                        .zip(b)
-                        .map(|((g, a), b)| (g - a).abs() / b.max(1e-30) * 2f64.powi(24))
-                        .fold(0.0, f64::max)
-                };
-                line += &format!(
-                    " err {:.1} {:.1} {:.1}",
-                    err(&got[0], &a.0, &b.0),
-                    err(&got[1], &a.1, &b.1),
-                    err(&got[2], &a.2, &b.2)
-                );
-            }
-        }
-        for k in 0..3 {
-            line += &format!(
-                " | {:.3} {:.3} {:.2}",
-                all[0][k],
-                all[1][k],
-                all[0][k] / all[1][k]
-            );
-        }
-        println!("{line}");
-    }
 }
