@@ -50,7 +50,7 @@ pub use few::{Ending, FACTOR, Few, OnVectors, SmallProduct, compute, is_few};
 pub use lanes::Lanes;
 pub(crate) use lanes::{SQUARE, transpose};
 pub use matrix::{Factor, Matrix};
-pub use method::{Arithmetic, Method, Operands, Parts, PlaceSums, Short, Unit, WindowWork};
+pub use method::{Arithmetic, Method, Operands, Parts, PlaceSums, Short, Tiling, Unit, WindowWork};
 pub use outer::{Outer, Plane};
 pub use pairs::Tile;
 pub use pairs::places::{Band, OuterPairs, PairLayout, PairRooms};

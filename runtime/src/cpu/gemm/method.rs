@@ -77,11 +77,18 @@ pub enum Short {
 /// What multiplies pairs of bf16 numbers.
 #[derive(Copy, Clone, PartialEq, Eq, Debug)]
 pub enum Unit {
-    /// Tiles of AMX.
-    Tiles(Amx),
+    /// Tiles.
+    Tiles(Tiling),
     /// `vdpbf16ps`: one part only.
     Dots(Avx512Bf16),
-    /// The tiles' instructions in plain Rust.
+}
+
+/// What multiplies tiles.
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+pub enum Tiling {
+    /// AMX.
+    Amx(Amx),
+    /// Its instructions in plain Rust.
     #[cfg(test)]
     Software,
 }
@@ -90,22 +97,19 @@ impl Unit {
     /// The vectors of a CPU that has this unit.
     pub fn vectors(self) -> Isa {
         match self {
-            Self::Tiles(amx) => Isa::Avx512(amx.avx512()),
+            Self::Tiles(Tiling::Amx(amx)) => Isa::Avx512(amx.avx512()),
             Self::Dots(bf16) => Isa::Avx512(bf16.avx512()),
             #[cfg(test)]
-            Self::Software => Isa::Portable,
+            Self::Tiles(Tiling::Software) => Isa::Portable,
         }
     }
-}
 
-impl Unit {
     /// How many places that follow each other a unit sums the windows of at a time, and how many such runs of them, for this many
     /// columns.
     pub fn places(self, columns: usize) -> [usize; 2] {
-        let is_narrow = columns <= VECTOR;
         match self {
-            Self::Dots(_) => [if is_narrow { 16 } else { 8 }, 1],
-            _ => [16, if is_narrow { 4 } else { 2 }],
+            Self::Dots(_) => [super::pairs::DOT_ROWS, 1],
+            Self::Tiles(_) => [16, if columns <= VECTOR { 4 } else { 2 }],
         }
     }
 }
@@ -226,7 +230,7 @@ impl Arithmetic {
             Precision::F64 => return None,
         };
         match self.isa {
-            Isa::Amx(amx) => Some((Unit::Tiles(amx), parts)),
+            Isa::Amx(amx) => Some((Unit::Tiles(Tiling::Amx(amx)), parts)),
             Isa::Avx512Bf16(bf16) if parts == Parts::One => Some((Unit::Dots(bf16), parts)),
             _ => None,
         }

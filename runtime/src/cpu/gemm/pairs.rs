@@ -45,6 +45,7 @@
 //! `unsafe` here is memory known to be filled ([`Tiles`], planes) and numbers seen as tiles; that of the units is in `dots.rs` and in
 //! [`amx`](crate::cpu::amx).
 
+#[cfg(target_arch = "x86_64")]
 mod dots;
 mod pack;
 pub(super) mod places;
@@ -61,13 +62,12 @@ mod words;
 use std::mem::MaybeUninit;
 use std::ops::Range;
 
-use super::method::{Method, Operands, Parts, Unit};
+use super::method::{Method, Operands, Parts, Tiling, Unit};
 use super::product::{Product, Start};
 use super::{Block, Factor};
 use crate::cpu::amx;
-use crate::cpu::isa::{self, Isa};
+use crate::cpu::isa::Isa;
 
-pub(super) use dots::ROWS as DOT_ROWS;
 pub use pack::Span;
 use pack::{Order, Packer};
 pub(crate) use places::Spread;
@@ -82,6 +82,8 @@ use words::{OnWords, Words};
 pub(crate) const BLOCK: usize = 32;
 /// Rows of a tile, and pairs in a row.
 const SIDE: usize = 16;
+/// Rows (places) of the sums that `vdpbf16ps` keeps in registers, with two vectors a row.
+pub(super) const DOT_ROWS: usize = 8;
 /// Most tiles of a strip.
 const STRIP: usize = 24;
 /// Most strips of rows that are packed at a time.
@@ -97,6 +99,14 @@ pub struct Tile(pub(crate) [[u32; SIDE]; SIDE]);
 impl Tile {
     /// Zeros.
     pub const ZERO: Self = Self([[0; SIDE]; SIDE]);
+}
+
+/// The rows of tiles, one after the other.
+#[inline(always)]
+fn rows_of(tiles: &mut [Tile]) -> &mut [[u32; SIDE]] {
+    let start = tiles.as_mut_ptr().cast::<[u32; SIDE]>();
+    // SAFETY: a tile is an array of as many rows, and has nothing beside them.
+    unsafe { std::slice::from_raw_parts_mut(start, tiles.len() * SIDE) }
 }
 
 /// A block of results, row-major.
@@ -168,11 +178,14 @@ pub(super) fn product(
     c: &mut Block<'_, f32>,
     start: Start,
 ) {
-    #[cfg(target_arch = "x86_64")]
-    if let Unit::Dots(bf16) = unit {
-        return dots::product::product(bf16, a, b, c, start);
-    }
-    let product = |engine: Engine<'_>| {
+    let tiles = match unit {
+        #[cfg(target_arch = "x86_64")]
+        Unit::Dots(bf16) => return dots::product::product(bf16, a, b, c, start),
+        #[cfg(not(target_arch = "x86_64"))]
+        Unit::Dots(bf16) => bf16.is_nowhere(),
+        Unit::Tiles(tiles) => tiles,
+    };
+    Engine::with(tiles, |engine| {
         let lanes = unit.vectors();
         words::run(
             unit,
@@ -186,8 +199,7 @@ pub(super) fn product(
                 start,
             },
         );
-    };
-    Engine::with(unit, product);
+    });
 }
 
 /// Rounds numbers to bf16, as operands with one part are.
@@ -198,29 +210,27 @@ pub(super) fn round(numbers: &mut [f32]) {
     }
 }
 
-/// A unit that is ready.
+/// Tiles that are ready.
 #[derive(Copy, Clone)]
 enum Engine<'s> {
-    Tiles(&'s amx::Session),
-    Dots(isa::Avx512Bf16),
+    Amx(&'s amx::Session),
     #[cfg(test)]
     Software,
 }
 
 impl Engine<'_> {
-    /// Makes a unit ready for as long as `f` takes, which must make ready none itself.
+    /// Makes tiles ready for as long as `f` takes, which must make ready none itself.
     #[inline(always)]
-    fn with<R>(unit: Unit, f: impl FnOnce(Engine<'_>) -> R) -> R {
+    fn with<R>(tiles: Tiling, f: impl FnOnce(Engine<'_>) -> R) -> R {
         let session;
-        f(match unit {
-            Unit::Tiles(amx) => {
+        f(match tiles {
+            Tiling::Amx(amx) => {
                 // SAFETY: it ends with this function, whose callers start none in `f`.
                 session = unsafe { amx.start() };
-                Engine::Tiles(&session)
+                Engine::Amx(&session)
             }
-            Unit::Dots(bf16) => Engine::Dots(bf16),
             #[cfg(test)]
-            Unit::Software => Engine::Software,
+            Tiling::Software => Engine::Software,
         })
     }
 
@@ -228,30 +238,27 @@ impl Engine<'_> {
     #[inline(always)]
     fn windows(self, work: &Spots<'_>, sums: &mut [Sums; SPOTS * SIDE / BLOCK]) {
         match self {
-            Self::Tiles(session) => session.windows(work, sums),
-            Self::Dots(bf16) => dots::windows(bf16, work, sums),
+            Self::Amx(session) => session.windows(work, sums),
             #[cfg(test)]
             Self::Software => software::windows(work, sums),
         }
     }
 
-    /// `sums = a b` for strips `a` and `b`; on tiles.
+    /// `sums = a b` for strips `a` and `b`.
     #[inline(always)]
     fn multiply(self, parts: Parts, a: &[Tile], b: &[Tile], sums: &mut Sums) {
         match self {
-            Self::Tiles(session) => session.multiply(parts, a, b, sums),
-            Self::Dots(_) => unreachable!("vectors multiply matrices otherwise"),
+            Self::Amx(session) => session.multiply(parts, a, b, sums),
             #[cfg(test)]
             Self::Software => software::multiply(parts, a, b, sums),
         }
     }
 
-    /// `sums = a b` for a strip and rows that lie apart; on tiles.
+    /// `sums = a b` for a strip and rows that lie apart.
     #[inline(always)]
     fn sum(self, parts: Parts, a: &[Tile], b: &Spread<'_>, sums: &mut Sums) {
         match self {
-            Self::Tiles(session) => session.sum(parts, a, b, sums),
-            Self::Dots(_) => unreachable!("vectors multiply places otherwise"),
+            Self::Amx(session) => session.sum(parts, a, b, sums),
             #[cfg(test)]
             Self::Software => software::sum(parts, a, b, sums),
         }

@@ -122,7 +122,7 @@ mod tests {
 
     use super::*;
     use crate::cpu::gemm::tests::{Lie, factor, lie, noise};
-    use crate::cpu::gemm::{Block, Matrix, Method, Product, Start, pack_right, strips_len};
+    use crate::cpu::gemm::{Block, Matrix, Method, Product, Start, Tiling, pack_right, strips_len};
     use crate::cpu::isa::Avx512Bf16;
     use crate::cpu::threads::Team;
 
@@ -138,7 +138,7 @@ mod tests {
     fn same_bits(a: Matrix<'_, f32>, b: Matrix<'_, f32>, what: &str) {
         let (m, k, n) = (a.rows(), a.cols(), b.cols());
         let team = Team::new(NonZeroUsize::new(2).unwrap()).unwrap();
-        let all = [Parts::One, Parts::Two, Parts::Three].map(|parts| (Unit::Software, parts));
+        let all = [Parts::One, Parts::Two, Parts::Three].map(|parts| (Unit::Tiles(Tiling::Software), parts));
         let dots = Avx512Bf16::detect().map(|bf16| (Unit::Dots(bf16), Parts::One));
         for (unit, parts) in all.into_iter().chain(dots) {
             let method = Method::Pairs(unit, parts);

@@ -7,7 +7,7 @@ use super::*;
 use crate::cpu::gemm::tests::{Lie, factor, lie, noise};
 use crate::cpu::gemm::{Arithmetic, Matrix, products};
 use crate::cpu::isa::Avx512Bf16;
-use crate::cpu::isa::Kernel;
+use crate::cpu::isa::{self, Kernel};
 use crate::cpu::threads::Team;
 use crate::dtype::Precision;
 
@@ -26,7 +26,7 @@ fn promise(parts: Parts, k: usize) -> f64 {
 
 /// Units and parts that can be tried on this CPU, outside tiles.
 fn ways() -> Vec<(Unit, Parts)> {
-    let software = [Parts::One, Parts::Two, Parts::Three].map(|parts| (Unit::Software, parts));
+    let software = [Parts::One, Parts::Two, Parts::Three].map(|parts| (Unit::Tiles(Tiling::Software), parts));
     let dots = Avx512Bf16::detect().map(|bf16| (Unit::Dots(bf16), Parts::One));
     software.into_iter().chain(dots).collect()
 }
@@ -242,7 +242,7 @@ fn numbers_that_parts_would_lose_are_multiplied_on_vectors() {
         for parts in [Parts::Two, Parts::Three] {
             let mut c = vec![0.0; m * n];
             multiplied(
-                Method::Pairs(Unit::Software, parts),
+                Method::Pairs(Unit::Tiles(Tiling::Software), parts),
                 a,
                 b,
                 &mut c,
@@ -353,7 +353,7 @@ fn shapes_decide_where_products_run() {
     };
     // SAFETY: choosing executes nothing.
     let amx = unsafe { crate::cpu::amx::Amx::assume(avx512) };
-    let (isa, tiles) = (Isa::Amx(amx), Unit::Tiles(amx));
+    let (isa, tiles) = (Isa::Amx(amx), Unit::Tiles(Tiling::Amx(amx)));
     assert_eq!(on(Precision::F32, isa, large), Some((tiles, Parts::Three)));
     assert_eq!(on(Precision::High, isa, large), Some((tiles, Parts::Two)));
     assert_eq!(on(Precision::Bf16, isa, large), Some((tiles, Parts::One)));

@@ -6,7 +6,7 @@ use std::num::NonZeroUsize;
 use proptest::prelude::*;
 
 use super::*;
-use crate::cpu::gemm::Arithmetic;
+use crate::cpu::gemm::{Arithmetic, Tiling};
 use crate::cpu::isa::{Avx512Bf16, Isa};
 use crate::cpu::threads::Team;
 use crate::dtype::Precision;
@@ -30,7 +30,7 @@ fn promise(parts: Parts, [depth, steps]: [usize; 2]) -> f64 {
 
 /// Units and parts that can be tried on this CPU, outside tiles.
 fn ways() -> Vec<(Unit, Parts)> {
-    let software = [Parts::One, Parts::Two, Parts::Three].map(|parts| (Unit::Software, parts));
+    let software = [Parts::One, Parts::Two, Parts::Three].map(|parts| (Unit::Tiles(Tiling::Software), parts));
     let dots = Avx512Bf16::detect().map(|bf16| (Unit::Dots(bf16), Parts::One));
     software.into_iter().chain(dots).collect()
 }
