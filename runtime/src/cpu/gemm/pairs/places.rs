@@ -44,6 +44,8 @@ use super::{BLOCK, Engine, SIDE, Sums, Tile, Tiles};
 use crate::cpu::gemm::{Axis, Block, Parts, Plane, Unit};
 #[cfg(target_arch = "x86_64")]
 use crate::cpu::isa::{Avx512Bf16, Kernel};
+#[cfg(target_arch = "x86_64")]
+use dots::Ahead;
 
 /// Most tiles of a band of images.
 const IMAGE: usize = 256;
@@ -92,8 +94,29 @@ pub struct OuterPairs<'a, 'b, 'c, T> {
     pub steps: [usize; 2],
     /// How it is packed.
     pub layout: PairLayout,
+    /// What is read for the next band, images and cotangents: `vdpbf16ps` asks the second cache for it meanwhile.
+    pub next: Option<[Wanted<'a, T>; 2]>,
     /// Where to add: row `c * taps + t` for channel `c` and element `t` of the window.
     pub sums: &'c mut Block<'b, T>,
+}
+
+/// Numbers that are wanted soon.
+#[derive(Copy, Clone, Debug)]
+pub struct Wanted<'a, T> {
+    /// All numbers, and which of them is the first.
+    pub data: &'a [T],
+    /// See `data`.
+    pub first: usize,
+    /// Lines, and from a line to the next.
+    pub lines: usize,
+    /// See `lines`.
+    pub line: usize,
+    /// Pixels of a line, and from a pixel to the next.
+    pub pixels: usize,
+    /// See `pixels`.
+    pub pixel: usize,
+    /// Numbers of a pixel.
+    pub channels: usize,
 }
 
 /// How positions of an image along one axis lie once its stride is taken out.
@@ -374,7 +397,8 @@ impl Kernel for OnVectors<'_, '_, '_, '_> {
         if !image.span().serves(cotangent.span(), Parts::One, layout.padded()) {
             return Band::Refused;
         }
-        dots::outer(bf16, &layout, band.image, band.cotangent, band.work.sums);
+        let ahead = band.work.next.map(|next| next.map(Ahead::new));
+        dots::outer(bf16, &layout, (band.image, band.cotangent), ahead, band.work.sums);
         Band::Added
     }
 }

@@ -6,13 +6,13 @@
 )]
 
 use std::arch::x86_64::{
-    __m512, __m512i, _mm512_castps_si512, _mm512_dpbf16_ps, _mm512_load_si512, _mm512_set1_epi32,
+    __m512, __m512i, _MM_HINT_T1, _mm_prefetch, _mm512_castps_si512, _mm512_dpbf16_ps, _mm512_load_si512, _mm512_set1_epi32,
     _mm512_setzero_ps, _mm512_setzero_si512,
 };
 
 use super::super::DOT_ROWS;
 use super::super::dots::{pairs, part};
-use super::{BLOCK, PairLayout, SIDE, Tile, Words};
+use super::{BLOCK, PairLayout, SIDE, Tile, Wanted, Words};
 use crate::cpu::gemm::{Block, Start};
 use crate::cpu::isa::{Avx512Bf16, Kernel};
 
@@ -21,15 +21,89 @@ const ROWS: usize = DOT_ROWS;
 /// Elements of a window whose sums are in registers, at most.
 const TAPS: usize = 3;
 
-/// Adds the sums of a band that is packed for vectors.
+/// Numbers that are asked for one line of the cache after the other.
+#[derive(Copy, Clone)]
+pub(super) struct Ahead {
+    /// The first number of the current line, and of the current pixel.
+    at: [*const f32; 2],
+    /// Numbers from a line to the next, from a pixel to the next, and of a pixel.
+    steps: [usize; 3],
+    /// Pixels of a line.
+    pixels: usize,
+    /// Lines, pixels and numbers of a pixel that are left.
+    left: [usize; 3],
+}
+
+impl Ahead {
+    /// Asks for these.
+    pub(super) fn new(wanted: Wanted<'_, f32>) -> Self {
+        let (pixels, channels) = match wanted.pixel == wanted.channels {
+            true => (1, wanted.pixels * wanted.pixel),
+            false => (wanted.pixels, wanted.channels),
+        };
+        let first = wanted.data.get(wanted.first..).unwrap_or_default().as_ptr();
+        Self {
+            at: [first; 2],
+            steps: [wanted.line, wanted.pixel, channels],
+            pixels,
+            left: [wanted.lines, pixels, channels],
+        }
+    }
+
+    /// Lines of the cache in all, about.
+    fn count(&self) -> usize {
+        self.left[0] * self.pixels * self.steps[2].div_ceil(SIDE)
+    }
+
+    /// Asks the second cache for the next lines, so many.
+    #[inline(always)]
+    fn ask(&mut self, count: usize) {
+        for _ in 0..count {
+            let [lines, pixels, numbers] = self.left;
+            if lines == 0 {
+                return;
+            }
+            let at = self.at[1].wrapping_add(self.steps[2] - numbers);
+            // SAFETY: x86-64 has the instruction, which is a hint and reads nothing that a program could see, at any address.
+            unsafe { _mm_prefetch::<_MM_HINT_T1>(at.cast()) };
+            if numbers > SIDE {
+                self.left[2] = numbers - SIDE;
+                continue;
+            }
+            self.left[2] = self.steps[2];
+            self.at[1] = self.at[1].wrapping_add(self.steps[1]);
+            self.left[1] = pixels - 1;
+            if pixels == 1 {
+                self.at = [self.at[0].wrapping_add(self.steps[0]); 2];
+                (self.left[0], self.left[1]) = (lines - 1, self.pixels);
+            }
+        }
+    }
+}
+
+/// What is asked for while a band is multiplied: so many lines of the cache of either for each line of places.
+#[derive(Copy, Clone)]
+struct Asking {
+    ahead: [Ahead; 2],
+    each: [usize; 2],
+}
+
+/// Adds the sums of a band that is packed for vectors, and asks for what is wanted then.
 #[inline(always)]
 pub(super) fn outer(
     bf16: Avx512Bf16,
     layout: &PairLayout,
-    image: &[Tile],
-    cotangent: &[Tile],
+    (image, cotangent): (&[Tile], &[Tile]),
+    ahead: Option<[Ahead; 2]>,
     sums: &mut Block<'_, f32>,
 ) {
+    // Each tile of sums goes through all lines.
+    let tiles = layout.strips() * layout.vectors() * layout.taps();
+    let turns = (tiles * layout.lines() * layout.images).max(1);
+    let mut asking = ahead.map_or(Asking::NONE, |ahead| Asking {
+        ahead,
+        each: ahead.map(|ahead| ahead.count().div_ceil(turns)),
+    });
     let mut row = 0;
     for col in (0..layout.columns).step_by(BLOCK) {
         let cols = BLOCK.min(layout.columns - col);
@@ -45,6 +119,7 @@ pub(super) fn outer(
             image,
             cotangent,
             row,
+            asking: &mut asking,
             sums: sums.part(0..sums.rows(), col..col + cols),
         };
         match vectors {
@@ -65,6 +140,7 @@ struct Strip<'a, 'b> {
     cotangent: &'a [Tile],
     /// The first row of words of the strip's cotangent.
     row: usize,
+    asking: &'a mut Asking,
     sums: Block<'b, f32>,
 }
 
@@ -113,6 +189,29 @@ impl Kernel for Narrow<'_, '_> {
     }
 }
 
+impl Asking {
+    /// Nothing.
+    const NONE: Self = {
+        let ahead = Ahead {
+            at: [std::ptr::null(); 2],
+            steps: [0; 3],
+            pixels: 0,
+            left: [0; 3],
+        };
+        Self {
+            ahead: [ahead; 2],
+            each: [0; 2],
+        }
+    };
+
+    #[inline(always)]
+    fn ask(&mut self) {
+        for n in 0..2 {
+            self.ahead[n].ask(self.each[n]);
+        }
+    }
+}
+
 impl Strip<'_, '_> {
     /// Adds the sums of eight channels of words from `c` on, where the first place's word lies in row `first`, to `rows` rows of
     /// the result from `to` on.
@@ -132,6 +231,7 @@ impl Strip<'_, '_> {
             cotangent = cotangent.add(self.row);
             for n in 0..layout.images {
                 for line in 0..layout.lines() {
+                    self.asking.ask();
                     let start = first + (n * high.len + line) * wide.len;
                     let mut words = image.add(start).cast::<i32>().add(c);
                     for _ in 0..layout.pairs() {
@@ -191,7 +291,7 @@ impl Strip<'_, '_> {
 
     /// The sums of `T` elements of the window from `tap` on, for eight columns from `col` on, with a vector of channels in the lanes.
     #[inline(always)]
-    fn sums_of<const T: usize>(&self, vector: usize, tap: usize, col: usize) -> [[__m512i; ROWS]; T] {
+    fn sums_of<const T: usize>(&mut self, vector: usize, tap: usize, col: usize) -> [[__m512i; ROWS]; T] {
         let layout = self.layout;
         let [high, wide] = layout.combs;
         let mut image = [self.image.as_ptr().cast::<[u32; SIDE]>(); T];
@@ -205,6 +305,7 @@ impl Strip<'_, '_> {
             columns = columns.add(self.row);
             for n in 0..layout.images {
                 for line in 0..layout.lines() {
+                    self.asking.ask();
                     let start = (n * high.len + line) * wide.len;
                     for p in 0..layout.pairs() {
                         let mut x = [_mm512_setzero_si512(); T];
