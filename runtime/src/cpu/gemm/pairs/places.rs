@@ -51,8 +51,8 @@ use dots::Ahead;
 const IMAGE: usize = 256;
 /// Most tiles of a band of cotangents.
 const COTANGENT: usize = 128;
-/// Tiles of both that `vdpbf16ps` works on at a time, about: they stay in the first-level cache.
-const NEAR: usize = 40;
+/// Tiles of both that `vdpbf16ps` works on at a time, about: they stay in the second-level cache, beside what is asked for meanwhile.
+const NEAR: usize = 160;
 /// Rows of words after the last that belongs to an image: as far as a step reads.
 const TAIL: usize = BLOCK;
 

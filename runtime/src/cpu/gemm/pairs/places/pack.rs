@@ -38,42 +38,66 @@ impl Channels for Few {
     }
 }
 
-/// Positions of a line of a plane that lie in the image: pairs of neighbours, of which one at least does.
-struct Line<'a> {
-    /// From the first position's on.
-    numbers: &'a [f32],
-    /// From a position to the next.
+/// How a line of a plane is packed: pairs of neighbours, one of which at least lies in the image.
+struct Line {
+    /// Where the first number in the image lies, and from a position to the next.
+    from: usize,
     step: usize,
-    /// Positions before the first pair, and pairs.
-    first: usize,
-    pairs: usize,
-    /// The position of the first pair's second number, and how many positions there are in all.
-    start: usize,
+    /// The pairs, and all positions.
+    pairs: Range<usize>,
     len: usize,
+    /// Positions in the image.
+    inside: usize,
+    /// Rows from a part to the next.
+    part: usize,
 }
 
-impl Line<'_> {
-    /// Writes the pairs, those of each part so many rows apart.
+impl Line {
+    /// Writes the pairs, and zeros around them; returns what has seen the numbers, which stays in registers.
     #[inline(always)]
-    fn pack<S: Splits, C: Channels>(&self, splits: &mut S, channels: C, rows: &mut [[u32; SIDE]], part: usize) {
-        // What has been seen stays in registers.
-        let mut seen = *splits;
-        let mut this = match self.start {
-            0 => seen.zeros(),
-            _ => channels.half(&mut seen, self.numbers),
-        };
-        for n in 0..self.pairs {
-            let mut next = seen.zeros();
-            if self.start + n < self.len {
-                next = channels.half(&mut seen, &self.numbers[(self.start + n) * self.step..]);
+    fn pack<S: Splits, C: Channels>(
+        &self,
+        mut splits: S,
+        channels: C,
+        numbers: &[f32],
+        rows: &mut [[u32; SIDE]],
+    ) -> S {
+        for p in 0..S::PARTS {
+            let rows = &mut rows[p * self.part..][..self.len];
+            clear(&mut rows[..self.pairs.start]);
+            clear(&mut rows[self.pairs.end..]);
+        }
+        let mut rest = numbers.get(self.from..).unwrap_or_default();
+        // The first pair begins with the first number, or before it.
+        let mut left = self.inside;
+        let mut this = splits.zeros();
+        if self.pairs.len() == self.inside && left > 0 {
+            this = channels.half(&mut splits, rest);
+            rest = rest.get(self.step..).unwrap_or_default();
+            left -= 1;
+        }
+        for at in self.pairs.clone() {
+            let mut next = splits.zeros();
+            if left > 0 {
+                next = channels.half(&mut splits, rest);
+                rest = rest.get(self.step..).unwrap_or_default();
+                left -= 1;
             }
             for p in 0..S::PARTS {
-                let pairs = seen.across(&this, &next, p);
-                seen.write(pairs, &mut rows[p * part + self.first + n]);
+                let pairs = splits.across(&this, &next, p);
+                splits.write(pairs, &mut rows[p * self.part + at]);
             }
             this = next;
         }
-        *splits = seen;
+        splits
+    }
+}
+
+/// Makes rows zeros; there are few.
+#[inline(always)]
+fn clear(rows: &mut [[u32; SIDE]]) {
+    for row in rows {
+        *row = [0; SIDE];
     }
 }
 
@@ -91,22 +115,21 @@ struct Pairs<'a> {
 
 #[cfg(target_arch = "x86_64")]
 impl Pairs<'_> {
-    /// Writes the pairs of a vector of columns.
+    /// Writes the pairs of a vector of columns; returns what has seen the numbers.
     #[inline(always)]
-    fn pack<S: Splits, C: Channels>(&self, splits: &mut S, channels: C, rows: &mut [[u32; SIDE]]) {
-        let mut seen = *splits;
+    fn pack<S: Splits, C: Channels>(&self, mut splits: S, channels: C, rows: &mut [[u32; SIDE]]) -> S {
         let mut from = 0;
         for n in 0..self.places.div_ceil(2) {
-            let even = channels.half(&mut seen, &self.numbers[from..]);
-            let mut odd = seen.zeros();
+            let even = channels.half(&mut splits, &self.numbers[from..]);
+            let mut odd = splits.zeros();
             if 2 * n + 1 < self.places {
-                odd = channels.half(&mut seen, &self.numbers[from + self.step..]);
+                odd = channels.half(&mut splits, &self.numbers[from + self.step..]);
             }
-            let pairs = seen.across(&even, &odd, 0);
-            seen.write(pairs, &mut rows[n * self.vectors]);
+            let pairs = splits.across(&even, &odd, 0);
+            splits.write(pairs, &mut rows[n * self.vectors]);
             from += 2 * self.step;
         }
-        *splits = seen;
+        splits
     }
 }
 
@@ -119,75 +142,47 @@ impl Packing<'_, '_, '_, '_> {
         for vector in 0..layout.vectors() {
             let channels = vector * SIDE..layout.channels.min((vector + 1) * SIDE);
             for (y, x) in (0..high.period).flat_map(|y| (0..wide.period).map(move |x| (y, x))) {
-                let (start, inside) = high.positions(y);
+                let (line, (start, inside)) = (self.line(x), high.positions(y));
                 for image in 0..layout.images {
                     let row = layout.plane(vector, [y, x], image);
                     for at in 0..high.len {
-                        let row = row + at * wide.len;
+                        let rows = &mut rows_of(self.image)[row + at * wide.len..];
                         if !inside.contains(&at) {
-                            self.fill_line::<S>(row, 0..wide.len);
+                            (0..S::PARTS).for_each(|p| clear(&mut rows[p * line.part..][..line.len]));
                             continue;
                         }
-                        let line = (start + (at * high.axis.stride) as isize) as usize;
-                        let from = image * self.work.steps[0] + line * plane.line + channels.start;
+                        let down = (start + (at * high.axis.stride) as isize) as usize;
+                        let from = image * self.work.steps[0] + down * plane.line + channels.start;
                         let numbers = &plane.data[from..];
-                        self.pack_line(splits, numbers, channels.len(), x, row);
+                        *splits = match channels.len() {
+                            SIDE => line.pack(*splits, All, numbers, rows),
+                            few => line.pack(*splits, Few(few), numbers, rows),
+                        };
                     }
                 }
             }
         }
-        self.fill_tail::<S>();
+        let used = layout.part() * S::PARTS;
+        clear(&mut rows_of(self.image)[used..]);
     }
 
-    /// Positions of a line of a plane that lie in the padding.
-    #[inline(always)]
-    fn fill_line<S: Splits>(&mut self, row: usize, some: Range<usize>) {
-        let part = self.work.layout.part();
-        let rows = rows_of(self.image);
-        for p in 0..S::PARTS {
-            rows[row + p * part..][some.clone()].fill([0; SIDE]);
-        }
-    }
-
-    /// What is read after the last line.
-    #[inline(always)]
-    fn fill_tail<S: Splits>(&mut self) {
-        let used = self.work.layout.part() * S::PARTS;
-        rows_of(self.image)[used..].fill([0; SIDE]);
-    }
-
-    /// Packs a line of a plane: `channels` channels of some pixels, the first of which is the line's first number.
-    #[inline(always)]
-    fn pack_line<S: Splits>(
-        &mut self,
-        splits: &mut S,
-        numbers: &[f32],
-        channels: usize,
-        plane: usize,
-        row: usize,
-    ) {
-        let layout = self.work.layout;
-        let (wide, part) = (layout.combs[1], layout.part());
+    /// How lines of a plane are packed.
+    fn line(&self, plane: usize) -> Line {
+        let (layout, pixel) = (self.work.layout, self.work.image.pixel);
+        let wide = layout.combs[1];
         let (start, inside) = wide.positions(plane);
-        if inside.is_empty() {
-            return self.fill_line::<S>(row, 0..wide.len);
-        }
-        let (pixel, first) = (self.work.image.pixel, inside.start.saturating_sub(1));
-        let from = (start + (inside.start * wide.axis.stride) as isize) as usize;
-        let line = Line {
-            numbers: &numbers[from * pixel..],
-            step: wide.axis.stride * pixel,
-            first,
-            pairs: inside.end - first,
-            start: usize::from(inside.start == 0),
-            len: inside.len(),
+        let from = start + (inside.start * wide.axis.stride) as isize;
+        let pairs = match inside.is_empty() {
+            true => 0..0,
+            false => inside.start.saturating_sub(1)..inside.end,
         };
-        self.fill_line::<S>(row, 0..first);
-        self.fill_line::<S>(row, inside.end..wide.len);
-        let rows = &mut rows_of(self.image)[row..];
-        match channels {
-            SIDE => line.pack(splits, All, rows, part),
-            few => line.pack(splits, Few(few), rows, part),
+        Line {
+            from: from.max(0) as usize * pixel,
+            step: wide.axis.stride * pixel,
+            pairs,
+            len: wide.len,
+            inside: inside.len(),
+            part: layout.part(),
         }
     }
 
@@ -211,8 +206,8 @@ impl Packing<'_, '_, '_, '_> {
                         vectors,
                     };
                     match cols - v * SIDE {
-                        SIDE.. => pairs.pack(splits, All, &mut rows[v..]),
-                        few => pairs.pack(splits, Few(few), &mut rows[v..]),
+                        SIDE.. => *splits = pairs.pack(*splits, All, &mut rows[v..]),
+                        few => *splits = pairs.pack(*splits, Few(few), &mut rows[v..]),
                     }
                 }
                 rest = others;
