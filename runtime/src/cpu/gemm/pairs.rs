@@ -52,6 +52,7 @@ pub(super) mod places;
 mod plane;
 #[cfg(test)]
 pub(crate) mod software;
+mod splits;
 mod strips;
 #[cfg(test)]
 mod tests;
@@ -68,10 +69,11 @@ use super::{Block, Factor};
 use crate::cpu::amx;
 use crate::cpu::isa::Isa;
 
+use pack::Order;
 pub use pack::Span;
-use pack::{Order, Packer};
 pub(crate) use places::Spread;
 pub use plane::{PlaneRoom, Planes, Sheet};
+use splits::{Splits, Splitter};
 pub(super) use strips::{pack_strip, strip_len};
 pub use weights::{split_weights, tiles_mut, weight_tiles};
 pub use window::{PairWindows, Steps, Walk, fits_steps, pairs_of, runs, split, steps_of, windows};
@@ -289,41 +291,58 @@ impl OnWords for PairProduct<'_, '_, '_, '_> {
         if k == 0 || self.c.cols() == 0 {
             return;
         }
-        let rows = self.c.rows();
-        let steps = k.div_ceil(BLOCK);
-        let blocks = steps.div_ceil(STRIP / (2 * self.parts.count()));
-        let depth = steps.div_ceil(blocks) * BLOCK;
-        for from in (0..k).step_by(depth) {
-            let to = (from + depth).min(k);
-            let start = if from == 0 { self.start } else { Start::Accumulate };
-            for first in (0..rows).step_by(ROW_BLOCK) {
-                self.row_block(words, first..(first + ROW_BLOCK).min(rows), from..to, start);
-            }
+        match self.parts {
+            Parts::One => self.blocks::<W, 1>(words, k),
+            Parts::Two => self.blocks::<W, 2>(words, k),
+            Parts::Three => self.blocks::<W, 3>(words, k),
         }
     }
 }
 
 impl PairProduct<'_, '_, '_, '_> {
+    /// The product in `P` parts.
+    #[inline(always)]
+    fn blocks<W: Words, const P: usize>(&mut self, words: W, k: usize) {
+        let rows = self.c.rows();
+        let steps = k.div_ceil(BLOCK);
+        let blocks = steps.div_ceil(STRIP / (2 * P));
+        let depth = steps.div_ceil(blocks) * BLOCK;
+        for from in (0..k).step_by(depth) {
+            let to = (from + depth).min(k);
+            let start = if from == 0 { self.start } else { Start::Accumulate };
+            for first in (0..rows).step_by(ROW_BLOCK) {
+                let some = first..(first + ROW_BLOCK).min(rows);
+                self.row_block::<W, P>(words, some, from..to, start);
+            }
+        }
+    }
+
     /// Adds (or sets) the part of some rows that comes from some of `k`.
     #[inline(always)]
-    fn row_block<W: Words>(&mut self, words: W, rows: Range<usize>, k: Range<usize>, start: Start) {
+    fn row_block<W: Words, const P: usize>(
+        &mut self,
+        words: W,
+        rows: Range<usize>,
+        k: Range<usize>,
+        start: Start,
+    ) {
         let mut a = Tiles::<{ STRIPS * STRIP }>::new();
-        let mut packer = Packer::new(words, self.parts);
+        let mut splitter = Splitter::<W, P>::new(words);
         for first in rows.clone().step_by(BLOCK) {
             let some = self.a.part(first..(first + BLOCK).min(rows.end), k.clone());
-            pack_rows(&mut packer, &some, Order::Rows, &mut a);
+            pack_rows(&mut splitter, &some, Order::Rows, &mut a);
         }
-        let span = packer.span();
+        let span = splitter.span();
         for col in (0..self.c.cols()).step_by(BLOCK) {
             let cols = col..(col + BLOCK).min(self.c.cols());
             let mut room = Tiles::<STRIP>::new();
             let (b, other) = match self.b {
                 Factor::Strips(packed) => strips::read(&packed, self.parts, &k, col),
                 Factor::Matrix(b) => {
-                    let mut packer = Packer::new(words, self.parts);
+                    let mut splitter = Splitter::<W, P>::new(words);
                     let some = b.transposed().part(cols.clone(), k.clone()).into();
-                    pack_rows(&mut packer, &some, Order::Pairs, &mut room);
-                    (room.filled(), packer.span())
+                    pack_rows(&mut splitter, &some, Order::Pairs, &mut room);
+                    (room.filled(), splitter.span())
                 }
             };
             if self.parts != Parts::One && !span.suits(other, k.len()) {
@@ -363,15 +382,15 @@ impl PairProduct<'_, '_, '_, '_> {
 
 /// Packs up to 32 rows of a matrix (columns of the right factor are rows of its transpose).
 #[inline(always)]
-fn pack_rows<W: Words, const N: usize>(
-    packer: &mut Packer<W>,
+fn pack_rows<W: Words, const P: usize, const N: usize>(
+    splitter: &mut Splitter<W, P>,
     x: &Factor<'_, f32>,
     order: Order,
     to: &mut Tiles<N>,
 ) {
-    let (k, tiles) = (x.size()[1], 2 * packer.parts().count());
+    let k = x.size()[1];
     for from in (0..k).step_by(BLOCK) {
-        packer.step(x, from..(from + BLOCK).min(k), order, to.zeros(tiles));
+        splitter.step(x, from..(from + BLOCK).min(k), order, to.zeros(2 * P));
     }
 }
 

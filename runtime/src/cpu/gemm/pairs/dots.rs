@@ -286,7 +286,12 @@ fn add<const VECTORS: usize>(_bf16: Avx512Bf16, sums: &[__m512; VECTORS], to: &m
 
 /// Replaces a row of a tile that ends before the last vector does, or adds to it.
 #[inline(always)]
-pub(super) fn part<const VECTORS: usize>(_bf16: Avx512Bf16, sums: &[__m512; VECTORS], to: &mut [f32], start: Start) {
+pub(super) fn part<const VECTORS: usize>(
+    _bf16: Avx512Bf16,
+    sums: &[__m512; VECTORS],
+    to: &mut [f32],
+    start: Start,
+) {
     for v in 0..VECTORS {
         let to = to.get_mut(v * SIDE..).unwrap_or_default();
         let mask = ((1u32 << to.len().min(SIDE)) - 1) as u16;

@@ -37,8 +37,8 @@ mod dots;
 mod pack;
 
 #[cfg(target_arch = "x86_64")]
-use super::pack::Rounder;
-use super::pack::{Splits, Splitter};
+use super::splits::Rounder;
+use super::splits::{Splits, Splitter};
 use super::words::{self, OnWords, Words};
 use super::{BLOCK, Engine, SIDE, Sums, Tile, Tiles};
 use crate::cpu::gemm::{Axis, Block, Parts, Plane, Unit};
@@ -415,8 +415,11 @@ impl<const P: usize> OnWords for OnTiles<'_, '_, '_, '_, '_, P> {
         let layout = band.work.layout;
         let [mut image, mut cotangent] = [0; 2].map(|_| Splitter::<W, P>::new(words));
         band.pack_image(&mut image);
-        band.pack_tiles(words, &mut cotangent);
-        if !image.span().serves(cotangent.span(), layout.parts, layout.padded()) {
+        band.pack_tiles(&mut cotangent);
+        if !image
+            .span()
+            .serves(cotangent.span(), layout.parts, layout.padded())
+        {
             return Band::Refused;
         }
         band.blocks(words, engine);

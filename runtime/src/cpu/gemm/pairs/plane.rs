@@ -6,9 +6,10 @@
 
 use std::mem::MaybeUninit;
 
+use super::pack::Span;
 #[cfg(target_arch = "x86_64")]
-use super::pack::Rounder;
-use super::pack::{Span, Splits, Splitter};
+use super::splits::Rounder;
+use super::splits::{Splits, Splitter};
 #[cfg(target_arch = "x86_64")]
 use super::words::Rounds;
 use super::words::{OnWords, Words};

@@ -5,15 +5,16 @@
     reason = "an iterator's methods need not be inlined, and then lack the instruction set"
 )]
 
+use super::pack::Span;
 #[cfg(target_arch = "x86_64")]
-use super::pack::Rounder;
-use super::pack::{Span, Splits, Splitter};
+use super::rows_of;
+#[cfg(target_arch = "x86_64")]
+use super::splits::Rounder;
+use super::splits::{Splits, Splitter};
 use super::window::{pairs_of, steps_of};
 #[cfg(target_arch = "x86_64")]
 use super::words::Rounds;
 use super::words::{self, OnWords, Words};
-#[cfg(target_arch = "x86_64")]
-use super::rows_of;
 use super::{BLOCK, Parts, SIDE, Tile};
 use crate::cpu::gemm::Axis;
 use crate::cpu::gemm::method::Unit;
@@ -160,12 +161,7 @@ impl<R: Rounds> Kernel for InRows<'_, R> {
 /// Writes the pairs of a run of more than 16 columns.
 #[cfg(target_arch = "x86_64")]
 #[inline(always)]
-fn pairs_in_rows<S: Splits>(
-    splits: &mut S,
-    weights: &[f32],
-    columns: usize,
-    rows: &mut [[[u32; SIDE]; 2]],
-) {
+fn pairs_in_rows<S: Splits>(splits: &mut S, weights: &[f32], columns: usize, rows: &mut [[[u32; SIDE]; 2]]) {
     for (pair, rows) in weights.chunks(2 * columns).zip(rows) {
         let (even, odd) = pair.split_at(columns);
         for half in 0..2 {

@@ -497,3 +497,26 @@ fn shapes_decide_where_windows_are_summed() {
         assert_eq!(chosen(arithmetic, &conv), Some(Parts::One));
     }
 }
+
+/// How many tiles of so many places the results of an image are cut into.
+fn tiles(conv: &Conv2d, unit: usize) -> usize {
+    let slide = |k, _| conv.forward_slide(k);
+    let places = conv.forward_places(&slide);
+    let sheet = sheet(&places, 1, 0..places.area());
+    Walk::new(sheet, axes([slide(0, 0), slide(1, 0)]), unit).count()
+}
+
+#[test]
+fn tiles_end_with_lines_where_that_makes_fewer() {
+    // 24 places in lines of 26 pixels: three tiles a line, or 78 over their ends.
+    assert_eq!(tiles(&plain(1, [32, 64], [26, 26], 3, 0), 8), 24 * 3);
+    // 8 places and one of padding.
+    assert_eq!(tiles(&plain(1, [64, 64], [8, 8], 3, 1), 8), 8);
+    // 14 places and one of padding: two tiles a line, or 209 places in a row.
+    assert_eq!(tiles(&plain(1, [16, 16], [14, 14], 3, 1), 8), 27);
+    // Every second pixel: only by lines.
+    assert_eq!(
+        tiles(&moved(plain(1, [16, 16], [29, 29], 3, 1), [2, 2], [1, 1]), 8),
+        15 * 2
+    );
+}

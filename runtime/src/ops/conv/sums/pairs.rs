@@ -214,18 +214,19 @@ impl<T: Convolve> Sums<'_, T> {
             let places = &band.places[k];
             conv.forward(k).from(places.start, places.len()).seen()
         });
-        let wanted = |data, size: [usize; 2], [lines, line]: &[Range<usize>; 2], pixel, channels: &Range<usize>| {
-            let first = (band.images.start * size[0] + lines.start) * size[1] + line.start;
-            Wanted {
-                data,
-                first: first * pixel + channels.start,
-                lines: (band.images.len() - 1) * size[0] + lines.len(),
-                line: size[1] * pixel,
-                pixels: line.len(),
-                pixel,
-                channels: channels.len(),
-            }
-        };
+        let wanted =
+            |data, size: [usize; 2], [lines, line]: &[Range<usize>; 2], pixel, channels: &Range<usize>| {
+                let first = (band.images.start * size[0] + lines.start) * size[1] + line.start;
+                Wanted {
+                    data,
+                    first: first * pixel + channels.start,
+                    lines: (band.images.len() - 1) * size[0] + lines.len(),
+                    line: size[1] * pixel,
+                    pixels: line.len(),
+                    pixel,
+                    channels: channels.len(),
+                }
+            };
         [
             wanted(self.x, conv.size, &seen, conv.in_channels, &band.channels),
             wanted(self.dy, conv.out, &band.places, conv.out_channels, &band.rows),
@@ -237,14 +238,24 @@ impl Bands {
     /// The first band of a region.
     fn first(&self, region: &Region) -> Option<Region> {
         let start = |range: &Range<usize>| range.start;
-        self.band_at(region, [start(&region.images), start(&region.places[0]), start(&region.places[1])])
+        self.band_at(
+            region,
+            [
+                start(&region.images),
+                start(&region.places[0]),
+                start(&region.places[1]),
+            ],
+        )
     }
 
     /// The band that follows another: places of its lines, then lines, then images.
     fn after(&self, band: &Region, region: &Region) -> Option<Region> {
         let [lines, places] = &region.places;
         if band.places[1].end < places.end {
-            return self.band_at(region, [band.images.start, band.places[0].start, band.places[1].end]);
+            return self.band_at(
+                region,
+                [band.images.start, band.places[0].start, band.places[1].end],
+            );
         }
         if band.places[0].end < lines.end {
             return self.band_at(region, [band.images.start, band.places[0].end, places.start]);

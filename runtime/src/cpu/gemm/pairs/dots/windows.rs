@@ -13,8 +13,8 @@
 
 use std::arch::x86_64::{
     __m512, __m512i, _CMP_NLE_UQ, _mm512_add_ps, _mm512_cmp_ps_mask, _mm512_dpbf16_ps, _mm512_load_si512,
-    _mm512_loadu_si512, _mm512_maskz_loadu_ps, _mm512_maskz_mov_ps, _mm512_permutex2var_ps, _mm512_set1_epi32,
-    _mm512_set1_epi64, _mm512_setzero_ps, _mm512_setzero_si512,
+    _mm512_loadu_si512, _mm512_maskz_loadu_ps, _mm512_maskz_mov_ps, _mm512_permutex2var_ps,
+    _mm512_set1_epi32, _mm512_set1_epi64, _mm512_setzero_ps, _mm512_setzero_si512,
 };
 
 use super::super::window::{PairWindows, Spot, Step, Walk};
@@ -53,7 +53,11 @@ impl<const PAIRS: usize, const VECTORS: usize> Kernel for Places<'_, '_, PAIRS, 
         let (planes, steps) = (work.planes, work.steps);
         let mut walk = Walk::new(*planes.sheet(), work.axes, ROWS);
         let (step, pitch) = (walk.step(), walk.pitch());
-        let rows: usize = steps.list().iter().map(|step| 2 * step.pairs.div_ceil(PAIRS)).sum();
+        let rows: usize = steps
+            .list()
+            .iter()
+            .map(|step| 2 * step.pairs.div_ceil(PAIRS))
+            .sum();
         assert!(
             rows <= SIDE * work.weights.len() && planes.parts().count() == 1,
             "weights of {rows} rows"

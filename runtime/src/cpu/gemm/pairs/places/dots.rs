@@ -6,8 +6,8 @@
 )]
 
 use std::arch::x86_64::{
-    __m512, __m512i, _MM_HINT_T1, _mm_prefetch, _mm512_castps_si512, _mm512_dpbf16_ps, _mm512_load_si512, _mm512_set1_epi32,
-    _mm512_setzero_ps, _mm512_setzero_si512,
+    __m512, __m512i, _MM_HINT_T1, _mm_prefetch, _mm512_castps_si512, _mm512_dpbf16_ps, _mm512_load_si512,
+    _mm512_set1_epi32, _mm512_setzero_ps, _mm512_setzero_si512,
 };
 
 use super::super::DOT_ROWS;

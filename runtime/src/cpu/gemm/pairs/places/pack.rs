@@ -195,7 +195,9 @@ impl Packing<'_, '_, '_, '_> {
         for col in (0..layout.columns).step_by(BLOCK) {
             let cols = BLOCK.min(layout.columns - col);
             let vectors = cols.div_ceil(SIDE);
-            for (image, line) in (0..layout.images).flat_map(|image| (0..layout.lines()).map(move |line| (image, line))) {
+            for (image, line) in
+                (0..layout.images).flat_map(|image| (0..layout.lines()).map(move |line| (image, line)))
+            {
                 let (rows, others) = rest.split_at_mut(layout.pairs() * vectors);
                 let from = image * self.work.steps[1] + line * plane.line + col;
                 for v in 0..vectors {
@@ -217,9 +219,9 @@ impl Packing<'_, '_, '_, '_> {
 
     /// Packs the cotangents for tiles, as the left factor.
     #[inline(always)]
-    pub(super) fn pack_tiles<W: Words, S: Splits>(&mut self, words: W, splits: &mut S) {
+    pub(super) fn pack_tiles<W: Words, const P: usize>(&mut self, splits: &mut Splitter<W, P>) {
         let layout = self.work.layout;
-        let (runs, tiles) = (layout.runs, 2 * S::PARTS);
+        let (runs, tiles) = (layout.runs, 2 * P);
         let mut step = 0;
         for col in (0..layout.columns).step_by(BLOCK) {
             for run in 0..runs.count {
@@ -228,7 +230,7 @@ impl Packing<'_, '_, '_, '_> {
                         self.pack_row(splits, [run, first + 2 * p, col], [step, p]);
                     }
                     for tile in step..step + tiles {
-                        self.turn(words, tile);
+                        splits.turn(&mut self.cotangent[tile]);
                     }
                     step += tiles;
                 }
@@ -277,19 +279,5 @@ impl Packing<'_, '_, '_, '_> {
         let plane = &self.work.cotangent;
         let from = image * self.work.steps[1] + line * plane.line + at * plane.pixel + cols[0];
         &plane.data[from..from + cols[1]]
-    }
-
-    /// Rows of a tile of the cotangent become columns.
-    #[inline(always)]
-    fn turn<W: Words>(&mut self, words: W, tile: usize) {
-        let tile = &mut self.cotangent[tile];
-        let mut rows = [words.zero(); SIDE];
-        for i in 0..SIDE {
-            rows[i] = words.read(&tile.0[i]);
-        }
-        let columns = words.transpose(rows);
-        for i in 0..SIDE {
-            words.write(columns[i], &mut tile.0[i]);
-        }
     }
 }
