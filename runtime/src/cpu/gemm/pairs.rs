@@ -42,8 +42,8 @@
 //! Convolutions have a left factor that is read where it lies: `plane.rs`, `weights.rs` and `window.rs`. A right factor that many
 //! products have in common is packed once for all of them (`strips.rs`).
 //!
-//! `unsafe` here is memory known to be filled ([`Tiles`], planes) and numbers seen as tiles; that of the units is in `dots.rs` and in
-//! [`amx`](crate::cpu::amx).
+//! `unsafe` here is memory known to be filled ([`Tiles`], planes) and numbers seen as tiles; that of the units is in `dots.rs`, `dots/`,
+//! `places/dots.rs` and [`amx`](crate::cpu::amx).
 
 #[cfg(target_arch = "x86_64")]
 mod dots;

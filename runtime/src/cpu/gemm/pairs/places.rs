@@ -12,8 +12,8 @@
 //!   follow each other. Padding is zeros.
 //! - The *cotangent* is packed as the unit reads it. For tiles it is the left factor, channels by pairs of places, and the steps of
 //!   32 places run over the ends of lines as the image's positions do, with zeros where there is no place, or start anew with every
-//!   line, whichever needs fewer. `vdpbf16ps` multiplies vectors of the cotangent by single words of the image, so that lines may have
-//!   any length.
+//!   line, whichever needs fewer. `vdpbf16ps` multiplies vectors of the cotangent by single words of the image, or, where the cotangent
+//!   has one vector, vectors of the image by single words of it, so that lines may have any length.
 //!
 //! # Error
 //!

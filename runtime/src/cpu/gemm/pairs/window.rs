@@ -6,8 +6,8 @@
 //! with tiles of weights for each. Weights of what lies behind the end of a run are zeros, and what is read there is finite: a band
 //! of images that holds infinities or NaN is not computed here.
 //!
-//! Where the stride is 1, the places of a tile may belong to two lines; those between the lines are computed and dropped
-//! ([`Walk`]).
+//! Where the stride is 1, the places of a tile may belong to two lines, if that makes fewer tiles; those between the lines are computed
+//! and dropped ([`Walk`]).
 //!
 //! A sum goes through the window's lines, and in them along the run, 32 numbers at a time. It stays in its tile (its register) from
 //! the first to the last.

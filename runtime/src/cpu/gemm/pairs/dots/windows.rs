@@ -51,7 +51,7 @@ impl<const PAIRS: usize, const VECTORS: usize> Kernel for Places<'_, '_, PAIRS, 
     fn run(mut self) {
         let work = &self.work;
         let (planes, steps) = (work.planes, work.steps);
-        let mut walk = Walk::new(*planes.sheet(), work.axes, ROWS);
+        let walk = Walk::new(*planes.sheet(), work.axes, ROWS);
         let (step, pitch) = (walk.step(), walk.pitch());
         let rows: usize = steps
             .list()
@@ -65,7 +65,7 @@ impl<const PAIRS: usize, const VECTORS: usize> Kernel for Places<'_, '_, PAIRS, 
         // Behind the last number that is read of a tile.
         let end = (ROWS - 1) * step + steps.reach();
         let ending = Ending::<VECTORS>::new(self.bf16, work.finish, work.out.cols());
-        while let Some(spot) = walk.next() {
+        for spot in walk {
             // Where windows have no elements, they lie anywhere.
             let is_held = spot.at.checked_add(end).is_some_and(|end| end <= planes.len());
             assert!(is_held || steps.list().is_empty(), "places leave their plane");

@@ -1,10 +1,5 @@
 //! Packing images and cotangents of a band.
 
-#![expect(
-    clippy::needless_range_loop,
-    reason = "an iterator's methods need not be inlined, and then lack the instruction set"
-)]
-
 use std::ops::Range;
 
 use super::super::rows_of;
