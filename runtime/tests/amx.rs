@@ -14,7 +14,7 @@ use tapeless_runtime::Precision;
 use tapeless_runtime::cpu::amx::Amx;
 use tapeless_runtime::cpu::gemm::{
     self, Arithmetic, Axis, Block, Factor, Matrix, Method, Operands, PairWindows, Parts, PlaneRoom, Product,
-    Sheet, Start, Steps, Strips, Tile, Unit,
+    Sheet, Start, Steps, Strips, Tile, Tiling, Unit,
 };
 use tapeless_runtime::cpu::isa::Isa;
 use tapeless_runtime::cpu::threads::Team;
@@ -95,7 +95,7 @@ fn products_keep_their_promise() {
                 ] {
                     let before = counts();
                     let mut c = vec![f32::NAN; m * n];
-                    let method = Method::Pairs(Unit::Tiles(amx), parts);
+                    let method = Method::Pairs(Unit::Tiles(Tiling::Amx(amx)), parts);
                     multiply(method, a, b, &mut c, Start::Overwrite);
                     let [configured, released, loaded, multiplied, stored] =
                         std::array::from_fn(|i| counts()[i] - before[i]);
@@ -174,7 +174,7 @@ impl Windows {
         let work = PairWindows {
             planes: &planes,
             axes,
-            steps: &Steps::new(&sheet, &axes),
+            steps: &Steps::new(unit, &sheet, &axes),
             weights: &tiles,
             out: Block::whole(&mut out, IMAGES * area, self.columns),
             rows: [0, axes[1].places, 1, area],
@@ -250,7 +250,7 @@ fn windows_keep_their_promise() {
             let weights = numbers(depth * shape.columns, 8);
             for (parts, products) in PARTS {
                 let before = counts();
-                let (out, steps) = shape.sums(Unit::Tiles(amx), parts, &images, &weights);
+                let (out, steps) = shape.sums(Unit::Tiles(Tiling::Amx(amx)), parts, &images, &weights);
                 if executed == Executed::InSoftware {
                     let [configured, released, loaded, multiplied, stored] =
                         std::array::from_fn(|i| counts()[i] - before[i]);
@@ -301,7 +301,7 @@ fn what_tiles_would_lose_is_multiplied_on_vectors() {
             let (a, b) = (Matrix::row_major(&x, m, k), Matrix::row_major(&y, k, n));
             let (mut c, mut want) = (vec![0.0; m * n], vec![0.0; m * n]);
             multiply(
-                Method::Pairs(Unit::Tiles(amx), Parts::Three),
+                Method::Pairs(Unit::Tiles(Tiling::Amx(amx)), Parts::Three),
                 a,
                 b,
                 &mut c,
@@ -361,7 +361,7 @@ fn a_factor_that_was_packed_before_changes_no_bit() {
                     Matrix::row_major(&y, n, k).transposed(),
                 );
                 for (parts, products) in PARTS {
-                    let method = Method::Pairs(Unit::Tiles(amx), parts);
+                    let method = Method::Pairs(Unit::Tiles(Tiling::Amx(amx)), parts);
                     let mut room = vec![f32::NAN; gemm::strips_len::<f32>(method, [k, n]) + 16];
                     let first = room.as_ptr().align_offset(64);
                     gemm::pack_right(&team, method, b, &mut room[first..]);

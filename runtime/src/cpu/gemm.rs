@@ -52,10 +52,10 @@ pub use few::{Ending, FACTOR, Few, OnVectors, SmallProduct, compute, is_few};
 pub use lanes::Lanes;
 pub(crate) use lanes::{SQUARE, transpose};
 pub use matrix::{Factor, Matrix};
-pub use method::{Arithmetic, Method, Operands, Parts, PlaceSums, Short, Unit, WindowWork};
+pub use method::{Arithmetic, Method, Operands, Parts, PlaceSums, Short, Tiling, Unit, WindowWork};
 pub use outer::{Outer, Plane};
 pub use pairs::Tile;
-pub use pairs::places::{Band, OuterPairs, PairLayout, PairRooms};
+pub use pairs::places::{Band, OuterPairs, PairLayout, PairRooms, Wanted};
 pub(crate) use pairs::{BLOCK, SPOTS, Spots, Spread, Step, Sums};
 pub use pairs::{
     PairWindows, PlaneRoom, Planes, Sheet, Span, Steps, Walk, fits_steps, pairs_of, runs, split,

@@ -127,6 +127,12 @@ impl Avx512Bf16 {
     pub fn avx512(self) -> Avx512 {
         Avx512(())
     }
+
+    /// The end of what only other CPUs do.
+    #[cfg(not(target_arch = "x86_64"))]
+    pub(crate) fn is_nowhere(self) -> ! {
+        unreachable!("AVX512-BF16 belongs to x86-64")
+    }
 }
 
 impl Neon {

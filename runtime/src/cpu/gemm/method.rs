@@ -77,11 +77,18 @@ pub enum Short {
 /// What multiplies pairs of bf16 numbers.
 #[derive(Copy, Clone, PartialEq, Eq, Debug)]
 pub enum Unit {
-    /// Tiles of AMX.
-    Tiles(Amx),
+    /// Tiles.
+    Tiles(Tiling),
     /// `vdpbf16ps`: one part only.
     Dots(Avx512Bf16),
-    /// The tiles' instructions in plain Rust.
+}
+
+/// What multiplies tiles.
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+pub enum Tiling {
+    /// AMX.
+    Amx(Amx),
+    /// Its instructions in plain Rust.
     #[cfg(test)]
     Software,
 }
@@ -90,22 +97,19 @@ impl Unit {
     /// The vectors of a CPU that has this unit.
     pub fn vectors(self) -> Isa {
         match self {
-            Self::Tiles(amx) => Isa::Avx512(amx.avx512()),
+            Self::Tiles(Tiling::Amx(amx)) => Isa::Avx512(amx.avx512()),
             Self::Dots(bf16) => Isa::Avx512(bf16.avx512()),
             #[cfg(test)]
-            Self::Software => Isa::Portable,
+            Self::Tiles(Tiling::Software) => Isa::Portable,
         }
     }
-}
 
-impl Unit {
     /// How many places that follow each other a unit sums the windows of at a time, and how many such runs of them, for this many
     /// columns.
     pub fn places(self, columns: usize) -> [usize; 2] {
-        let is_narrow = columns <= VECTOR;
         match self {
-            Self::Dots(_) => [if is_narrow { 16 } else { 8 }, 1],
-            _ => [16, if is_narrow { 4 } else { 2 }],
+            Self::Dots(_) => [super::pairs::DOT_ROWS, 1],
+            Self::Tiles(_) => [16, if columns <= VECTOR { 4 } else { 2 }],
         }
     }
 }
@@ -226,7 +230,7 @@ impl Arithmetic {
             Precision::F64 => return None,
         };
         match self.isa {
-            Isa::Amx(amx) => Some((Unit::Tiles(amx), parts)),
+            Isa::Amx(amx) => Some((Unit::Tiles(Tiling::Amx(amx)), parts)),
             Isa::Avx512Bf16(bf16) if parts == Parts::One => Some((Unit::Dots(bf16), parts)),
             _ => None,
         }
@@ -271,10 +275,8 @@ impl Arithmetic {
 pub(super) const FMA: u64 = 12;
 /// Columns to which vectors round a result up.
 pub(super) const VECTOR: usize = 16;
-/// Picoseconds of a multiply-add in pairs on vectors, in sums over windows.
-const DOT: u64 = 7;
-/// The same in products of matrices.
-const MATRIX_DOT: u64 = 6;
+/// Picoseconds of a multiply-add in pairs on vectors.
+const DOT: u64 = 6;
 /// Picoseconds that a product of matrices in pairs on vectors takes at least.
 const CALL: u64 = 100_000;
 /// Picoseconds that rounding adds to a multiply-add of a window on vectors.
@@ -295,7 +297,9 @@ const MIN_DEPTH: usize = 64;
 fn rate(unit: Unit, parts: Parts) -> u64 {
     match (unit, parts) {
         (Unit::Dots(_), _) => DOT,
-        _ => tile_rate(parts),
+        (Unit::Tiles(_), Parts::One) => 2,
+        (Unit::Tiles(_), Parts::Two) => 4,
+        (Unit::Tiles(_), Parts::Three) => 6,
     }
 }
 
@@ -327,7 +331,7 @@ fn cost(method: Method, [m, n, k]: [usize; 3]) -> u64 {
                 _ => n.next_multiple_of(block),
             };
             let multiplied = [tall, wide, k.next_multiple_of(block)];
-            (multiplied, MATRIX_DOT, split(parts), CALL)
+            (multiplied, DOT, split(parts), CALL)
         }
         Method::Pairs(unit, parts) => {
             let padded = [m, n, k].map(|size| size.next_multiple_of(block));
@@ -375,21 +379,31 @@ impl PlaceSums {
     /// The same in pairs: multiply-adds of what is padded, packing, and adding the sums of each band to those of all.
     fn in_pairs(&self, unit: Unit, parts: Parts) -> u64 {
         let [channels, columns] = self.block;
-        let columns = columns.next_multiple_of(super::pairs::BLOCK);
-        let (rate, channels, pack, once) = match unit {
-            Unit::Dots(_) => (PLACE_DOT, channels.next_multiple_of(8), PLACE_PACK, 0),
-            _ => {
+        let block = super::pairs::BLOCK;
+        let (added, pack, once) = match unit {
+            Unit::Dots(_) => {
+                // Blocks of 32 columns by 8 channels, and up to 16 columns by a vector of channels.
+                let last = match columns % block {
+                    last @ 1..=VECTOR => last,
+                    _ => 0,
+                };
+                let wide = [
+                    channels.next_multiple_of(8),
+                    (columns - last).next_multiple_of(block),
+                ];
+                let narrow = [channels.next_multiple_of(VECTOR), last.next_multiple_of(8)];
+                (product(&wide) + product(&narrow), PLACE_PACK, 0)
+            }
+            Unit::Tiles(_) => {
                 let split = SPLIT.0 + SPLIT.1 * parts.count() as u64;
-                (
-                    tile_rate(parts),
-                    channels.next_multiple_of(VECTOR),
-                    split,
-                    SESSION,
-                )
+                let added = [channels.next_multiple_of(VECTOR), columns.next_multiple_of(block)];
+                (product(&added), split, SESSION)
             }
         };
-        let sums = product(&[channels, self.sizes[1], columns]);
-        let multiplied = sums.saturating_mul(self.padded as u64).saturating_mul(rate);
+        let sums = added.saturating_mul(self.sizes[1] as u64);
+        let multiplied = sums
+            .saturating_mul(self.padded as u64)
+            .saturating_mul(rate(unit, parts));
         let packing = product(&[self.packed]).saturating_mul(pack);
         let band = multiplied
             .saturating_add(packing)
@@ -401,21 +415,11 @@ impl PlaceSums {
 
 /// What it adds to round a number of an image or a cotangent for sums over places on vectors.
 const OUTER_ROUND: u64 = 250;
-/// Picoseconds of a multiply-add over places in pairs on vectors; a single vector of columns takes as long as two.
-const PLACE_DOT: u64 = 5;
-/// Picoseconds that it takes to pack a number of an image or a cotangent for them, most of it for reading the number.
-const PLACE_PACK: u64 = 200;
+/// Picoseconds that it takes to pack a number of an image or a cotangent for sums over places in pairs on vectors, most of it for reading
+/// the number.
+const PLACE_PACK: u64 = 150;
 /// Picoseconds that it takes to add a sum to those of earlier bands.
 const ADD: u64 = 100;
-
-/// Picoseconds of a multiply-add on tiles.
-fn tile_rate(parts: Parts) -> u64 {
-    match parts {
-        Parts::One => 2,
-        Parts::Two => 4,
-        Parts::Three => 6,
-    }
-}
 
 /// The product of some sizes, at most the largest number.
 fn product(sizes: &[usize]) -> u64 {

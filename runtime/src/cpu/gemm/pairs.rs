@@ -42,15 +42,17 @@
 //! Convolutions have a left factor that is read where it lies: `plane.rs`, `weights.rs` and `window.rs`. A right factor that many
 //! products have in common is packed once for all of them (`strips.rs`).
 //!
-//! `unsafe` here is memory known to be filled ([`Tiles`], planes) and numbers seen as tiles; that of the units is in `dots.rs` and in
-//! [`amx`](crate::cpu::amx).
+//! `unsafe` here is memory known to be filled ([`Tiles`], planes) and numbers seen as tiles; that of the units is in `dots.rs`, `dots/`,
+//! `places/dots.rs` and [`amx`](crate::cpu::amx).
 
+#[cfg(target_arch = "x86_64")]
 mod dots;
 mod pack;
 pub(super) mod places;
 mod plane;
 #[cfg(test)]
 pub(crate) mod software;
+mod splits;
 mod strips;
 #[cfg(test)]
 mod tests;
@@ -61,17 +63,17 @@ mod words;
 use std::mem::MaybeUninit;
 use std::ops::Range;
 
-use super::method::{Method, Operands, Parts, Unit};
+use super::method::{Method, Operands, Parts, Tiling, Unit};
 use super::product::{Product, Start};
 use super::{Block, Factor};
 use crate::cpu::amx;
-use crate::cpu::isa::{self, Isa};
+use crate::cpu::isa::Isa;
 
-pub(super) use dots::ROWS as DOT_ROWS;
+use pack::Order;
 pub use pack::Span;
-use pack::{Order, Packer};
 pub(crate) use places::Spread;
 pub use plane::{PlaneRoom, Planes, Sheet};
+use splits::{Splits, Splitter};
 pub(super) use strips::{pack_strip, strip_len};
 pub use weights::{split_weights, tiles_mut, weight_tiles};
 pub use window::{PairWindows, Steps, Walk, fits_steps, pairs_of, runs, split, steps_of, windows};
@@ -82,6 +84,8 @@ use words::{OnWords, Words};
 pub(crate) const BLOCK: usize = 32;
 /// Rows of a tile, and pairs in a row.
 const SIDE: usize = 16;
+/// Rows (places) of the sums that `vdpbf16ps` keeps in registers, with two vectors a row.
+pub(super) const DOT_ROWS: usize = 8;
 /// Most tiles of a strip.
 const STRIP: usize = 24;
 /// Most strips of rows that are packed at a time.
@@ -97,6 +101,14 @@ pub struct Tile(pub(crate) [[u32; SIDE]; SIDE]);
 impl Tile {
     /// Zeros.
     pub const ZERO: Self = Self([[0; SIDE]; SIDE]);
+}
+
+/// The rows of tiles, one after the other.
+#[inline(always)]
+fn rows_of(tiles: &mut [Tile]) -> &mut [[u32; SIDE]] {
+    let start = tiles.as_mut_ptr().cast::<[u32; SIDE]>();
+    // SAFETY: a tile is an array of as many rows, and has nothing beside them.
+    unsafe { std::slice::from_raw_parts_mut(start, tiles.len() * SIDE) }
 }
 
 /// A block of results, row-major.
@@ -168,11 +180,14 @@ pub(super) fn product(
     c: &mut Block<'_, f32>,
     start: Start,
 ) {
-    #[cfg(target_arch = "x86_64")]
-    if let Unit::Dots(bf16) = unit {
-        return dots::product::product(bf16, a, b, c, start);
-    }
-    let product = |engine: Engine<'_>| {
+    let tiles = match unit {
+        #[cfg(target_arch = "x86_64")]
+        Unit::Dots(bf16) => return dots::product::product(bf16, a, b, c, start),
+        #[cfg(not(target_arch = "x86_64"))]
+        Unit::Dots(bf16) => bf16.is_nowhere(),
+        Unit::Tiles(tiles) => tiles,
+    };
+    Engine::with(tiles, |engine| {
         let lanes = unit.vectors();
         words::run(
             unit,
@@ -186,8 +201,7 @@ pub(super) fn product(
                 start,
             },
         );
-    };
-    Engine::with(unit, product);
+    });
 }
 
 /// Rounds numbers to bf16, as operands with one part are.
@@ -198,29 +212,27 @@ pub(super) fn round(numbers: &mut [f32]) {
     }
 }
 
-/// A unit that is ready.
+/// Tiles that are ready.
 #[derive(Copy, Clone)]
 enum Engine<'s> {
-    Tiles(&'s amx::Session),
-    Dots(isa::Avx512Bf16),
+    Amx(&'s amx::Session),
     #[cfg(test)]
     Software,
 }
 
 impl Engine<'_> {
-    /// Makes a unit ready for as long as `f` takes, which must make ready none itself.
+    /// Makes tiles ready for as long as `f` takes, which must make ready none itself.
     #[inline(always)]
-    fn with<R>(unit: Unit, f: impl FnOnce(Engine<'_>) -> R) -> R {
+    fn with<R>(tiles: Tiling, f: impl FnOnce(Engine<'_>) -> R) -> R {
         let session;
-        f(match unit {
-            Unit::Tiles(amx) => {
+        f(match tiles {
+            Tiling::Amx(amx) => {
                 // SAFETY: it ends with this function, whose callers start none in `f`.
                 session = unsafe { amx.start() };
-                Engine::Tiles(&session)
+                Engine::Amx(&session)
             }
-            Unit::Dots(bf16) => Engine::Dots(bf16),
             #[cfg(test)]
-            Unit::Software => Engine::Software,
+            Tiling::Software => Engine::Software,
         })
     }
 
@@ -228,30 +240,27 @@ impl Engine<'_> {
     #[inline(always)]
     fn windows(self, work: &Spots<'_>, sums: &mut [Sums; SPOTS * SIDE / BLOCK]) {
         match self {
-            Self::Tiles(session) => session.windows(work, sums),
-            Self::Dots(bf16) => dots::windows(bf16, work, sums),
+            Self::Amx(session) => session.windows(work, sums),
             #[cfg(test)]
             Self::Software => software::windows(work, sums),
         }
     }
 
-    /// `sums = a b` for strips `a` and `b`; on tiles.
+    /// `sums = a b` for strips `a` and `b`.
     #[inline(always)]
     fn multiply(self, parts: Parts, a: &[Tile], b: &[Tile], sums: &mut Sums) {
         match self {
-            Self::Tiles(session) => session.multiply(parts, a, b, sums),
-            Self::Dots(_) => unreachable!("vectors multiply matrices otherwise"),
+            Self::Amx(session) => session.multiply(parts, a, b, sums),
             #[cfg(test)]
             Self::Software => software::multiply(parts, a, b, sums),
         }
     }
 
-    /// `sums = a b` for a strip and rows that lie apart; on tiles.
+    /// `sums = a b` for a strip and rows that lie apart.
     #[inline(always)]
     fn sum(self, parts: Parts, a: &[Tile], b: &Spread<'_>, sums: &mut Sums) {
         match self {
-            Self::Tiles(session) => session.sum(parts, a, b, sums),
-            Self::Dots(_) => unreachable!("vectors multiply places otherwise"),
+            Self::Amx(session) => session.sum(parts, a, b, sums),
             #[cfg(test)]
             Self::Software => software::sum(parts, a, b, sums),
         }
@@ -282,41 +291,58 @@ impl OnWords for PairProduct<'_, '_, '_, '_> {
         if k == 0 || self.c.cols() == 0 {
             return;
         }
-        let rows = self.c.rows();
-        let steps = k.div_ceil(BLOCK);
-        let blocks = steps.div_ceil(STRIP / (2 * self.parts.count()));
-        let depth = steps.div_ceil(blocks) * BLOCK;
-        for from in (0..k).step_by(depth) {
-            let to = (from + depth).min(k);
-            let start = if from == 0 { self.start } else { Start::Accumulate };
-            for first in (0..rows).step_by(ROW_BLOCK) {
-                self.row_block(words, first..(first + ROW_BLOCK).min(rows), from..to, start);
-            }
+        match self.parts {
+            Parts::One => self.blocks::<W, 1>(words, k),
+            Parts::Two => self.blocks::<W, 2>(words, k),
+            Parts::Three => self.blocks::<W, 3>(words, k),
         }
     }
 }
 
 impl PairProduct<'_, '_, '_, '_> {
+    /// The product in `P` parts.
+    #[inline(always)]
+    fn blocks<W: Words, const P: usize>(&mut self, words: W, k: usize) {
+        let rows = self.c.rows();
+        let steps = k.div_ceil(BLOCK);
+        let blocks = steps.div_ceil(STRIP / (2 * P));
+        let depth = steps.div_ceil(blocks) * BLOCK;
+        for from in (0..k).step_by(depth) {
+            let to = (from + depth).min(k);
+            let start = if from == 0 { self.start } else { Start::Accumulate };
+            for first in (0..rows).step_by(ROW_BLOCK) {
+                let some = first..(first + ROW_BLOCK).min(rows);
+                self.row_block::<W, P>(words, some, from..to, start);
+            }
+        }
+    }
+
     /// Adds (or sets) the part of some rows that comes from some of `k`.
     #[inline(always)]
-    fn row_block<W: Words>(&mut self, words: W, rows: Range<usize>, k: Range<usize>, start: Start) {
+    fn row_block<W: Words, const P: usize>(
+        &mut self,
+        words: W,
+        rows: Range<usize>,
+        k: Range<usize>,
+        start: Start,
+    ) {
         let mut a = Tiles::<{ STRIPS * STRIP }>::new();
-        let mut packer = Packer::new(words, self.parts);
+        let mut splitter = Splitter::<W, P>::new(words);
         for first in rows.clone().step_by(BLOCK) {
             let some = self.a.part(first..(first + BLOCK).min(rows.end), k.clone());
-            pack_rows(&mut packer, &some, Order::Rows, &mut a);
+            pack_rows(&mut splitter, &some, Order::Rows, &mut a);
         }
-        let span = packer.span();
+        let span = splitter.span();
         for col in (0..self.c.cols()).step_by(BLOCK) {
             let cols = col..(col + BLOCK).min(self.c.cols());
             let mut room = Tiles::<STRIP>::new();
             let (b, other) = match self.b {
                 Factor::Strips(packed) => strips::read(&packed, self.parts, &k, col),
                 Factor::Matrix(b) => {
-                    let mut packer = Packer::new(words, self.parts);
+                    let mut splitter = Splitter::<W, P>::new(words);
                     let some = b.transposed().part(cols.clone(), k.clone()).into();
-                    pack_rows(&mut packer, &some, Order::Pairs, &mut room);
-                    (room.filled(), packer.span())
+                    pack_rows(&mut splitter, &some, Order::Pairs, &mut room);
+                    (room.filled(), splitter.span())
                 }
             };
             if self.parts != Parts::One && !span.suits(other, k.len()) {
@@ -356,15 +382,15 @@ impl PairProduct<'_, '_, '_, '_> {
 
 /// Packs up to 32 rows of a matrix (columns of the right factor are rows of its transpose).
 #[inline(always)]
-fn pack_rows<W: Words, const N: usize>(
-    packer: &mut Packer<W>,
+fn pack_rows<W: Words, const P: usize, const N: usize>(
+    splitter: &mut Splitter<W, P>,
     x: &Factor<'_, f32>,
     order: Order,
     to: &mut Tiles<N>,
 ) {
-    let (k, tiles) = (x.size()[1], 2 * packer.parts().count());
+    let k = x.size()[1];
     for from in (0..k).step_by(BLOCK) {
-        packer.step(x, from..(from + BLOCK).min(k), order, to.zeros(tiles));
+        splitter.step(x, from..(from + BLOCK).min(k), order, to.zeros(2 * P));
     }
 }
 

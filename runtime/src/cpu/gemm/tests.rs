@@ -270,7 +270,10 @@ fn a_matrix_stays_inside_its_slice() {
 fn blocks_cover_every_size() {
     let methods = [
         (Method::Lanes(Isa::Portable, Operands::Exact), MAX_BLOCK),
-        (Method::Pairs(Unit::Software, Parts::Three), MAX_BLOCK_OF_PAIRS),
+        (
+            Method::Pairs(Unit::Tiles(Tiling::Software), Parts::Three),
+            MAX_BLOCK_OF_PAIRS,
+        ),
     ];
     let threads = [1, 2, 8, 64];
     let depths = [0, 1, 64, 4096];

@@ -358,7 +358,7 @@ impl Job<'_> {
 
     /// The sums over some windows, for all columns.
     fn columns(&self, windows: &Windows<'_>, first: usize, out: &mut Block<'_, f32>) {
-        let steps = Steps::new(windows.planes.sheet(), &windows.axes);
+        let steps = Steps::new(self.unit, windows.planes.sheet(), &windows.axes);
         let (rows, cols) = (out.rows(), out.cols());
         for col in (0..cols).step_by(BLOCK) {
             let some = col..(col + BLOCK).min(cols);

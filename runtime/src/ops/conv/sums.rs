@@ -122,7 +122,8 @@ pub(super) fn run_in<T: InTiles>(
     let parts: &[T] = parts;
     let lanes = T::lanes(env.isa);
     for (group, dw) in dw.chunks_exact_mut(depth * rows).enumerate() {
-        let lines = (CHUNK / depth).max(1).next_multiple_of(lanes);
+        // Rows of two lines of the cache, which are read together.
+        let lines = (CHUNK / depth).max(1).next_multiple_of(2 * lanes);
         let from = &parts[group * depth * rows..];
         env.team.chunks_mut(dw, lines * depth, |n, dw| {
             turn_sums(env.isa, (from, shards, len), [n * lines, rows, depth], dw);
@@ -146,10 +147,10 @@ pub(super) fn turn_sums<T: Convolve>(
     let lanes = T::lanes(isa);
     let mut sums = [T::ZERO; MOST_LANES * MOST_LANES];
     let mut turned = [T::ZERO; MOST_LANES * MOST_LANES];
-    for (row, to) in (first..).step_by(lanes).zip(to.chunks_mut(lanes * depth)) {
-        let count = to.len() / depth;
-        for k in (0..depth).step_by(lanes) {
-            let some = lanes.min(depth - k);
+    for k in (0..depth).step_by(lanes) {
+        let some = lanes.min(depth - k);
+        for (row, to) in (first..).step_by(lanes).zip(to.chunks_mut(lanes * depth)) {
+            let count = to.len() / depth;
             for (n, sums) in sums.chunks_exact_mut(lanes).take(some).enumerate() {
                 let at = (k + n) * rows + row;
                 sums[..count].copy_from_slice(&from[at..at + count]);

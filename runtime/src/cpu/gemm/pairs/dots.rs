@@ -1,40 +1,30 @@
 //! Dot products of pairs of bf16 numbers: `vdpbf16ps` of AVX512-BF16.
 //!
-//! Here are the loops that hold the instruction: tiles of a product of matrices, and sums over windows. Blocking and packing
-//! of products are in `dots/`.
+//! Here are the tiles of a product of matrices; their blocking and packing are in `dots/`, and so are sums over windows
+//! (`windows.rs`).
 
 #![expect(
     clippy::needless_range_loop,
     reason = "an iterator's methods need not be inlined, and then lack the instruction set"
 )]
 
-#[cfg(target_arch = "x86_64")]
 pub(super) mod pack;
-#[cfg(target_arch = "x86_64")]
 pub(super) mod product;
+pub(super) mod windows;
 
-#[cfg(target_arch = "x86_64")]
 use std::arch::x86_64::{
     __m512, _MM_HINT_T1, _mm_prefetch, _mm512_add_ps, _mm512_dpbf16_ps, _mm512_load_si512, _mm512_loadu_ps,
     _mm512_mask_storeu_ps, _mm512_maskz_loadu_ps, _mm512_set1_epi32, _mm512_setzero_ps, _mm512_setzero_si512,
-    _mm512_store_ps, _mm512_storeu_ps,
+    _mm512_storeu_ps,
 };
-#[cfg(target_arch = "x86_64")]
 use std::ops::Range;
 
-use super::window::Spots;
-#[cfg(target_arch = "x86_64")]
-use super::{BLOCK, Tile, pack::Order};
-use super::{SIDE, Sums};
-#[cfg(target_arch = "x86_64")]
+use super::pack::Order;
+use super::{BLOCK, DOT_ROWS as ROWS, SIDE, Tile};
 use crate::cpu::gemm::{Block, Factor, Start};
 use crate::cpu::isa::{Avx512Bf16, Kernel};
 
-/// Rows of a tile of sums in registers, which has two vectors a row.
-pub(in crate::cpu::gemm) const ROWS: usize = 8;
-
 /// Numbers that are wanted soon: runs of 32, which lie a step apart, 32 runs for every 32 of `k`.
-#[cfg(target_arch = "x86_64")]
 struct Ahead {
     /// The first number of the next run, and of the first run of its 32 of `k`.
     at: [*const f32; 2],
@@ -47,7 +37,6 @@ struct Ahead {
     each: usize,
 }
 
-#[cfg(target_arch = "x86_64")]
 impl Ahead {
     /// Nothing.
     const NONE: Self = Self {
@@ -108,7 +97,6 @@ impl Ahead {
 }
 
 /// The strip that is multiplied next, to be packed meanwhile.
-#[cfg(target_arch = "x86_64")]
 pub(super) struct Next<'x, 't> {
     /// Up to 32 rows, and room for their tiles.
     pub(super) x: Factor<'x, f32>,
@@ -117,7 +105,6 @@ pub(super) struct Next<'x, 't> {
 }
 
 /// Strips of rows times strips of columns: a block of a result.
-#[cfg(target_arch = "x86_64")]
 pub(super) struct Pass<'x, 't, 'c, 'b> {
     /// The proof that this may use the instruction.
     pub(super) bf16: Avx512Bf16,
@@ -136,12 +123,10 @@ pub(super) struct Pass<'x, 't, 'c, 'b> {
 
 /// Replaces a block of a result, or adds to it: one call for all of its tiles. (Where each was a call, the loads of its arguments
 /// waited for the stores of the last tile.)
-#[cfg(target_arch = "x86_64")]
 pub(super) fn multiply(pass: Pass<'_, '_, '_, '_>) {
     pass.bf16.run(pass);
 }
 
-#[cfg(target_arch = "x86_64")]
 impl Kernel for Pass<'_, '_, '_, '_> {
     type Output = ();
 
@@ -166,7 +151,6 @@ impl Kernel for Pass<'_, '_, '_, '_> {
     }
 }
 
-#[cfg(target_arch = "x86_64")]
 impl<'t> Pass<'_, 't, '_, '_> {
     /// A block of up to 32 x 32, and a piece of the next strip.
     #[inline(always)]
@@ -234,7 +218,6 @@ impl<'t> Pass<'_, 't, '_, '_> {
 }
 
 /// The sums of a tile, in registers: rows `first..first + ROWS` of a strip times all columns of another.
-#[cfg(target_arch = "x86_64")]
 #[inline(always)]
 fn sums<const VECTORS: usize>(
     _bf16: Avx512Bf16,
@@ -275,7 +258,6 @@ fn sums<const VECTORS: usize>(
 }
 
 /// Replaces a row of a tile.
-#[cfg(target_arch = "x86_64")]
 #[inline(always)]
 fn store<const VECTORS: usize>(_bf16: Avx512Bf16, sums: &[__m512; VECTORS], to: &mut [f32]) {
     let to = &mut to[..VECTORS * SIDE];
@@ -287,7 +269,6 @@ fn store<const VECTORS: usize>(_bf16: Avx512Bf16, sums: &[__m512; VECTORS], to: 
 }
 
 /// Adds to a row of a tile.
-#[cfg(target_arch = "x86_64")]
 #[inline(always)]
 fn add<const VECTORS: usize>(_bf16: Avx512Bf16, sums: &[__m512; VECTORS], to: &mut [f32]) {
     let to = &mut to[..VECTORS * SIDE];
@@ -304,9 +285,13 @@ fn add<const VECTORS: usize>(_bf16: Avx512Bf16, sums: &[__m512; VECTORS], to: &m
 }
 
 /// Replaces a row of a tile that ends before the last vector does, or adds to it.
-#[cfg(target_arch = "x86_64")]
 #[inline(always)]
-fn part<const VECTORS: usize>(_bf16: Avx512Bf16, sums: &[__m512; VECTORS], to: &mut [f32], start: Start) {
+pub(super) fn part<const VECTORS: usize>(
+    _bf16: Avx512Bf16,
+    sums: &[__m512; VECTORS],
+    to: &mut [f32],
+    start: Start,
+) {
     for v in 0..VECTORS {
         let to = to.get_mut(v * SIDE..).unwrap_or_default();
         let mask = ((1u32 << to.len().min(SIDE)) - 1) as u16;
@@ -322,88 +307,8 @@ fn part<const VECTORS: usize>(_bf16: Avx512Bf16, sums: &[__m512; VECTORS], to: &
 }
 
 /// Words as pairs of bf16 numbers.
-#[cfg(target_arch = "x86_64")]
 #[inline(always)]
-fn pairs(words: std::arch::x86_64::__m512i) -> std::arch::x86_64::__m512bh {
+pub(super) fn pairs(words: std::arch::x86_64::__m512i) -> std::arch::x86_64::__m512bh {
     // SAFETY: both are 64 bytes of which any bits are a value.
     unsafe { std::mem::transmute(words) }
-}
-
-/// Sums over the windows of one run of places, of images in one part: a row for each place.
-pub(super) fn windows(bf16: Avx512Bf16, work: &Spots<'_>, sums: &mut [Sums]) {
-    let window = Window {
-        _bf16: bf16,
-        work,
-        sums: &mut sums[0],
-    };
-    match work.columns {
-        0..=SIDE => bf16.run(Places::<16, 1>(window)),
-        _ => bf16.run(Places::<8, 2>(window)),
-    }
-}
-
-/// The windows of a run of places.
-struct Window<'a> {
-    /// The proof that [`Places`] may use the instruction.
-    _bf16: Avx512Bf16,
-    work: &'a Spots<'a>,
-    sums: &'a mut Sums,
-}
-
-/// Those of `PLACES` places, and `VECTORS` vectors of columns.
-struct Places<'a, const PLACES: usize, const VECTORS: usize>(Window<'a>);
-
-#[cfg(target_arch = "x86_64")]
-impl<const PLACES: usize, const VECTORS: usize> Kernel for Places<'_, PLACES, VECTORS> {
-    type Output = ();
-
-    #[inline(always)]
-    fn run(self) {
-        let Window { work, sums, .. } = self.0;
-        assert!(
-            work.are_held(PLACES) && work.have_rows(VECTORS),
-            "places leave their plane"
-        );
-        let first = work.at[0];
-        // SAFETY: `_bf16` proves that the CPU has the instructions. The plane holds the 32 numbers of each step of `PLACES` places, of
-        // which the pairs that are read are some; those need not be aligned. There are `VECTORS` rows of weights for each pair, of
-        // 64 bytes that are aligned to 64, one after the other; rows of sums are aligned as well.
-        unsafe {
-            let mut c = [[_mm512_setzero_ps(); VECTORS]; PLACES];
-            let place = work.halves.as_ptr().add(first);
-            let mut row = work.weights.as_ptr().cast::<[u32; SIDE]>();
-            for step in work.steps {
-                let from = place.add(step.at);
-                for p in 0..step.pairs {
-                    let mut columns = [_mm512_setzero_si512(); VECTORS];
-                    for v in 0..VECTORS {
-                        columns[v] = _mm512_load_si512(row.add(v).cast());
-                    }
-                    for i in 0..PLACES {
-                        let word = from.add(i * work.step + 2 * p).cast::<i32>().read_unaligned();
-                        let x = pairs(_mm512_set1_epi32(word));
-                        for v in 0..VECTORS {
-                            c[i][v] = _mm512_dpbf16_ps(c[i][v], x, pairs(columns[v]));
-                        }
-                    }
-                    row = row.add(VECTORS);
-                }
-            }
-            for i in 0..PLACES {
-                for v in 0..VECTORS {
-                    _mm512_store_ps(sums.0[i][v * SIDE..].as_mut_ptr(), c[i][v]);
-                }
-            }
-        }
-    }
-}
-
-#[cfg(not(target_arch = "x86_64"))]
-impl<const PLACES: usize, const VECTORS: usize> Kernel for Places<'_, PLACES, VECTORS> {
-    type Output = ();
-
-    /// No proof of these instructions exists here.
-    fn run(self) {
-        unreachable!("AVX512-BF16 belongs to x86-64");
-    }
 }

@@ -1,13 +1,8 @@
 //! Packing: numbers become pairs of bf16 parts, in tiles.
 
-#![expect(
-    clippy::needless_range_loop,
-    reason = "an iterator's methods need not be inlined, and then lack the instruction set"
-)]
-
-use std::mem::MaybeUninit;
 use std::ops::Range;
 
+use super::splits::{Splits, Splitter};
 use super::words::Words;
 use super::{BLOCK, Parts, SIDE, Tile};
 use crate::cpu::gemm::pack::{Packed, Room};
@@ -91,33 +86,8 @@ impl Span {
     }
 }
 
-/// What splits numbers, and what it has seen of them.
-pub(super) struct Packer<W: Words> {
-    words: W,
-    parts: Parts,
-    ends: [W::Vector; 2],
-}
-
-impl<W: Words> Packer<W> {
-    /// One that has seen nothing.
-    #[inline(always)]
-    pub(super) fn new(words: W, parts: Parts) -> Self {
-        let ends = [words.read(&[u32::MAX; SIDE]), words.zero()];
-        Self { words, parts, ends }
-    }
-
-    /// Into how many parts it splits.
-    #[inline(always)]
-    pub(super) fn parts(&self) -> Parts {
-        self.parts
-    }
-
-    /// The numbers that were packed; with one part those that [`seen`](Self::seen) and its like have looked at.
-    #[inline(always)]
-    pub(super) fn span(&self) -> Span {
-        Span::between(self.words.ends(self.ends))
-    }
-
+/// Packing of both factors of a product into tiles.
+impl<W: Words, const P: usize> Splitter<W, P> {
     /// Packs up to 32 columns of up to 32 rows into tiles of zeros, two for each part.
     #[inline(always)]
     pub(super) fn step(&mut self, x: &Factor<'_, f32>, k: Range<usize>, order: Order, tiles: &mut [Tile]) {
@@ -138,10 +108,10 @@ impl<W: Words> Packer<W> {
     #[inline(always)]
     fn lines(&mut self, x: &Matrix<'_, f32>, k: Range<usize>, order: Order, tiles: &mut [Tile]) {
         for i in 0..x.rows() {
-            let [mut low, mut high] = self.line(x.run(i, k.start, k.len()));
-            for part in tiles.chunks_exact_mut(2) {
-                let pairs = self.words.along(self.next(&mut low), self.next(&mut high));
-                self.words.write(pairs, &mut part[i / SIDE].0[i % SIDE]);
+            let [low, high] = self.line(x.run(i, k.start, k.len()));
+            for p in 0..P {
+                let pairs = self.along(&low, &high, p);
+                self.write(pairs, &mut tiles[2 * p + i / SIDE].0[i % SIDE]);
             }
         }
         if order == Order::Pairs {
@@ -154,17 +124,15 @@ impl<W: Words> Packer<W> {
     fn columns(&mut self, x: &Matrix<'_, f32>, k: Range<usize>, order: Order, tiles: &mut [Tile]) {
         for p in 0..k.len().div_ceil(2) {
             let from = k.start + 2 * p;
-            let mut even = self.line(x.run(0, from, x.rows()));
-            let mut odd = match from + 1 < k.end {
-                true => self.line(x.run(0, from + 1, x.rows())),
-                false => [self.words.zero(); 2],
-            };
-            for part in tiles.chunks_exact_mut(2) {
+            let even = self.line(x.run(0, from, x.rows()));
+            let mut odd = [self.zeros(); 2];
+            if from + 1 < k.end {
+                odd = self.line(x.run(0, from + 1, x.rows()));
+            }
+            for part in 0..P {
                 for half in 0..2 {
-                    let pairs = self
-                        .words
-                        .across(self.next(&mut even[half]), self.next(&mut odd[half]));
-                    self.words.write(pairs, &mut part[half].0[p]);
+                    let pairs = self.across(&even[half], &odd[half], part);
+                    self.write(pairs, &mut tiles[2 * part + half].0[p]);
                 }
             }
         }
@@ -173,9 +141,9 @@ impl<W: Words> Packer<W> {
         }
     }
 
-    /// Up to 32 numbers, and zeros after them.
+    /// Up to 32 numbers, and zeros after them. With one part, where products refuse no number, nothing is remembered of them.
     #[inline(always)]
-    fn line(&mut self, numbers: &[f32]) -> [W::Vector; 2] {
+    fn line(&mut self, numbers: &[f32]) -> [[W::Vector; P]; 2] {
         let mut padded = [0.0; BLOCK];
         let numbers = match numbers.first_chunk::<BLOCK>() {
             Some(numbers) => numbers,
@@ -185,81 +153,17 @@ impl<W: Words> Packer<W> {
             }
         };
         let (halves, _) = numbers.as_chunks::<SIDE>();
-        let line = [self.words.load(&halves[0]), self.words.load(&halves[1])];
-        if self.parts != Parts::One {
-            for half in line {
-                self.ends = self.words.span(self.ends, half);
-            }
+        match P {
+            1 => [self.unseen(&halves[0]), self.unseen(&halves[1])],
+            _ => [self.half(&halves[0]), self.half(&halves[1])],
         }
-        line
-    }
-
-    /// Thirty-two numbers, looked at whatever the number of parts.
-    #[inline(always)]
-    pub(super) fn seen(&mut self, numbers: &[f32; BLOCK]) -> [W::Vector; 2] {
-        let (halves, _) = numbers.as_chunks::<SIDE>();
-        let line = [self.words.load(&halves[0]), self.words.load(&halves[1])];
-        for half in line {
-            self.ends = self.words.span(self.ends, half);
-        }
-        line
-    }
-
-    /// Sixteen numbers, looked at whatever the number of parts.
-    #[inline(always)]
-    pub(super) fn seen_half(&mut self, numbers: &[f32; SIDE]) -> W::Vector {
-        let half = self.words.load(numbers);
-        self.ends = self.words.span(self.ends, half);
-        half
-    }
-
-    /// The next parts of 32 numbers, as pairs; what is left takes their place.
-    #[inline(always)]
-    pub(super) fn along(&self, low: &mut W::Vector, high: &mut W::Vector) -> W::Vector {
-        self.words.along(self.next(low), self.next(high))
-    }
-
-    /// The next parts of 16 numbers and of those that follow them along `k`, as pairs; what is left takes their place.
-    #[inline(always)]
-    pub(super) fn across(&self, even: &mut W::Vector, odd: &mut W::Vector) -> W::Vector {
-        self.words.across(self.next(even), self.next(odd))
-    }
-
-    /// Writes pairs as the numbers that they are.
-    #[inline(always)]
-    pub(super) fn store(&self, pairs: W::Vector, to: &mut [MaybeUninit<u16>; BLOCK]) {
-        self.words.store(pairs, to);
-    }
-
-    /// Writes pairs into a row of a tile.
-    #[inline(always)]
-    pub(super) fn write(&self, pairs: W::Vector, to: &mut [u32; SIDE]) {
-        self.words.write(pairs, to);
-    }
-
-    /// The next part of numbers; what is left takes their place.
-    #[inline(always)]
-    fn next(&self, x: &mut W::Vector) -> W::Vector {
-        if self.parts == Parts::One {
-            return self.words.rounded(*x);
-        }
-        let part = self.words.part(*x);
-        *x = self.words.minus(*x, part);
-        part
     }
 
     /// Rows of tiles become columns.
     #[inline(always)]
     fn transpose(&self, tiles: &mut [Tile]) {
         for tile in tiles {
-            let mut rows = [self.words.zero(); SIDE];
-            for i in 0..SIDE {
-                rows[i] = self.words.read(&tile.0[i]);
-            }
-            let columns = self.words.transpose(rows);
-            for i in 0..SIDE {
-                self.words.write(columns[i], &mut tile.0[i]);
-            }
+            self.turn(tile);
         }
     }
 }

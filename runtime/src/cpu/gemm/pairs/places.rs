@@ -12,8 +12,8 @@
 //!   follow each other. Padding is zeros.
 //! - The *cotangent* is packed as the unit reads it. For tiles it is the left factor, channels by pairs of places, and the steps of
 //!   32 places run over the ends of lines as the image's positions do, with zeros where there is no place, or start anew with every
-//!   line, whichever needs fewer. `vdpbf16ps` multiplies vectors of the cotangent by single words of the image, so that lines may have
-//!   any length.
+//!   line, whichever needs fewer. `vdpbf16ps` multiplies vectors of the cotangent by single words of the image, or, where the cotangent
+//!   has one vector, vectors of the image by single words of it, so that lines may have any length.
 //!
 //! # Error
 //!
@@ -32,23 +32,27 @@
     reason = "an iterator's methods need not be inlined, and then lack the instruction set"
 )]
 
+#[cfg(target_arch = "x86_64")]
 mod dots;
 mod pack;
 
+#[cfg(target_arch = "x86_64")]
+use super::splits::Rounder;
+use super::splits::{Splits, Splitter};
 use super::words::{self, OnWords, Words};
 use super::{BLOCK, Engine, SIDE, Sums, Tile, Tiles};
 use crate::cpu::gemm::{Axis, Block, Parts, Plane, Unit};
 #[cfg(target_arch = "x86_64")]
-use crate::cpu::isa::Avx512Bf16;
-use crate::cpu::isa::Kernel;
-use pack::{InWords, Pairing};
+use crate::cpu::isa::{Avx512Bf16, Kernel};
+#[cfg(target_arch = "x86_64")]
+use dots::Ahead;
 
 /// Most tiles of a band of images.
 const IMAGE: usize = 256;
 /// Most tiles of a band of cotangents.
 const COTANGENT: usize = 128;
-/// Tiles of both that `vdpbf16ps` works on at a time, about: they stay in the first-level cache.
-const NEAR: usize = 40;
+/// Tiles of both that `vdpbf16ps` works on at a time, about: they stay in the second-level cache, beside what is asked for meanwhile.
+const NEAR: usize = 160;
 /// Rows of words after the last that belongs to an image: as far as a step reads.
 const TAIL: usize = BLOCK;
 
@@ -90,8 +94,29 @@ pub struct OuterPairs<'a, 'b, 'c, T> {
     pub steps: [usize; 2],
     /// How it is packed.
     pub layout: PairLayout,
+    /// What is read for the next band, images and cotangents: `vdpbf16ps` asks the second cache for it meanwhile.
+    pub next: Option<[Wanted<'a, T>; 2]>,
     /// Where to add: row `c * taps + t` for channel `c` and element `t` of the window.
     pub sums: &'c mut Block<'b, T>,
+}
+
+/// Numbers that are wanted soon.
+#[derive(Copy, Clone, Debug)]
+pub struct Wanted<'a, T> {
+    /// All numbers, and which of them is the first.
+    pub data: &'a [T],
+    /// See `data`.
+    pub first: usize,
+    /// Lines, and from a line to the next.
+    pub lines: usize,
+    /// See `lines`.
+    pub line: usize,
+    /// Pixels of a line, and from a pixel to the next.
+    pub pixels: usize,
+    /// See `pixels`.
+    pub pixel: usize,
+    /// Numbers of a pixel.
+    pub channels: usize,
 }
 
 /// How positions of an image along one axis lie once its stride is taken out.
@@ -334,16 +359,17 @@ pub(in crate::cpu::gemm) fn outer(work: OuterPairs<'_, '_, '_, f32>, rooms: &mut
         image,
         cotangent,
     };
-    #[cfg(target_arch = "x86_64")]
-    if let Unit::Dots(bf16) = layout.unit {
-        let sums = PairSums::<_, _, 1>::new(bf16.avx512(), bf16, band);
-        return bf16.run(OnVectors(bf16, sums));
+    match (layout.unit, layout.parts) {
+        #[cfg(target_arch = "x86_64")]
+        (Unit::Dots(bf16), _) => bf16.run(OnVectors(bf16, band)),
+        #[cfg(not(target_arch = "x86_64"))]
+        (Unit::Dots(bf16), _) => bf16.is_nowhere(),
+        (Unit::Tiles(tiles), parts) => Engine::with(tiles, |engine| match parts {
+            Parts::One => words::run(layout.unit, OnTiles::<1>(engine, band)),
+            Parts::Two => words::run(layout.unit, OnTiles::<2>(engine, band)),
+            Parts::Three => words::run(layout.unit, OnTiles::<3>(engine, band)),
+        }),
     }
-    Engine::with(layout.unit, |engine| match layout.parts {
-        Parts::One => words::run(layout.unit, OnTiles::<1>(engine, band)),
-        Parts::Two => words::run(layout.unit, OnTiles::<2>(engine, band)),
-        Parts::Three => words::run(layout.unit, OnTiles::<3>(engine, band)),
-    })
 }
 
 /// A band and the memory for it.
@@ -353,52 +379,31 @@ struct Packing<'a, 'b, 'c, 'm> {
     cotangent: &'m mut [Tile],
 }
 
-/// The same on an instruction set, in `P` parts.
-struct PairSums<'a, 'b, 'c, 'm, W, R, const P: usize> {
-    words: W,
-    pairing: R,
-    work: OuterPairs<'a, 'b, 'c, f32>,
-    image: &'m mut [Tile],
-    cotangent: &'m mut [Tile],
-}
-
-impl<'a, 'b, 'c, 'm, W, R, const P: usize> PairSums<'a, 'b, 'c, 'm, W, R, P> {
-    fn new(words: W, pairing: R, band: Packing<'a, 'b, 'c, 'm>) -> Self {
-        Self {
-            words,
-            pairing,
-            work: band.work,
-            image: band.image,
-            cotangent: band.cotangent,
-        }
-    }
-}
-
 /// A band for `vdpbf16ps`: a kernel, for packing is vectorised.
 #[cfg(target_arch = "x86_64")]
-struct OnVectors<'a, 'b, 'c, 'm, W>(Avx512Bf16, PairSums<'a, 'b, 'c, 'm, W, Avx512Bf16, 1>);
+struct OnVectors<'a, 'b, 'c, 'm>(Avx512Bf16, Packing<'a, 'b, 'c, 'm>);
 
 #[cfg(target_arch = "x86_64")]
-impl<W: Words> Kernel for OnVectors<'_, '_, '_, '_, W>
-where
-    Avx512Bf16: Pairing<W>,
-{
+impl Kernel for OnVectors<'_, '_, '_, '_> {
     type Output = Band;
 
     #[inline(always)]
     fn run(self) -> Band {
-        let Self(bf16, mut sums) = self;
-        let layout = sums.work.layout;
-        let (image, cotangent) = (sums.pack_image(), sums.pack_pairs());
-        if !image.serves(cotangent, Parts::One, layout.padded()) {
+        let Self(bf16, mut band) = self;
+        let layout = band.work.layout;
+        let [mut image, mut cotangent] = [Rounder::new(bf16), Rounder::new(bf16)];
+        band.pack_image(&mut image);
+        band.pack_pairs(&mut cotangent);
+        if !image.span().serves(cotangent.span(), Parts::One, layout.padded()) {
             return Band::Refused;
         }
-        dots::outer(bf16, &layout, sums.image, sums.cotangent, sums.work.sums);
+        let ahead = band.work.next.map(|next| next.map(Ahead::new));
+        dots::outer(bf16, &layout, (band.image, band.cotangent), ahead, band.work.sums);
         Band::Added
     }
 }
 
-/// A band for tiles.
+/// A band for tiles, in `P` parts.
 struct OnTiles<'a, 'b, 'c, 'm, 's, const P: usize>(Engine<'s>, Packing<'a, 'b, 'c, 'm>);
 
 impl<const P: usize> OnWords for OnTiles<'_, '_, '_, '_, '_, P> {
@@ -406,26 +411,26 @@ impl<const P: usize> OnWords for OnTiles<'_, '_, '_, '_, '_, P> {
 
     #[inline(always)]
     fn run<W: Words>(self, words: W) -> Band {
-        let Self(engine, band) = self;
-        let mut sums = PairSums::<_, _, P>::new(words, InWords, band);
-        let (image, cotangent) = (sums.pack_image(), sums.pack_tiles());
-        let parts = match P {
-            1 => Parts::One,
-            2 => Parts::Two,
-            _ => Parts::Three,
-        };
-        if !image.serves(cotangent, parts, sums.work.layout.padded()) {
+        let Self(engine, mut band) = self;
+        let layout = band.work.layout;
+        let [mut image, mut cotangent] = [0; 2].map(|_| Splitter::<W, P>::new(words));
+        band.pack_image(&mut image);
+        band.pack_tiles(&mut cotangent);
+        if !image
+            .span()
+            .serves(cotangent.span(), layout.parts, layout.padded())
+        {
             return Band::Refused;
         }
-        sums.blocks(engine);
+        band.blocks(words, engine);
         Band::Added
     }
 }
 
-impl<W: Words, R: Pairing<W>, const P: usize> PairSums<'_, '_, '_, '_, W, R, P> {
+impl Packing<'_, '_, '_, '_> {
     /// Adds the sums block by block: 32 channels of the cotangent by two vectors of channels, each in one element of the window.
     #[inline(always)]
-    fn blocks(&mut self, engine: Engine<'_>) {
+    fn blocks<W: Words>(&mut self, words: W, engine: Engine<'_>) {
         let layout = self.work.layout;
         let taps = layout.taps();
         let strip = layout.steps() * 2 * layout.parts.count();
@@ -446,7 +451,7 @@ impl<W: Words, R: Pairing<W>, const P: usize> PairSums<'_, '_, '_, '_, W, R, P> 
                 engine.sum(layout.parts, a, &spread, &mut sums);
                 for half in n..(n + 2).min(all) {
                     let place = [half / taps * SIDE, half % taps, col];
-                    add_turned(self.words, (&sums, half - n), place, &layout, self.work.sums);
+                    add_turned(words, (&sums, half - n), place, &layout, self.work.sums);
                 }
             }
         }

@@ -6,10 +6,17 @@
 
 use std::mem::MaybeUninit;
 
-use super::pack::{Packer, Span};
+use super::pack::Span;
+#[cfg(target_arch = "x86_64")]
+use super::splits::Rounder;
+use super::splits::{Splits, Splitter};
+#[cfg(target_arch = "x86_64")]
+use super::words::Rounds;
 use super::words::{OnWords, Words};
 use super::{BLOCK, Parts, SIDE};
 use crate::cpu::gemm::Axis;
+#[cfg(target_arch = "x86_64")]
+use crate::cpu::isa::Kernel;
 
 /// Numbers of all parts that there is room for.
 const ROOM: usize = 152 << 10;
@@ -196,6 +203,31 @@ impl<'m> OnWords for Splitting<'_, 'm> {
 
     #[inline(always)]
     fn run<W: Words>(self, words: W) -> Planes<'m> {
+        match self.parts {
+            Parts::One => self.planes(Splitter::<W, 1>::new(words)),
+            Parts::Two => self.planes(Splitter::<W, 2>::new(words)),
+            Parts::Three => self.planes(Splitter::<W, 3>::new(words)),
+        }
+    }
+}
+
+/// The same by what rounds numbers as it makes pairs.
+#[cfg(target_arch = "x86_64")]
+pub(super) struct Rounding<'x, 'm, R>(pub R, pub Splitting<'x, 'm>);
+
+#[cfg(target_arch = "x86_64")]
+impl<'m, R: Rounds> Kernel for Rounding<'_, 'm, R> {
+    type Output = Planes<'m>;
+
+    #[inline(always)]
+    fn run(self) -> Planes<'m> {
+        self.1.planes(Rounder::new(self.0))
+    }
+}
+
+impl<'m> Splitting<'_, 'm> {
+    #[inline(always)]
+    fn planes<S: Splits>(self, splits: S) -> Planes<'m> {
         let Self {
             parts,
             sheet,
@@ -203,11 +235,14 @@ impl<'m> OnWords for Splitting<'_, 'm> {
             size,
             room,
         } = self;
-        assert!(sheet.fits(parts), "there is no room for {sheet:?}");
+        assert!(
+            sheet.fits(parts) && parts.count() == S::PARTS,
+            "there is no room for {sheet:?}"
+        );
         let len = sheet.len();
         let mut planes = Writing {
-            packer: Packer::new(words, parts),
-            to: &mut room.0[..parts.count() * len],
+            splits,
+            to: &mut room.0[..S::PARTS * len],
             len,
             at: 0,
         };
@@ -227,7 +262,7 @@ impl<'m> OnWords for Splitting<'_, 'm> {
             planes.zeros(sheet.gap[0] * sheet.line());
         }
         planes.zeros(len - planes.at);
-        let (span, to) = (planes.packer.span(), planes.to);
+        let (span, to) = (planes.splits.span(), planes.to);
         // SAFETY: every plane has been written from its start to its end: `at` has gone through all of `0..len`.
         let halves = unsafe { std::slice::from_raw_parts(to.as_ptr().cast::<u16>(), to.len()) };
         Planes {
@@ -240,8 +275,8 @@ impl<'m> OnWords for Splitting<'_, 'm> {
 }
 
 /// Planes that are being written, all at the same place.
-struct Writing<'m, W: Words> {
-    packer: Packer<W>,
+struct Writing<'m, S> {
+    splits: S,
     to: &'m mut [MaybeUninit<u16>],
     /// Numbers of a plane.
     len: usize,
@@ -249,7 +284,7 @@ struct Writing<'m, W: Words> {
     at: usize,
 }
 
-impl<W: Words> Writing<'_, W> {
+impl<S: Splits> Writing<'_, S> {
     /// Appends zeros.
     #[inline(always)]
     fn zeros(&mut self, len: usize) {
@@ -277,11 +312,13 @@ impl<W: Words> Writing<'_, W> {
 
     #[inline(always)]
     fn step(&mut self, numbers: &[f32; BLOCK]) {
-        let [mut low, mut high] = self.packer.seen(numbers);
-        for plane in self.to.chunks_exact_mut(self.len) {
-            let pairs = self.packer.along(&mut low, &mut high);
-            let to = plane[self.at..].first_chunk_mut::<BLOCK>();
-            self.packer.store(pairs, to.expect("a plane has a tail"));
+        let (halves, _) = numbers.as_chunks::<SIDE>();
+        let low = self.splits.half(&halves[0]);
+        let high = self.splits.half(&halves[1]);
+        for part in 0..S::PARTS {
+            let pairs = self.splits.along(&low, &high, part);
+            let to = self.to[part * self.len + self.at..].first_chunk_mut::<BLOCK>();
+            self.splits.store(pairs, to.expect("a plane has a tail"));
         }
     }
 }

@@ -8,7 +8,8 @@ use std::ops::Range;
 
 #[cfg(target_arch = "x86_64")]
 use super::dots::pack::pack;
-use super::pack::{Order, Packer, Span};
+use super::pack::{Order, Span};
+use super::splits::{Splits, Splitter};
 use super::words::{self, OnWords, Words};
 use super::{BLOCK, Parts, SIDE, Tile, Unit};
 use crate::cpu::gemm::{Factor, Strips};
@@ -72,16 +73,27 @@ impl OnWords for PackColumns<'_, '_> {
 
     #[inline(always)]
     fn run<W: Words>(self, words: W) {
+        match self.parts {
+            Parts::One => self.pack::<W, 1>(words),
+            Parts::Two => self.pack::<W, 2>(words),
+            Parts::Three => self.pack::<W, 3>(words),
+        }
+    }
+}
+
+impl PackColumns<'_, '_> {
+    #[inline(always)]
+    fn pack<W: Words, const P: usize>(self, words: W) {
         let k = self.x.size()[1];
         let (pairs, spans) = self.out.split_at_mut(tiles(self.parts, k)[0]);
-        for (step, tiles) in pairs.chunks_exact_mut(2 * self.parts.count()).enumerate() {
+        for (step, tiles) in pairs.chunks_exact_mut(2 * P).enumerate() {
             let from = step * BLOCK;
             tiles.fill(Tile::ZERO);
-            let mut packer = Packer::new(words, self.parts);
-            packer.step(&self.x, from..(from + BLOCK).min(k), Order::Pairs, tiles);
-            if self.parts != Parts::One {
+            let mut splitter = Splitter::<W, P>::new(words);
+            splitter.step(&self.x, from..(from + BLOCK).min(k), Order::Pairs, tiles);
+            if P > 1 {
                 let [tile, row, place] = word(step);
-                spans[tile].0[row][place..place + 2].copy_from_slice(&packer.span().ends());
+                spans[tile].0[row][place..place + 2].copy_from_slice(&splitter.span().ends());
             }
         }
     }
@@ -122,7 +134,7 @@ mod tests {
 
     use super::*;
     use crate::cpu::gemm::tests::{Lie, factor, lie, noise};
-    use crate::cpu::gemm::{Block, Matrix, Method, Product, Start, pack_right, strips_len};
+    use crate::cpu::gemm::{Block, Matrix, Method, Product, Start, Tiling, pack_right, strips_len};
     use crate::cpu::isa::Avx512Bf16;
     use crate::cpu::threads::Team;
 
@@ -138,7 +150,7 @@ mod tests {
     fn same_bits(a: Matrix<'_, f32>, b: Matrix<'_, f32>, what: &str) {
         let (m, k, n) = (a.rows(), a.cols(), b.cols());
         let team = Team::new(NonZeroUsize::new(2).unwrap()).unwrap();
-        let all = [Parts::One, Parts::Two, Parts::Three].map(|parts| (Unit::Software, parts));
+        let all = [Parts::One, Parts::Two, Parts::Three].map(|parts| (Unit::Tiles(Tiling::Software), parts));
         let dots = Avx512Bf16::detect().map(|bf16| (Unit::Dots(bf16), Parts::One));
         for (unit, parts) in all.into_iter().chain(dots) {
             let method = Method::Pairs(unit, parts);

@@ -2,12 +2,15 @@ use std::num::NonZeroUsize;
 
 use proptest::prelude::*;
 
+#[cfg(target_arch = "x86_64")]
+use super::splits::Rounder;
+use super::splits::{Splits, Splitter};
 use super::words::{Words, rounded};
 use super::*;
 use crate::cpu::gemm::tests::{Lie, factor, lie, noise};
 use crate::cpu::gemm::{Arithmetic, Matrix, products};
 use crate::cpu::isa::Avx512Bf16;
-use crate::cpu::isa::Kernel;
+use crate::cpu::isa::{self, Kernel};
 use crate::cpu::threads::Team;
 use crate::dtype::Precision;
 
@@ -26,7 +29,7 @@ fn promise(parts: Parts, k: usize) -> f64 {
 
 /// Units and parts that can be tried on this CPU, outside tiles.
 fn ways() -> Vec<(Unit, Parts)> {
-    let software = [Parts::One, Parts::Two, Parts::Three].map(|parts| (Unit::Software, parts));
+    let software = [Parts::One, Parts::Two, Parts::Three].map(|parts| (Unit::Tiles(Tiling::Software), parts));
     let dots = Avx512Bf16::detect().map(|bf16| (Unit::Dots(bf16), Parts::One));
     software.into_iter().chain(dots).collect()
 }
@@ -242,7 +245,7 @@ fn numbers_that_parts_would_lose_are_multiplied_on_vectors() {
         for parts in [Parts::Two, Parts::Three] {
             let mut c = vec![0.0; m * n];
             multiplied(
-                Method::Pairs(Unit::Software, parts),
+                Method::Pairs(Unit::Tiles(Tiling::Software), parts),
                 a,
                 b,
                 &mut c,
@@ -353,7 +356,7 @@ fn shapes_decide_where_products_run() {
     };
     // SAFETY: choosing executes nothing.
     let amx = unsafe { crate::cpu::amx::Amx::assume(avx512) };
-    let (isa, tiles) = (Isa::Amx(amx), Unit::Tiles(amx));
+    let (isa, tiles) = (Isa::Amx(amx), Unit::Tiles(Tiling::Amx(amx)));
     assert_eq!(on(Precision::F32, isa, large), Some((tiles, Parts::Three)));
     assert_eq!(on(Precision::High, isa, large), Some((tiles, Parts::Two)));
     assert_eq!(on(Precision::Bf16, isa, large), Some((tiles, Parts::One)));
@@ -365,4 +368,90 @@ fn shapes_decide_where_products_run() {
         assert_eq!(on(Precision::F32, isa, shape), None, "{shape:?}");
     }
     assert_eq!(on(Precision::F64, isa, large), None);
+}
+
+/// Numbers as pairs along and across, and whether sums in one part would take them.
+struct Paired<'x, S>(S, &'x [[f32; BLOCK]]);
+
+impl<S: Splits> Kernel for Paired<'_, S> {
+    type Output = (Vec<u32>, bool);
+
+    #[inline(always)]
+    fn run(mut self) -> Self::Output {
+        let mut words = Vec::new();
+        for numbers in self.1 {
+            let (halves, _) = numbers.as_chunks::<SIDE>();
+            let (low, high) = (self.0.half(&halves[0]), self.0.half(&halves[1]));
+            for pairs in [self.0.along(&low, &high, 0), self.0.across(&low, &high, 0)] {
+                let mut row = [0; SIDE];
+                self.0.write(pairs, &mut row);
+                words.extend(row);
+            }
+        }
+        let none = Span::between([u32::MAX, 0]);
+        (words, self.0.span().serves(none, Parts::One, 1))
+    }
+}
+
+/// A pair without the signs of zeros.
+fn without_signs(word: u32) -> u32 {
+    let half = |half: u32| if half & 0x7fff == 0 { 0 } else { half };
+    half(word & 0xffff) | half(word >> 16) << 16
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(256))]
+
+    /// What rounds numbers as it pairs them gives the pairs of what rounds them first, signs of zeros aside, and refuses the same
+    /// numbers.
+    #[test]
+    fn numbers_are_rounded_alike(
+        bits in prop::collection::vec(any::<u32>(), BLOCK),
+        near in prop::collection::vec(0u32..4, BLOCK),
+        hard in 0usize..4,
+    ) {
+        // Near one where nothing is hard; else of every kind, at the edges of the smallest and the largest numbers too.
+        let number = |n: usize| f32::from_bits(match hard {
+            0 => 0x3f80_0000 | bits[n] & 0x803f_ffff,
+            1 => bits[n],
+            2 => 0x007f_fffe + near[n],
+            _ => 0x7f7f_7ffe + near[n] % 2 + (bits[n] & 0x8000_0000),
+        });
+        let numbers = [std::array::from_fn(number)];
+        let portable = crate::cpu::gemm::lanes::Portable;
+        let (words, serves) = isa::run_portable(Paired(Splitter::<_, 1>::new(portable), &numbers));
+        let words: Vec<u32> = words.into_iter().map(without_signs).collect();
+        #[cfg(target_arch = "x86_64")]
+        {
+            let mut all = vec![isa::run_portable(Paired(Rounder::new(portable), &numbers))];
+            all.extend(Avx512Bf16::detect().map(|bf16| bf16.run(Paired(Rounder::new(bf16), &numbers))));
+            for (rounded, takes) in all {
+                let rounded: Vec<u32> = rounded.into_iter().map(without_signs).collect();
+                prop_assert_eq!(&rounded, &words);
+                prop_assert_eq!(takes, serves);
+            }
+        }
+        prop_assert!(serves || hard == 1);
+    }
+}
+
+#[test]
+fn numbers_that_round_to_infinity_are_refused() {
+    for (bits, is_finite) in [
+        (0x7f7f_7fff, true),
+        (0x7f7f_8000, false),
+        (0xff80_0000, false),
+        (0x7fc0_0000, false),
+    ] {
+        let mut numbers = [[1.0; BLOCK]];
+        numbers[0][21] = f32::from_bits(bits);
+        let portable = crate::cpu::gemm::lanes::Portable;
+        let (_, serves) = isa::run_portable(Paired(Splitter::<_, 1>::new(portable), &numbers));
+        assert_eq!(serves, is_finite, "{bits:x}");
+        #[cfg(target_arch = "x86_64")]
+        if let Some(bf16) = Avx512Bf16::detect() {
+            let (_, serves) = bf16.run(Paired(Rounder::new(bf16), &numbers));
+            assert_eq!(serves, is_finite, "{bits:x}");
+        }
+    }
 }

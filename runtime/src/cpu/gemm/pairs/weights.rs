@@ -1,11 +1,25 @@
 //! Weights of windows, split into bf16 parts as units read them.
 
-use super::pack::{Packer, Span};
+#![expect(
+    clippy::needless_range_loop,
+    reason = "an iterator's methods need not be inlined, and then lack the instruction set"
+)]
+
+use super::pack::Span;
+#[cfg(target_arch = "x86_64")]
+use super::rows_of;
+#[cfg(target_arch = "x86_64")]
+use super::splits::Rounder;
+use super::splits::{Splits, Splitter};
 use super::window::{pairs_of, steps_of};
+#[cfg(target_arch = "x86_64")]
+use super::words::Rounds;
 use super::words::{self, OnWords, Words};
 use super::{BLOCK, Parts, SIDE, Tile};
 use crate::cpu::gemm::Axis;
 use crate::cpu::gemm::method::Unit;
+#[cfg(target_arch = "x86_64")]
+use crate::cpu::isa::Kernel;
 
 /// Tiles that the weights of a window take for 32 columns; saturates.
 pub fn weight_tiles(unit: Unit, parts: Parts, axes: &[Axis; 2], channels: usize) -> usize {
@@ -17,8 +31,9 @@ pub fn weight_tiles(unit: Unit, parts: Parts, axes: &[Axis; 2], channels: usize)
 
 /// Splits the weights of `runs` runs of `len` numbers, `[run, number, columns]` with up to 32 columns.
 ///
-/// Tiles hold for every 32 numbers of a run, part by part, those of the left and of the right columns. For `vdpbf16ps` there is a row for
-/// each pair of a run, of 16 or 32 columns, with nothing in between.
+/// Tiles hold for every 32 numbers of a run, part by part, those of the left and of the right columns. For `vdpbf16ps` there are two rows,
+/// with nothing in between: of each pair of a run, with 16 columns in each row, or, up to 16 columns, of each two pairs, with both
+/// pairs of eight columns in each row.
 ///
 /// # Panics
 /// Where the sizes do not fit together.
@@ -36,19 +51,21 @@ pub fn split_weights(
         "weights of {runs} runs of {len}"
     );
     let weights = Weights {
-        unit,
-        parts,
         len,
         weights,
         columns,
         tiles,
     };
-    words::run(unit, weights)
+    match (unit, parts) {
+        #[cfg(target_arch = "x86_64")]
+        (Unit::Dots(bf16), _) => bf16.run(InRows(bf16, weights)),
+        (_, Parts::One) => words::run(unit, InTiles::<1>(weights)),
+        (_, Parts::Two) => words::run(unit, InTiles::<2>(weights)),
+        (_, Parts::Three) => words::run(unit, InTiles::<3>(weights)),
+    }
 }
 
 struct Weights<'x> {
-    unit: Unit,
-    parts: Parts,
     /// Numbers of a run.
     len: usize,
     weights: &'x [f32],
@@ -56,92 +73,128 @@ struct Weights<'x> {
     tiles: &'x mut [Tile],
 }
 
-impl OnWords for Weights<'_> {
+/// Weights in tiles, in `P` parts.
+struct InTiles<'x, const P: usize>(Weights<'x>);
+
+impl<const P: usize> OnWords for InTiles<'_, P> {
     type Output = Span;
 
     #[inline(always)]
     fn run<W: Words>(self, words: W) -> Span {
-        let mut packer = Packer::new(words, self.parts);
-        let run = self.len * self.columns;
-        if run == 0 {
-            return packer.span();
-        }
-        if let Unit::Dots(_) = self.unit {
-            let mut rows = words_of(self.tiles);
-            for weights in self.weights.chunks_exact(run) {
-                rows = pairs_in_rows(&mut packer, weights, self.columns, rows);
+        let Weights {
+            len,
+            weights,
+            columns,
+            tiles,
+        } = self.0;
+        let mut splitter = Splitter::<W, P>::new(words);
+        if len > 0 {
+            let tiles = tiles.chunks_exact_mut(len.div_ceil(BLOCK) * 2 * P);
+            for (weights, tiles) in weights.chunks_exact(len * columns).zip(tiles) {
+                pairs_in_tiles(&mut splitter, weights, columns, tiles);
             }
-            return packer.span();
         }
-        let tiles = self.len.div_ceil(BLOCK) * 2 * self.parts.count();
-        let tiles = self.tiles.chunks_exact_mut(tiles);
-        for (weights, tiles) in self.weights.chunks_exact(run).zip(tiles) {
-            pairs_in_tiles(&mut packer, weights, self.columns, tiles);
-        }
-        packer.span()
+        splitter.span()
     }
-}
-
-/// The rows of tiles, one after the other.
-fn words_of(tiles: &mut [Tile]) -> &mut [[u32; SIDE]] {
-    let start = tiles.as_mut_ptr().cast::<[u32; SIDE]>();
-    // SAFETY: a tile is an array of as many rows, and has nothing beside them.
-    unsafe { std::slice::from_raw_parts_mut(start, tiles.len() * SIDE) }
-}
-
-/// Writes the pairs of a run in one part, row by row; returns the rows that are left.
-#[inline(always)]
-fn pairs_in_rows<'r, W: Words>(
-    packer: &mut Packer<W>,
-    weights: &[f32],
-    columns: usize,
-    rows: &'r mut [[u32; SIDE]],
-) -> &'r mut [[u32; SIDE]] {
-    let mut at = 0;
-    for pair in weights.chunks(2 * columns) {
-        let (even, odd) = pair.split_at(columns);
-        for half in 0..columns.div_ceil(SIDE) {
-            let mut even = packer.seen_half(&sixteen(even, half));
-            let mut odd = packer.seen_half(&sixteen(odd, half));
-            let pairs = packer.across(&mut even, &mut odd);
-            packer.write(pairs, &mut rows[at]);
-            at += 1;
-        }
-    }
-    &mut rows[at..]
 }
 
 /// Writes the tiles of a run.
 #[inline(always)]
-fn pairs_in_tiles<W: Words>(packer: &mut Packer<W>, weights: &[f32], columns: usize, tiles: &mut [Tile]) {
-    let parts = packer.parts().count();
+fn pairs_in_tiles<S: Splits>(splits: &mut S, weights: &[f32], columns: usize, tiles: &mut [Tile]) {
     let steps = weights.chunks(BLOCK * columns);
-    for (weights, tiles) in steps.zip(tiles.chunks_exact_mut(2 * parts)) {
+    for (weights, tiles) in steps.zip(tiles.chunks_exact_mut(2 * S::PARTS)) {
         tiles.fill(Tile::ZERO);
         for (p, pair) in weights.chunks(2 * columns).enumerate() {
             let (even, odd) = pair.split_at(columns);
             for half in 0..columns.div_ceil(SIDE) {
-                let mut even = packer.seen_half(&sixteen(even, half));
-                let mut odd = packer.seen_half(&sixteen(odd, half));
-                for part in 0..parts {
-                    let pairs = packer.across(&mut even, &mut odd);
-                    packer.write(pairs, &mut tiles[2 * part + half].0[p]);
+                let even = splits.some(sixteen(even, half));
+                let odd = splits.some(sixteen(odd, half));
+                for part in 0..S::PARTS {
+                    let pairs = splits.across(&even, &odd, part);
+                    splits.write(pairs, &mut tiles[2 * part + half].0[p]);
                 }
             }
         }
     }
 }
 
-/// The first or second 16 numbers of a row, and zeros where there are fewer.
+/// The first or second 16 numbers of a row, or as many as there are.
 #[inline(always)]
-fn sixteen(row: &[f32], half: usize) -> [f32; SIDE] {
-    let numbers = row.get(half * SIDE..).unwrap_or_default();
-    match numbers.first_chunk::<SIDE>() {
-        Some(numbers) => *numbers,
-        None => {
-            let mut padded = [0.0; SIDE];
-            padded[..numbers.len()].copy_from_slice(numbers);
-            padded
+fn sixteen(row: &[f32], half: usize) -> &[f32] {
+    row.get(half * SIDE..).unwrap_or_default()
+}
+
+/// Rounded weights in rows.
+#[cfg(target_arch = "x86_64")]
+struct InRows<'x, R>(R, Weights<'x>);
+
+#[cfg(target_arch = "x86_64")]
+impl<R: Rounds> Kernel for InRows<'_, R> {
+    type Output = Span;
+
+    #[inline(always)]
+    fn run(self) -> Span {
+        let Weights {
+            len,
+            weights,
+            columns,
+            tiles,
+        } = self.1;
+        let mut rounder = Rounder::new(self.0);
+        let (mut rows, _) = rows_of(tiles).as_chunks_mut::<2>();
+        if len == 0 {
+            return rounder.span();
+        }
+        for weights in weights.chunks_exact(len * columns) {
+            let pairs = if columns > SIDE { 1 } else { 2 };
+            let (some, rest) = rows.split_at_mut(len.div_ceil(2 * pairs));
+            match columns > SIDE {
+                true => pairs_in_rows(&mut rounder, weights, columns, some),
+                false => two_pairs_in_rows(&mut rounder, weights, columns, some),
+            }
+            rows = rest;
+        }
+        rounder.span()
+    }
+}
+
+/// Writes the pairs of a run of more than 16 columns.
+#[cfg(target_arch = "x86_64")]
+#[inline(always)]
+fn pairs_in_rows<S: Splits>(splits: &mut S, weights: &[f32], columns: usize, rows: &mut [[[u32; SIDE]; 2]]) {
+    for (pair, rows) in weights.chunks(2 * columns).zip(rows) {
+        let (even, odd) = pair.split_at(columns);
+        for half in 0..2 {
+            let even = splits.some(sixteen(even, half));
+            let odd = splits.some(sixteen(odd, half));
+            let pairs = splits.across(&even, &odd, 0);
+            splits.write(pairs, &mut rows[half]);
+        }
+    }
+}
+
+/// Writes the pairs of a run of up to 16 columns: those of a column side by side.
+#[cfg(target_arch = "x86_64")]
+#[inline(always)]
+fn two_pairs_in_rows<S: Splits>(
+    splits: &mut S,
+    weights: &[f32],
+    columns: usize,
+    rows: &mut [[[u32; SIDE]; 2]],
+) {
+    for (four, rows) in weights.chunks(4 * columns).zip(rows) {
+        let mut numbers = four.chunks(columns);
+        let mut pairs = [[0; SIDE]; 2];
+        for p in 0..2 {
+            let even = splits.some(numbers.next().unwrap_or_default());
+            let odd = splits.some(numbers.next().unwrap_or_default());
+            let words = splits.across(&even, &odd, 0);
+            splits.write(words, &mut pairs[p]);
+        }
+        for i in 0..SIDE {
+            for p in 0..2 {
+                rows[2 * i / SIDE][2 * i % SIDE + p] = pairs[p][i];
+            }
         }
     }
 }

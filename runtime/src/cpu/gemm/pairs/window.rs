@@ -6,8 +6,8 @@
 //! with tiles of weights for each. Weights of what lies behind the end of a run are zeros, and what is read there is finite: a band
 //! of images that holds infinities or NaN is not computed here.
 //!
-//! Where the stride is 1, the places of a tile may belong to two lines; those between the lines are computed and dropped
-//! ([`Walk`]).
+//! Where the stride is 1, the places of a tile may belong to two lines, if that makes fewer tiles; those between the lines are computed
+//! and dropped ([`Walk`]).
 //!
 //! A sum goes through the window's lines, and in them along the run, 32 numbers at a time. It stays in its tile (its register) from
 //! the first to the last.
@@ -17,9 +17,13 @@
     reason = "an iterator's methods need not be inlined, and then lack the instruction set"
 )]
 
+use std::ops::Range;
+
+#[cfg(target_arch = "x86_64")]
+use super::plane::Rounding;
 use super::plane::{PlaneRoom, Planes, Sheet, Splitting};
 use super::words::{self, OnWords, Words};
-use super::{BLOCK, Engine, Parts, SIDE, Sums, Tile};
+use super::{BLOCK, Engine, Parts, SIDE, Sums, Tile, dots};
 use crate::cpu::gemm::method::Unit;
 use crate::cpu::gemm::{Axis, Block};
 use crate::ops::epilogue::{Activation, Simple};
@@ -29,7 +33,7 @@ const MOST_STEPS: usize = 512;
 /// Most runs of places whose sums are computed together.
 pub(crate) const SPOTS: usize = 4;
 
-/// Thirty-two numbers of a run, or what is left of it.
+/// Thirty-two numbers of a run, or what is left of it; for `vdpbf16ps` a whole run.
 #[derive(Copy, Clone, PartialEq, Eq, Debug)]
 #[repr(C)]
 pub(crate) struct Step {
@@ -43,8 +47,6 @@ pub(crate) struct Step {
 pub struct Steps {
     steps: [Step; MOST_STEPS],
     len: usize,
-    /// Pairs of all.
-    pairs: usize,
     /// Numbers from the first that a place sees to behind the last that is read.
     reach: usize,
 }
@@ -75,40 +77,49 @@ pub fn fits_steps(steps: usize) -> bool {
 }
 
 impl Steps {
-    /// Those of windows over a sheet.
+    /// Those of windows over a sheet, as a unit reads them.
     ///
     /// # Panics
     /// Where there are too many: see [`fits_steps`].
-    pub fn new(sheet: &Sheet, axes: &[Axis; 2]) -> Self {
+    pub fn new(unit: Unit, sheet: &Sheet, axes: &[Axis; 2]) -> Self {
         let [y, x] = axes;
         let [runs, len] = runs(axes, sheet.channels());
         let across = runs / y.taps.max(1);
+        // Numbers of a piece, and those that are read of it.
+        let (piece, read) = match unit {
+            Unit::Dots(_) => (len.max(1), len.next_multiple_of(4)),
+            Unit::Tiles(_) => (BLOCK, BLOCK),
+        };
         let mut steps = Self {
             steps: [Step { at: 0, pairs: 0 }; MOST_STEPS],
             len: 0,
-            pairs: 0,
             reach: 0,
         };
         for run in 0..runs {
             let (down, right) = (run / across * y.step, run % across * x.step);
             let first = down * sheet.line() + right * sheet.channels();
-            for from in (0..len).step_by(BLOCK) {
-                let pairs = (len - from).min(BLOCK).div_ceil(2);
+            for from in (0..len).step_by(piece) {
+                let pairs = (len - from).min(piece).div_ceil(2);
                 steps.steps[steps.len] = Step {
                     at: first + from,
                     pairs,
                 };
                 steps.len += 1;
-                steps.pairs += pairs;
-                steps.reach = first + from + BLOCK;
+                steps.reach = first + from + read;
             }
         }
         steps
     }
 
     /// The pieces.
-    fn list(&self) -> &[Step] {
+    #[inline(always)]
+    pub(super) fn list(&self) -> &[Step] {
         &self.steps[..self.len]
+    }
+
+    /// Numbers from the first that a place sees to behind the last that is read.
+    pub(super) fn reach(&self) -> usize {
+        self.reach
     }
 }
 
@@ -116,11 +127,35 @@ impl Steps {
 #[derive(Copy, Clone, PartialEq, Eq, Debug)]
 pub struct Spot {
     /// The first number that the first of them sees.
-    at: usize,
+    pub(super) at: usize,
     /// Image, line and place in the line.
-    place: [usize; 3],
+    pub(super) place: [usize; 3],
     /// Places of the tile that may count.
-    count: usize,
+    pub(super) count: usize,
+}
+
+impl Spot {
+    /// Calls `f` with those places of the tile that count, a run of each line, with the row of the first one's result and how far
+    /// apart those of neighbours are.
+    #[inline(always)]
+    pub(super) fn for_each_run(
+        &self,
+        pitch: Option<usize>,
+        [y, x]: [Axis; 2],
+        [first, lines, places, images]: [usize; 4],
+        mut f: impl FnMut(Range<usize>, [usize; 2]),
+    ) {
+        let [image, mut line, mut place] = self.place;
+        let mut from = 0;
+        while line < y.places && from < self.count {
+            let some = (self.count - from).min(x.places - place);
+            let row = first + image * images + line * lines + place * places;
+            f(from..from + some, [row, places]);
+            let Some(pitch) = pitch else { return };
+            from += pitch - place;
+            (line, place) = (line + 1, 0);
+        }
+    }
 }
 
 /// Goes through the places of a sheet's images that count, in order.
@@ -130,32 +165,61 @@ pub struct Walk {
     axes: [Axis; 2],
     /// Places that are computed at a time.
     unit: usize,
+    /// Places of a line of places, with those that lie between lines, where tiles run over the ends of lines.
+    pitch: Option<usize>,
     /// Of the next place.
     place: [usize; 3],
 }
 
 impl Walk {
-    /// The places of these windows in all images, `unit` at a time.
+    /// The places of these windows in all images, `unit` at a time: over the ends of lines where that makes fewer tiles and places
+    /// follow each other as numbers do.
     pub fn new(sheet: Sheet, axes: [Axis; 2], unit: usize) -> Self {
+        let [y, x] = axes;
         let is_empty = axes.iter().any(|axis| axis.places == 0);
         let first = if is_empty { sheet.images() } else { 0 };
+        let pitch = pitch(&sheet, &axes).filter(|pitch| {
+            let over_ends = (y.places.saturating_sub(1) * pitch + x.places).div_ceil(unit);
+            over_ends < y.places * x.places.div_ceil(unit)
+        });
         Self {
             sheet,
             axes,
             unit,
+            pitch,
             place: [first, 0, 0],
         }
     }
 
-    /// Places of a line of places, with those that lie between lines, where they follow each other as numbers do.
-    fn pitch(&self) -> Option<usize> {
-        let [y, x] = self.axes;
-        (x.stride == 1).then(|| y.stride * (self.sheet.line() / self.sheet.channels()))
+    /// Places of a line of places, with those that lie between lines, where tiles run over the ends of lines.
+    pub(super) fn pitch(&self) -> Option<usize> {
+        self.pitch
     }
 
     /// The numbers from a place to the next.
-    fn step(&self) -> usize {
+    pub(super) fn step(&self) -> usize {
         self.axes[1].stride * self.sheet.channels()
+    }
+}
+
+/// Places from the first of a line to that of the next, with those that lie between lines, where they follow each other as numbers do.
+fn pitch(sheet: &Sheet, [y, x]: &[Axis; 2]) -> Option<usize> {
+    (x.stride == 1).then(|| y.stride * (sheet.line() / sheet.channels().max(1)))
+}
+
+/// The same windows with all places of an image in one line, where nothing lies between lines, neither of places nor of results.
+fn joined(sheet: &Sheet, axes: [Axis; 2], rows: [usize; 4]) -> [Axis; 2] {
+    let [y, x] = axes;
+    let is_dense = pitch(sheet, &axes) == Some(x.places) && rows[1] == x.places * rows[2];
+    match is_dense && y.places > 0 {
+        true => [
+            Axis { places: 1, ..y },
+            Axis {
+                places: y.places * x.places,
+                ..x
+            },
+        ],
+        false => axes,
     }
 }
 
@@ -175,7 +239,7 @@ impl Iterator for Walk {
             count: self.unit.min(x.places - place),
         };
         let (mut line, mut end) = (line, place + self.unit);
-        if let Some(pitch) = self.pitch() {
+        if let Some(pitch) = self.pitch {
             // On to the first place that is not in the tile.
             spot.count = self.unit;
             while end >= pitch && line < y.places {
@@ -212,7 +276,11 @@ pub fn split<'m>(
         size,
         room,
     };
-    words::run(unit, splitting)
+    match unit {
+        #[cfg(target_arch = "x86_64")]
+        Unit::Dots(bf16) => bf16.run(Rounding(bf16, splitting)),
+        _ => words::run(unit, splitting),
+    }
 }
 
 /// Sums over windows of images in parts, for up to 32 columns.
@@ -237,16 +305,24 @@ pub struct PairWindows<'x, 'b> {
 ///
 /// # Panics
 /// Where the sizes do not fit together.
-pub fn windows(unit: Unit, work: PairWindows<'_, '_>) {
+pub fn windows(unit: Unit, mut work: PairWindows<'_, '_>) {
     assert!(work.out.cols() <= BLOCK, "{} columns at a time", work.out.cols());
+    work.axes = joined(work.planes.sheet(), work.axes, work.rows);
+    let tiles = match unit {
+        #[cfg(target_arch = "x86_64")]
+        Unit::Dots(bf16) => return dots::windows::windows(bf16, work),
+        #[cfg(not(target_arch = "x86_64"))]
+        Unit::Dots(bf16) => bf16.is_nowhere(),
+        Unit::Tiles(tiles) => tiles,
+    };
     let places = unit.places(work.out.cols());
-    Engine::with(unit, |engine| {
+    Engine::with(tiles, |engine| {
         let windowing = Windowing { places, engine, work };
         words::run(unit, windowing);
     });
 }
 
-/// What a unit multiplies at a time.
+/// What tiles multiply at a time.
 pub(crate) struct Spots<'x> {
     pub parts: Parts,
     /// All planes, one after the other, and the numbers of each.
@@ -256,9 +332,8 @@ pub(crate) struct Spots<'x> {
     pub at: &'x [usize],
     /// From a place to the next.
     pub step: usize,
-    /// The pieces of a window, their pairs, and the numbers from the first to behind the last that is read.
+    /// The pieces of a window, and the numbers from the first to behind the last that is read.
     pub steps: &'x [Step],
-    pairs: usize,
     reach: usize,
     pub weights: &'x [Tile],
     pub columns: usize,
@@ -280,12 +355,6 @@ impl Spots<'_> {
     #[inline(always)]
     pub fn have_tiles(&self) -> bool {
         self.weights.len() >= self.steps.len() * 2 * self.parts.count()
-    }
-
-    /// Whether there are rows of weights for all pairs.
-    #[inline(always)]
-    pub fn have_rows(&self, vectors: usize) -> bool {
-        self.weights.len() * SIDE >= self.pairs * vectors
     }
 }
 
@@ -323,7 +392,6 @@ impl OnWords for Windowing<'_, '_, '_> {
                 at: &at[..count],
                 step,
                 steps: self.work.steps.list(),
-                pairs: self.work.steps.pairs,
                 reach: self.work.steps.reach,
                 weights: self.work.weights,
                 columns: self.work.out.cols(),
@@ -343,18 +411,9 @@ impl OnWords for Windowing<'_, '_, '_> {
 impl Windowing<'_, '_, '_> {
     /// Writes the sums of those places of a tile that count.
     #[inline(always)]
-    fn write(&mut self, spot: &Spot, pitch: Option<usize>, mut sums: &[[f32; BLOCK]]) {
-        let ([y, x], [first, lines, places, images]) = (self.work.axes, self.work.rows);
-        let [image, mut line, mut place] = spot.place;
-        sums = &sums[..spot.count];
-        while line < y.places && !sums.is_empty() {
-            let some = sums.len().min(x.places - place);
-            let row = first + image * images + line * lines + place * places;
-            self.rows(&sums[..some], [row, places]);
-            let Some(pitch) = pitch else { return };
-            sums = sums.get(pitch - place..).unwrap_or_default();
-            (line, place) = (line + 1, 0);
-        }
+    fn write(&mut self, spot: &Spot, pitch: Option<usize>, sums: &[[f32; BLOCK]]) {
+        let (axes, rows) = (self.work.axes, self.work.rows);
+        spot.for_each_run(pitch, axes, rows, |some, place| self.rows(&sums[some], place));
     }
 
     /// Writes rows of results, `step` apart.

@@ -16,6 +16,9 @@ const UPPER: u32 = 0xffff_0000;
 const EXPONENT: u32 = 0x7f80_0000;
 /// Bits of a number without its sign.
 const MAGNITUDE: u32 = 0x7fff_ffff;
+/// Bits of a pair of bf16 numbers without their signs.
+#[cfg(target_arch = "x86_64")]
+const MAGNITUDES: u32 = 0x7fff_7fff;
 /// Makes a NaN quiet, so that it has a bit in the upper half.
 const QUIET: u32 = 0x0040_0000;
 
@@ -69,23 +72,40 @@ pub(super) trait Words: Copy {
 /// Vectors that round numbers to bf16 as they make pairs of them: to nearest even; numbers below 2^-126 become zeros of their sign.
 #[cfg(target_arch = "x86_64")]
 pub(super) trait Rounds: Copy {
-    /// A register.
+    /// Sixteen numbers.
+    type Numbers: Copy;
+    /// Sixteen pairs.
     type Vector: Copy;
 
-    /// Zeros.
+    /// Sixteen numbers.
+    fn load(self, from: &[f32; SIDE]) -> Self::Numbers;
+
+    /// Sixteen zeros.
+    fn nothing(self) -> Self::Numbers;
+
+    /// Pairs of zeros.
     fn zero(self) -> Self::Vector;
 
     /// Pairs of numbers that follow each other, in order.
-    fn along(self, low: &[f32; SIDE], high: &[f32; SIDE]) -> Self::Vector;
+    fn along(self, low: Self::Numbers, high: Self::Numbers) -> Self::Vector;
 
     /// Asks the second cache for what lies 32 numbers further: the next strip's part of a row.
     fn ask(self, numbers: &[f32; SIDE]);
 
     /// Pairs of numbers at the same place.
-    fn across(self, even: &[f32; SIDE], odd: &[f32; SIDE]) -> Self::Vector;
+    fn across(self, even: Self::Numbers, odd: Self::Numbers) -> Self::Vector;
 
     /// Writes the words.
     fn write(self, x: Self::Vector, to: &mut [u32; SIDE]);
+
+    /// Writes the words as halves, the lower one first.
+    fn store(self, x: Self::Vector, to: &mut [MaybeUninit<u16>; BLOCK]);
+
+    /// The larger of magnitudes and those of other pairs.
+    fn larger(self, magnitudes: Self::Vector, pairs: Self::Vector) -> Self::Vector;
+
+    /// The bits of the largest number of some pairs of magnitudes; infinity and NaN are larger than others.
+    fn largest(self, x: Self::Vector) -> u32;
 
     /// Rows become columns.
     fn transpose(self, rows: [Self::Vector; SIDE]) -> [Self::Vector; SIDE];
@@ -204,24 +224,50 @@ impl Words for crate::cpu::gemm::lanes::Portable {
 
 #[cfg(all(test, target_arch = "x86_64"))]
 impl Rounds for crate::cpu::gemm::lanes::Portable {
+    type Numbers = [f32; SIDE];
     type Vector = [u32; SIDE];
+
+    fn load(self, from: &[f32; SIDE]) -> [f32; SIDE] {
+        *from
+    }
+
+    fn nothing(self) -> [f32; SIDE] {
+        [0.0; SIDE]
+    }
 
     fn zero(self) -> [u32; SIDE] {
         [0; SIDE]
     }
 
-    fn along(self, low: &[f32; SIDE], high: &[f32; SIDE]) -> [u32; SIDE] {
+    fn along(self, low: [f32; SIDE], high: [f32; SIDE]) -> [u32; SIDE] {
         Words::along(self, low.map(with_sign), high.map(with_sign))
     }
 
     fn ask(self, _: &[f32; SIDE]) {}
 
-    fn across(self, even: &[f32; SIDE], odd: &[f32; SIDE]) -> [u32; SIDE] {
+    fn across(self, even: [f32; SIDE], odd: [f32; SIDE]) -> [u32; SIDE] {
         Words::across(self, even.map(with_sign), odd.map(with_sign))
     }
 
     fn write(self, x: [u32; SIDE], to: &mut [u32; SIDE]) {
         *to = x;
+    }
+
+    fn store(self, x: [u32; SIDE], to: &mut [MaybeUninit<u16>; BLOCK]) {
+        Words::store(self, x, to);
+    }
+
+    fn larger(self, magnitudes: [u32; SIDE], pairs: [u32; SIDE]) -> [u32; SIDE] {
+        let half = |x: u32, y: u32| (x & 0xffff).max(y & 0x7fff);
+        std::array::from_fn(|i| {
+            let (x, y) = (magnitudes[i], pairs[i]);
+            half(x, y) | half(x >> 16, y >> 16) << 16
+        })
+    }
+
+    fn largest(self, x: [u32; SIDE]) -> u32 {
+        let halves = x.iter().flat_map(|x| [x << 16, x & UPPER]);
+        halves.max().expect("thirty-two halves")
     }
 
     fn transpose(self, rows: [[u32; SIDE]; SIDE]) -> [[u32; SIDE]; SIDE] {
@@ -240,11 +286,26 @@ mod avx512 {
     use std::arch::x86_64::*;
     use std::mem::MaybeUninit;
 
-    use super::{Avx512, Avx512Bf16, BLOCK, EXPONENT, MAGNITUDE, QUIET, Rounds, SIDE, UPPER, Words};
+    use super::{
+        Avx512, Avx512Bf16, BLOCK, EXPONENT, MAGNITUDE, MAGNITUDES, QUIET, Rounds, SIDE, UPPER, Words,
+    };
 
     // The receiver proves that the CPU has AVX512-BF16, and with it AVX-512 F and BW. Loads are of references to 64 bytes.
     impl Rounds for Avx512Bf16 {
+        type Numbers = __m512;
         type Vector = __m512i;
+
+        #[inline(always)]
+        fn load(self, from: &[f32; SIDE]) -> __m512 {
+            // SAFETY: see above.
+            unsafe { _mm512_loadu_ps(from.as_ptr()) }
+        }
+
+        #[inline(always)]
+        fn nothing(self) -> __m512 {
+            // SAFETY: see above.
+            unsafe { _mm512_setzero_ps() }
+        }
 
         #[inline(always)]
         fn zero(self) -> __m512i {
@@ -252,12 +313,9 @@ mod avx512 {
         }
 
         #[inline(always)]
-        fn along(self, low: &[f32; SIDE], high: &[f32; SIDE]) -> __m512i {
+        fn along(self, low: __m512, high: __m512) -> __m512i {
             // SAFETY: see above; both vectors are 64 bytes of which any bits are a value.
-            unsafe {
-                let (low, high) = (_mm512_loadu_ps(low.as_ptr()), _mm512_loadu_ps(high.as_ptr()));
-                std::mem::transmute(_mm512_cvtne2ps_pbh(high, low))
-            }
+            unsafe { std::mem::transmute(_mm512_cvtne2ps_pbh(high, low)) }
         }
 
         #[inline(always)]
@@ -267,7 +325,7 @@ mod avx512 {
         }
 
         #[inline(always)]
-        fn across(self, even: &[f32; SIDE], odd: &[f32; SIDE]) -> __m512i {
+        fn across(self, even: __m512, odd: __m512) -> __m512i {
             // The first of the lower halves, the first of the upper ones, and so on.
             const TURNS: [u16; BLOCK] = {
                 let mut turns = [0; BLOCK];
@@ -286,6 +344,27 @@ mod avx512 {
         #[inline(always)]
         fn write(self, x: __m512i, to: &mut [u32; SIDE]) {
             self.avx512().write(x, to);
+        }
+
+        #[inline(always)]
+        fn store(self, x: __m512i, to: &mut [MaybeUninit<u16>; BLOCK]) {
+            self.avx512().store(x, to);
+        }
+
+        #[inline(always)]
+        fn larger(self, magnitudes: __m512i, pairs: __m512i) -> __m512i {
+            // SAFETY: see above.
+            unsafe { _mm512_max_epu16(magnitudes, _mm512_and_si512(pairs, all(MAGNITUDES))) }
+        }
+
+        #[inline(always)]
+        fn largest(self, x: __m512i) -> u32 {
+            // SAFETY: see above.
+            unsafe {
+                let low = _mm512_reduce_max_epu32(_mm512_slli_epi32::<16>(x));
+                let high = _mm512_reduce_max_epu32(_mm512_and_si512(x, all(UPPER)));
+                low.max(high)
+            }
         }
 
         #[inline(always)]

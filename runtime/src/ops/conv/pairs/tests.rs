@@ -6,7 +6,7 @@ use std::num::NonZeroUsize;
 use proptest::prelude::*;
 
 use super::*;
-use crate::cpu::gemm::Arithmetic;
+use crate::cpu::gemm::{Arithmetic, Tiling};
 use crate::cpu::isa::{Avx512Bf16, Isa};
 use crate::cpu::threads::Team;
 use crate::dtype::Precision;
@@ -30,7 +30,7 @@ fn promise(parts: Parts, [depth, steps]: [usize; 2]) -> f64 {
 
 /// Units and parts that can be tried on this CPU, outside tiles.
 fn ways() -> Vec<(Unit, Parts)> {
-    let software = [Parts::One, Parts::Two, Parts::Three].map(|parts| (Unit::Software, parts));
+    let software = [Parts::One, Parts::Two, Parts::Three].map(|parts| (Unit::Tiles(Tiling::Software), parts));
     let dots = Avx512Bf16::detect().map(|bf16| (Unit::Dots(bf16), Parts::One));
     software.into_iter().chain(dots).collect()
 }
@@ -496,4 +496,27 @@ fn shapes_decide_where_windows_are_summed() {
         let arithmetic = Arithmetic::new(Precision::Bf16, Isa::Avx512Bf16(bf16));
         assert_eq!(chosen(arithmetic, &conv), Some(Parts::One));
     }
+}
+
+/// How many tiles of so many places the results of an image are cut into.
+fn tiles(conv: &Conv2d, unit: usize) -> usize {
+    let slide = |k, _| conv.forward_slide(k);
+    let places = conv.forward_places(&slide);
+    let sheet = sheet(&places, 1, 0..places.area());
+    Walk::new(sheet, axes([slide(0, 0), slide(1, 0)]), unit).count()
+}
+
+#[test]
+fn tiles_end_with_lines_where_that_makes_fewer() {
+    // 24 places in lines of 26 pixels: three tiles a line, or 78 over their ends.
+    assert_eq!(tiles(&plain(1, [32, 64], [26, 26], 3, 0), 8), 24 * 3);
+    // 8 places and one of padding.
+    assert_eq!(tiles(&plain(1, [64, 64], [8, 8], 3, 1), 8), 8);
+    // 14 places and one of padding: two tiles a line, or 209 places in a row, of which a tile that ends in the padding leaves one out.
+    assert_eq!(tiles(&plain(1, [16, 16], [14, 14], 3, 1), 8), 26);
+    // Every second pixel: only by lines.
+    assert_eq!(
+        tiles(&moved(plain(1, [16, 16], [29, 29], 3, 1), [2, 2], [1, 1]), 8),
+        15 * 2
+    );
 }

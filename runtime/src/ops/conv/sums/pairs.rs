@@ -1,7 +1,11 @@
 //! The gradient of a weight in pairs of bf16 numbers: how images are cut into bands, and what becomes of each.
 
+use std::ops::Range;
+
 use super::{Block, Conv2d, Region, Sums, shards};
-use crate::cpu::gemm::{Arithmetic, Band, OuterPairs, PairLayout, PairRooms, Parts, PlaceSums, Plane, Unit};
+use crate::cpu::gemm::{
+    Arithmetic, Band, OuterPairs, PairLayout, PairRooms, Parts, PlaceSums, Plane, Unit, Wanted,
+};
 use crate::ops::conv::winograd::InTiles;
 
 /// Channels of an image, and of a cotangent, that a task multiplies, at most.
@@ -157,36 +161,24 @@ impl<T: InTiles> Sums<'_, T> {
     #[inline(never)]
     pub(super) fn add_pairs(&self, bands: &Bands, region: &Region, block: &mut Block<'_, T>) {
         let mut rooms = PairRooms::new();
-        let ends = |range: &std::ops::Range<usize>, step: usize| {
-            let end = range.end;
-            range
-                .clone()
-                .step_by(step)
-                .map(move |from| from..(from + step).min(end))
-        };
-        for images in ends(&region.images, bands.images) {
-            for lines in ends(&region.places[0], bands.places[0]) {
-                for places in ends(&region.places[1], bands.places[1]) {
-                    let band = Region {
-                        images: images.clone(),
-                        places: [lines.clone(), places],
-                        ..region.clone()
-                    };
-                    if self.band(bands.unit, &band, block, &mut rooms) == Band::Refused {
-                        self.add_lanes(&band, block);
-                    }
-                }
+        let mut next = bands.first(region);
+        while let Some(band) = next {
+            next = bands.after(&band, region);
+            let work = self.band(bands.unit, &band, next.as_ref(), block);
+            if T::outer_pairs(work, &mut rooms) == Band::Refused {
+                self.add_lanes(&band, block);
             }
         }
     }
 
-    fn band(
-        &self,
+    /// What is multiplied for a band, and what will be for the next.
+    fn band<'w, 'b>(
+        &'w self,
         unit: (Unit, Parts),
         band: &Region,
-        block: &mut Block<'_, T>,
-        rooms: &mut PairRooms,
-    ) -> Band {
+        next: Option<&Region>,
+        sums: &'w mut Block<'b, T>,
+    ) -> OuterPairs<'w, 'b, 'w, T> {
         let conv = &self.conv;
         let axes = [0, 1].map(|k| conv.forward(k).from(band.places[k].start, band.places[k].len()));
         let channels = [band.channels.len(), band.rows.len()];
@@ -198,7 +190,7 @@ impl<T: InTiles> Sums<'_, T> {
         let image = band.images.start * steps[0] + band.channels.start;
         let cotangent =
             band.images.start * steps[1] + (line * conv.out[1] + place) * conv.out_channels + band.rows.start;
-        let work = OuterPairs {
+        OuterPairs {
             image: Plane {
                 data: &self.x[image..],
                 line: conv.size[1] * conv.in_channels,
@@ -211,9 +203,78 @@ impl<T: InTiles> Sums<'_, T> {
             },
             steps,
             layout: PairLayout::new(unit, axes, band.images.len(), channels),
-            sums: block,
-        };
-        T::outer_pairs(work, rooms)
+            next: next.map(|next| self.wanted(next)),
+            sums,
+        }
+    }
+
+    /// The numbers of a band: of images and of cotangents. All lines of the first and the last image, and those between.
+    fn wanted(&self, band: &Region) -> [Wanted<'_, T>; 2] {
+        let conv = &self.conv;
+        let seen = [0, 1].map(|k| {
+            let places = &band.places[k];
+            conv.forward(k).from(places.start, places.len()).seen()
+        });
+        let wanted =
+            |data, size: [usize; 2], [lines, line]: &[Range<usize>; 2], pixel, channels: &Range<usize>| {
+                let first = (band.images.start * size[0] + lines.start) * size[1] + line.start;
+                Wanted {
+                    data,
+                    first: first * pixel + channels.start,
+                    lines: (band.images.len() - 1) * size[0] + lines.len(),
+                    line: size[1] * pixel,
+                    pixels: line.len(),
+                    pixel,
+                    channels: channels.len(),
+                }
+            };
+        [
+            wanted(self.x, conv.size, &seen, conv.in_channels, &band.channels),
+            wanted(self.dy, conv.out, &band.places, conv.out_channels, &band.rows),
+        ]
+    }
+}
+
+impl Bands {
+    /// The first band of a region.
+    fn first(&self, region: &Region) -> Option<Region> {
+        let start = |range: &Range<usize>| range.start;
+        self.band_at(
+            region,
+            [
+                start(&region.images),
+                start(&region.places[0]),
+                start(&region.places[1]),
+            ],
+        )
+    }
+
+    /// The band that follows another: places of its lines, then lines, then images.
+    fn after(&self, band: &Region, region: &Region) -> Option<Region> {
+        let [lines, places] = &region.places;
+        if band.places[1].end < places.end {
+            return self.band_at(
+                region,
+                [band.images.start, band.places[0].start, band.places[1].end],
+            );
+        }
+        if band.places[0].end < lines.end {
+            return self.band_at(region, [band.images.start, band.places[0].end, places.start]);
+        }
+        self.band_at(region, [band.images.end, lines.start, places.start])
+    }
+
+    /// The band that begins with an image, a line and a place, if they are in the region.
+    fn band_at(&self, region: &Region, first: [usize; 3]) -> Option<Region> {
+        let all = [&region.images, &region.places[0], &region.places[1]];
+        let most = [self.images, self.places[0], self.places[1]];
+        let [images, lines, places] = [0, 1, 2].map(|k| first[k]..(first[k] + most[k]).min(all[k].end));
+        let is_some = !images.is_empty() && !lines.is_empty() && !places.is_empty();
+        is_some.then(|| Region {
+            images,
+            places: [lines, places],
+            ..region.clone()
+        })
     }
 }
 

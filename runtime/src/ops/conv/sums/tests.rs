@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::cpu::gemm::{Arithmetic, Parts, Unit};
+use crate::cpu::gemm::{Arithmetic, Parts, Tiling, Unit};
 use crate::cpu::isa::Avx512Bf16;
 use crate::dtype::Precision;
 use crate::ops::conv::tests::{for_each_term, moved, out, plain};
@@ -25,7 +25,7 @@ fn promise(parts: Parts, k: usize) -> f64 {
 
 /// Units and parts that can be tried on this CPU, outside tiles.
 fn ways() -> Vec<(Unit, Parts)> {
-    let software = [Parts::One, Parts::Two, Parts::Three].map(|parts| (Unit::Software, parts));
+    let software = [Parts::One, Parts::Two, Parts::Three].map(|parts| (Unit::Tiles(Tiling::Software), parts));
     let dots = Avx512Bf16::detect().map(|bf16| (Unit::Dots(bf16), Parts::One));
     software.into_iter().chain(dots).collect()
 }
@@ -245,7 +245,7 @@ fn tiny_numbers_are_kept() {
         .map(|x| x * 1e-8)
         .collect();
     for parts in [Parts::Two, Parts::Three] {
-        let bands = Bands::new(&conv, (Unit::Software, parts));
+        let bands = Bands::new(&conv, (Unit::Tiles(Tiling::Software), parts));
         let found = gradient(&conv, (&x, &dy), bands, (Precision::F32, 1));
         assert_eq!(found, gradient(&conv, (&x, &dy), None, (Precision::F32, 1)));
         assert!(found.iter().any(|y| *y != 0.0));

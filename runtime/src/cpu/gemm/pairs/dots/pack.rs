@@ -165,7 +165,7 @@ fn sixteen<R: Rounds>(
                 true => padded(x.run(first, 2 * p + 1, SIDE.min(x.rows() - first))),
                 false => [0.0; SIDE],
             };
-            rows[p] = rounds.across(&even, &odd);
+            rows[p] = rounds.across(rounds.load(&even), rounds.load(&odd));
         }
         return rows;
     }
@@ -181,7 +181,7 @@ fn sixteen<R: Rounds>(
             rounds.ask(columns[2 * p]);
             rounds.ask(columns[2 * p + 1]);
         }
-        rows[p] = rounds.across(columns[2 * p], columns[2 * p + 1]);
+        rows[p] = rounds.across(rounds.load(columns[2 * p]), rounds.load(columns[2 * p + 1]));
     }
     rows
 }
@@ -190,7 +190,7 @@ fn sixteen<R: Rounds>(
 #[inline(always)]
 fn along<R: Rounds>(rounds: R, numbers: &[f32; BLOCK]) -> R::Vector {
     let (halves, _) = numbers.as_chunks::<SIDE>();
-    rounds.along(&halves[0], &halves[1])
+    rounds.along(rounds.load(&halves[0]), rounds.load(&halves[1]))
 }
 
 /// Up to so many numbers, and zeros after them.
