@@ -5,12 +5,18 @@
 //! does, and the factor itself elsewhere; the method depends on the sizes and the CPU, so that both calls take the same decision. The
 //! bits are those of the plain product.
 //!
+//! Rows of a second factor may lie in runs that are read interleaved: what a flattened image that lies channels last is multiplied by
+//! ([`View::interleaved`]). The sums then go in the order of the image; where the image has but a few rows, which are read once each
+//! for many columns, they go in the order of the factor instead, and the rows are read interleaved.
+//!
 //! Small products of two matrices go straight to their kernel (`few.rs`).
 
 mod few;
 
 use crate::arena::Buf;
-use crate::cpu::gemm::{self, Arithmetic, At, Block, Factor, Matrix, Product, Strips};
+use crate::cpu::gemm::{
+    self, Arithmetic, At, Block, Factor, Interleaved, Matrix, Method, Product, Short, Strips, Unpacked,
+};
 use crate::cx::{Cx, float};
 use crate::dtype::stored;
 use crate::ops::epilogue::Epilogue;
@@ -18,16 +24,34 @@ use crate::ops::packed::{self, Packed};
 use crate::ops::view::View;
 use crate::program::{Lasts, MAX_RANK};
 
-/// The second factor of a product: how it lies, and where it was packed.
+/// The second factor of a product: how it lies, in which order its rows are read, and where it was packed.
 #[derive(Copy, Clone, Debug)]
 pub struct Right<const R: usize> {
     view: View<R>,
+    /// Runs of rows that are read interleaved; none, or one, where they are read as they lie.
+    runs: usize,
     packed: Option<Packed>,
 }
 
 impl<const R: usize> From<View<R>> for Right<R> {
     fn from(view: View<R>) -> Self {
-        Self { view, packed: None }
+        Self {
+            view,
+            runs: 1,
+            packed: None,
+        }
+    }
+}
+
+impl<const R: usize> View<R> {
+    /// A second factor whose rows lie in so many runs one behind the other, as the channels of an image that was flattened, and are
+    /// read interleaved, as its pixels are: of each run the first row, then of each the second. A run has `rows / runs` rows.
+    #[inline(never)]
+    pub fn interleaved(self, runs: usize) -> Right<R> {
+        Right {
+            runs,
+            ..self.into()
+        }
     }
 }
 
@@ -35,10 +59,32 @@ impl View<2> {
     /// A second factor that [`pack`] has packed as number `index`.
     #[inline(never)]
     pub fn packed(self, numbers: Buf, index: usize) -> Right<2> {
-        Right {
-            view: self,
+        Right::from(self).packed(numbers, index)
+    }
+}
+
+impl Right<2> {
+    /// The same factor, which [`pack`] has packed as number `index`.
+    #[inline(never)]
+    pub fn packed(self, numbers: Buf, index: usize) -> Self {
+        Self {
             packed: Some(Packed { numbers, index }),
+            ..self
         }
+    }
+}
+
+impl<const R: usize> Right<R> {
+    fn padded(&self) -> Right<MAX_RANK> {
+        Right {
+            view: self.view.padded(),
+            runs: self.runs,
+            packed: self.packed,
+        }
+    }
+
+    fn is_interleaved(&self) -> bool {
+        self.runs > 1
     }
 }
 
@@ -53,14 +99,21 @@ pub(crate) fn packed_len(arithmetic: Arithmetic, [rows, k, n, count]: [usize; 4]
 ///
 /// `packed` has room for as many elements as [`PackForm::len`](crate::program::PackForm::len) says, or for none: then products read
 /// the factor itself. What lasts from call to call and is there already stays.
-pub fn pack<const R: usize>(cx: &mut Cx<'_>, b: View<R>, packed: Buf, rows: usize, lasts: Lasts) {
-    let b = b.padded();
+pub fn pack<const R: usize>(
+    cx: &mut Cx<'_>,
+    b: impl Into<Right<R>>,
+    packed: Buf,
+    rows: usize,
+    lasts: Lasts,
+) {
+    let b = b.into().padded();
     float!(cx, T => pack_all::<T>(cx, &b, packed, rows, lasts));
 }
 
 #[inline(never)]
-fn pack_all<T: Product>(cx: &mut Cx<'_>, b: &View<MAX_RANK>, packed: Buf, rows: usize, lasts: Lasts) {
+fn pack_all<T: Product>(cx: &mut Cx<'_>, right: &Right<MAX_RANK>, packed: Buf, rows: usize, lasts: Lasts) {
     const R: usize = MAX_RANK;
+    let b = &right.view;
     let (env, is_there) = (cx.env, packed::is_there(cx, lasts));
     let mut bind = cx.bind();
     if is_there {
@@ -77,7 +130,7 @@ fn pack_all<T: Product>(cx: &mut Cx<'_>, b: &View<MAX_RANK>, packed: Buf, rows: 
         return;
     }
     for (i, packed) in packed.chunks_exact_mut(len).take(count).enumerate() {
-        gemm::pack_right(env.team, method, matrix(factors, b, i), packed);
+        gemm::pack_right(env.team, method, unpacked(factors, right, i), packed);
     }
 }
 
@@ -96,15 +149,12 @@ pub fn matmul<const R: usize>(
     epilogue: Epilogue,
 ) {
     assert!(R >= 2, "a product takes matrices");
-    let Right { view, packed } = b.into();
-    if R == 2 && few::multiply(cx, &few::matrix(&a), &few::matrix(&view), y, &epilogue) {
+    let b = b.into();
+    let is_plain = R == 2 && !b.is_interleaved();
+    if is_plain && few::multiply(cx, &few::matrix(&a), &few::matrix(&b.view), y, &epilogue) {
         return;
     }
-    let b = Right {
-        view: view.padded(),
-        packed,
-    };
-    padded(cx, &a.padded(), &b, y, epilogue);
+    padded(cx, &a.padded(), &b.padded(), y, epilogue);
 }
 
 #[inline(never)]
@@ -115,12 +165,12 @@ fn padded(cx: &mut Cx<'_>, a: &View<MAX_RANK>, b: &Right<MAX_RANK>, y: Buf, epil
 fn multiply<T: Product>(
     cx: &mut Cx<'_>,
     a: &View<MAX_RANK>,
-    &Right { view: ref b, packed }: &Right<MAX_RANK>,
+    factor: &Right<MAX_RANK>,
     y: Buf,
     epilogue: Epilogue,
 ) {
     const R: usize = MAX_RANK;
-    let env = cx.env;
+    let (env, b) = (cx.env, &factor.view);
     assert!(
         a.shape[..R - 2] == b.shape[..R - 2],
         "batches of {:?} and {:?}",
@@ -138,16 +188,23 @@ fn multiply<T: Product>(
         );
     }
     let k = a.shape[R - 1];
-    let strips = packed.and_then(|packed| {
-        let method = env.arithmetic().method([m, n, k]);
+    let method = env.arithmetic().method([m, n, k]);
+    let strips = factor.packed.and_then(|packed| {
         let own = packed.read(&mut bind, gemm::strips_len::<T>(method, [k, n]))?;
-        Strips::of(method, matrix(right, b, 0), own)
+        Strips::of(method, unpacked(right, factor, 0), own)
     });
+    let has_few_rows = matches!(method, Method::Inner(_, _, Short::Rows));
     let finish = epilogue.bind(&mut bind, n);
     let y = bind.write::<T>(y);
     let factors = |i| -> (Factor<'_, T>, Factor<'_, T>) {
-        let right = strips.map_or_else(|| matrix(right, b, i).into(), Factor::Strips);
-        (matrix(left, a, i).into(), right)
+        let left = matrix(left, a, i);
+        if has_few_rows && factor.is_interleaved() {
+            // What one of them does to a row, the other undoes.
+            let left = Interleaved::columns(left, k / factor.runs);
+            return (left.into(), matrix(right, b, i).into());
+        }
+        let right = strips.map_or_else(|| unpacked(right, factor, i).into(), Factor::Strips);
+        (left.into(), right)
     };
     let finish = |at: At, block: &mut Block<'_, T>| {
         if !finish.is_none() {
@@ -155,6 +212,15 @@ fn multiply<T: Product>(
         }
     };
     gemm::products((env.team, env.arithmetic()), count, factors, y, (m, n), finish);
+}
+
+/// Second factor number `index`, in the order in which its rows are read.
+fn unpacked<'a, T: Copy>(data: &'a [T], factor: &Right<MAX_RANK>, index: usize) -> Unpacked<'a, T> {
+    let matrix = matrix(data, &factor.view, index);
+    match factor.is_interleaved() {
+        true => Unpacked::Interleaved(Interleaved::rows(matrix, factor.runs)),
+        false => Unpacked::Matrix(matrix),
+    }
 }
 
 /// Matrix number `index` (in row-major order of the batch axes) of a view.
@@ -313,6 +379,83 @@ mod tests {
             for transposed in [false, true] {
                 same_bits_packed(size, transposed);
             }
+        }
+    }
+
+    /// The bits of a product by a copy in which the rows lie as they are read, packed beforehand and not; with a few rows those of a
+    /// product in the order of the factor.
+    #[test]
+    fn interleaved_rows_are_read_as_a_copy_would_be() {
+        for size in [
+            [32, 64, 144, 40],
+            [70, 3, 100, 33],
+            [1, 33, 10, 96],
+            [8, 16, 20, 300],
+            [64, 16, 49, 4],
+            [13, 5, 7, 17],
+            [2, 6, 0, 5],
+            [9, 1, 40, 64],
+        ] {
+            for dense in [Dense::Rows, Dense::Columns] {
+                same_as_permuted(size, dense);
+            }
+        }
+    }
+
+    /// What of a factor follows each other in memory.
+    #[derive(Copy, Clone, PartialEq, Eq, Debug)]
+    enum Dense {
+        Rows,
+        Columns,
+    }
+
+    fn same_as_permuted([m, runs, len, n]: [usize; 4], dense: Dense) {
+        let k = runs * len;
+        let (x, w) = (numbers(m * k, 13), numbers(k * n, 14));
+        let precisions = [Precision::F32, Precision::High, Precision::Bf16, Precision::F64];
+        for (precision, &isa) in precisions
+            .iter()
+            .flat_map(|p| Isa::available().iter().map(move |isa| (*p, isa)))
+        {
+            let mut desk = Desk::with(precision, 2, isa);
+            let (a, w) = (desk.floats(&x), desk.floats(&w));
+            let (a, w) = (View::contiguous(a, [m, k]), match dense {
+                Dense::Rows => View::contiguous(w, [k, n]),
+                Dense::Columns => View::contiguous(w, [n, k]).t(),
+            });
+            let in_runs = |view: View<2>, [runs, len]: [usize; 2]| View {
+                buf: view.buf,
+                offset: 0,
+                shape: [len, runs, view.shape[1]],
+                strides: [view.strides[0], view.strides[0] * len as isize, view.strides[1]],
+            };
+            // Copies of what is read interleaved, turned back where its columns were dense.
+            let (moved, turned) = (desk.blank(k * n), desk.blank(k * n));
+            let rows = desk.blank(m * k);
+            desk.run(|cx| crate::ops::view::copy(cx, in_runs(w, [runs, len]), moved));
+            desk.run(|cx| crate::ops::view::copy(cx, View::contiguous(moved, [k, n]).t(), turned));
+            desk.run(|cx| {
+                let turned_rows = View { strides: [a.strides[1], a.strides[0]], shape: [k, m], ..a };
+                crate::ops::view::copy(cx, in_runs(turned_rows, [len, runs]), rows);
+            });
+            let is_short = matches!(
+                Arithmetic::new(precision, isa).method([m, n, k]),
+                Method::Inner(_, _, Short::Rows)
+            );
+            let (left, right) = match (is_short, dense) {
+                (true, _) => (View::contiguous(rows, [k, m]).t(), w),
+                (false, Dense::Rows) => (a, View::contiguous(moved, [k, n])),
+                (false, Dense::Columns) => (a, View::contiguous(turned, [n, k]).t()),
+            };
+            let [expected, plain, packed] = [(); 3].map(|()| desk.blank(m * n));
+            let strips = desk.blank(PackForm::Factor.len(precision, isa, [m, k, n, 1], Lasts::Calls));
+            desk.run(|cx| matmul(cx, left, right, expected, Epilogue::NONE));
+            desk.run(|cx| matmul(cx, a, w.interleaved(runs), plain, Epilogue::NONE));
+            desk.run(|cx| pack(cx, w.interleaved(runs), strips, m, Lasts::Calls));
+            desk.run(|cx| matmul(cx, a, w.interleaved(runs).packed(strips, 0), packed, Epilogue::NONE));
+            let what = format!("{precision:?} on {isa}, {m} x ({runs} x {len}) x {n}, dense {dense:?}");
+            assert_eq!(desk.read(plain), desk.read(packed), "{what}");
+            assert_eq!(desk.read(plain), desk.read(expected), "{what}");
         }
     }
 

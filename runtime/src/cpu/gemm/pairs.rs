@@ -312,9 +312,9 @@ impl PairProduct<'_, '_, '_, '_> {
             let mut room = Tiles::<STRIP>::new();
             let (b, other) = match self.b {
                 Factor::Strips(packed) => strips::read(&packed, self.parts, &k, col),
-                Factor::Matrix(b) => {
+                b => {
                     let mut packer = Packer::new(words, self.parts);
-                    let some = b.transposed().part(cols.clone(), k.clone()).into();
+                    let some = b.transposed().part(cols.clone(), k.clone());
                     pack_rows(&mut packer, &some, Order::Pairs, &mut room);
                     (room.filled(), packer.span())
                 }
@@ -345,7 +345,7 @@ impl PairProduct<'_, '_, '_, '_> {
     fn on_lanes(&mut self, rows: Range<usize>, cols: Range<usize>, k: Range<usize>, start: Start) {
         let a = self.a.part(rows.clone(), k.clone());
         let b = match self.b {
-            Factor::Strips(packed) => packed.matrix().into(),
+            Factor::Strips(packed) => packed.unpacked(),
             b => b,
         };
         let b = b.part(k, cols.clone());

@@ -1,0 +1,242 @@
+//! A factor whose inner axis lies in runs that a product reads interleaved: of each run the first number, then of each the second.
+//!
+//! The weights of a layer that follows an image lie plane by plane, `[channels, pixels]`, and the image pixel by pixel. Summed in the
+//! order of the image, the weights' planes are such runs; a permuted copy of either is not needed.
+//!
+//! A product has to lay such a factor out before it reads it. What packs does so, square by square; no kernel reads it where it lies.
+
+use std::mem::MaybeUninit;
+use std::ops::Range;
+
+use super::Matrix;
+use super::pack::copy;
+use super::lanes::SQUARE;
+use super::product::Product;
+
+/// Places along a run whose numbers are laid out together: those of a line of the cache.
+const LINE: usize = 16;
+
+/// A matrix with an axis that lies in runs of equal length one behind the other, read interleaved.
+#[derive(Copy, Clone, Debug)]
+pub struct Interleaved<'a, T> {
+    /// As it lies; the columns are in runs.
+    lies: Matrix<'a, T>,
+    /// The runs, and the length of each.
+    runs: [usize; 2],
+    /// The first of the interleaved columns that belong to this part, and their number.
+    part: [usize; 2],
+    /// What the columns of `lies` are here.
+    axis: Axis,
+}
+
+/// An axis of a factor.
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+enum Axis {
+    Rows,
+    Columns,
+}
+
+impl<'a, T: Copy> Interleaved<'a, T> {
+    /// A matrix whose rows lie in `runs` runs.
+    ///
+    /// # Panics
+    /// Where the runs cannot have one length.
+    pub fn rows(matrix: Matrix<'a, T>, runs: usize) -> Self {
+        Self::columns(matrix.transposed(), runs).transposed()
+    }
+
+    /// A matrix whose columns lie in `runs` runs.
+    ///
+    /// # Panics
+    /// Where the runs cannot have one length.
+    pub fn columns(lies: Matrix<'a, T>, runs: usize) -> Self {
+        let all = lies.cols();
+        assert!(all.is_multiple_of(runs), "{all} numbers in {runs} runs");
+        Self {
+            lies,
+            runs: [runs, all.checked_div(runs).unwrap_or(0)],
+            part: [0, all],
+            axis: Axis::Columns,
+        }
+    }
+
+    /// Rows and columns.
+    pub(super) fn size(&self) -> [usize; 2] {
+        let (other, inner) = (self.lies.rows(), self.part[1]);
+        match self.axis {
+            Axis::Rows => [inner, other],
+            Axis::Columns => [other, inner],
+        }
+    }
+
+    /// The transposed matrix.
+    pub(super) fn transposed(self) -> Self {
+        let axis = match self.axis {
+            Axis::Rows => Axis::Columns,
+            Axis::Columns => Axis::Rows,
+        };
+        Self { axis, ..self }
+    }
+
+    /// The matrix of these rows and columns.
+    ///
+    /// # Panics
+    /// Where the ranges leave the matrix.
+    pub(super) fn part(self, rows: Range<usize>, cols: Range<usize>) -> Self {
+        let (inner, other) = match self.axis {
+            Axis::Rows => (rows, cols),
+            Axis::Columns => (cols, rows),
+        };
+        assert!(
+            inner.start <= inner.end && inner.end <= self.part[1],
+            "{inner:?} of {} interleaved numbers",
+            self.part[1]
+        );
+        Self {
+            lies: self.lies.part(other, 0..self.lies.cols()),
+            part: [self.part[0] + inner.start, inner.len()],
+            ..self
+        }
+    }
+
+    /// The column of `lies` that is read as number `at` of this part.
+    #[inline(always)]
+    fn column(&self, at: usize) -> usize {
+        let ([runs, len], at) = (self.runs, self.part[0] + at);
+        at % runs * len + at / runs
+    }
+
+    /// Numbers that stand at one place of all runs and belong to this part: the first place whose numbers all do, and the first
+    /// behind it whose do not.
+    fn places(&self) -> Range<usize> {
+        let ([runs, _], [first, n]) = (self.runs, self.part);
+        let start = first.div_ceil(runs);
+        start..((first + n) / runs).max(start)
+    }
+}
+
+impl<T: Product> Interleaved<'_, T> {
+    /// For every column the `width` numbers of its rows, and zeros after the last row. Writes all of `out`.
+    ///
+    /// # Panics
+    /// Where `out` is not as long as that, or there are more rows than that.
+    #[inline(never)]
+    pub(super) fn pack(&self, width: usize, out: &mut [MaybeUninit<T>]) {
+        let [rows, cols] = self.size();
+        assert!(rows <= width && out.len() == cols * width, "{rows} x {cols} numbers in strips of {width}");
+        if rows < width {
+            for column in out.chunks_exact_mut(width) {
+                column[rows..].fill(MaybeUninit::new(T::ZERO));
+            }
+        }
+        match self.axis {
+            Axis::Rows => {
+                for (j, column) in out.chunks_exact_mut(width).enumerate() {
+                    for (at, to) in column[..rows].iter_mut().enumerate() {
+                        to.write(self.lies.at(j, self.column(at)));
+                    }
+                }
+            }
+            Axis::Columns => self.pack_columns(width, out),
+        }
+    }
+
+    /// The same where the columns are interleaved, without the zeros. Whole places are transposed, the others go number by number.
+    fn pack_columns(&self, width: usize, out: &mut [MaybeUninit<T>]) {
+        let ([runs, _], [first, n]) = (self.runs, self.part);
+        let whole = match self.lies.step() {
+            [_, 1] => self.places(),
+            _ => 0..0,
+        };
+        let squares = match whole.is_empty() {
+            true => 0..0,
+            false => whole.start * runs - first..whole.end * runs - first,
+        };
+        for at in (0..squares.start).chain(squares.end..n) {
+            let (column, to) = (self.column(at), &mut out[at * width..][..self.lies.rows()]);
+            for (i, to) in to.iter_mut().enumerate() {
+                to.write(self.lies.at(i, column));
+            }
+        }
+        let out = &mut out[squares.start * width..squares.end * width];
+        for start in whole.clone().step_by(LINE) {
+            let places = start..(start + LINE).min(whole.end);
+            let out = &mut out[(start - whole.start) * runs * width..][..places.len() * runs * width];
+            for run in 0..runs {
+                self.pack_run(run, &places, width, &mut out[run * width..]);
+            }
+        }
+    }
+
+    /// Some places of one run, to columns of `out` that lie as many apart as there are runs.
+    #[inline(always)]
+    fn pack_run(&self, run: usize, places: &Range<usize>, width: usize, out: &mut [MaybeUninit<T>]) {
+        let ([runs, len], rows) = (self.runs, self.lies.rows());
+        let line = |i: usize| self.lies.run(i, run * len + places.start, places.len());
+        let (apart, even) = (runs * width, rows - rows % SQUARE);
+        for i in (0..even).step_by(SQUARE) {
+            let lines = [line(i), line(i + 1), line(i + 2), line(i + 3)];
+            let [a, b, c, d] = lines.map(<[T]>::as_chunks::<SQUARE>);
+            let squares = a.0.iter().zip(b.0).zip(c.0).zip(d.0).enumerate();
+            for (s, (((a, b), c), d)) in squares {
+                for (k, column) in T::transpose([a, b, c, d]).iter().enumerate() {
+                    copy(column, &mut out[(s * SQUARE + k) * apart + i..][..SQUARE]);
+                }
+            }
+            for place in places.len() - places.len() % SQUARE..places.len() {
+                let column = lines.map(|line| line[place]);
+                copy(&column, &mut out[place * apart + i..][..SQUARE]);
+            }
+        }
+        for i in even..rows {
+            for (place, number) in line(i).iter().enumerate() {
+                out[place * apart + i].write(*number);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Factor, pack::Packed};
+    use super::*;
+
+    /// Every number of every part stands where the naive reading says, in strips wider than the part too.
+    #[test]
+    fn packing_follows_the_interleaved_order() {
+        let sizes = [[1, 1, 1], [3, 5, 7], [32, 6, 40], [8, 16, 4], [33, 1, 50], [5, 50, 1], [4, 3, 21]];
+        for [other, runs, len] in sizes {
+            let all = runs * len;
+            let numbers: Vec<f32> = (0..other * all).map(|n| n as f32).collect();
+            for lies in [
+                Matrix::row_major(&numbers, other, all),
+                Matrix::new(&numbers, 0, [other, all], [1, other as isize]),
+            ] {
+                let x = Interleaved::columns(lies, runs);
+                for part in [0..all, 0..all / 2, all / 3..all, all / 3..all / 2] {
+                    check(x, lies, part, [runs, len]);
+                }
+            }
+        }
+    }
+
+    fn check(x: Interleaved<'_, f32>, lies: Matrix<'_, f32>, part: Range<usize>, [runs, len]: [usize; 2]) {
+        let (other, width) = (lies.rows(), lies.rows() + 3);
+        let mut memory = Packed::<f32, { 64 * 512 }>::new();
+        let expected = |i: usize, at: usize| lies.at(i, at % runs * len + at / runs);
+        let columns = memory.room().pack(0, &Factor::from(x), 0..other, part.clone(), width).to_vec();
+        for (at, column) in part.clone().zip(columns.chunks_exact(width)) {
+            for (i, number) in column.iter().enumerate() {
+                let expected = if i < other { expected(i, at) } else { 0.0 };
+                assert_eq!(*number, expected, "row {i}, column {at} of {part:?}, {runs} runs of {len}");
+            }
+        }
+        let turned = Factor::from(x.transposed());
+        let rows = memory.room().pack(0, &turned, part.clone(), 0..other, part.len() + 1).to_vec();
+        for (i, row) in rows.chunks_exact(part.len() + 1).enumerate() {
+            for (at, number) in part.clone().zip(row) {
+                assert_eq!(*number, expected(i, at), "column {i}, row {at} of {part:?}");
+            }
+        }
+    }
+}
