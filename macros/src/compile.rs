@@ -22,7 +22,7 @@ use crate::fuse::{Calls, fuse, unfused};
 use crate::grad::{Gradient, Wanted, differentiate, hessian_product};
 use crate::hoist::hoist;
 use crate::ir::{Graph, InputId, OutputKind, ParamId, verify::verify};
-use crate::layout::{turn, turn_and_show};
+use crate::layout::{Sweeps, turn, turn_and_show};
 use crate::lower;
 use crate::memory::{self, Reuse};
 use crate::model::{InputGrad, Lowered, LoweredFunction, Training, UserModel};
@@ -104,7 +104,10 @@ fn function<'a>(
     calls: Calls,
     diagnostics: &mut Diagnostics,
 ) -> EmitFunction<'a> {
-    let traced = function.train.as_ref().unwrap_or(&function.eval);
+    let (traced, sweeps) = match &function.train {
+        Some(train) => (train, Sweeps::Both),
+        None => (&function.eval, Sweeps::Forward),
+    };
     let wanted = wanted(lowered, function);
     let joint = function
         .train
@@ -112,11 +115,14 @@ fn function<'a>(
         .and_then(|graph| joint(function, graph, &wanted, diagnostics));
     EmitFunction {
         lowered: function,
-        eval: plan(&checked(simplify(&checked(turn(&function.eval)))), calls),
+        eval: plan(
+            &checked(simplify(&checked(turn(&function.eval, Sweeps::Forward)))),
+            calls,
+        ),
         train: joint.as_ref().map(|joint| plan(joint, Calls::Apart)),
         product: product(function, joint.as_ref(), &wanted, diagnostics),
         trace: memory::plan(
-            unfused(&checked(turn_and_show(&without_effects(traced)))),
+            unfused(&checked(turn_and_show(&without_effects(traced), sweeps))),
             Reuse::Never,
         ),
     }
@@ -147,7 +153,7 @@ fn joint(
     wanted: &Wanted,
     diagnostics: &mut Diagnostics,
 ) -> Option<Graph> {
-    match differentiate(checked(simplify(&turn(graph))), wanted, simplify) {
+    match differentiate(checked(simplify(&turn(graph, Sweeps::Both))), wanted, simplify) {
         Gradient::Joint(joint) => Some(tidied(joint)),
         // A metric counts; what is meant to be trained says so by its name.
         Gradient::Unreached(why) if function.name == "loss" && !wanted.params.is_empty() => {

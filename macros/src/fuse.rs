@@ -24,8 +24,8 @@ use std::rc::Rc;
 
 use crate::ir::images::{first_of_last, last_of_first};
 use crate::ir::{
-    Call, CallArg, DType, Graph, Kernel as OpKernel, Node, NodeId, Output, OutputKind, PackForm, Phase, Type,
-    Value, ViewMap,
+    Call, CallArg, DType, Graph, Kernel as OpKernel, Node, NodeId, Output, OutputKind, PackForm, Phase,
+    SMALL_FACTOR, Type, Value, ViewMap,
 };
 use crate::ops::Op;
 use crate::ops::leaf::LeafKind;
@@ -54,14 +54,16 @@ pub enum Calls {
 
 impl Calls {
     /// Many with the same parameters, where factors stay packed that are larger than those of the runtime's small products.
-    pub const REPEATED: Self = Self::Repeated { least: (1 << 12) + 1 };
+    pub const REPEATED: Self = Self::Repeated {
+        least: SMALL_FACTOR + 1,
+    };
 }
 
 /// Kernels of a graph, fused.
 pub fn fuse(graph: &Graph, calls: Calls) -> Fused {
     let flat = flatten(&recompute::recompute(graph, &Epilogues::find_in(graph)));
     let epilogues = Epilogues::find(&flat);
-    let reads = Reads::resolve(&flat.graph);
+    let reads = Reads::resolve(&flat);
     let groups = Groups::find(&flat, &epilogues, &reads);
     Fuser::new(&flat, epilogues, reads, groups, (Keep::Results, calls)).run()
 }
@@ -69,7 +71,7 @@ pub fn fuse(graph: &Graph, calls: Calls) -> Fused {
 /// Kernels of a graph, one an operation, so that every value is stored, of every step of a loop.
 pub fn unfused(graph: &Graph) -> Fused {
     let flat = flatten(graph);
-    let reads = Reads::resolve(&flat.graph);
+    let reads = Reads::resolve(&flat);
     let groups = Groups::single(&flat.graph);
     let keep = (Keep::Everything, Calls::Apart);
     Fuser::new(&flat, Epilogues::default(), reads, groups, keep).run()
@@ -201,6 +203,7 @@ impl<'a> Fuser<'a> {
             }
             reads.push(operand);
         }
+        self.interleave(node, &mut call.args);
         self.pack(id, &mut call.args, &mut reads);
         let mut title = node.op.rule().name().to_owned();
         let bias = epilogue.and_then(|e| e.bias).map(|bias| {
@@ -473,7 +476,8 @@ impl<'a> Fuser<'a> {
             // The last row of what a loop carries was shown among its steps.
             let of_loop = self.graph.node(operand.value.node).leaf() == Some(LeafKind::Buffer);
             let is_again = of_loop && node.origin.name.is_none() || turned(self.graph, id).is_some();
-            if !is_stored || is_again || node.phase != Phase::Forward {
+            let is_shown = is_stored && self.reads.runs(Value::first(id)).is_none();
+            if !is_shown || is_again || node.phase != Phase::Forward {
                 continue;
             }
             let kept = self.within.get(&operand.value);
@@ -522,7 +526,7 @@ fn turned(graph: &Graph, id: NodeId) -> Option<(NodeId, Vec<usize>)> {
 fn reads_strided(arg: &CallArg, k: usize) -> bool {
     match arg {
         CallArg::InView(j) => *j == k,
-        CallArg::Packable(j, packing) => packing.form == PackForm::Factor && *j == k,
+        CallArg::Packable(j, packing) => matches!(packing.form, PackForm::Factor(_)) && *j == k,
         CallArg::Struct(_, fields) => fields.iter().any(|(_, arg)| reads_strided(arg, k)),
         CallArg::Present(arg) => reads_strided(arg, k),
         _ => false,

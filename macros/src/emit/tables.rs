@@ -393,7 +393,7 @@ impl Tables<'_> {
         let sizes = [&pack.packing.rows, k, n, &pack.count].map(Dim::clone);
         let sizes = formulas.dims(&sizes);
         let form = match pack.packing.form {
-            PackForm::Factor => quote!(#rt::PackForm::Factor),
+            PackForm::Factor(_) => quote!(#rt::PackForm::Factor),
             PackForm::Window(_) => quote!(#rt::PackForm::Window),
         };
         match pack.lasts {

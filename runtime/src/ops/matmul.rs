@@ -48,10 +48,7 @@ impl<const R: usize> View<R> {
     /// read interleaved, as its pixels are: of each run the first row, then of each the second. A run has `rows / runs` rows.
     #[inline(never)]
     pub fn interleaved(self, runs: usize) -> Right<R> {
-        Right {
-            runs,
-            ..self.into()
-        }
+        Right { runs, ..self.into() }
     }
 }
 
@@ -99,13 +96,7 @@ pub(crate) fn packed_len(arithmetic: Arithmetic, [rows, k, n, count]: [usize; 4]
 ///
 /// `packed` has room for as many elements as [`PackForm::len`](crate::program::PackForm::len) says, or for none: then products read
 /// the factor itself. What lasts from call to call and is there already stays.
-pub fn pack<const R: usize>(
-    cx: &mut Cx<'_>,
-    b: impl Into<Right<R>>,
-    packed: Buf,
-    rows: usize,
-    lasts: Lasts,
-) {
+pub fn pack<const R: usize>(cx: &mut Cx<'_>, b: impl Into<Right<R>>, packed: Buf, rows: usize, lasts: Lasts) {
     let b = b.into().padded();
     float!(cx, T => pack_all::<T>(cx, &b, packed, rows, lasts));
 }
@@ -419,10 +410,13 @@ mod tests {
         {
             let mut desk = Desk::with(precision, 2, isa);
             let (a, w) = (desk.floats(&x), desk.floats(&w));
-            let (a, w) = (View::contiguous(a, [m, k]), match dense {
-                Dense::Rows => View::contiguous(w, [k, n]),
-                Dense::Columns => View::contiguous(w, [n, k]).t(),
-            });
+            let (a, w) = (
+                View::contiguous(a, [m, k]),
+                match dense {
+                    Dense::Rows => View::contiguous(w, [k, n]),
+                    Dense::Columns => View::contiguous(w, [n, k]).t(),
+                },
+            );
             let in_runs = |view: View<2>, [runs, len]: [usize; 2]| View {
                 buf: view.buf,
                 offset: 0,
@@ -435,7 +429,11 @@ mod tests {
             desk.run(|cx| crate::ops::view::copy(cx, in_runs(w, [runs, len]), moved));
             desk.run(|cx| crate::ops::view::copy(cx, View::contiguous(moved, [k, n]).t(), turned));
             desk.run(|cx| {
-                let turned_rows = View { strides: [a.strides[1], a.strides[0]], shape: [k, m], ..a };
+                let turned_rows = View {
+                    strides: [a.strides[1], a.strides[0]],
+                    shape: [k, m],
+                    ..a
+                };
                 crate::ops::view::copy(cx, in_runs(turned_rows, [len, runs]), rows);
             });
             let is_short = matches!(
@@ -452,7 +450,15 @@ mod tests {
             desk.run(|cx| matmul(cx, left, right, expected, Epilogue::NONE));
             desk.run(|cx| matmul(cx, a, w.interleaved(runs), plain, Epilogue::NONE));
             desk.run(|cx| pack(cx, w.interleaved(runs), strips, m, Lasts::Calls));
-            desk.run(|cx| matmul(cx, a, w.interleaved(runs).packed(strips, 0), packed, Epilogue::NONE));
+            desk.run(|cx| {
+                matmul(
+                    cx,
+                    a,
+                    w.interleaved(runs).packed(strips, 0),
+                    packed,
+                    Epilogue::NONE,
+                )
+            });
             let what = format!("{precision:?} on {isa}, {m} x ({runs} x {len}) x {n}, dense {dense:?}");
             assert_eq!(desk.read(plain), desk.read(packed), "{what}");
             assert_eq!(desk.read(plain), desk.read(expected), "{what}");

@@ -4,7 +4,7 @@ use super::super::execute::Layout;
 use super::*;
 use crate::diag::Diagnostics;
 use crate::grad::Wanted;
-use crate::ir::{PackForm, Packing, ParamId};
+use crate::ir::{PackForm, Packing, ParamId, Rows};
 use crate::lower::{lower, tests::define};
 use crate::shape::Dim;
 use proptest::prelude::*;
@@ -30,9 +30,12 @@ fn assert_apart(layout: &Layout, precision: Precision, what: &str) {
 fn slots_that_live_together_lie_apart() {
     for seed in SEEDS {
         let program = program(seed);
-        for graph in [Some(simplify(&turn(&program.graph))), joint(&program)]
-            .into_iter()
-            .flatten()
+        for graph in [
+            Some(simplify(&turn(&program.graph, Sweeps::Forward))),
+            joint(&program),
+        ]
+        .into_iter()
+        .flatten()
         {
             let plan = planned(&graph);
             for precision in [Precision::F32, Precision::F64] {
@@ -63,7 +66,8 @@ fn assert_near_the_bound(source: &str, batch: i64) {
         params: (0..lowered.params.len()).map(ParamId::new).collect(),
         inputs: Vec::new(),
     };
-    let Gradient::Joint(joint) = differentiate(simplify(&turn(&train)), &wanted, simplify) else {
+    let Gradient::Joint(joint) = differentiate(simplify(&turn(&train, Sweeps::Both)), &wanted, simplify)
+    else {
         panic!("there is a gradient")
     };
     let plan = planned(&simplify(&joint));
@@ -109,7 +113,7 @@ proptest! {
     #[test]
     fn packed_factors_take_no_more_than_is_counted(rows in 1usize..600, k in 1usize..10_000, n in 1usize..300) {
         let bound = Packing {
-            form: PackForm::Factor,
+            form: PackForm::Factor(Rows::InOrder),
             rows: Dim::lit(rows as i64),
             shape: [Dim::lit(k as i64), Dim::lit(n as i64)],
         };

@@ -9,8 +9,8 @@ use std::mem::MaybeUninit;
 use std::ops::Range;
 
 use super::Matrix;
-use super::pack::copy;
 use super::lanes::SQUARE;
+use super::pack::copy;
 use super::product::Product;
 
 /// Places along a run whose numbers are laid out together: those of a line of the cache.
@@ -123,7 +123,10 @@ impl<T: Product> Interleaved<'_, T> {
     #[inline(never)]
     pub(super) fn pack(&self, width: usize, out: &mut [MaybeUninit<T>]) {
         let [rows, cols] = self.size();
-        assert!(rows <= width && out.len() == cols * width, "{rows} x {cols} numbers in strips of {width}");
+        assert!(
+            rows <= width && out.len() == cols * width,
+            "{rows} x {cols} numbers in strips of {width}"
+        );
         if rows < width {
             for column in out.chunks_exact_mut(width) {
                 column[rows..].fill(MaybeUninit::new(T::ZERO));
@@ -204,7 +207,15 @@ mod tests {
     /// Every number of every part stands where the naive reading says, in strips wider than the part too.
     #[test]
     fn packing_follows_the_interleaved_order() {
-        let sizes = [[1, 1, 1], [3, 5, 7], [32, 6, 40], [8, 16, 4], [33, 1, 50], [5, 50, 1], [4, 3, 21]];
+        let sizes = [
+            [1, 1, 1],
+            [3, 5, 7],
+            [32, 6, 40],
+            [8, 16, 4],
+            [33, 1, 50],
+            [5, 50, 1],
+            [4, 3, 21],
+        ];
         for [other, runs, len] in sizes {
             let all = runs * len;
             let numbers: Vec<f32> = (0..other * all).map(|n| n as f32).collect();
@@ -224,15 +235,24 @@ mod tests {
         let (other, width) = (lies.rows(), lies.rows() + 3);
         let mut memory = Packed::<f32, { 64 * 512 }>::new();
         let expected = |i: usize, at: usize| lies.at(i, at % runs * len + at / runs);
-        let columns = memory.room().pack(0, &Factor::from(x), 0..other, part.clone(), width).to_vec();
+        let columns = memory
+            .room()
+            .pack(0, &Factor::from(x), 0..other, part.clone(), width)
+            .to_vec();
         for (at, column) in part.clone().zip(columns.chunks_exact(width)) {
             for (i, number) in column.iter().enumerate() {
                 let expected = if i < other { expected(i, at) } else { 0.0 };
-                assert_eq!(*number, expected, "row {i}, column {at} of {part:?}, {runs} runs of {len}");
+                assert_eq!(
+                    *number, expected,
+                    "row {i}, column {at} of {part:?}, {runs} runs of {len}"
+                );
             }
         }
         let turned = Factor::from(x.transposed());
-        let rows = memory.room().pack(0, &turned, part.clone(), 0..other, part.len() + 1).to_vec();
+        let rows = memory
+            .room()
+            .pack(0, &turned, part.clone(), 0..other, part.len() + 1)
+            .to_vec();
         for (i, row) in rows.chunks_exact(part.len() + 1).enumerate() {
             for (at, number) in part.clone().zip(row) {
                 assert_eq!(*number, expected(i, at), "column {i}, row {at} of {part:?}");

@@ -2,8 +2,8 @@
 
 use std::ops::Range;
 
-use super::{Interleaved, Strips};
 use super::product::Product;
+use super::{Interleaved, Strips};
 
 /// A strided reading of a slice as a matrix; every element is known to lie inside the slice.
 #[derive(Copy, Clone, Debug)]

@@ -117,12 +117,7 @@ impl Form {
 ///
 /// # Panics
 /// Where `out` has fewer elements than [`strips_len`], or, in pairs, does not begin at a multiple of 64 bytes.
-pub fn pack_right<'a, T: Product>(
-    team: &Team,
-    method: Method,
-    b: impl Into<Unpacked<'a, T>>,
-    out: &mut [T],
-) {
+pub fn pack_right<'a, T: Product>(team: &Team, method: Method, b: impl Into<Unpacked<'a, T>>, out: &mut [T]) {
     let b = Factor::from(b.into());
     let [k, n] = b.size();
     let Some(form) = Form::of::<T>(method) else {
