@@ -104,10 +104,7 @@ fn function<'a>(
     calls: Calls,
     diagnostics: &mut Diagnostics,
 ) -> EmitFunction<'a> {
-    let (traced, sweeps) = match &function.train {
-        Some(train) => (train, Sweeps::Both),
-        None => (&function.eval, Sweeps::Forward),
-    };
+    let traced = function.train.as_ref().unwrap_or(&function.eval);
     let wanted = wanted(lowered, function);
     let joint = function
         .train
@@ -122,7 +119,7 @@ fn function<'a>(
         train: joint.as_ref().map(|joint| plan(joint, Calls::Apart)),
         product: product(function, joint.as_ref(), &wanted, diagnostics),
         trace: memory::plan(
-            unfused(&checked(turn_and_show(&without_effects(traced), sweeps))),
+            unfused(&checked(turn_and_show(&without_effects(traced)))),
             Reuse::Never,
         ),
     }

@@ -63,7 +63,7 @@ impl Calls {
 pub fn fuse(graph: &Graph, calls: Calls) -> Fused {
     let flat = flatten(&recompute::recompute(graph, &Epilogues::find_in(graph)));
     let epilogues = Epilogues::find(&flat);
-    let reads = Reads::resolve(&flat);
+    let reads = Reads::resolve(&flat, Keep::Results);
     let groups = Groups::find(&flat, &epilogues, &reads);
     Fuser::new(&flat, epilogues, reads, groups, (Keep::Results, calls)).run()
 }
@@ -71,7 +71,7 @@ pub fn fuse(graph: &Graph, calls: Calls) -> Fused {
 /// Kernels of a graph, one an operation, so that every value is stored, of every step of a loop.
 pub fn unfused(graph: &Graph) -> Fused {
     let flat = flatten(graph);
-    let reads = Reads::resolve(&flat);
+    let reads = Reads::resolve(&flat, Keep::Everything);
     let groups = Groups::single(&flat.graph);
     let keep = (Keep::Everything, Calls::Apart);
     Fuser::new(&flat, Epilogues::default(), reads, groups, keep).run()
@@ -476,8 +476,7 @@ impl<'a> Fuser<'a> {
             // The last row of what a loop carries was shown among its steps.
             let of_loop = self.graph.node(operand.value.node).leaf() == Some(LeafKind::Buffer);
             let is_again = of_loop && node.origin.name.is_none() || turned(self.graph, id).is_some();
-            let is_shown = is_stored && self.reads.runs(Value::first(id)).is_none();
-            if !is_shown || is_again || node.phase != Phase::Forward {
+            if !is_stored || is_again || node.phase != Phase::Forward {
                 continue;
             }
             let kept = self.within.get(&operand.value);

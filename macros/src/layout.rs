@@ -49,9 +49,10 @@ pub fn turn(graph: &Graph, sweeps: Sweeps) -> Graph {
     turned(graph, sweeps, Show::Nothing)
 }
 
-/// The same graph, in which every value that lies channels last has a permutation of its name behind it: what a trace shows.
-pub fn turn_and_show(graph: &Graph, sweeps: Sweeps) -> Graph {
-    turned(graph, sweeps, Show::Everything)
+/// The same graph, in which every value that lies channels last has a permutation of its name behind it: what a trace shows. It has no
+/// factors in another order, and sums over flattened images as they were written.
+pub fn turn_and_show(graph: &Graph) -> Graph {
+    turned(graph, Sweeps::Forward, Show::Everything)
 }
 
 /// Whether values channels last are permuted back for the reader.

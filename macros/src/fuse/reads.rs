@@ -2,6 +2,7 @@
 //!
 //! A matrix whose rows lie in runs, and that is the second factor of products and nothing else, is no copy either: products read its
 //! rows interleaved. Small products do not, and a factor that may be one of theirs is copied.
+//! So is any where every value is kept.
 //!
 //! ```text
 //! %1: float[10, 16, 400] = reshape(%w)              rows `p c` of %3 are rows `c p` of [6400, 10] with steps [1, 6400]:
@@ -15,6 +16,7 @@ use crate::ir::{CallArg, Graph, Kernel, Layout, Node, NodeId, PackForm, Type, Va
 use crate::plan::Operand;
 use crate::shape::Dim;
 
+use super::Keep;
 use super::flatten::Flat;
 
 /// For every value, which stored value it is read from, and how.
@@ -27,7 +29,7 @@ pub(super) struct Reads {
 
 impl Reads {
     /// Follows views to what is stored. A view that needs its elements in another order becomes a stored copy.
-    pub(super) fn resolve(flat: &Flat) -> Self {
+    pub(super) fn resolve(flat: &Flat, keep: Keep) -> Self {
         let graph = &flat.graph;
         let mut reads = Self {
             resolved: Vec::with_capacity(graph.len()),
@@ -41,7 +43,9 @@ impl Reads {
                     let (root, layout) = reads.of(graph, node.inputs[0]);
                     match (layout.apply(&map), in_runs(&layout, &map)) {
                         (Some(layout), _) => (root, layout),
-                        (None, Some((layout, runs))) if is_factor_only(flat, own) => {
+                        (None, Some((layout, runs)))
+                            if keep == Keep::Results && is_factor_only(flat, own) =>
+                        {
                             reads.interleaved.insert(id, runs);
                             (root, layout)
                         }

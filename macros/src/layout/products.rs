@@ -20,7 +20,7 @@
 //! So a forward sweep leaves the image as it lies, and a step of training does where the result has fewer columns than rows. A batch
 //! of unknown size counts as [`ROWS`] rows. Factors of few numbers stay as they are: small products read both factors where they lie.
 
-use super::{Lying, Sweeps, Walk};
+use super::{Lying, Show, Sweeps, Walk};
 use crate::ir::images::Images;
 use crate::ir::{Node, Value, ViewMap, may_be_small};
 use crate::ops::Op;
@@ -40,7 +40,9 @@ struct Sample {
 impl Walk<'_> {
     /// A product whose first factor is a flattened image that lies channels last, where it pays to leave that so.
     pub(super) fn product(&mut self, node: &Node) -> Option<Vec<Lying>> {
-        if !matches!(node.op, Op::Matmul(_)) || node.types[0].rank() != 2 {
+        // A trace lists what the user wrote, not how it is read.
+        let is_hidden = self.show == Show::Nothing;
+        if !matches!(node.op, Op::Matmul(_)) || node.types[0].rank() != 2 || !is_hidden {
             return None;
         }
         let (image, sample) = self.flattened(node.inputs[0])?;

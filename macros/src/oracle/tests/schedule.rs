@@ -3,7 +3,7 @@
 use super::super::generate::Draft;
 use super::*;
 use crate::ir::ViewMap;
-use crate::layout::{Sweeps, turn_and_show};
+use crate::layout::turn_and_show;
 use crate::ops::pad::Pad;
 use crate::ops::view::View;
 use crate::plan::{Kernel, Task};
@@ -90,7 +90,7 @@ fn traces_hold_the_named_values() {
         graph
             .outputs
             .retain(|output| matches!(output.kind, OutputKind::Result(_)));
-        let plan = planner::plan(unfused(&turn_and_show(&graph, Sweeps::Forward)), Reuse::Never);
+        let plan = planner::plan(unfused(&turn_and_show(&graph)), Reuse::Never);
         let run = execute(&plan, &world, Precision::F64);
         let want = interpret(&graph, &world);
         if let Some(difference) = difference(&run.outputs, &want, 1e-10, 1e-6) {
