@@ -135,28 +135,66 @@ impl<T: Product> Interleaved<'_, T> {
         match self.axis {
             Axis::Rows => {
                 for (j, column) in out.chunks_exact_mut(width).enumerate() {
-                    for (at, to) in column[..rows].iter_mut().enumerate() {
-                        to.write(self.lies.at(j, self.column(at)));
-                    }
+                    self.pack_line(j, &mut column[..rows]);
                 }
             }
             Axis::Columns => self.pack_columns(width, out),
         }
     }
 
-    /// The same where the columns are interleaved, without the zeros. Whole places are transposed, the others go number by number.
+    /// The interleaved numbers of row `i` of what lies. Squares of four places of four runs are transposed, the others go number by
+    /// number.
+    fn pack_line(&self, i: usize, out: &mut [MaybeUninit<T>]) {
+        let ([runs, len], (whole, squares)) = (self.runs, self.whole());
+        for at in (0..squares.start).chain(squares.end..out.len()) {
+            out[at].write(self.lies.at(i, self.column(at)));
+        }
+        let (out, even) = (&mut out[squares], runs - runs % SQUARE);
+        for (n, place) in whole.clone().step_by(SQUARE).enumerate() {
+            let n_places = SQUARE.min(whole.end - place);
+            let out = &mut out[n * SQUARE * runs..][..n_places * runs];
+            let line = |run: usize| self.lies.run(i, run * len + place, n_places);
+            let mut done = 0;
+            if n_places == SQUARE {
+                for run in (0..even).step_by(SQUARE) {
+                    let lines = [line(run), line(run + 1), line(run + 2), line(run + 3)];
+                    let [Some(a), Some(b), Some(c), Some(d)] = lines.map(<[T]>::first_chunk::<SQUARE>) else {
+                        unreachable!("a square has so many places");
+                    };
+                    for (k, column) in T::transpose([a, b, c, d]).iter().enumerate() {
+                        copy(column, &mut out[k * runs + run..][..SQUARE]);
+                    }
+                }
+                done = even;
+            }
+            for run in done..runs {
+                for (k, number) in line(run).iter().enumerate() {
+                    out[k * runs + run].write(*number);
+                }
+            }
+        }
+    }
+
+    /// Places whose numbers all belong to this part and lie so that they can be read together, and the columns that they are here.
+    fn whole(&self) -> (Range<usize>, Range<usize>) {
+        let ([runs, _], [first, _], places) = (self.runs, self.part, self.places());
+        if places.is_empty() || self.lies.step()[1] != 1 {
+            return (0..0, 0..0);
+        }
+        let columns = places.start * runs - first..places.end * runs - first;
+        (places, columns)
+    }
+
+    /// The same where the columns are interleaved, without the zeros. Whole places are transposed, and the others
+    /// copied where the rows follow each other.
     fn pack_columns(&self, width: usize, out: &mut [MaybeUninit<T>]) {
-        let ([runs, _], [first, n]) = (self.runs, self.part);
-        let whole = match self.lies.step() {
-            [_, 1] => self.places(),
-            _ => 0..0,
-        };
-        let squares = match whole.is_empty() {
-            true => 0..0,
-            false => whole.start * runs - first..whole.end * runs - first,
-        };
+        let ([runs, _], [_, n], (whole, squares)) = (self.runs, self.part, self.whole());
         for at in (0..squares.start).chain(squares.end..n) {
             let (column, to) = (self.column(at), &mut out[at * width..][..self.lies.rows()]);
+            if self.lies.step()[0] == 1 {
+                copy(self.lies.run(0, column, to.len()), to);
+                continue;
+            }
             for (i, to) in to.iter_mut().enumerate() {
                 to.write(self.lies.at(i, column));
             }
