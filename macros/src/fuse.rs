@@ -185,9 +185,8 @@ impl<'a> Fuser<'a> {
         }
     }
 
-    /// The call of a structured operation, preceded by copies of operands that it cannot read as they lie.
-    fn call(&mut self, id: NodeId, node: &Node, mut call: Call) {
-        let epilogue = self.epilogues.of(id).copied();
+    /// What an operation reads, with copies before it of operands that it cannot read as they lie.
+    fn operands(&mut self, id: NodeId, node: &Node, call: &Call) -> Vec<Operand> {
         let mut reads = Vec::new();
         for (k, &input) in node.inputs.iter().enumerate() {
             let mut operand = self.reads.operand(self.graph, input);
@@ -203,6 +202,13 @@ impl<'a> Fuser<'a> {
             }
             reads.push(operand);
         }
+        reads
+    }
+
+    /// The call of a structured operation, with what fusion has moved into it.
+    fn call(&mut self, id: NodeId, node: &Node, mut call: Call) {
+        let epilogue = self.epilogues.of(id).copied();
+        let mut reads = self.operands(id, node, &call);
         self.interleave(node, &mut call.args);
         self.pack(id, &mut call.args, &mut reads);
         let mut title = node.op.rule().name().to_owned();

@@ -99,11 +99,23 @@ impl<'a, T: Copy> Interleaved<'a, T> {
         }
     }
 
-    /// The column of `lies` that is read as number `at` of this part.
+    /// Some interleaved columns of this part, each with that of `lies` which it is.
     #[inline(always)]
-    fn column(&self, at: usize) -> usize {
-        let ([runs, len], at) = (self.runs, self.part[0] + at);
-        at % runs * len + at / runs
+    fn columns_in(&self, range: Range<usize>) -> impl Iterator<Item = (usize, usize)> {
+        let [runs, len] = self.runs;
+        let first = self.part[0] + range.start;
+        let (mut run, mut place) = match range.is_empty() {
+            true => (0, 0),
+            false => (first % runs, first / runs),
+        };
+        range.map(move |at| {
+            let column = run * len + place;
+            run += 1;
+            if run == runs {
+                (run, place) = (0, place + 1);
+            }
+            (at, column)
+        })
     }
 
     /// Numbers that stand at one place of all runs and belong to this part: the first place whose numbers all do, and the first
@@ -142,34 +154,35 @@ impl<T: Product> Interleaved<'_, T> {
         }
     }
 
-    /// The interleaved numbers of row `i` of what lies. Squares of four places of four runs are transposed, the others go number by
-    /// number.
+    /// The interleaved numbers of row `i` of what lies. Squares of four places of four runs are transposed, whatever of them belongs to
+    /// this part; what lies otherwise, or is left, goes number by number.
     fn pack_line(&self, i: usize, out: &mut [MaybeUninit<T>]) {
-        let ([runs, len], (whole, squares)) = (self.runs, self.whole());
-        for at in (0..squares.start).chain(squares.end..out.len()) {
-            out[at].write(self.lies.at(i, self.column(at)));
+        let ([runs, len], [first, n]) = (self.runs, self.part);
+        if n == 0 {
+            return;
         }
-        let (out, even) = (&mut out[squares], runs - runs % SQUARE);
-        for (n, place) in whole.clone().step_by(SQUARE).enumerate() {
-            let n_places = SQUARE.min(whole.end - place);
-            let out = &mut out[n * SQUARE * runs..][..n_places * runs];
-            let line = |run: usize| self.lies.run(i, run * len + place, n_places);
-            let mut done = 0;
-            if n_places == SQUARE {
-                for run in (0..even).step_by(SQUARE) {
-                    let lines = [line(run), line(run + 1), line(run + 2), line(run + 3)];
-                    let [Some(a), Some(b), Some(c), Some(d)] = lines.map(<[T]>::first_chunk::<SQUARE>) else {
-                        unreachable!("a square has so many places");
-                    };
-                    for (k, column) in T::transpose([a, b, c, d]).iter().enumerate() {
-                        copy(column, &mut out[k * runs + run..][..SQUARE]);
-                    }
+        let is_dense = self.lies.step()[1] == 1;
+        let (end, even) = ((first + n).div_ceil(runs), runs - runs % SQUARE);
+        for place in (first / runs..end).step_by(SQUARE) {
+            let n_places = SQUARE.min(end - place);
+            let in_squares = if is_dense && place + SQUARE <= len {
+                even
+            } else {
+                0
+            };
+            for run in (0..in_squares).step_by(SQUARE) {
+                let line = |k: usize| self.lies.run(i, (run + k) * len + place, SQUARE).first_chunk();
+                let [Some(a), Some(b), Some(c), Some(d)] = [line(0), line(1), line(2), line(3)] else {
+                    unreachable!("a run of four has four numbers");
+                };
+                for (k, column) in T::transpose([a, b, c, d]).iter().take(n_places).enumerate() {
+                    put(column, (place + k) * runs + run, first, out);
                 }
-                done = even;
             }
-            for run in done..runs {
-                for (k, number) in line(run).iter().enumerate() {
-                    out[k * runs + run].write(*number);
+            for k in 0..n_places {
+                for run in in_squares..runs {
+                    let number = self.lies.at(i, run * len + place + k);
+                    put(&[number], (place + k) * runs + run, first, out);
                 }
             }
         }
@@ -189,8 +202,9 @@ impl<T: Product> Interleaved<'_, T> {
     /// copied where the rows follow each other.
     fn pack_columns(&self, width: usize, out: &mut [MaybeUninit<T>]) {
         let ([runs, _], [_, n], (whole, squares)) = (self.runs, self.part, self.whole());
-        for at in (0..squares.start).chain(squares.end..n) {
-            let (column, to) = (self.column(at), &mut out[at * width..][..self.lies.rows()]);
+        let others = [0..squares.start, squares.end..n].map(|range| self.columns_in(range));
+        for (at, column) in others.into_iter().flatten() {
+            let to = &mut out[at * width..][..self.lies.rows()];
             if self.lies.step()[0] == 1 {
                 copy(self.lies.run(0, column, to.len()), to);
                 continue;
@@ -233,6 +247,21 @@ impl<T: Product> Interleaved<'_, T> {
             for (place, number) in line(i).iter().enumerate() {
                 out[place * apart + i].write(*number);
             }
+        }
+    }
+}
+
+/// Puts numbers from place `at` on where `out` begins with place `first`; what lies outside of it is left.
+#[inline(always)]
+fn put<T: Copy, const N: usize>(numbers: &[T; N], at: usize, first: usize, out: &mut [MaybeUninit<T>]) {
+    let inside = at.checked_sub(first).and_then(|at| out.get_mut(at..at + N));
+    if let Some(to) = inside {
+        return copy(numbers, to);
+    }
+    for (k, number) in numbers.iter().enumerate() {
+        let to = (at + k).checked_sub(first).and_then(|at| out.get_mut(at));
+        if let Some(to) = to {
+            to.write(*number);
         }
     }
 }
