@@ -107,13 +107,21 @@ impl Walk<'_> {
     /// A second factor `[k, n]` with its rows, one a channel and pixel, in the order of an image channels last.
     fn interleaved(&mut self, stored: Stored, sample: &Sample, shape: &[Dim]) -> Value {
         let (channels, pixels, columns) = (sample.channels.clone(), sample.pixels.clone(), shape[1].clone());
-        let turned = match stored {
-            Stored::Transposed(factor) => {
+        let turned = match (stored, self.sweeps) {
+            (Stored::Transposed(factor), Sweeps::Forward) => {
                 let factor = self.first(factor);
                 let planes = self.b.reshape(factor, vec![columns, channels, pixels]);
                 self.b.permute(planes, &[2, 1, 0])
             }
-            Stored::AsRead(factor) => {
+            // A copy that lies as the factor does.
+            (Stored::Transposed(factor), Sweeps::Both) => {
+                let (factor, lies) = (self.first(factor), self.old.ty(factor).shape.clone());
+                let planes = self.b.reshape(factor, vec![columns, channels, pixels]);
+                let pixels = self.b.permute(planes, &[0, 2, 1]);
+                let turned = self.b.reshape(pixels, lies);
+                return self.b.transpose(turned);
+            }
+            (Stored::AsRead(factor), _) => {
                 let factor = self.first(factor);
                 let planes = self.b.reshape(factor, vec![channels, pixels, columns]);
                 self.b.permute(planes, &[1, 0, 2])

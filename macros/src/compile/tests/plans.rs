@@ -386,3 +386,19 @@ fn a_prediction_copies_no_flattened_image() {
         ]
     );
 }
+
+/// A step of training copies weights of few columns into the order of the image, and their gradient back; the image stays as it lies.
+#[test]
+fn a_step_turns_the_weights_of_few_columns() {
+    let plan = joint_plan(
+        "struct Few { conv: Conv2d<1, 16, 3>, scores: Linear<_, 10> }
+         impl Few {
+             pub fn loss<B: Dim>(&self, image: Tensor<B, 1, 18, 18>, label: Tensor<u8, B>) -> Scalar {
+                 cross_entropy(self.scores(self.conv(image).relu().max_pool2d(2).flatten()), label)
+             }
+         }",
+    );
+    let copies = plan.kernels.iter().filter(|kernel| kernel.title == "copy");
+    let copied: Vec<String> = copies.map(|copy| copy.writes[0].ty.to_string()).collect();
+    assert_eq!(copied, ["float[10, 1024]", "float[10, 1024]"], "{plan}");
+}
