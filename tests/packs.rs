@@ -111,6 +111,46 @@ impl Pictures {
     }
 }
 
+/// Layers behind flattened images: weights that are read in the order of the image, some of an array.
+#[model]
+pub struct Flattened {
+    conv: Conv2d<1, 20, 3>,
+    hidden: Linear<_, 64>,
+    more: [Linear<720, 64>; 2],
+    few: Linear<_, 7>,
+    last: Linear<64, 7>,
+}
+
+#[model]
+impl Flattened {
+    pub fn scores<B: Dim>(&self, x: Tensor<B, 1, 14, 14>) -> Tensor<B, 7> {
+        let maps = self.conv(x).relu().max_pool2d(2);
+        let mut hidden = self.hidden(maps.flatten());
+        for more in &self.more {
+            hidden = hidden.tanh() + more(maps.flatten());
+        }
+        self.last(hidden.relu()) + self.few(maps.flatten())
+    }
+
+    pub fn loss<B: Dim>(&self, x: Tensor<B, 1, 14, 14>, y: Tensor<B, 7>) -> Scalar {
+        mse(self.scores(x), y)
+    }
+}
+
+/// What stays packed would count in its budget; an image is not copied for that.
+#[model]
+pub struct Thrifty {
+    conv: Conv2d<1, 20, 3>,
+    hidden: Linear<_, 9>,
+}
+
+#[model(max_memory = "96 KiB", dims(B = 4))]
+impl Thrifty {
+    pub fn scores<B: Dim>(&self, x: Tensor<B, 1, 14, 14>) -> Tensor<B, 9> {
+        self.hidden(self.conv(x).relu().max_pool2d(2).flatten())
+    }
+}
+
 fn sequences(b: usize, t: usize) -> Array3<f32> {
     Array3::from_shape_fn((b, t, 40), |(b, t, k)| {
         ((b * 131 + t * 17 + k) as f32 * 0.37).sin()
@@ -256,6 +296,86 @@ fn convolutions_keep_theirs() -> Result<()> {
     Ok(())
 }
 
+fn pictures(b: usize) -> Array4<f32> {
+    Array4::from_shape_fn((b, 1, 14, 14), |(b, _, y, x)| {
+        ((b * 233 + y * 16 + x) as f32 * 0.19).sin()
+    })
+}
+
+/// Kept or not, and after everything that changes parameters.
+#[test]
+fn weights_behind_a_flattened_image_are_those_of_the_parameters() -> Result<()> {
+    for precision in PRECISIONS {
+        let build = |seed| {
+            let builder = Flattened::builder(&Device::cpu().threads(2)).seed(seed);
+            builder.precision(precision).build()
+        };
+        let mut model = build(9)?;
+        let mut work = model.scores_workspace(40)?;
+        let mut agree = |model: &Flattened| -> Result<()> {
+            for b in [40, 1, 3, 8, 9, 40] {
+                let x = pictures(b);
+                let alone = model.scores(&x)?;
+                for _ in 0..2 {
+                    let kept = model.scores_in(&mut work, &x)?;
+                    assert_eq!(kept.view::<f32, Ix2>(0)?, alone, "batch {b} in {precision}");
+                }
+            }
+            Ok(())
+        };
+        agree(&model)?;
+        for path in ["hidden.weight", "more.1.weight", "few.weight"] {
+            let changed = model.param(path)?.mapv(|w| w * 0.5 - 0.001);
+            model.set_param(path, &changed)?;
+            agree(&model)?;
+        }
+        let mut train = model.loss_workspace(6)?;
+        let mut adam = Adam::new(1e-2);
+        let targets = Array2::from_shape_fn((6, 7), |(b, k)| ((b * 7 + k) as f32 * 0.7).sin());
+        model.train_step(&mut train, &mut adam, &pictures(6), &targets)?;
+        agree(&model)?;
+        let name = format!(
+            "tapeless-flattened-{}-{precision}.safetensors",
+            std::process::id()
+        );
+        let file = std::env::temp_dir().join(name);
+        build(10)?.save(&file)?;
+        model.load(&file)?;
+        std::fs::remove_file(&file).expect("the file is there");
+        agree(&model)?;
+    }
+    Ok(())
+}
+
+/// The order of a sum is all that the order of an image changes: predictions, whose weights are read in the order of the image, have
+/// the loss of a step, in which the image is turned.
+#[test]
+fn a_flattened_image_has_its_numbers_in_the_order_of_the_user() -> Result<()> {
+    let mut model = Flattened::new(&Device::cpu(), 11)?;
+    for (seed, path) in ["hidden.weight", "more.0.weight", "more.1.weight", "few.weight"]
+        .into_iter()
+        .enumerate()
+    {
+        // No two planes or pixels have weights of one size.
+        let mut k = seed as f32;
+        let weights = model.param(path)?.mapv(|_| {
+            k += 1.0;
+            (k * 0.37).sin() * (k * 0.001).cos() * 0.1
+        });
+        model.set_param(path, &weights)?;
+    }
+    let mut train = model.loss_workspace(30)?;
+    for b in [1, 2, 8, 9, 30] {
+        let (x, y) = (pictures(b), Array2::<f32>::zeros((b, 7)));
+        let loss = model.loss_grad(&mut train, &x, &y)?;
+        let scores = model.scores(&x)?;
+        let mean = scores.iter().map(|s| f64::from(s * s)).sum::<f64>() / scores.len() as f64;
+        assert!((loss - mean).abs() < 1e-5 * mean, "batch {b}: {loss} and {mean}");
+        assert!((loss - model.loss(&x, &y)?).abs() < 1e-5 * mean);
+    }
+    Ok(())
+}
+
 /// The schedule says what stays packed, and a budget leaves it out.
 #[test]
 fn schedules_tell() {
@@ -267,4 +387,14 @@ fn schedules_tell() {
     assert_eq!(packed.count(), 5, "{text}");
     let text = Limited::explain();
     assert!(!text.contains("weight_packed"), "{text}");
+    let text = Flattened::explain();
+    let packed = text.lines().filter(|line| line.contains("weight_packed"));
+    assert!(packed.count() >= 4, "{text}");
+    let predictions = text
+        .split("Flattened::loss")
+        .next()
+        .expect("a part before the loss");
+    for text in [predictions, &Thrifty::explain()] {
+        assert!(!text.contains("copy"), "{text}");
+    }
 }

@@ -22,7 +22,7 @@ use crate::fuse::{Calls, fuse, unfused};
 use crate::grad::{Gradient, Wanted, differentiate, hessian_product};
 use crate::hoist::hoist;
 use crate::ir::{Graph, InputId, OutputKind, ParamId, verify::verify};
-use crate::layout::{turn, turn_and_show};
+use crate::layout::{Sweeps, turn, turn_and_show};
 use crate::lower;
 use crate::memory::{self, Reuse};
 use crate::model::{InputGrad, Lowered, LoweredFunction, Training, UserModel};
@@ -112,7 +112,10 @@ fn function<'a>(
         .and_then(|graph| joint(function, graph, &wanted, diagnostics));
     EmitFunction {
         lowered: function,
-        eval: plan(&checked(simplify(&checked(turn(&function.eval)))), calls),
+        eval: plan(
+            &checked(simplify(&checked(turn(&function.eval, Sweeps::Forward)))),
+            calls,
+        ),
         train: joint.as_ref().map(|joint| plan(joint, Calls::Apart)),
         product: product(function, joint.as_ref(), &wanted, diagnostics),
         trace: memory::plan(
@@ -147,7 +150,7 @@ fn joint(
     wanted: &Wanted,
     diagnostics: &mut Diagnostics,
 ) -> Option<Graph> {
-    match differentiate(checked(simplify(&turn(graph))), wanted, simplify) {
+    match differentiate(checked(simplify(&turn(graph, Sweeps::Both))), wanted, simplify) {
         Gradient::Joint(joint) => Some(tidied(joint)),
         // A metric counts; what is meant to be trained says so by its name.
         Gradient::Unreached(why) if function.name == "loss" && !wanted.params.is_empty() => {

@@ -24,8 +24,8 @@ use std::rc::Rc;
 
 use crate::ir::images::{first_of_last, last_of_first};
 use crate::ir::{
-    Call, CallArg, DType, Graph, Kernel as OpKernel, Node, NodeId, Output, OutputKind, PackForm, Phase, Type,
-    Value, ViewMap,
+    Call, CallArg, DType, Graph, Kernel as OpKernel, Node, NodeId, Output, OutputKind, PackForm, Phase,
+    SMALL_FACTOR, Type, Value, ViewMap,
 };
 use crate::ops::Op;
 use crate::ops::leaf::LeafKind;
@@ -54,14 +54,16 @@ pub enum Calls {
 
 impl Calls {
     /// Many with the same parameters, where factors stay packed that are larger than those of the runtime's small products.
-    pub const REPEATED: Self = Self::Repeated { least: (1 << 12) + 1 };
+    pub const REPEATED: Self = Self::Repeated {
+        least: SMALL_FACTOR + 1,
+    };
 }
 
 /// Kernels of a graph, fused.
 pub fn fuse(graph: &Graph, calls: Calls) -> Fused {
     let flat = flatten(&recompute::recompute(graph, &Epilogues::find_in(graph)));
     let epilogues = Epilogues::find(&flat);
-    let reads = Reads::resolve(&flat.graph);
+    let reads = Reads::resolve(&flat, Keep::Results);
     let groups = Groups::find(&flat, &epilogues, &reads);
     Fuser::new(&flat, epilogues, reads, groups, (Keep::Results, calls)).run()
 }
@@ -69,7 +71,7 @@ pub fn fuse(graph: &Graph, calls: Calls) -> Fused {
 /// Kernels of a graph, one an operation, so that every value is stored, of every step of a loop.
 pub fn unfused(graph: &Graph) -> Fused {
     let flat = flatten(graph);
-    let reads = Reads::resolve(&flat.graph);
+    let reads = Reads::resolve(&flat, Keep::Everything);
     let groups = Groups::single(&flat.graph);
     let keep = (Keep::Everything, Calls::Apart);
     Fuser::new(&flat, Epilogues::default(), reads, groups, keep).run()
@@ -183,9 +185,8 @@ impl<'a> Fuser<'a> {
         }
     }
 
-    /// The call of a structured operation, preceded by copies of operands that it cannot read as they lie.
-    fn call(&mut self, id: NodeId, node: &Node, mut call: Call) {
-        let epilogue = self.epilogues.of(id).copied();
+    /// What an operation reads, with copies before it of operands that it cannot read as they lie.
+    fn operands(&mut self, id: NodeId, node: &Node, call: &Call) -> Vec<Operand> {
         let mut reads = Vec::new();
         for (k, &input) in node.inputs.iter().enumerate() {
             let mut operand = self.reads.operand(self.graph, input);
@@ -201,6 +202,14 @@ impl<'a> Fuser<'a> {
             }
             reads.push(operand);
         }
+        reads
+    }
+
+    /// The call of a structured operation, with what fusion has moved into it.
+    fn call(&mut self, id: NodeId, node: &Node, mut call: Call) {
+        let epilogue = self.epilogues.of(id).copied();
+        let mut reads = self.operands(id, node, &call);
+        self.interleave(node, &mut call.args);
         self.pack(id, &mut call.args, &mut reads);
         let mut title = node.op.rule().name().to_owned();
         let bias = epilogue.and_then(|e| e.bias).map(|bias| {
@@ -522,7 +531,7 @@ fn turned(graph: &Graph, id: NodeId) -> Option<(NodeId, Vec<usize>)> {
 fn reads_strided(arg: &CallArg, k: usize) -> bool {
     match arg {
         CallArg::InView(j) => *j == k,
-        CallArg::Packable(j, packing) => packing.form == PackForm::Factor && *j == k,
+        CallArg::Packable(j, packing) => matches!(packing.form, PackForm::Factor(_)) && *j == k,
         CallArg::Struct(_, fields) => fields.iter().any(|(_, arg)| reads_strided(arg, k)),
         CallArg::Present(arg) => reads_strided(arg, k),
         _ => false,

@@ -51,7 +51,7 @@ pub use images::Images;
 pub use layout::{Layout, ViewMap};
 pub use rule::{
     Body, Call, CallArg, Constraints, Cotangents, Demand, Kernel, PackForm, PackedInput, Packing, Residual,
-    Rule, Sample, SampleGradient, ShapeError, Site,
+    Rows, Rule, SMALL_FACTOR, Sample, SampleGradient, ShapeError, Site, may_be_small,
 };
 pub use scalar::Scalar;
 pub use surface::{Args, Flag, Form, Operand, Surface};

@@ -14,7 +14,8 @@
 //! last and leave them so; what works element by element or along axes ([`axes`]) works on the order in which its operands lie; all
 //! else, the results of the function among it, asks for what the user wrote. So permutations that move elements stand where a
 //! network enters and leaves its images, and nowhere between. A loop carries what its body leaves channels last in that order
-//! ([`loops`]).
+//! ([`loops`]). A product sums in the order in which a flattened image lies, where that moves fewer numbers than turning the image
+//! ([`products`]).
 //!
 //! The walk stands before differentiation: the way back of an image that lies channels last does so as well, with nothing said
 //! about it here. Types, names and streams of random numbers stay what they are; elements that are dropped at random are counted
@@ -22,6 +23,7 @@
 
 mod axes;
 mod loops;
+mod products;
 #[cfg(test)]
 mod tests;
 
@@ -33,14 +35,24 @@ use crate::ops::fill::Fill;
 use crate::ops::view::View;
 use crate::shape::Dim;
 
-/// The graph with images channels last inside. Its results are what they were.
-pub fn turn(graph: &Graph) -> Graph {
-    turned(graph, Show::Nothing)
+/// What a graph is turned for: how often its numbers are moved follows from that.
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+pub enum Sweeps {
+    /// It is computed.
+    Forward,
+    /// It is computed and differentiated, as by a step of training.
+    Both,
 }
 
-/// The same graph, in which every value that lies channels last has a permutation of its name behind it: what a trace shows.
+/// The graph with images channels last inside. Its results are what they were, but for the order of sums over flattened images.
+pub fn turn(graph: &Graph, sweeps: Sweeps) -> Graph {
+    turned(graph, sweeps, Show::Nothing)
+}
+
+/// The same graph, in which every value that lies channels last has a permutation of its name behind it: what a trace shows. It has no
+/// factors in another order, and sums over flattened images as they were written.
 pub fn turn_and_show(graph: &Graph) -> Graph {
-    turned(graph, Show::Everything)
+    turned(graph, Sweeps::Forward, Show::Everything)
 }
 
 /// Whether values channels last are permuted back for the reader.
@@ -52,11 +64,11 @@ enum Show {
     Everything,
 }
 
-fn turned(graph: &Graph, show: Show) -> Graph {
+fn turned(graph: &Graph, sweeps: Sweeps, show: Show) -> Graph {
     if !has_images(graph) {
         return graph.clone();
     }
-    let mut walk = Walk::new(graph, show);
+    let mut walk = Walk::new(graph, sweeps, show);
     for (_, node) in graph.iter() {
         walk.visit(node);
     }
@@ -112,6 +124,7 @@ impl Lying {
 /// The walk from the first node to the last.
 struct Walk<'a> {
     old: &'a Graph,
+    sweeps: Sweeps,
     show: Show,
     b: Builder,
     /// The results of the nodes that were visited.
@@ -119,11 +132,12 @@ struct Walk<'a> {
 }
 
 impl<'a> Walk<'a> {
-    fn new(old: &'a Graph, show: Show) -> Self {
+    fn new(old: &'a Graph, sweeps: Sweeps, show: Show) -> Self {
         let origin = Origin::root(SourceSpan::call_site());
         let b = Builder::over(Graph::default(), origin, Phase::Forward);
         Self {
             old,
+            sweeps,
             show,
             b,
             lying: Vec::with_capacity(old.len()),
@@ -135,7 +149,10 @@ impl<'a> Walk<'a> {
         self.b.phase = node.phase;
         let mut results = match &node.op {
             Op::Scan(scan) => Some(self.scan(scan, node)),
-            _ => self.image(node).or_else(|| self.along_axes(node)),
+            _ => self
+                .image(node)
+                .or_else(|| self.along_axes(node))
+                .or_else(|| self.product(node)),
         }
         .unwrap_or_else(|| self.as_written(node));
         if self.show == Show::Everything {

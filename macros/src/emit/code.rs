@@ -312,8 +312,10 @@ impl<'a> Part<'a> {
             Lasts::Calls => quote!(#rt::Lasts::Calls),
         };
         match &pack.packing.form {
-            PackForm::Factor => {
-                let (factor, rows) = (self.view(buffers, 0), self.spelling.operand(&pack.packing.rows));
+            PackForm::Factor(_) => {
+                let plain = pack.packing.form.plain(0);
+                let factor = self.arg(&plain, &Epilogue::default(), buffers);
+                let rows = self.spelling.operand(&pack.packing.rows);
                 quote!(#rt::pack(cx, #factor, #packed, #rows, #lasts))
             }
             PackForm::Window(spec) => {
@@ -345,7 +347,11 @@ impl<'a> Part<'a> {
                 quote!([#(#all),*])
             }
             CallArg::InView(k) => self.view(buffers, *k),
-            CallArg::Packable(k, packing) => self.arg(&packing.form.plain(*k), epilogue, buffers),
+            CallArg::Interleaved(k, runs) => {
+                let (view, runs) = (self.view(buffers, *k), self.spelling.operand(runs));
+                quote!(#view.interleaved(#runs))
+            }
+            CallArg::Packable(..) => unreachable!("fusion decides what is packed"),
             CallArg::Packed(input) => {
                 let plain = self.arg(&input.form.plain(input.input), epilogue, buffers);
                 let packed = self.buffer(buffers, input.packed);

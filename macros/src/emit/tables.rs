@@ -400,7 +400,7 @@ impl Tables<'_> {
         .map(Dim::clone);
         let sizes = formulas.dims(&sizes);
         let form = match pack.packing.form {
-            PackForm::Factor => quote!(#rt::PackForm::Factor),
+            PackForm::Factor(_) => quote!(#rt::PackForm::Factor),
             PackForm::Window(_) => quote!(#rt::PackForm::Window),
         };
         match pack.lasts {

@@ -11,7 +11,7 @@
 //! Calls that follow one another are a loop around all others ([`Calls::Repeated`]): what parameters give is packed by the first of
 //! them, a stack of layers all together, and by the first after parameters have changed.
 
-use crate::ir::{CallArg, DType, NodeId, PackForm, PackedInput, Packing, Phase, Type, Value};
+use crate::ir::{CallArg, DType, Node, NodeId, PackForm, PackedInput, Packing, Phase, Rows, Type, Value};
 use crate::ops::leaf::LeafKind;
 use crate::plan::{Kernel, Lasts, Operand, Pack, Task, Written};
 use crate::shape::{self, Atom, Dim};
@@ -40,6 +40,17 @@ struct Stack {
 }
 
 impl Fuser<'_> {
+    /// Has products read rows interleaved that lie in runs.
+    pub(super) fn interleave(&self, node: &Node, args: &mut [CallArg]) {
+        for arg in args {
+            if let CallArg::Packable(input, packing) = arg
+                && let Some(runs) = self.reads.runs(node.inputs[*input])
+            {
+                packing.form = PackForm::Factor(Rows::Interleaved(runs.clone()));
+            }
+        }
+    }
+
     /// Has what a call may read packed where that pays: `args` and `reads` then name the packed values.
     pub(super) fn pack(&mut self, id: NodeId, args: &mut [CallArg], reads: &mut Vec<Operand>) {
         for arg in args {
@@ -142,7 +153,7 @@ fn of_parameter(flat: &Flat, factor: &Operand, packing: &Packing, least: i64) ->
             LeafKind::Param(_) => {
                 // Windows are packed from one run of memory.
                 let is_run = stack.all.layout.is_contiguous();
-                return (is_run || packing.form == PackForm::Factor).then_some(stack);
+                return (is_run || matches!(packing.form, PackForm::Factor(_))).then_some(stack);
             }
             LeafKind::Window => {
                 let (_, of, offset) = flat.windows.iter().find(|(window, ..)| *window == value)?;

@@ -107,6 +107,8 @@ pub enum CallArg {
     Ins(Vec<usize>),
     /// An input in whatever strided layout it has (an `rt::View`).
     InView(usize),
+    /// The same, a matrix whose rows lie in so many runs and are read interleaved (`rt::View::interleaved`).
+    Interleaved(usize, Dim),
     /// The buffer of a result.
     Out(usize),
     /// The buffer of a piece of scratch memory.
@@ -138,7 +140,7 @@ pub enum CallArg {
         pooling: Option<&'static str>,
     },
     /// An input that the fuse stage may have packed before a loop in which it stays the same, or once for many calls; else it is
-    /// [`InView`](Self::InView) or [`In`](Self::In), as its packing says.
+    /// what its packing says.
     Packable(usize, Packing),
     /// An input and where it is packed.
     Packed(Box<PackedInput>),
@@ -177,20 +179,44 @@ pub struct Packing {
     pub shape: [Dim; 2],
 }
 
+/// Numbers of the largest factor that the runtime's small products take. They read it where it lies.
+pub const SMALL_FACTOR: i64 = 1 << 12;
+
+/// Whether a factor of so many numbers is a small one, or may be in some call.
+pub fn may_be_small(numbers: &Dim) -> bool {
+    match numbers.as_lit() {
+        Some(numbers) => numbers <= SMALL_FACTOR,
+        None => numbers
+            .atoms()
+            .iter()
+            .any(|atom| matches!(atom, shape::Atom::Dynamic(_))),
+    }
+}
+
 /// What is packed.
 #[derive(Clone, Debug, PartialEq)]
 pub enum PackForm {
     /// The second factor of a product, a view, by `rt::pack`.
-    Factor,
+    Factor(Rows),
     /// The weights of a convolution (an `rt::Conv2d`), a buffer, by `rt::pack_window`.
     Window(Box<CallArg>),
+}
+
+/// In which order a product reads the rows of its second factor.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Rows {
+    /// As they lie.
+    InOrder,
+    /// They lie in so many runs: of each run the first, then of each the second.
+    Interleaved(Dim),
 }
 
 impl PackForm {
     /// The input where it is not packed.
     pub fn plain(&self, input: usize) -> CallArg {
         match self {
-            Self::Factor => CallArg::InView(input),
+            Self::Factor(Rows::InOrder) => CallArg::InView(input),
+            Self::Factor(Rows::Interleaved(runs)) => CallArg::Interleaved(input, runs.clone()),
             Self::Window(_) => CallArg::In(input),
         }
     }
@@ -202,7 +228,7 @@ impl PackForm {
                 CallArg::Struct(_, fields) => fields.iter().find(|(name, _)| *name == "kernel"),
                 _ => None,
             },
-            Self::Factor => None,
+            Self::Factor(_) => None,
         };
         match kernel {
             Some((_, CallArg::Sizes(kernel))) => shape::numel(kernel),

@@ -52,7 +52,7 @@ impl Walk<'_> {
 
     /// The body, whose arguments lie in these orders.
     fn body(&self, scan: &Scan, operands: &[Images]) -> Body {
-        let mut inner = Walk::new(&scan.body, self.show);
+        let mut inner = Walk::new(&scan.body, self.sweeps, self.show);
         for (_, node) in scan.body.iter() {
             match node.leaf() {
                 Some(LeafKind::Arg(k)) if operands[k] == Images::ChannelsLast => inner.argument_last(k, node),

@@ -8,6 +8,10 @@ use crate::simplify::simplify;
 
 /// The train graph of the first function, turned and simplified.
 fn turned_text(source: &str) -> String {
+    turned_for(Sweeps::Both, source)
+}
+
+fn turned_for(sweeps: Sweeps, source: &str) -> String {
     let mut diagnostics = Diagnostics::new();
     let lowered = lower(&define(source), &mut diagnostics);
     if let Err(errors) = diagnostics.finish() {
@@ -15,7 +19,7 @@ fn turned_text(source: &str) -> String {
     }
     let lowered = lowered.expect("there was no error");
     let function = &lowered.functions[0];
-    let graph = turn(function.train.as_ref().unwrap_or(&function.eval));
+    let graph = turn(function.train.as_ref().unwrap_or(&function.eval), sweeps);
     verify(&graph).unwrap_or_else(|violation| panic!("{violation}\n{graph}"));
     simplify(&graph).to_string()
 }
@@ -31,6 +35,26 @@ fn a_convolutional_network_permutes_at_its_edges() {
              }
          }"
     ));
+}
+
+/// The weights of `hidden` are read in the order of the image where nothing is differentiated, and the weights of `scores` in both.
+const FLATTENED: &str =
+    "struct Cnn { conv: Conv2d<3, 16, 3>, hidden: Linear<_, 64>, scores: Linear<3136, 10> }
+     impl Cnn {
+         pub fn loss<B: Dim>(&self, image: Tensor<B, 3, 16, 16>) -> Scalar {
+             let image = self.conv(image).relu();
+             self.hidden(image.flatten()).square().mean() + self.scores(image.flatten()).square().mean()
+         }
+     }";
+
+#[test]
+fn a_prediction_sums_over_a_flattened_image_as_it_lies() {
+    insta::assert_snapshot!(turned_for(Sweeps::Forward, FLATTENED));
+}
+
+#[test]
+fn a_step_turns_what_has_fewer_numbers() {
+    insta::assert_snapshot!(turned_for(Sweeps::Both, FLATTENED));
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use crate::ir::{
     Args, Builder, Call, CallArg, Constraints, Cotangents, DType, Form, Kernel, Operand, Rule, Sample,
-    PackForm, Packing, Residual, SampleGradient, ShapeError, Site, Surface, Type, Value,
+    PackForm, Packing, Residual, Rows, SampleGradient, ShapeError, Site, Surface, Type, Value,
 };
 use crate::ops::einsum;
 use crate::shape::{self, Dim};
@@ -67,7 +67,7 @@ impl Rule for Matmul {
             [m, n] => CallArg::Packable(
                 1,
                 Packing {
-                    form: PackForm::Factor,
+                    form: PackForm::Factor(Rows::InOrder),
                     rows: m.clone(),
                     shape: [inputs[1].shape[0].clone(), n.clone()],
                 },

@@ -1,6 +1,7 @@
 //! The stages against the oracle.
 
 mod families;
+mod flattened;
 mod gradients;
 mod layout;
 mod loops;
@@ -20,7 +21,7 @@ use crate::grad::{Gradient, differentiate, hessian_product};
 use crate::hoist::hoist;
 use crate::ir::verify::verify;
 use crate::ir::{Graph, OutputKind};
-use crate::layout::turn;
+use crate::layout::{Sweeps, turn};
 use crate::map::Map;
 use crate::memory::{self as planner, Reuse};
 use crate::plan::Plan;
@@ -39,7 +40,11 @@ fn planned(graph: &Graph) -> Plan {
 
 /// The joint graph as the pipeline makes it; `None` where the loss depends on nothing that is wanted.
 fn joint(program: &Program) -> Option<Graph> {
-    match differentiate(simplify(&turn(&program.graph)), &program.wanted, simplify) {
+    match differentiate(
+        simplify(&turn(&program.graph, Sweeps::Both)),
+        &program.wanted,
+        simplify,
+    ) {
         Gradient::Joint(joint) => {
             verified(&joint);
             let joint = simplify(&hoist(&simplify(&joint)));

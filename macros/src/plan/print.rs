@@ -3,9 +3,9 @@
 use std::fmt;
 
 use super::{Kernel, LineCode, Loop, Place, Plan, Task};
-use crate::ir::{Phase, Value};
+use crate::ir::{CallArg, PackForm, Phase, Rows, Value};
 use crate::ops::scan::Order;
-use crate::shape;
+use crate::shape::{self, Dim};
 
 impl fmt::Display for Plan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -35,6 +35,9 @@ impl fmt::Display for Plan {
                 write!(f, "{comma}{}", self.at(operand.value))?;
                 if !operand.layout.is_whole() {
                     write!(f, " by {}", shape::display(&operand.layout.strides))?;
+                }
+                if let Some(runs) = runs(kernel, n) {
+                    write!(f, " in {runs} runs")?;
                 }
             }
             writeln!(f, ")")?;
@@ -74,6 +77,23 @@ impl fmt::Display for Loop {
             Order::Descending => format!("(0..{}).rev()", self.count),
         };
         write!(f, "for {} in {steps}  // {}", self.index, self.name)
+    }
+}
+
+/// In how many runs the rows of an operand lie that a kernel reads interleaved.
+fn runs(kernel: &Kernel, operand: usize) -> Option<&Dim> {
+    let of_form = |form| match form {
+        &PackForm::Factor(Rows::Interleaved(ref runs)) => Some(runs),
+        _ => None,
+    };
+    match &kernel.task {
+        Task::Pack(pack) => of_form(&pack.packing.form),
+        Task::Call(call, _) => call.args.iter().find_map(|arg| match arg {
+            CallArg::Interleaved(k, runs) if *k == operand => Some(runs),
+            CallArg::Packed(packed) if packed.input == operand => of_form(&packed.form),
+            _ => None,
+        }),
+        _ => None,
     }
 }
 

@@ -29,6 +29,7 @@ mod convolve;
 mod depthwise;
 mod few;
 mod inner;
+mod interleaved;
 mod lanes;
 mod matrix;
 mod method;
@@ -49,6 +50,7 @@ pub use block::{At, Block, Blocks};
 pub use convolve::{Convolve, MOST_LANES};
 pub use depthwise::{Depthwise, DepthwiseSums};
 pub use few::{Ending, FACTOR, Few, OnVectors, SmallProduct, compute, is_few};
+pub use interleaved::Interleaved;
 pub use lanes::Lanes;
 pub(crate) use lanes::{SQUARE, transpose};
 pub use matrix::{Factor, Matrix};
@@ -62,7 +64,7 @@ pub use pairs::{
     split_weights, steps_of, tiles_mut, weight_tiles, windows,
 };
 pub use product::{Product, Start, prepare};
-pub use strips::{Strips, is_worth_keeping, pack_right, strips_len};
+pub use strips::{Strips, Unpacked, is_worth_keeping, pack_right, strips_len};
 pub use window::Windows;
 
 use crate::cpu::threads::Team;

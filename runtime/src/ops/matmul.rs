@@ -5,12 +5,20 @@
 //! does, and the factor itself elsewhere; the method depends on the sizes and the CPU, so that both calls take the same decision. The
 //! bits are those of the plain product.
 //!
+//! Rows of a second factor may lie in runs that are read interleaved: what a flattened image that lies channels last is multiplied by
+//! ([`View::interleaved`]). The sums then go in the order of the image; where the image has but a few rows, which are read once each
+//! for many columns, they go in the order of the factor instead, and the rows are read interleaved.
+//!
 //! Small products of two matrices go straight to their kernel (`few.rs`).
 
 mod few;
+#[cfg(test)]
+mod tests;
 
 use crate::arena::Buf;
-use crate::cpu::gemm::{self, Arithmetic, At, Block, Factor, Matrix, Product, Strips};
+use crate::cpu::gemm::{
+    self, Arithmetic, At, Block, Factor, Interleaved, Matrix, Method, Product, Short, Strips, Unpacked,
+};
 use crate::cx::{Cx, float};
 use crate::dtype::stored;
 use crate::ops::epilogue::Epilogue;
@@ -18,16 +26,31 @@ use crate::ops::packed::{self, Packed};
 use crate::ops::view::View;
 use crate::program::{Lasts, MAX_RANK};
 
-/// The second factor of a product: how it lies, and where it was packed.
+/// The second factor of a product: how it lies, in which order its rows are read, and where it was packed.
 #[derive(Copy, Clone, Debug)]
 pub struct Right<const R: usize> {
     view: View<R>,
+    /// Runs of rows that are read interleaved; none, or one, where they are read as they lie.
+    runs: usize,
     packed: Option<Packed>,
 }
 
 impl<const R: usize> From<View<R>> for Right<R> {
     fn from(view: View<R>) -> Self {
-        Self { view, packed: None }
+        Self {
+            view,
+            runs: 1,
+            packed: None,
+        }
+    }
+}
+
+impl<const R: usize> View<R> {
+    /// A second factor whose rows lie in so many runs one behind the other, as the channels of an image that was flattened, and are
+    /// read interleaved, as its pixels are: of each run the first row, then of each the second. A run has `rows / runs` rows.
+    #[inline(never)]
+    pub fn interleaved(self, runs: usize) -> Right<R> {
+        Right { runs, ..self.into() }
     }
 }
 
@@ -35,10 +58,32 @@ impl View<2> {
     /// A second factor that [`pack`] has packed as number `index`.
     #[inline(never)]
     pub fn packed(self, numbers: Buf, index: usize) -> Right<2> {
-        Right {
-            view: self,
+        Right::from(self).packed(numbers, index)
+    }
+}
+
+impl Right<2> {
+    /// The same factor, which [`pack`] has packed as number `index`.
+    #[inline(never)]
+    pub fn packed(self, numbers: Buf, index: usize) -> Self {
+        Self {
             packed: Some(Packed { numbers, index }),
+            ..self
         }
+    }
+}
+
+impl<const R: usize> Right<R> {
+    fn padded(&self) -> Right<MAX_RANK> {
+        Right {
+            view: self.view.padded(),
+            runs: self.runs,
+            packed: self.packed,
+        }
+    }
+
+    fn is_interleaved(&self) -> bool {
+        self.runs > 1
     }
 }
 
@@ -53,14 +98,15 @@ pub(crate) fn packed_len(arithmetic: Arithmetic, [rows, k, n, count]: [usize; 4]
 ///
 /// `packed` has room for as many elements as [`PackForm::len`](crate::program::PackForm::len) says, or for none: then products read
 /// the factor itself. What lasts from call to call and is there already stays.
-pub fn pack<const R: usize>(cx: &mut Cx<'_>, b: View<R>, packed: Buf, rows: usize, lasts: Lasts) {
-    let b = b.padded();
+pub fn pack<const R: usize>(cx: &mut Cx<'_>, b: impl Into<Right<R>>, packed: Buf, rows: usize, lasts: Lasts) {
+    let b = b.into().padded();
     float!(cx, T => pack_all::<T>(cx, &b, packed, rows, lasts));
 }
 
 #[inline(never)]
-fn pack_all<T: Product>(cx: &mut Cx<'_>, b: &View<MAX_RANK>, packed: Buf, rows: usize, lasts: Lasts) {
+fn pack_all<T: Product>(cx: &mut Cx<'_>, right: &Right<MAX_RANK>, packed: Buf, rows: usize, lasts: Lasts) {
     const R: usize = MAX_RANK;
+    let b = &right.view;
     let (env, is_there) = (cx.env, packed::is_there(cx, lasts));
     let mut bind = cx.bind();
     if is_there {
@@ -77,7 +123,7 @@ fn pack_all<T: Product>(cx: &mut Cx<'_>, b: &View<MAX_RANK>, packed: Buf, rows: 
         return;
     }
     for (i, packed) in packed.chunks_exact_mut(len).take(count).enumerate() {
-        gemm::pack_right(env.team, method, matrix(factors, b, i), packed);
+        gemm::pack_right(env.team, method, unpacked(factors, right, i), packed);
     }
 }
 
@@ -96,15 +142,12 @@ pub fn matmul<const R: usize>(
     epilogue: Epilogue,
 ) {
     assert!(R >= 2, "a product takes matrices");
-    let Right { view, packed } = b.into();
-    if R == 2 && few::multiply(cx, &few::matrix(&a), &few::matrix(&view), y, &epilogue) {
+    let b = b.into();
+    let is_plain = R == 2 && !b.is_interleaved();
+    if is_plain && few::multiply(cx, &few::matrix(&a), &few::matrix(&b.view), y, &epilogue) {
         return;
     }
-    let b = Right {
-        view: view.padded(),
-        packed,
-    };
-    padded(cx, &a.padded(), &b, y, epilogue);
+    padded(cx, &a.padded(), &b.padded(), y, epilogue);
 }
 
 #[inline(never)]
@@ -115,12 +158,12 @@ fn padded(cx: &mut Cx<'_>, a: &View<MAX_RANK>, b: &Right<MAX_RANK>, y: Buf, epil
 fn multiply<T: Product>(
     cx: &mut Cx<'_>,
     a: &View<MAX_RANK>,
-    &Right { view: ref b, packed }: &Right<MAX_RANK>,
+    factor: &Right<MAX_RANK>,
     y: Buf,
     epilogue: Epilogue,
 ) {
     const R: usize = MAX_RANK;
-    let env = cx.env;
+    let (env, b) = (cx.env, &factor.view);
     assert!(
         a.shape[..R - 2] == b.shape[..R - 2],
         "batches of {:?} and {:?}",
@@ -138,16 +181,23 @@ fn multiply<T: Product>(
         );
     }
     let k = a.shape[R - 1];
-    let strips = packed.and_then(|packed| {
-        let method = env.arithmetic().method([m, n, k]);
+    let method = env.arithmetic().method([m, n, k]);
+    let strips = factor.packed.and_then(|packed| {
         let own = packed.read(&mut bind, gemm::strips_len::<T>(method, [k, n]))?;
-        Strips::of(method, matrix(right, b, 0), own)
+        Strips::of(method, unpacked(right, factor, 0), own)
     });
+    let has_few_rows = matches!(method, Method::Inner(_, _, Short::Rows));
     let finish = epilogue.bind(&mut bind, n);
     let y = bind.write::<T>(y);
     let factors = |i| -> (Factor<'_, T>, Factor<'_, T>) {
-        let right = strips.map_or_else(|| matrix(right, b, i).into(), Factor::Strips);
-        (matrix(left, a, i).into(), right)
+        let left = matrix(left, a, i);
+        if has_few_rows && factor.is_interleaved() {
+            // What one of them does to a row, the other undoes.
+            let left = Interleaved::columns(left, k / factor.runs);
+            return (left.into(), matrix(right, b, i).into());
+        }
+        let right = strips.map_or_else(|| unpacked(right, factor, i).into(), Factor::Strips);
+        (left.into(), right)
     };
     let finish = |at: At, block: &mut Block<'_, T>| {
         if !finish.is_none() {
@@ -155,6 +205,15 @@ fn multiply<T: Product>(
         }
     };
     gemm::products((env.team, env.arithmetic()), count, factors, y, (m, n), finish);
+}
+
+/// Second factor number `index`, in the order in which its rows are read.
+fn unpacked<'a, T: Copy>(data: &'a [T], factor: &Right<MAX_RANK>, index: usize) -> Unpacked<'a, T> {
+    let matrix = matrix(data, &factor.view, index);
+    match factor.is_interleaved() {
+        true => Unpacked::Interleaved(Interleaved::rows(matrix, factor.runs)),
+        false => Unpacked::Matrix(matrix),
+    }
 }
 
 /// Matrix number `index` (in row-major order of the batch axes) of a view.
@@ -177,213 +236,4 @@ pub(super) fn matrix<'a, const R: usize, T: Copy>(
         [view.strides[R - 2], view.strides[R - 1]],
     );
     Matrix::new(data, start, size, step)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::cpu::isa::Isa;
-    use crate::cx::Packs;
-    use crate::dtype::Precision;
-    use crate::ops::epilogue::Activation;
-    use crate::ops::testbed::{assert_close, numbers};
-    use crate::ops::testkit::Desk;
-    use crate::program::PackForm;
-
-    /// `[batch, m, k] x [batch, k, n]` by the definition; both row-major.
-    fn naive(a: &[f64], b: &[f64], [batch, m, k, n]: [usize; 4]) -> Vec<f64> {
-        let mut y = vec![0.0; batch * m * n];
-        for (at, y) in y.iter_mut().enumerate() {
-            let (q, i, j) = (at / (m * n), at / n % m, at % n);
-            *y = (0..k)
-                .map(|p| a[(q * m + i) * k + p] * b[(q * k + p) * n + j])
-                .sum();
-        }
-        y
-    }
-
-    #[test]
-    fn batches_are_multiplied_matrix_by_matrix() {
-        for precision in [Precision::F32, Precision::F64] {
-            for size in [
-                [1, 1, 1, 1],
-                [3, 5, 7, 2],
-                [2, 64, 100, 33],
-                [0, 2, 2, 2],
-                [4, 3, 0, 2],
-            ] {
-                let [batch, m, k, n] = size;
-                let (x, w) = (numbers(batch * m * k, 1), numbers(batch * k * n, 2));
-                let mut desk = Desk::new(precision);
-                let (a, b, y) = (desk.floats(&x), desk.floats(&w), desk.blank(batch * m * n));
-                let a = View::contiguous(a, [batch, m, k]);
-                let b = View::contiguous(b, [batch, k, n]);
-                desk.run(|cx| matmul(cx, a, b, y, Epilogue::NONE));
-                assert_close(&desk.read(y), &naive(&x, &w, size), 1e-5);
-                // The transposed product of the transposed factors is the same.
-                let z = desk.blank(batch * m * n);
-                desk.run(|cx| matmul(cx, b.t(), a.t(), z, Epilogue::NONE));
-                let transposed = View::contiguous(z, [batch, n, m]).t();
-                let back = desk.blank(batch * m * n);
-                desk.run(|cx| crate::ops::view::copy(cx, transposed, back));
-                assert_close(&desk.read(back), &naive(&x, &w, size), 1e-5);
-            }
-        }
-    }
-
-    #[test]
-    fn a_broadcast_batch_axis_costs_no_copy() {
-        let size = [3, 4, 5, 6];
-        let (x, w) = (numbers(3 * 4 * 5, 3), numbers(5 * 6, 4));
-        let mut desk = Desk::new(Precision::F64);
-        let (a, b, y) = (desk.floats(&x), desk.floats(&w), desk.blank(3 * 4 * 6));
-        let b = View {
-            buf: b,
-            offset: 0,
-            shape: [3, 5, 6],
-            strides: [0, 6, 1],
-        };
-        desk.run(|cx| matmul(cx, View::contiguous(a, [3, 4, 5]), b, y, Epilogue::NONE));
-        assert_close(&desk.read(y), &naive(&x, &w.repeat(3), size), 1e-14);
-    }
-
-    #[test]
-    fn the_epilogue_adds_the_bias_of_each_column_and_activates() {
-        let (m, k, n) = (70, 9, 130);
-        let (x, w, bias) = (numbers(m * k, 5), numbers(k * n, 6), numbers(n, 7));
-        let expected = naive(&x, &w, [1, m, k, n]).into_iter().enumerate();
-        let expected: Vec<f64> = expected.map(|(at, y)| (y + bias[at % n]).max(0.0)).collect();
-        for precision in [Precision::F32, Precision::F64] {
-            let mut desk = Desk::new(precision);
-            let (a, b, y) = (desk.floats(&x), desk.floats(&w), desk.blank(m * n));
-            let epilogue = Epilogue::NONE
-                .bias(desk.floats(&bias))
-                .activation(Activation::Relu);
-            let (a, b) = (View::contiguous(a, [m, k]), View::contiguous(b, [k, n]));
-            desk.run(|cx| matmul(cx, a, b, y, epilogue));
-            assert_close(&desk.read(y), &expected, 1e-5);
-        }
-    }
-
-    #[test]
-    fn a_residual_is_added_to_every_matrix_of_a_batch() {
-        for [batch, m, k, n] in [
-            [1, 33, 20, 70],
-            [3, 5, 9, 2],
-            [2, 1, 100, 40],
-            [1, 4, 0, 3],
-            [0, 2, 2, 2],
-        ] {
-            let (x, w) = (numbers(batch * m * k, 5), numbers(batch * k * n, 6));
-            let (bias, other) = (numbers(n, 7), numbers(batch * m * n, 8));
-            let products = naive(&x, &w, [batch, m, k, n]).into_iter().enumerate();
-            let expected: Vec<f64> = products
-                .map(|(at, y)| (y + bias[at % n] + other[at]).max(0.0))
-                .collect();
-            for precision in [Precision::F32, Precision::F64] {
-                let mut desk = Desk::new(precision);
-                let (a, b, y) = (desk.floats(&x), desk.floats(&w), desk.blank(batch * m * n));
-                let epilogue = Epilogue::NONE
-                    .bias(desk.floats(&bias))
-                    .residual(desk.floats(&other))
-                    .activation(Activation::Relu);
-                let a = View::contiguous(a, [batch, m, k]);
-                let b = View::contiguous(b, [batch, k, n]);
-                desk.run(|cx| matmul(cx, a, b, y, epilogue));
-                assert_close(&desk.read(y), &expected, 1e-5);
-            }
-        }
-    }
-
-    /// On every path and with every method: strips for vectors, in pairs, and also where nothing is packed and the product must not
-    /// read it.
-    #[test]
-    fn a_packed_factor_gives_the_bits_of_the_plain_one() {
-        for size in [
-            [32, 256, 96],
-            [64, 600, 200],
-            [13, 300, 17],
-            [40, 64, 65],
-            [1, 70, 33],
-            [6, 9, 16],
-            [70, 1, 1],
-            [3, 0, 5],
-            [2, 5, 0],
-        ] {
-            for transposed in [false, true] {
-                same_bits_packed(size, transposed);
-            }
-        }
-    }
-
-    #[test]
-    fn what_is_packed_already_stays() {
-        let (m, k, n) = (16, 40, 200);
-        let (x, w) = (numbers(m * k, 11), numbers(k * n, 12));
-        for lasts in [Lasts::Loop, Lasts::Calls] {
-            let mut desk = Desk::with(Precision::F32, 1, Isa::best());
-            let (a, b) = (desk.floats(&x), desk.floats(&w));
-            let (a, b) = (View::contiguous(a, [m, k]), View::contiguous(b, [k, n]));
-            let sizes = [m, k, n, 1, 1];
-            let (strips, y) = (
-                desk.blank(PackForm::Factor.len(Precision::F32, Isa::best(), sizes, lasts)),
-                desk.blank(m * n),
-            );
-            assert!(strips.len >= k * n, "the factor is packed");
-            // What nobody has packed is not a number here.
-            desk.run(|cx| {
-                cx.packs = Packs::Present;
-                pack(cx, b, strips, m, lasts);
-                matmul(cx, a, b.packed(strips, 0), y, Epilogue::NONE);
-            });
-            let is_nan = desk.read(y).iter().all(|y| y.is_nan());
-            assert_eq!(is_nan, lasts == Lasts::Calls, "{lasts:?}");
-        }
-    }
-
-    #[test]
-    fn factors_of_long_products_are_not_kept() {
-        let len =
-            |rows, lasts| PackForm::Factor.len(Precision::F32, Isa::best(), [rows, 300, 100, 3, 1], lasts);
-        assert!(len(64, Lasts::Calls) >= 3 * 300 * 100);
-        assert_eq!(len(100_000, Lasts::Calls), 0);
-        assert!(len(100_000, Lasts::Loop) > 0);
-    }
-
-    fn same_bits_packed([m, k, n]: [usize; 3], transposed: bool) {
-        let (x, w) = (numbers(m * k, 9), numbers(2 * k * n, 10));
-        let precisions = [Precision::F32, Precision::High, Precision::Bf16, Precision::F64];
-        for (precision, &isa) in precisions
-            .iter()
-            .flat_map(|p| Isa::available().iter().map(move |isa| (*p, isa)))
-        {
-            let mut desk = Desk::with(precision, 2, isa);
-            let (a, b) = (desk.floats(&x), desk.floats(&w));
-            let a = View::contiguous(a, [m, k]);
-            // Two factors one behind the other.
-            let both = match transposed {
-                true => View::contiguous(b, [2, n, k]).t(),
-                false => View::contiguous(b, [2, k, n]),
-            };
-            let of = |index: usize| View {
-                buf: b,
-                offset: index * k * n,
-                shape: [k, n],
-                strides: [both.strides[1], both.strides[2]],
-            };
-            let (plain, packed) = (desk.blank(2 * m * n), desk.blank(2 * m * n));
-            let strips = desk.blank(PackForm::Factor.len(precision, isa, [m, k, n, 2, 1], Lasts::Calls));
-            desk.run(|cx| pack(cx, both, strips, m, Lasts::Calls));
-            for index in 0..2 {
-                let [plain, packed] = [plain, packed].map(|y| y.at(index * m * n, m * n));
-                desk.run(|cx| matmul(cx, a, of(index), plain, Epilogue::NONE));
-                desk.run(|cx| matmul(cx, a, of(index).packed(strips, index), packed, Epilogue::NONE));
-            }
-            assert_eq!(
-                desk.read(packed),
-                desk.read(plain),
-                "{precision:?} on {isa}, {m} x {k} x {n}, transposed: {transposed}"
-            );
-        }
-    }
 }

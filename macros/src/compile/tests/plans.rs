@@ -310,7 +310,7 @@ fn predictions_pool_at_once() {
         .expect("the model has a loss");
     assert_eq!(
         titles(&plan(
-            &checked(simplify(&checked(turn(&loss.eval)))),
+            &checked(simplify(&checked(turn(&loss.eval, Sweeps::Forward)))),
             Calls::Apart
         )),
         [
@@ -339,4 +339,66 @@ fn predictions_pool_at_once() {
             .iter()
             .all(|title| !title.contains("relu + max_pool2d"))
     );
+}
+
+/// A network of which one layer follows a flattened image.
+const FLATTENED: &str = "
+    struct Flattened { conv: Conv2d<1, 16, 3>, hidden: Linear<_, 64>, scores: Linear<64, 10> }
+    impl Flattened {
+        pub fn predict<B: Dim>(&self, image: Tensor<B, 1, 18, 18>) -> Tensor<B, 10> {
+            let maps = self.conv(image).relu().max_pool2d(2);
+            self.scores(self.hidden(maps.flatten()).relu())
+        }
+    }
+";
+
+/// A prediction multiplies a flattened image as it lies, packed weights or not, and a trace tells nothing of that.
+#[test]
+fn a_prediction_copies_no_flattened_image() {
+    let lowered = compiled(FLATTENED, lower::lower);
+    let predict = &lowered.functions[0];
+    let turned = checked(simplify(&checked(turn(&predict.eval, Sweeps::Forward))));
+    insta::assert_snapshot!(format!(
+        "== calls that follow one another\n{}\n== a call\n{}",
+        plan(&turned, Calls::REPEATED),
+        plan(&turned, Calls::Apart),
+    ));
+    let emitted: String = emitted(FLATTENED).split_whitespace().collect();
+    assert!(
+        emitted.contains(".t().interleaved(16).packed(weight_packed,0)"),
+        "{emitted}"
+    );
+    let trace = function(&lowered, predict, Calls::Apart, &mut Diagnostics::new()).trace;
+    let named: Vec<&str> = trace.named.iter().map(|named| &*named.name).collect();
+    assert_eq!(
+        named,
+        [
+            "conv.conv2d",
+            "conv.add",
+            "relu",
+            "maps",
+            "reshape",
+            "hidden.matmul",
+            "hidden.add",
+            "relu",
+            "scores.matmul",
+            "scores.add"
+        ]
+    );
+}
+
+/// A step of training copies weights of few columns into the order of the image, and their gradient back; the image stays as it lies.
+#[test]
+fn a_step_turns_the_weights_of_few_columns() {
+    let plan = joint_plan(
+        "struct Few { conv: Conv2d<1, 16, 3>, scores: Linear<_, 10> }
+         impl Few {
+             pub fn loss<B: Dim>(&self, image: Tensor<B, 1, 18, 18>, label: Tensor<u8, B>) -> Scalar {
+                 cross_entropy(self.scores(self.conv(image).relu().max_pool2d(2).flatten()), label)
+             }
+         }",
+    );
+    let copies = plan.kernels.iter().filter(|kernel| kernel.title == "copy");
+    let copied: Vec<String> = copies.map(|copy| copy.writes[0].ty.to_string()).collect();
+    assert_eq!(copied, ["float[10, 1024]", "float[10, 1024]"], "{plan}");
 }

@@ -8,6 +8,8 @@ pub enum Argument {
     Buf(rt::Buf),
     Bufs(Vec<rt::Buf>),
     View(AnyView),
+    /// A matrix whose rows lie in so many runs.
+    Interleaved(AnyView, usize),
     Packed(Box<Argument>, rt::Buf, usize),
     Size(usize),
     Sizes(Vec<usize>),
@@ -47,6 +49,14 @@ impl AnyView {
 pub fn array<T: Copy, const N: usize>(list: &[T]) -> [T; N] {
     list.try_into()
         .unwrap_or_else(|_| panic!("{N} numbers were expected, found {}", list.len()))
+}
+
+/// The second factor of a product.
+pub enum Factor {
+    /// As it lies, of any rank.
+    View(AnyView),
+    /// A matrix that is read in another order, or packed.
+    Matrix(rt::Right<2>),
 }
 
 /// The arguments of a call, taken from the first to the last.
@@ -99,13 +109,20 @@ impl Arguments {
         }
     }
 
-    /// A view, and where it is packed as which of several.
+    /// The second factor of a product.
     #[track_caller]
-    pub fn packable(&mut self) -> (AnyView, Option<(rt::Buf, usize)>) {
+    pub fn factor(&mut self) -> Factor {
         match self.next() {
-            Argument::View(view) => (view, None),
-            Argument::Packed(plain, packed, index) => (Self::new(vec![*plain]).view(), Some((packed, index))),
-            other => panic!("a view was expected, found {other:?}"),
+            Argument::View(view) => Factor::View(view),
+            Argument::Interleaved(view, runs) => Factor::Matrix(view.ranked::<2>().interleaved(runs)),
+            Argument::Packed(plain, packed, index) => {
+                let plain = match Self::new(vec![*plain]).factor() {
+                    Factor::View(view) => view.ranked::<2>().into(),
+                    Factor::Matrix(matrix) => matrix,
+                };
+                Factor::Matrix(plain.packed(packed, index))
+            }
+            other => panic!("a factor was expected, found {other:?}"),
         }
     }
 

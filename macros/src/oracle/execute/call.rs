@@ -4,11 +4,11 @@ use tapeless_runtime::cx::Cx;
 use tapeless_runtime::rt;
 
 use super::super::world::World;
-use super::arguments::{AnyView, Argument, Arguments, array};
+use super::arguments::{AnyView, Argument, Arguments, Factor, array};
 use super::attention;
 use super::images;
 use super::memory::Names;
-use crate::ir::{Call, CallArg, PackForm};
+use crate::ir::{Call, CallArg, PackForm, Rows};
 use crate::plan::{Epilogue, Lasts, Pack, Plan};
 
 type Function = fn(&mut Cx<'_>, &mut Arguments);
@@ -177,14 +177,14 @@ fn matmul(cx: &mut Cx<'_>, a: &mut Arguments) {
         y: rt::Buf,
         epilogue: rt::Epilogue,
     ) {
-        rt::matmul::<R>(cx, a.ranked(), b.ranked(), y, epilogue);
+        rt::matmul::<R>(cx, a.ranked(), b.ranked::<R>(), y, epilogue);
     }
-    let (left, (right, packed)) = (a.view(), a.packable());
+    let (left, right) = (a.view(), a.factor());
     let (y, epilogue) = (a.buf(), a.epilogue());
-    if let Some((packed, index)) = packed {
-        let right = right.ranked::<2>().packed(packed, index);
-        return rt::matmul(cx, left.ranked::<2>(), right, y, epilogue);
-    }
+    let right = match right {
+        Factor::Matrix(right) => return rt::matmul(cx, left.ranked::<2>(), right, y, epilogue),
+        Factor::View(right) => right,
+    };
     ranked!(left.shape.len(), R => of_rank::<R>(cx, &left, &right, y, epilogue));
 }
 
@@ -443,9 +443,15 @@ pub(super) fn call(cx: &mut Cx<'_>, site: &Site<'_>, call: &Call, epilogue: &Epi
 pub(super) fn pack(cx: &mut Cx<'_>, site: &Site<'_>, pack: &Pack) {
     let (to, lasts) = (site.out(cx, 0), lasts(pack));
     match &pack.packing.form {
-        PackForm::Factor => {
+        PackForm::Factor(order) => {
             let (from, rows) = (site.view(cx, 0), site.world.size(&pack.packing.rows));
-            ranked!(from.shape.len(), R => rt::pack(cx, from.ranked::<R>(), to, rows, lasts));
+            let runs = match order {
+                Rows::InOrder => 1,
+                Rows::Interleaved(runs) => site.world.size(runs),
+            };
+            ranked!(from.shape.len(), R => {
+                rt::pack(cx, from.ranked::<R>().interleaved(runs), to, rows, lasts);
+            });
         }
         PackForm::Window(spec) => {
             let spec = site.argument(cx, spec, &Epilogue::default());
@@ -475,7 +481,8 @@ impl Site<'_> {
             CallArg::In(k) => Argument::Buf(self.buffer(cx, *k)),
             CallArg::Ins(all) => Argument::Bufs(all.iter().map(|k| self.buffer(cx, *k)).collect()),
             CallArg::InView(k) => Argument::View(self.view(cx, *k)),
-            CallArg::Packable(k, packing) => self.argument(cx, &packing.form.plain(*k), epilogue),
+            CallArg::Interleaved(k, runs) => Argument::Interleaved(self.view(cx, *k), self.world.size(runs)),
+            CallArg::Packable(..) => unreachable!("fusion decides what is packed"),
             CallArg::Packed(input) => {
                 let plain = self.argument(cx, &input.form.plain(input.input), epilogue);
                 let packed = self.plan.kernels[self.k].reads[input.packed].value;

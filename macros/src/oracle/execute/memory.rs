@@ -75,7 +75,7 @@ fn packed_len(pack: &Pack, world: &World, precision: Precision) -> usize {
     ]
     .map(|size| world.size(size));
     let form = match pack.packing.form {
-        PackForm::Factor => rt::PackForm::Factor,
+        PackForm::Factor(_) => rt::PackForm::Factor,
         PackForm::Window(_) => rt::PackForm::Window,
     };
     form.len(precision, Isa::best(), sizes, lasts(pack))

@@ -11,7 +11,7 @@ use crate::compile;
 use crate::diag::Diagnostics;
 use crate::fuse::{Calls, fuse};
 use crate::grad::{Gradient, differentiate};
-use crate::layout::turn;
+use crate::layout::{Sweeps, turn};
 use crate::memory::{self, Reuse};
 use crate::oracle::close::{difference, norm};
 use crate::oracle::differences::along;
@@ -47,10 +47,16 @@ fn schedules_of_random_texts_compute_what_their_graphs_mean() {
         let lowered = lowered(&source);
         for function in &lowered.functions {
             let world = world(&source, &lowered, function);
-            let mut graphs = vec![(turn(&function.eval), interpret(&function.eval, &world))];
+            let mut graphs = vec![(
+                turn(&function.eval, Sweeps::Forward),
+                interpret(&function.eval, &world),
+            )];
             if let Some(program) = program(&source, &lowered, function)
-                && let Gradient::Joint(joint) =
-                    differentiate(simplify(&turn(&program.graph)), &program.wanted, simplify)
+                && let Gradient::Joint(joint) = differentiate(
+                    simplify(&turn(&program.graph, Sweeps::Both)),
+                    &program.wanted,
+                    simplify,
+                )
             {
                 let want = interpret(&joint, &world);
                 graphs.push((joint, want));
@@ -81,7 +87,11 @@ fn gradients_of_random_texts_agree_with_differences() {
         let function = lowered.functions.iter().find(|f| f.name == "loss");
         let function = function.expect("every text has a loss");
         let program = program(&source, &lowered, function).expect("a loss is compiled in train mode");
-        let joint = differentiate(simplify(&turn(&program.graph)), &program.wanted, simplify);
+        let joint = differentiate(
+            simplify(&turn(&program.graph, Sweeps::Both)),
+            &program.wanted,
+            simplify,
+        );
         let Gradient::Joint(joint) = joint else {
             panic!("seed {seed}: the loss has no gradient\n{}", source.text())
         };

@@ -158,7 +158,12 @@ fn every_sample_computes_what_it_means() {
             let Program { graph, world, .. } = sample_program(&sample, 0, sizes, seed);
             let what = format!("sample `{}` of {sizes:?}\n{graph}", sample.name);
             let want = interpret::interpret(&graph, &world);
-            assert_computes(&planned(&simplify(&turn(&graph))), &world, &want, &what);
+            assert_computes(
+                &planned(&simplify(&turn(&graph, Sweeps::Forward))),
+                &world,
+                &want,
+                &what,
+            );
         }
     }
 }

@@ -4,7 +4,7 @@ use super::super::execute::Layout;
 use super::*;
 use crate::diag::Diagnostics;
 use crate::grad::Wanted;
-use crate::ir::{CallArg, PackForm, Packing, ParamId};
+use crate::ir::{CallArg, PackForm, Packing, ParamId, Rows};
 use crate::lower::{lower, tests::define};
 use crate::shape::Dim;
 use proptest::prelude::*;
@@ -30,9 +30,12 @@ fn assert_apart(layout: &Layout, precision: Precision, what: &str) {
 fn slots_that_live_together_lie_apart() {
     for seed in SEEDS {
         let program = program(seed);
-        for graph in [Some(simplify(&turn(&program.graph))), joint(&program)]
-            .into_iter()
-            .flatten()
+        for graph in [
+            Some(simplify(&turn(&program.graph, Sweeps::Forward))),
+            joint(&program),
+        ]
+        .into_iter()
+        .flatten()
         {
             let plan = planned(&graph);
             for precision in [Precision::F32, Precision::F64] {
@@ -63,7 +66,8 @@ fn assert_near_the_bound(source: &str, batch: i64) {
         params: (0..lowered.params.len()).map(ParamId::new).collect(),
         inputs: Vec::new(),
     };
-    let Gradient::Joint(joint) = differentiate(simplify(&turn(&train)), &wanted, simplify) else {
+    let Gradient::Joint(joint) = differentiate(simplify(&turn(&train, Sweeps::Both)), &wanted, simplify)
+    else {
         panic!("there is a gradient")
     };
     let plan = planned(&simplify(&joint));
@@ -118,7 +122,7 @@ proptest! {
         };
         let kernel = CallArg::Sizes(vec![Dim::lit(side as i64); 2]);
         let window = PackForm::Window(Box::new(CallArg::Struct("Conv2d", vec![("kernel", kernel)])));
-        let forms = [(PackForm::Factor, rt::PackForm::Factor, 1), (window, rt::PackForm::Window, side * side)];
+        let forms = [(PackForm::Factor(Rows::InOrder), rt::PackForm::Factor, 1), (window, rt::PackForm::Window, side * side)];
         let forms = forms.map(|(form, known, elements)| (bound(form), known, elements));
         for &isa in Isa::available() {
             for precision in [Precision::F32, Precision::High, Precision::Bf16] {

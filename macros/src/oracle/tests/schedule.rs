@@ -28,7 +28,7 @@ fn schedules_compute_what_their_graphs_mean() {
     for seed in SEEDS {
         let Program { graph, world, .. } = program(seed);
         let want = interpret(&graph, &world);
-        let plan = planned(&simplify(&turn(&graph)));
+        let plan = planned(&simplify(&turn(&graph, Sweeps::Forward)));
         assert_computes(&plan, &world, &want, &format!("seed {seed}\n{graph}"));
     }
 }
@@ -53,7 +53,7 @@ fn joint_schedules_compute_results_and_gradients() {
 fn unfused_schedules_give_the_same_numbers() {
     for seed in SEEDS {
         let Program { graph, world, .. } = program(seed);
-        let graph = turn(&graph);
+        let graph = turn(&graph, Sweeps::Forward);
         let unfused = planner::plan(unfused(&graph), Reuse::Never);
         let want = execute(&planned(&graph), &world, Precision::F32);
         let got = execute(&unfused, &world, Precision::F32);
@@ -69,7 +69,7 @@ fn packed_parameters_give_the_same_numbers() {
     let mut n_packed = 0;
     for seed in SEEDS {
         let Program { graph, world, .. } = program(seed);
-        let graph = simplify(&turn(&graph));
+        let graph = simplify(&turn(&graph, Sweeps::Forward));
         let plan = planner::plan(fuse(&graph, Calls::Repeated { least: 1 }), Reuse::AfterLastUse);
         let is_packed = |kernel: &&Kernel| matches!(kernel.task, Task::Pack(_));
         n_packed += plan.kernels.iter().filter(is_packed).count();

@@ -41,7 +41,7 @@ pub(super) fn serve([m, n, k]: [usize; 3]) -> Option<Short> {
 #[derive(Copy, Clone)]
 pub(super) struct Sides<'x, T> {
     /// The short factor, `few x k`.
-    few: Matrix<'x, T>,
+    few: Factor<'x, T>,
     /// The other, `k x many`, its columns dense.
     many: Matrix<'x, T>,
     short: Short,
@@ -50,14 +50,13 @@ pub(super) struct Sides<'x, T> {
 impl<'x, T: Product> Sides<'x, T> {
     /// The factors of `a b`, if the numbers of the longer one that are multiplied follow each other in memory.
     pub(super) fn new(short: Short, a: &Factor<'x, T>, b: &Factor<'x, T>) -> Option<Self> {
-        let (Factor::Matrix(a), Factor::Matrix(b)) = (*a, *b) else {
-            return None;
+        let (few, many) = match (short, a, b) {
+            (_, _, Factor::Strips(_)) => return None,
+            (Short::Rows, a, Factor::Matrix(b)) => (*a, *b),
+            (Short::Columns, Factor::Matrix(a), b) => (b.transposed(), a.transposed()),
+            _ => return None,
         };
-        let (few, many) = match short {
-            Short::Rows => (a, b),
-            Short::Columns => (b.transposed(), a.transposed()),
-        };
-        (many.step()[0] == 1 && few.rows() <= ROWS).then_some(Self { few, many, short })
+        (many.step()[0] == 1 && few.size()[0] <= ROWS).then_some(Self { few, many, short })
     }
 }
 
@@ -75,7 +74,7 @@ impl<T: Product, L: Lanes<T>> Kernel for InnerProducts<'_, '_, '_, L, T> {
 
     #[inline(always)]
     fn run(mut self) {
-        let (k, rows) = (self.sides.few.cols(), self.sides.few.rows());
+        let [rows, k] = self.sides.few.size();
         if k == 0 && self.start == Start::Overwrite {
             (0..self.c.rows()).for_each(|i| self.c.row_mut(i).fill(T::ZERO));
         }
@@ -107,8 +106,8 @@ impl<'x, T: Product, L: Lanes<T>> InnerProducts<'x, '_, '_, L, T> {
         k: Range,
         start: Start,
     ) {
-        let (len, rows, cols) = (k.len(), self.sides.few.rows(), self.sides.many.cols());
-        let short = Factor::Matrix(self.sides.few.transposed());
+        let (len, rows, cols) = (k.len(), self.sides.few.size()[0], self.sides.many.cols());
+        let short = self.sides.few.transposed();
         let packed = few_room.pack_any(0, &short, k.clone(), 0..rows, len);
         round(self.operands, packed);
         for first in (0..cols).step_by(COLUMNS) {

@@ -2,8 +2,8 @@
 
 use std::ops::Range;
 
-use super::Strips;
 use super::product::Product;
+use super::{Interleaved, Strips};
 
 /// A strided reading of a slice as a matrix; every element is known to lie inside the slice.
 #[derive(Copy, Clone, Debug)]
@@ -139,6 +139,8 @@ fn reach(n: usize, step: isize) -> isize {
 pub enum Factor<'a, T> {
     /// A matrix in memory.
     Matrix(Matrix<'a, T>),
+    /// One whose inner axis is read in another order than it lies.
+    Interleaved(Interleaved<'a, T>),
     /// A second factor that is packed already.
     Strips(Strips<'a, T>),
 }
@@ -149,11 +151,18 @@ impl<'a, T> From<Matrix<'a, T>> for Factor<'a, T> {
     }
 }
 
+impl<'a, T> From<Interleaved<'a, T>> for Factor<'a, T> {
+    fn from(matrix: Interleaved<'a, T>) -> Self {
+        Self::Interleaved(matrix)
+    }
+}
+
 impl<T: Product> Factor<'_, T> {
     /// Rows and columns.
     pub fn size(&self) -> [usize; 2] {
         match self {
             Self::Matrix(x) => x.size,
+            Self::Interleaved(x) => x.size(),
             Self::Strips(x) => x.size(),
         }
     }
@@ -166,6 +175,7 @@ impl<T: Product> Factor<'_, T> {
         match self {
             Self::Strips(_) => unreachable!("strips are packed as a second factor"),
             Self::Matrix(x) => Self::Matrix(x.transposed()),
+            Self::Interleaved(x) => Self::Interleaved(x.transposed()),
         }
     }
 
@@ -176,6 +186,7 @@ impl<T: Product> Factor<'_, T> {
     pub fn part(self, rows: Range<usize>, cols: Range<usize>) -> Self {
         match self {
             Self::Matrix(x) => Self::Matrix(x.part(rows, cols)),
+            Self::Interleaved(x) => Self::Interleaved(x.part(rows, cols)),
             Self::Strips(x) => Self::Strips(x.part(rows, cols)),
         }
     }

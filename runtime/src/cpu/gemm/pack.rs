@@ -88,6 +88,7 @@ impl<'m, T: Product> Room<'m, T> {
         assert!(x.size()[0] <= width, "{} rows in a strip of {width}", x.size()[0]);
         match x {
             Factor::Strips(_) => unreachable!("strips are packed already"),
+            Factor::Interleaved(x) => x.pack(width, out),
             Factor::Matrix(x) => match x.step() {
                 [1, _] => along_rows(&x, width, out),
                 [_, 1] => across_rows(&x, width, out),

@@ -338,9 +338,9 @@ impl PairProduct<'_, '_, '_, '_> {
             let mut room = Tiles::<STRIP>::new();
             let (b, other) = match self.b {
                 Factor::Strips(packed) => strips::read(&packed, self.parts, &k, col),
-                Factor::Matrix(b) => {
+                b => {
                     let mut splitter = Splitter::<W, P>::new(words);
-                    let some = b.transposed().part(cols.clone(), k.clone()).into();
+                    let some = b.transposed().part(cols.clone(), k.clone());
                     pack_rows(&mut splitter, &some, Order::Pairs, &mut room);
                     (room.filled(), splitter.span())
                 }
@@ -371,7 +371,7 @@ impl PairProduct<'_, '_, '_, '_> {
     fn on_lanes(&mut self, rows: Range<usize>, cols: Range<usize>, k: Range<usize>, start: Start) {
         let a = self.a.part(rows.clone(), k.clone());
         let b = match self.b {
-            Factor::Strips(packed) => packed.matrix().into(),
+            Factor::Strips(packed) => packed.unpacked(),
             b => b,
         };
         let b = b.part(k, cols.clone());

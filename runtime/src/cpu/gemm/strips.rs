@@ -19,7 +19,7 @@ use super::method::{Method, Operands, Parts};
 use super::pack::Room;
 use super::pairs;
 use super::product::Product;
-use super::{Factor, Matrix};
+use super::{Factor, Interleaved, Matrix};
 use crate::cpu::isa::Kernel;
 use crate::cpu::threads::Team;
 
@@ -44,11 +44,37 @@ pub struct Strips<'a, T> {
     form: Form,
     numbers: &'a [T],
     /// The whole matrix.
-    matrix: Matrix<'a, T>,
+    of: Unpacked<'a, T>,
+    /// Its rows.
+    depth: usize,
     /// First row and first column of the part.
     start: [usize; 2],
     /// Rows and columns of the part.
     size: [usize; 2],
+}
+
+/// A factor that can be packed.
+#[derive(Copy, Clone, Debug)]
+pub enum Unpacked<'a, T> {
+    /// A matrix in memory.
+    Matrix(Matrix<'a, T>),
+    /// One whose rows are read in another order than they lie.
+    Interleaved(Interleaved<'a, T>),
+}
+
+impl<'a, T> From<Matrix<'a, T>> for Unpacked<'a, T> {
+    fn from(matrix: Matrix<'a, T>) -> Self {
+        Self::Matrix(matrix)
+    }
+}
+
+impl<'a, T> From<Unpacked<'a, T>> for Factor<'a, T> {
+    fn from(unpacked: Unpacked<'a, T>) -> Self {
+        match unpacked {
+            Unpacked::Matrix(x) => Self::Matrix(x),
+            Unpacked::Interleaved(x) => Self::Interleaved(x),
+        }
+    }
 }
 
 /// What reads strips.
@@ -91,8 +117,9 @@ impl Form {
 ///
 /// # Panics
 /// Where `out` has fewer elements than [`strips_len`], or, in pairs, does not begin at a multiple of 64 bytes.
-pub fn pack_right<T: Product>(team: &Team, method: Method, b: Matrix<'_, T>, out: &mut [T]) {
-    let [k, n] = [b.rows(), b.cols()];
+pub fn pack_right<'a, T: Product>(team: &Team, method: Method, b: impl Into<Unpacked<'a, T>>, out: &mut [T]) {
+    let b = Factor::from(b.into());
+    let [k, n] = b.size();
     let Some(form) = Form::of::<T>(method) else {
         return;
     };
@@ -103,7 +130,7 @@ pub fn pack_right<T: Product>(team: &Team, method: Method, b: Matrix<'_, T>, out
     let out = &mut out[..form.len([k, n])];
     team.chunks_mut(out, len, |strip, out| {
         let first = width * strip;
-        T::pack_strip(method, b.into(), first..(first + width).min(n), out);
+        T::pack_strip(method, b, first..(first + width).min(n), out);
     });
 }
 
@@ -112,13 +139,15 @@ impl<'a, T: Product> Strips<'a, T> {
     ///
     /// # Panics
     /// Where there are fewer numbers than that many columns take.
-    pub fn of(method: Method, b: Matrix<'a, T>, numbers: &'a [T]) -> Option<Self> {
+    pub fn of(method: Method, b: impl Into<Unpacked<'a, T>>, numbers: &'a [T]) -> Option<Self> {
         let form = Form::of::<T>(method)?;
-        let size = [b.rows(), b.cols()];
+        let of = b.into();
+        let size = Factor::from(of).size();
         Some(Self {
             form,
             numbers: &numbers[..form.len(size)],
-            matrix: b,
+            of,
+            depth: size[0],
             start: [0, 0],
             size,
         })
@@ -144,9 +173,9 @@ impl<'a, T: Product> Strips<'a, T> {
     }
 
     /// The numbers that were packed, where they lie.
-    pub(super) fn matrix(&self) -> Matrix<'a, T> {
+    pub(super) fn unpacked(&self) -> Factor<'a, T> {
         let ([row, col], [rows, cols]) = (self.start, self.size);
-        self.matrix.part(row..row + rows, col..col + cols)
+        Factor::from(self.of).part(row..row + rows, col..col + cols)
     }
 
     /// Rows `k` of the strip of `width` columns that begins with column `col`, on vectors.
@@ -157,7 +186,7 @@ impl<'a, T: Product> Strips<'a, T> {
             "packed for {:?}",
             self.form
         );
-        let first = (self.start[1] + col) * self.matrix.rows() + (self.start[0] + k.start) * width;
+        let first = (self.start[1] + col) * self.depth + (self.start[0] + k.start) * width;
         &self.numbers[first..][..k.len() * width]
     }
 
@@ -165,7 +194,7 @@ impl<'a, T: Product> Strips<'a, T> {
     /// rows.
     pub(super) fn whole_strip(&self, parts: Parts, col: usize) -> (&'a [T], [usize; 2]) {
         assert_eq!(self.form, Form::Pairs(parts), "what reads strips packed them");
-        let (col, depth) = (self.start[1] + col, self.matrix.rows());
+        let (col, depth) = (self.start[1] + col, self.depth);
         let len = pairs::strip_len(parts, depth);
         assert!(
             col.is_multiple_of(pairs::BLOCK),

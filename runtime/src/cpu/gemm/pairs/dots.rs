@@ -64,7 +64,7 @@ impl Ahead {
                     if dense { steps * BLOCK } else { 0 },
                 )
             }
-            Factor::Strips(_) => return Self::NONE,
+            Factor::Interleaved(_) | Factor::Strips(_) => return Self::NONE,
         };
         Self {
             at: [start; 2],

@@ -134,7 +134,9 @@ mod tests {
 
     use super::*;
     use crate::cpu::gemm::tests::{Lie, factor, lie, noise};
-    use crate::cpu::gemm::{Block, Matrix, Method, Product, Start, Tiling, pack_right, strips_len};
+    use crate::cpu::gemm::{
+        Block, Interleaved, Matrix, Method, Product, Start, Tiling, Unpacked, pack_right, strips_len,
+    };
     use crate::cpu::isa::Avx512Bf16;
     use crate::cpu::threads::Team;
 
@@ -147,8 +149,9 @@ mod tests {
 
     /// Products with a factor that was packed, of which blocks of columns are taken as tasks take them, have the bits of those with the
     /// matrix.
-    fn same_bits(a: Matrix<'_, f32>, b: Matrix<'_, f32>, what: &str) {
-        let (m, k, n) = (a.rows(), a.cols(), b.cols());
+    fn same_bits<'b>(a: Matrix<'_, f32>, b: impl Into<Unpacked<'b, f32>>, what: &str) {
+        let b = b.into();
+        let (m, k, n) = (a.rows(), a.cols(), Factor::from(b).size()[1]);
         let team = Team::new(NonZeroUsize::new(2).unwrap()).unwrap();
         let all = [Parts::One, Parts::Two, Parts::Three].map(|parts| (Unit::Tiles(Tiling::Software), parts));
         let dots = Avx512Bf16::detect().map(|bf16| (Unit::Dots(bf16), Parts::One));
@@ -208,7 +211,10 @@ mod tests {
                 false => x[at % (m * k)] = odd,
             }
             let b = factor(&y, [k, n], Lie::Transposed);
-            same_bits(Matrix::row_major(&x, m, k), b, &format!("{odd:e} at {at}"));
+            let a = Matrix::row_major(&x, m, k);
+            same_bits(a, b, &format!("{odd:e} at {at}"));
+            let b = Unpacked::Interleaved(Interleaved::rows(b, 29));
+            same_bits(a, b, &format!("{odd:e} at {at}, interleaved"));
         }
     }
 

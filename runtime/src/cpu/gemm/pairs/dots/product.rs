@@ -75,7 +75,8 @@ impl Plan {
         let packed = |resident: usize, passing: usize| resident + passing * resident.div_ceil(most);
         let (below, beside) = ((packed(rows, cols), rows), (packed(cols, rows), cols));
         let (resident, all) = match b {
-            Factor::Matrix(_) if beside < below => (Resident::Columns, cols),
+            Factor::Strips(_) => (Resident::Rows, rows),
+            _ if beside < below => (Resident::Columns, cols),
             _ => (Resident::Rows, rows),
         };
         Self {
@@ -126,8 +127,8 @@ impl DotProduct<'_, '_, '_> {
         let (rows, cols, some) = (self.c.rows(), self.c.cols(), self.plan.some);
         let a = self.a.part(0..rows, k.clone());
         let b = match self.b {
-            Factor::Matrix(b) => Some(b.transposed().part(0..cols, k.clone()).into()),
             Factor::Strips(_) => None,
+            b => Some(b.transposed().part(0..cols, k.clone())),
         };
         match (self.plan.resident, b) {
             (Resident::Columns, Some(b)) => {
@@ -162,8 +163,8 @@ impl DotProduct<'_, '_, '_> {
         for col in (0..all).step_by(BLOCK) {
             let cols = col..(col + BLOCK).min(all);
             let passing: &[Tile] = match self.b {
-                Factor::Matrix(_) => strip,
                 Factor::Strips(packed) => strips::read(&packed, Parts::One, &k, col).0,
+                _ => strip,
             };
             let next = b.and_then(|b| next(b, cols.end, Order::Pairs, other));
             self.pass([resident, passing], [rows.clone(), cols], k.len(), start, next);
