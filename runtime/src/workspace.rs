@@ -25,6 +25,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::flat::Layout;
 use crate::model::Core;
 use crate::profile::Recorder;
+use crate::small::{self, Whole};
 use crate::program::{Code, Function, Lasts, MAX_RANK, PackForm, Program, Sizes, SlotSpec};
 pub(crate) use borrow::regions;
 use plan::Plan;
@@ -124,6 +125,8 @@ pub struct Workspace {
     pub(crate) seen: Seen,
     /// The mode for which it is ready, at the sizes of the arguments of the last call; none where that is to be found out.
     ready: Option<Mode>,
+    /// What runs that mode in one piece.
+    whole: Option<Whole>,
     /// Sizes and ranks of its results, and the number of elements of each.
     results: Vec<([usize; MAX_RANK], usize, usize)>,
     /// The profile that is being taken.
@@ -170,6 +173,7 @@ impl Workspace {
             pending: None,
             seen: Seen::default(),
             ready: None,
+            whole: None,
             results: Vec::new(),
             recorder: None,
         };
@@ -279,6 +283,9 @@ impl Workspace {
         let (mut dims, n_dims) = ([0; MAX_ARGS], self.seen.dims().len());
         dims[..n_dims].copy_from_slice(self.seen.dims());
         self.prepare(mode, &dims[..n_dims])?;
+        let serves = small::serves(self.precision(), self.isa);
+        let code = mode.code(self.function()).filter(|_| serves);
+        self.whole = code.and_then(|code| code.whole);
         self.ready = Some(mode);
         Ok(())
     }

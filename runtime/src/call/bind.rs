@@ -34,7 +34,7 @@ pub(crate) struct Seen {
 impl Seen {
     /// Whether arguments are of the same kinds and sizes.
     #[inline]
-    fn is(&self, function: usize, args: &[HostArg<'_>], scalars: &[f64]) -> bool {
+    pub(super) fn is(&self, function: usize, args: &[HostArg<'_>], scalars: &[f64]) -> bool {
         let same = self.bound.function == function
             && !self.args.is_empty()
             && self.args.len() == args.len()
