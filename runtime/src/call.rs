@@ -229,7 +229,8 @@ impl Core {
             scalars,
             around,
         };
-        let result = body(&mut call.context());
+        let mut failure = None;
+        let result = body(&mut call.context(&mut failure));
         work.put_staging(staging);
         result
     }

@@ -73,7 +73,8 @@ impl<T: SmallProduct, S: InOnePiece> OnVectors<T> for Run<'_, S> {
     #[inline(always)]
     fn run<L: Lanes<T>>(self, lanes: L) -> Option<f64> {
         // Made here, where everything that reads it is inlined: what nobody reads is not even loaded.
-        let mut cx = self.call.context();
+        let mut failure = None;
+        let mut cx = self.call.context(&mut failure);
         let numbers = PhantomData;
         // One sample at a time is what is left of a small network's time where a batch has none: compiled apart, every loop over the
         // batch is gone. Not for the baseline, which nobody's time depends on.
@@ -357,11 +358,7 @@ impl<T: SmallProduct, L: Lanes<T>, const ONE: bool> On<T, L, ONE> {
         let ([x], [y]) = cx.memory.lend::<T, 1, 1>([x], [y]);
         let (x, y) = (&x[..rows * cols], &mut y[..cols]);
         if rows == 1 {
-            // As every sum, from zero on: a negative zero becomes a positive one.
-            for k in 0..cols {
-                y[k] = T::ZERO + x[k];
-            }
-            return;
+            return sums_of_one(self.lanes, x, y);
         }
         if cols == 1 {
             y[0] = T::from_f64(reduce::fold_run::<T, Sum>(x));
@@ -420,6 +417,23 @@ impl<T: SmallProduct, L: Lanes<T>, const ONE: bool> On<T, L, ONE> {
             block::<P, T, 1, F, FO, S>((&from, &of), &mut to, at, &scalars);
             at += 1;
         }
+    }
+}
+
+/// Sums of the columns of one row. As every sum, from zero on: a negative zero becomes a positive one. Whole vectors are written as such,
+/// since what reads them next would wait for its parts to reach the cache.
+#[inline(always)]
+fn sums_of_one<T: SmallProduct, L: Lanes<T>>(lanes: L, x: &[T], y: &mut [T]) {
+    let (one, zero) = (lanes.splat(T::ONE), lanes.splat(T::ZERO));
+    let mut k = 0;
+    while k + L::LANES <= x.len() {
+        let sums = lanes.mul_add(lanes.load(&x[k..]), one, zero);
+        lanes.store(sums, &mut y[k..]);
+        k += L::LANES;
+    }
+    while k < x.len() {
+        y[k] = T::ZERO + x[k];
+        k += 1;
     }
 }
 

@@ -20,7 +20,7 @@ use crate::call::Seen;
 use crate::cpu::isa::Isa;
 use crate::cpu::threads::Team;
 use crate::cx::Packs;
-use crate::dtype::Precision;
+use crate::dtype::{Dtype, Precision};
 use crate::error::{Error, ErrorKind, Result};
 use crate::flat::Layout;
 use crate::model::Core;
@@ -81,6 +81,27 @@ pub(crate) struct Pending {
     pub used: bool,
 }
 
+/// A result of a call, and where it is found.
+#[derive(Debug)]
+pub(crate) struct Found {
+    pub dtype: Dtype,
+    shape: [usize; MAX_RANK],
+    rank: usize,
+    /// The number of elements.
+    pub len: usize,
+    pub slot: usize,
+    /// The first byte in the arena.
+    offset: usize,
+}
+
+impl Found {
+    /// The sizes of its axes.
+    #[inline]
+    pub fn shape(&self) -> &[usize] {
+        &self.shape[..self.rank]
+    }
+}
+
 /// How many calls a workspace is for.
 #[derive(Copy, Clone, PartialEq, Eq, Debug)]
 pub(crate) enum Calls {
@@ -127,8 +148,8 @@ pub struct Workspace {
     ready: Option<Mode>,
     /// What runs that mode in one piece.
     whole: Option<Whole>,
-    /// Sizes and ranks of its results, and the number of elements of each.
-    results: Vec<([usize; MAX_RANK], usize, usize)>,
+    /// Its results in the present mode.
+    results: Vec<Found>,
     /// The profile that is being taken.
     pub(crate) recorder: Option<Box<Recorder>>,
 }
@@ -336,15 +357,23 @@ impl Workspace {
         if self.slots[mode as usize].is_none() {
             self.plan_first(mode)?;
         }
+        self.fit(mode)?;
         let mut results = std::mem::take(&mut self.results);
         results.clear();
-        let specs = self.function().results.iter();
-        results.extend(specs.map(|spec| {
+        let slots = mode.code(self.function()).map_or(&[][..], |code| code.results);
+        results.extend(self.function().results.iter().zip(slots).map(|(spec, result)| {
             let (shape, rank) = self.sizes().shape(spec.shape);
-            (shape, rank, shape[..rank].iter().product())
+            Found {
+                dtype: spec.dtype,
+                shape,
+                rank,
+                len: shape[..rank].iter().product(),
+                slot: result.slot,
+                offset: self.offset(result.slot),
+            }
         }));
         self.results = results;
-        self.fit(mode)
+        Ok(())
     }
 
     /// Whether what lasts from call to call is packed for these parameters. A call that fails leaves nothing.
@@ -360,17 +389,10 @@ impl Workspace {
         self.packed = Some(version);
     }
 
-    /// The shape of a result of the last call.
+    /// A result of the last call, if there are as many.
     #[inline]
-    pub(crate) fn result_shape(&self, k: usize) -> &[usize] {
-        let (sizes, rank, _) = &self.results[k];
-        &sizes[..*rank]
-    }
-
-    /// Its number of elements.
-    #[inline]
-    pub(crate) fn result_len(&self, k: usize) -> usize {
-        self.results[k].2
+    pub(crate) fn result(&self, k: usize) -> Option<&Found> {
+        self.results.get(k)
     }
 
     fn plan_first(&mut self, mode: Mode) -> Result<()> {

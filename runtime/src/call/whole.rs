@@ -7,6 +7,7 @@ use super::arg::HostArg;
 use super::{StateSource, Surroundings};
 use crate::arena::{Memory, Region};
 use crate::cx::{Cx, Env, Packs};
+use crate::error::Error;
 use crate::model::Core;
 use crate::program::Code;
 use crate::small;
@@ -34,7 +35,7 @@ impl<'c> Call<'c> {
 
     /// What kernels are told.
     #[inline(always)]
-    pub(crate) fn context(self) -> Cx<'c> {
+    pub(crate) fn context(self, failure: &'c mut Option<Error>) -> Cx<'c> {
         let (core, parts) = (self.core, self.work.parts());
         let states = match self.around.states {
             StateSource::Committed => core.states(),
@@ -71,7 +72,7 @@ impl<'c> Call<'c> {
             params: core.params_layout().starts(),
             states: core.states_layout().starts(),
             scalars: self.scalars,
-            failure: None,
+            failure,
             laps: parts.laps,
         }
     }
@@ -80,7 +81,7 @@ impl<'c> Call<'c> {
 impl Core {
     /// The call before once more, with other numbers, where that ran in one piece. `None` where it did not, or where something is
     /// different or goes wrong: then nothing that counts has happened.
-    #[inline]
+    #[inline(always)]
     pub(super) fn repeat(
         &self,
         mode: Mode,

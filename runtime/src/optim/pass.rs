@@ -58,15 +58,20 @@ impl<T: Real> Pass<'_, T> {
                 let (from, to) = (run.start.max(start), run.end.min(start + len));
                 if from < to {
                     let here = from - start..to - start;
+                    let mut moments: [&mut [T]; N] = std::array::from_fn(|_| Default::default());
+                    for (k, row) in rows.iter_mut().enumerate() {
+                        moments[k] = &mut row[here.clone()];
+                    }
                     let span = Span {
                         update: &update,
-                        params: &mut params[here.clone()],
+                        params: &mut params[here],
                         grads: &grads[from..to],
-                        moments: rows.each_mut().map(|row| &mut row[here.clone()]),
+                        moments,
                         scale,
                         limit,
                     };
-                    T::run(isa, span);
+                    // Memory bounds it; and longer vectors would wait for gradients that shorter ones have just written.
+                    T::run_narrow(isa, span);
                 }
             }
         };
