@@ -12,7 +12,7 @@ mod second;
 pub(crate) mod trace;
 mod whole;
 
-pub use arg::{Arg, Host, HostArg, HostData, HostElement, HostNumber, Probe, kind};
+pub use arg::{Arg, Host, HostArg, HostData, HostElement, HostNumber, Probe, Strided, kind};
 pub(crate) use bind::Seen;
 pub use bind::function_of;
 pub use outputs::{OutputElement, Outputs};

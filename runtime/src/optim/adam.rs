@@ -166,6 +166,8 @@ impl Rule for AdamRule {
         FLOPS
     }
 
+    // Has one caller, and what it is passed would be read in other widths than it was written in.
+    #[inline(always)]
     fn run<T: Real + Element>(&self, lr: f64, step: u64, pass: Pass<'_, T>) {
         pass.each(self.0.update(lr, step, self.0.weight_decay, 1.0));
     }
@@ -187,6 +189,8 @@ impl Rule for AdamWRule {
         FLOPS
     }
 
+    // Has one caller, and what it is passed would be read in other widths than it was written in.
+    #[inline(always)]
     fn run<T: Real + Element>(&self, lr: f64, step: u64, pass: Pass<'_, T>) {
         pass.each(self.0.update(lr, step, 0.0, 1.0 - lr * self.0.weight_decay));
     }

@@ -130,6 +130,8 @@ impl Rule for RmsPropRule {
         if self.momentum == 0.0 { kind } else { kind + 2 }
     }
 
+    // Has one caller, and what it is passed would be read in other widths than it was written in.
+    #[inline(always)]
     fn run<T: Real + Element>(&self, lr: f64, _: u64, pass: Pass<'_, T>) {
         let update = RmsPropUpdate {
             lr: T::from_f64(lr),

@@ -117,6 +117,8 @@ impl Rule for SgdRule {
         if self.momentum == 0.0 { 4 } else { 10 }
     }
 
+    // Has one caller, and what it is passed would be read in other widths than it was written in.
+    #[inline(always)]
     fn run<T: Real + Element>(&self, lr: f64, step: u64, pass: Pass<'_, T>) {
         let (lr, weight_decay) = (T::from_f64(lr), T::from_f64(self.weight_decay));
         if self.momentum == 0.0 {
