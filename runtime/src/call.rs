@@ -222,7 +222,7 @@ impl Core {
     ) -> R {
         let staging = work.take_staging();
         let inputs = regions::<MAX_ARGS>(args, &staging, self.precision());
-        let call = Call {
+        let mut call = Call {
             core: self,
             work,
             inputs: &inputs[..args.len()],

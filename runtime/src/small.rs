@@ -48,7 +48,7 @@ pub trait InOnePiece {
 
 /// A function that runs a call in one piece, where it is small, and gives what [`InOnePiece::run`] does. `None` says that it was not done:
 /// the ordinary sweeps do it, and find what is wrong, if anything is.
-pub type Whole = fn(Call<'_>) -> Option<f64>;
+pub type Whole = fn(&mut Call<'_>) -> Option<f64>;
 
 /// Whether products on these instructions and in this precision are those of [`InOnePiece`]: whatever rounds operands packs them.
 pub(crate) fn serves(precision: Precision, isa: Isa) -> bool {
@@ -57,17 +57,17 @@ pub(crate) fn serves(precision: Precision, isa: Isa) -> bool {
 
 /// The [`Whole`] of a call.
 #[inline(never)]
-pub fn call<S: InOnePiece>(call: Call<'_>) -> Option<f64> {
+pub fn call<S: InOnePiece>(call: &mut Call<'_>) -> Option<f64> {
     let isa = call.core().device().isa();
-    stored!(call.core().precision(), T => T::on_vectors(isa, Run::<'_, S> { call, piece: PhantomData }))
+    stored!(call.core().precision(), T => T::on_vectors(isa, Run::<'_, '_, S> { call, piece: PhantomData }))
 }
 
-struct Run<'c, S> {
-    call: Call<'c>,
+struct Run<'r, 'c, S> {
+    call: &'r mut Call<'c>,
     piece: PhantomData<S>,
 }
 
-impl<T: SmallProduct, S: InOnePiece> OnVectors<T> for Run<'_, S> {
+impl<T: SmallProduct, S: InOnePiece> OnVectors<T> for Run<'_, '_, S> {
     type Output = Option<f64>;
 
     #[inline(always)]

@@ -26,22 +26,22 @@ pub struct Call<'c> {
     pub(super) around: Surroundings<'c>,
 }
 
-impl<'c> Call<'c> {
+impl Call<'_> {
     /// The model.
     #[inline(always)]
-    pub(crate) fn core(&self) -> &'c Core {
+    pub(crate) fn core(&self) -> &Core {
         self.core
     }
 
     /// What kernels are told.
     #[inline(always)]
-    pub(crate) fn context(self, failure: &'c mut Option<Error>) -> Cx<'c> {
+    pub(crate) fn context<'a>(&'a mut self, failure: &'a mut Option<Error>) -> Cx<'a> {
         let (core, parts) = (self.core, self.work.parts());
         let states = match self.around.states {
             StateSource::Committed => core.states(),
             StateSource::Workspace => parts.states_before,
         };
-        let (direction, grads) = match self.around.vectors {
+        let (direction, grads) = match &mut self.around.vectors {
             Some(vectors) => (
                 vectors.direction.storage().region(),
                 vectors.product.storage_mut(),
@@ -99,7 +99,7 @@ impl Core {
         for (k, given) in args.iter().enumerate() {
             inputs[k] = given.region(self.precision())?;
         }
-        whole(Call {
+        whole(&mut Call {
             core: self,
             work,
             inputs: &inputs[..args.len()],
@@ -123,7 +123,7 @@ impl Core {
         }
         let staging = work.take_staging();
         let inputs = regions::<MAX_ARGS>(args, &staging, self.precision());
-        let value = whole(Call {
+        let value = whole(&mut Call {
             core: self,
             work,
             inputs: &inputs[..args.len()],

@@ -122,7 +122,7 @@ impl<U: Update<T, N>, T: Real, const N: usize> Kernel for Span<'_, U, T, N> {
             *row = &mut std::mem::take(row)[..len];
         }
         for i in 0..len {
-            let grad = (grads[i] * scale).min(limit).max(-limit);
+            let grad = within(grads[i] * scale, limit);
             let mut before = [T::ZERO; N];
             for k in 0..N {
                 before[k] = moments[k][i];
@@ -134,6 +134,13 @@ impl<U: Update<T, N>, T: Real, const N: usize> Kernel for Span<'_, U, T, N> {
             }
         }
     }
+}
+
+/// `x`, limited to [-limit, limit]; what is no number stays that. As comparisons, because these are the CPU's own minimum and maximum.
+#[inline(always)]
+fn within<T: Real>(x: T, limit: T) -> T {
+    let below = T::select(limit < x, limit, x);
+    T::select(below < -limit, -limit, below)
 }
 
 /// `x`, or 0 if it is so small that it has lost digits. A moment that decays for ever, such as that of a unit that is never active,
