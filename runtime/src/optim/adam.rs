@@ -1,6 +1,6 @@
 //! Adam and AdamW.
 
-use super::pass::{Pass, Update};
+use super::pass::{Bound, Pass, Update};
 use super::{Optim, Rule, check_range};
 use crate::dtype::Element;
 use crate::error::Result;
@@ -212,6 +212,8 @@ struct AdamUpdate<T> {
 }
 
 impl<T: Real> Update<T, 2> for AdamUpdate<T> {
+    const BOUND: Bound = Bound::Arithmetic;
+
     #[inline(always)]
     fn update(&self, param: T, grad: T, [m, v]: [T; 2]) -> (T, [T; 2]) {
         let grad = grad + self.decay * param;

@@ -17,9 +17,22 @@ const PIECE: usize = 8192;
 
 /// The new value of a parameter and of its `N` moments.
 pub(super) trait Update<T, const N: usize>: Sync {
+    /// What decides how long its vectors are.
+    const BOUND: Bound;
+
     /// From the parameter, its (clipped) gradient and its moments, of which the pass makes 0 what is smaller than any number
     /// with all digits. Implementations are `#[inline(always)]`.
     fn update(&self, param: T, grad: T, moments: [T; N]) -> (T, [T; N]);
+}
+
+/// What the time of an update goes into.
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+pub(super) enum Bound {
+    /// Reading and writing. Its vectors are of 256 bits: longer ones gain nothing, and would wait for gradients that a small network has just
+    /// written in shorter ones.
+    Memory,
+    /// Quotients and roots, which longer vectors do faster.
+    Arithmetic,
 }
 
 /// The flat buffers of one step.
@@ -40,7 +53,7 @@ pub struct Pass<'a, T> {
 impl<T: Real> Pass<'_, T> {
     /// Applies an update to every element that has a gradient.
     #[inline]
-    pub(super) fn each<const N: usize>(self, update: impl Update<T, N>) {
+    pub(super) fn each<U: Update<T, N>, const N: usize>(self, update: U) {
         let Self {
             team,
             isa,
@@ -70,8 +83,10 @@ impl<T: Real> Pass<'_, T> {
                         scale,
                         limit,
                     };
-                    // Memory bounds it; and longer vectors would wait for gradients that shorter ones have just written.
-                    T::run_narrow(isa, span);
+                    match U::BOUND {
+                        Bound::Memory => T::run_narrow(isa, span),
+                        Bound::Arithmetic => T::run(isa, span),
+                    }
                 }
             }
         };
@@ -224,6 +239,8 @@ mod tests {
     struct Count;
 
     impl Update<f64, 2> for Count {
+        const BOUND: Bound = Bound::Arithmetic;
+
         fn update(&self, param: f64, grad: f64, [a, b]: [f64; 2]) -> (f64, [f64; 2]) {
             (param + grad, [a + 1.0, b + 2.0 * param])
         }
@@ -233,6 +250,8 @@ mod tests {
     struct Decay;
 
     impl Update<f32, 2> for Decay {
+        const BOUND: Bound = Bound::Arithmetic;
+
         fn update(&self, param: f32, _: f32, moments: [f32; 2]) -> (f32, [f32; 2]) {
             (param, moments.map(|moment| 0.5 * moment))
         }

@@ -1,6 +1,6 @@
 //! Stochastic gradient descent, with momentum.
 
-use super::pass::{Pass, Update};
+use super::pass::{Bound, Pass, Update};
 use super::{Optim, Rule, check_range};
 use crate::dtype::Element;
 use crate::error::{Error, Result};
@@ -148,6 +148,8 @@ struct Plain<T> {
 }
 
 impl<T: Real> Update<T, 0> for Plain<T> {
+    const BOUND: Bound = Bound::Memory;
+
     #[inline(always)]
     fn update(&self, param: T, grad: T, _: [T; 0]) -> (T, [T; 0]) {
         (param - self.lr * (grad + self.weight_decay * param), [])
@@ -166,6 +168,8 @@ struct Momentum<T> {
 }
 
 impl<T: Real> Update<T, 1> for Momentum<T> {
+    const BOUND: Bound = Bound::Memory;
+
     #[inline(always)]
     fn update(&self, param: T, grad: T, [buffer]: [T; 1]) -> (T, [T; 1]) {
         let grad = grad + self.weight_decay * param;

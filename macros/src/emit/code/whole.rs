@@ -2,8 +2,7 @@
 //!
 //! Where the products of a function are so small that calling a kernel takes longer than it computes, its sweeps are emitted a second
 //! time: as code that rustc inlines into one function, with the sizes as constants. The runtime runs it where the dynamic sizes are
-//! small as well, and the ordinary functions elsewhere; the bits are the same. The way back follows in the same function, so that what
-//! a buffer's place is found out once, and numbers that both ways use may stay in registers.
+//! small as well, and the ordinary functions elsewhere; the bits are the same. The way back follows in the same function, so that a buffer's place is found out once, and numbers that both ways use may stay in registers.
 //!
 //! ```text
 //! struct LossTrain;
@@ -34,7 +33,7 @@
 //! ```
 //!
 //! What decides (a model of the time that rustc takes): every product has two literal sizes of at most [`LITERAL`] (and no larger third
-//! one), there are at most [`PRODUCTS`] of them among at most [`KERNELS`] kernels in each sweep, no loops, nothing that stays packed, and
+//! one), there are at most [`PRODUCTS`] of them among at most [`KERNELS`] kernels for each sweep, no loops, nothing that stays packed, and
 //! no more kernels without an inlined form ([`FORMS`]) than products. Where a kernel is not small even if all dynamic sizes are 1,
 //! nothing is emitted twice.
 
@@ -54,9 +53,9 @@ use crate::shape::{Atom, Dim};
 
 /// The largest literal size of a product.
 const LITERAL: i64 = 64;
-/// The most products of a sweep.
+/// The most products of a sweep, of all sweeps together.
 const PRODUCTS: usize = 12;
-/// The most kernels of a sweep.
+/// The most kernels of a sweep, likewise.
 const KERNELS: usize = 32;
 /// The most multiply-adds of a product, and elements of a factor: `small::is_few` of the runtime.
 const FEW: (i64, i64) = (1 << 15, 1 << 12);
@@ -196,7 +195,7 @@ pub(in crate::emit) fn emit(
     } else {
         vec![0..n]
     };
-    if !sweeps.iter().all(|range| is_small(around, plan, range.clone())) {
+    if !is_small(around, plan, sweeps.len()) {
         return None;
     }
     let rt = around.rt;
@@ -284,17 +283,17 @@ fn fits(around: &Surroundings<'_>, plan: &Plan) -> TokenStream {
     quote!(#lets #(#fits)&&*)
 }
 
-/// Whether a sweep is worth the time that it takes to compile in one piece.
-fn is_small(around: &Surroundings<'_>, plan: &Plan, range: Range<usize>) -> bool {
+/// Whether a call of so many sweeps is worth the time that it takes to compile in one piece.
+fn is_small(around: &Surroundings<'_>, plan: &Plan, n_sweeps: usize) -> bool {
     let sizes = around.sizes;
     let names_taken = [&sizes.dims, &sizes.generics, &sizes.scalars]
         .into_iter()
         .any(|names| names.iter().any(|name| name == "on" || name == "at"));
-    if names_taken || !plan.loops.is_empty() || range.len() > KERNELS {
+    if names_taken || !plan.loops.is_empty() || plan.kernels.len() > n_sweeps * KERNELS {
         return false;
     }
     let (mut products, mut others) = (0, 0);
-    for kernel in &plan.kernels[range] {
+    for kernel in &plan.kernels {
         match inlined(plan, kernel) {
             Some(form) if !may_fit(&form) => return false,
             Some(Inlined::Product(..)) => products += 1,
@@ -304,7 +303,7 @@ fn is_small(around: &Surroundings<'_>, plan: &Plan, range: Range<usize>) -> bool
             None => others += 1,
         }
     }
-    (1..=PRODUCTS).contains(&products) && others <= products
+    (1..=n_sweeps * PRODUCTS).contains(&products) && others <= products
 }
 
 /// The least value of a size's atoms: that of a dynamic one is its multiple.
