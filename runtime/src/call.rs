@@ -85,7 +85,10 @@ impl Core {
         work.stage(args)?;
         let code = &work.function().eval;
         let committed = || StateSource::Committed.into();
-        if self.in_one_piece(code, work, args, scalars, committed()).is_some() {
+        if self
+            .in_one_piece(code, work, args, scalars, committed())
+            .is_some()
+        {
             return Ok(());
         }
         let packs = work.take_packs(self.version());

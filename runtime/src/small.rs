@@ -40,10 +40,7 @@ pub trait InOnePiece {
 
     /// Computes everything; with `ONE`, all dynamic sizes are 1. Gives the loss, where the call has one, and `None` where something went
     /// wrong.
-    fn run<T: SmallProduct, L: Lanes<T>, const ONE: bool>(
-        cx: &mut Cx<'_>,
-        on: On<T, L, ONE>,
-    ) -> Option<f64>;
+    fn run<T: SmallProduct, L: Lanes<T>, const ONE: bool>(cx: &mut Cx<'_>, on: On<T, L, ONE>) -> Option<f64>;
 }
 
 /// A function that runs a call in one piece, where it is small, and gives what [`InOnePiece::run`] does. `None` says that it was not done:

@@ -25,8 +25,8 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::flat::Layout;
 use crate::model::Core;
 use crate::profile::Recorder;
-use crate::small::{self, Whole};
 use crate::program::{Code, Function, Lasts, MAX_RANK, PackForm, Program, Sizes, SlotSpec};
+use crate::small::{self, Whole};
 pub(crate) use borrow::regions;
 use plan::Plan;
 

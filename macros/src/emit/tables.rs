@@ -483,7 +483,14 @@ impl Tables<'_> {
         let inputs: Vec<String> = function.inputs.iter().map(|input| input.name.clone()).collect();
         let around = self.surroundings(&sizes, &inputs, Rows::All);
         let doc = format!(" Every value of `{}`, trace mode.", function.name);
-        items.extend(code::sweep(&around, plan, 0..plan.kernels.len(), &run, &doc, groups));
+        items.extend(code::sweep(
+            &around,
+            plan,
+            0..plan.kernels.len(),
+            &run,
+            &doc,
+            groups,
+        ));
         let formulas = self.formulas(Some(function));
         let slots = self.slots(plan, &formulas);
         let values = plan.named.iter().map(|named| {

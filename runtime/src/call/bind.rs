@@ -49,8 +49,8 @@ impl Seen {
             }
             // All places there are, since behind the last axis both have 0; comparing memory is a call.
             let mut differ = 0;
-            for axis in 0..MAX_RANK {
-                differ |= given.sizes()[axis] ^ shape[axis];
+            for (axis, size) in shape.iter().enumerate() {
+                differ |= given.sizes()[axis] ^ size;
             }
             if differ != 0 {
                 return false;

@@ -224,7 +224,10 @@ pub(in crate::emit) fn emit(
     if mode.loss.is_none() {
         body.extend(quote!(let value = 0.0;));
     }
-    let (n_dims, fits) = (Literal::usize_unsuffixed(around.sizes.dims.len()), fits(around, plan));
+    let (n_dims, fits) = (
+        Literal::usize_unsuffixed(around.sizes.dims.len()),
+        fits(around, plan),
+    );
     let doc = format!(" `{}` in one piece.", mode.stem);
     let items = quote! {
         #[doc = #doc]

@@ -183,9 +183,7 @@ pub fn compute<T: Product, L: Lanes<T>>(lanes: L, product: Few<'_, '_, T>, room:
     let left = left(a).expect("the first factor is dense in one direction");
     let right = match lies(b) {
         Some(right) => right,
-        None => {
-            turn(lanes, b, &mut room[..k * n])
-        }
+        None => turn(lanes, b, &mut room[..k * n]),
     };
     let sums = Sums {
         lanes,
@@ -543,7 +541,15 @@ mod tests {
                         activation: Activation::None,
                     };
                     let y_mut = &mut y[..];
-                    f32::few(isa, Few { a, b, y: y_mut, ending });
+                    f32::few(
+                        isa,
+                        Few {
+                            a,
+                            b,
+                            y: y_mut,
+                            ending,
+                        },
+                    );
                     y.into_iter().map(f32::to_bits).collect::<Vec<_>>()
                 };
                 let dense = bits(Matrix::row_major(&w, k, n));
