@@ -190,11 +190,8 @@ pub(in crate::emit) fn emit(
     groups: &mut GroupTypes,
 ) -> Option<(Ident, TokenStream)> {
     let (n_forward, n) = (plan.n_forward, plan.kernels.len());
-    let sweeps = if n_forward < n {
-        vec![0..n_forward, n_forward..n]
-    } else {
-        vec![0..n]
-    };
+    let sweeps = [0..n_forward, n_forward..n].into_iter();
+    let sweeps: Vec<_> = sweeps.filter(|range| !range.is_empty()).collect();
     if !is_small(around, plan, sweeps.len()) {
         return None;
     }
