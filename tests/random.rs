@@ -109,9 +109,9 @@ fn host(values: &[Value]) -> Vec<HostArg<'_>> {
     let mut args = Vec::new();
     for value in values {
         args.push(match value {
-            Value::Float(x) => HostArg::of_view(x.view()),
-            Value::I64(x) => HostArg::of_view(x.view()),
-            Value::U8(x) => HostArg::of_view(x.view()),
+            Value::Float(x) => HostArg::of(x),
+            Value::I64(x) => HostArg::of(x),
+            Value::U8(x) => HostArg::of(x),
         });
     }
     args

@@ -164,6 +164,66 @@ fn a_workspace_that_has_seen_sizes_checks_others_as_strictly() -> Result<()> {
     Ok(())
 }
 
+/// A call like the one before skips checks; not those of what it computes.
+#[test]
+fn a_call_like_the_one_before_finds_what_is_wrong_with_its_numbers() -> Result<()> {
+    let mut model = Net::new(&Device::cpu().threads(1), 1)?;
+    let (mut work, mut sgd) = (model.loss_workspace(4)?, Sgd::new(0.1));
+    let (x, label) = (numbers(4, 5), Array1::<u8>::zeros(4));
+    let mut broken = x.clone();
+    broken[[2, 1]] = f32::INFINITY;
+    for _ in 0..2 {
+        model.train_step(&mut work, &mut sgd, &x, &label)?;
+        let (step, before) = (model.step(), model.param("fc1.weight")?);
+        let range = model
+            .train_step(&mut work, &mut sgd, &x, &Array1::from_elem(4, 3u8))
+            .unwrap_err();
+        assert!(range.to_string().contains("Net::loss"), "{range}");
+        let infinite = model
+            .train_step(&mut work, &mut sgd, &broken, &label)
+            .unwrap_err();
+        assert_eq!(infinite.kind(), tapeless::ErrorKind::NonFinite, "{infinite}");
+        assert_eq!(model.step(), step, "a call that fails is no step");
+        assert_eq!(model.param("fc1.weight")?, before);
+        let unused = sgd.step(&mut model, &mut work).unwrap_err();
+        assert_eq!(unused.kind(), tapeless::ErrorKind::Config, "{unused}");
+    }
+    Ok(())
+}
+
+/// Arguments of other layouts and elements, accumulated gradients and profiles in between change no bit.
+#[test]
+fn calls_of_every_form_may_follow_one_another() -> Result<()> {
+    let device = Device::cpu().threads(1);
+    let (x, y) = (numbers(3, 8), numbers(3, 1));
+    let (turned, wide) = (x.t().as_standard_layout().into_owned(), x.mapv(f64::from));
+    let mut losses = Vec::new();
+    for mixed in [0, 1] {
+        let mut model = Line::new(&device, 5)?;
+        let (mut work, mut sgd) = (model.loss_workspace(3)?, Sgd::new(0.1));
+        for step in 0..8 {
+            losses.push(match mixed * (step % 5) {
+                1 => model.train_step(&mut work, &mut sgd, turned.t(), &y)?,
+                2 => model.train_step(&mut work, &mut sgd, &wide, &y)?,
+                3 => {
+                    let loss = model.loss_accumulate(&mut work, &x, &y)?;
+                    sgd.step(&mut model, &mut work)?;
+                    loss
+                }
+                4 => {
+                    work.start_profile();
+                    let loss = model.train_step(&mut work, &mut sgd, &x, &y)?;
+                    work.stop_profile()?;
+                    loss
+                }
+                _ => model.train_step(&mut work, &mut sgd, &x, &y)?,
+            });
+        }
+    }
+    assert_eq!(losses[..8], losses[8..]);
+    Ok(())
+}
+
 /// Functions whose names differ by what their types would not show.
 #[model]
 pub struct Alike {

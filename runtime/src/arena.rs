@@ -207,13 +207,15 @@ impl<'a> Region<'a> {
     /// The address of `len` elements at byte `offset`, inside the region and aligned.
     #[inline(always)]
     fn check<T: Element>(&self, offset: usize, len: usize) -> *mut T {
-        let end = len
+        // Where the last of so many elements may begin is the same for all that are as long.
+        let (all, start) = (self.bytes, self.start);
+        let last = len
             .checked_mul(size_of::<T>())
-            .and_then(|bytes| bytes.checked_add(offset));
-        if end.is_none_or(|end| end > self.bytes) {
-            outside(size_of::<T>(), [len, offset, self.bytes]);
+            .and_then(|bytes| all.checked_sub(bytes));
+        if last.is_none_or(|last| offset > last) {
+            outside(size_of::<T>(), [len, offset, all]);
         }
-        let start = self.start.wrapping_add(offset);
+        let start = start.wrapping_add(offset);
         if !start.addr().is_multiple_of(align_of::<T>()) {
             crooked(offset);
         }
@@ -232,6 +234,25 @@ fn outside(width: usize, [len, offset, bytes]: [usize; 3]) -> ! {
 #[inline(never)]
 fn crooked(offset: usize) -> ! {
     panic!("a buffer at byte {offset} is not aligned")
+}
+
+// By numbers: what is passed by reference has to lie in memory, for all that is done with it.
+#[cold]
+#[inline(never)]
+fn overlap(place: Place, a: usize, b: usize) -> ! {
+    panic!("two buffers of one kernel overlap, in {place:?} from bytes {a} and {b} on")
+}
+
+#[cold]
+#[inline(never)]
+fn other_width(width: usize, asked: usize) -> ! {
+    panic!("a buffer of another element width was asked for: {asked} bytes instead of {width}")
+}
+
+#[cold]
+#[inline(never)]
+fn read_only(place: Place) -> ! {
+    panic!("this place may not be written: {place:?}")
 }
 
 #[cold]
@@ -296,7 +317,7 @@ impl Buf {
 fn apart(a: Buf, b: Buf) {
     let end = |buf: Buf| buf.offset + buf.len * buf.width;
     if a.place == b.place && a.offset < end(b) && b.offset < end(a) && a.len > 0 && b.len > 0 {
-        refused(a, "two buffers of one kernel overlap");
+        overlap(a.place, a.offset, b.offset);
     }
 }
 
@@ -339,11 +360,11 @@ impl<'a> Memory<'a> {
     #[inline(always)]
     fn start<T: Element>(&self, buf: Buf, access: Access) -> *mut T {
         if buf.width != size_of::<T>() {
-            refused(buf, "a buffer of another element width was asked for");
+            other_width(buf.width, size_of::<T>());
         }
         let region = self.region(buf.place);
         if access == Access::Write && region.access != Access::Write {
-            refused(buf, "this place may not be written");
+            read_only(buf.place);
         }
         region.check::<T>(buf.offset, buf.len)
     }

@@ -10,24 +10,23 @@ mod bind;
 pub(crate) mod outputs;
 mod second;
 pub(crate) mod trace;
+mod whole;
 
-pub use arg::{Arg, Host, HostArg, HostData, HostElement, HostNumber, Probe, kind};
+pub use arg::{Arg, Host, HostArg, HostData, HostElement, HostNumber, Probe, Strided, kind};
 pub(crate) use bind::Seen;
 pub use bind::function_of;
 pub use outputs::{OutputElement, Outputs};
 pub use trace::{Trace, TracedValue};
+pub use whole::Call;
 
-use crate::arena::{Memory, Place, Region};
-use crate::cx::{Cx, Env, Packs};
+use crate::arena::Place;
+use crate::cx::Cx;
 use crate::dtype::Dtype;
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::Core;
 use crate::program::Code;
 use crate::workspace::gradients::copy_tensors;
 use crate::workspace::{Calls, MAX_ARGS, Mode, Pending, Workspace, regions};
-
-/// As many arguments as functions of small networks have, and most others.
-const FEW_ARGS: usize = 2;
 
 /// What a gradient call does with the gradients that are in the workspace.
 #[derive(Copy, Clone, PartialEq, Eq, Debug, Default)]
@@ -69,6 +68,9 @@ impl Core {
         args: &[HostArg<'_>],
         scalars: &[f64],
     ) -> Result<Outputs<'w>> {
+        if self.repeat(Mode::Eval, function, work, args, scalars).is_some() {
+            return Ok(Outputs::lent(work));
+        }
         let name = |error: Error| error.context(self.label(function));
         self.bind_in(function, work, args, scalars).map_err(name)?;
         let began = work.clock();
@@ -81,8 +83,16 @@ impl Core {
     /// Runs the plain function in a workspace that is prepared for it.
     fn evaluate(&self, work: &mut Workspace, args: &[HostArg<'_>], scalars: &[f64]) -> Result<()> {
         work.stage(args)?;
-        let (code, packs) = (&work.function().eval, work.take_packs(self.version()));
-        self.with_cx(work, args, scalars, StateSource::Committed.into(), |cx| {
+        let code = &work.function().eval;
+        let committed = || StateSource::Committed.into();
+        if self
+            .in_one_piece(code, work, args, scalars, committed())
+            .is_some()
+        {
+            return Ok(());
+        }
+        let packs = work.take_packs(self.version());
+        self.with_cx(work, args, scalars, committed(), |cx| {
             cx.packs = packs;
             (code.forward)(cx);
             cx.end_sweep();
@@ -108,6 +118,13 @@ impl Core {
         scalars: &[f64],
         accumulate: Accumulate,
     ) -> Result<f64> {
+        if accumulate == Accumulate::Overwrite
+            && let Some(loss) = self.repeat(Mode::Train, function, work, args, scalars)
+        {
+            work.pending = Some(Pending { loss, used: false });
+            self.count_step();
+            return Ok(loss);
+        }
         let name = |core: &Self, error: Error| error.context(core.label(function));
         self.bind_in(function, work, args, scalars)
             .map_err(|error| name(self, error))?;
@@ -161,7 +178,7 @@ impl Core {
         };
         let code = work.function().train.as_ref();
         let code = code.ok_or_else(|| Error::internal("a gradient has lost its code"))?;
-        let loss = self.with_cx(work, args, scalars, states.into(), |cx| sweep(code, cx))?;
+        let loss = self.run(code, work, args, scalars, states.into())?;
         if loss.is_finite() {
             return Ok(loss);
         }
@@ -182,6 +199,21 @@ impl Core {
         }
     }
 
+    /// Runs code that gives a loss in a prepared workspace.
+    fn run(
+        &self,
+        code: &Code,
+        work: &mut Workspace,
+        args: &[HostArg<'_>],
+        scalars: &[f64],
+        mut around: Surroundings<'_>,
+    ) -> Result<f64> {
+        if let Some(loss) = self.in_one_piece(code, work, args, scalars, around.again()) {
+            return Ok(loss);
+        }
+        self.with_cx(work, args, scalars, around, |cx| sweep(code, cx))
+    }
+
     /// Runs `body` with the context of a prepared workspace.
     fn with_cx<R>(
         &self,
@@ -191,60 +223,19 @@ impl Core {
         around: Surroundings<'_>,
         body: impl FnOnce(&mut Cx<'_>) -> R,
     ) -> R {
-        let parts = work.parts();
-        // Most functions take few arguments, and making places for more takes as long as a small kernel.
-        let (few, many);
-        let inputs: &[Region<'_>] = if args.len() <= FEW_ARGS {
-            few = regions::<FEW_ARGS>(args, parts.staging, self.precision());
-            &few
-        } else {
-            many = regions::<MAX_ARGS>(args, parts.staging, self.precision());
-            &many
-        };
-        let states = match around.states {
-            StateSource::Committed => self.states(),
-            StateSource::Workspace => parts.states_before,
-        };
-        let (direction, grads) = match around.vectors {
-            Some(vectors) => (
-                vectors.direction.storage().region(),
-                vectors.product.storage_mut(),
-            ),
-            None => (Region::empty(), parts.grads),
-        };
-        let mut cx = Cx {
-            env: self.env(),
-            memory: Memory {
-                arena: parts.arena.region_mut(),
-                params: self.params().region(),
-                grads: grads.region_mut(),
-                direction,
-                states: states.region(),
-                new_states: parts.new_states.region_mut(),
-                inputs: &inputs[..args.len()],
-            },
-            sizes: parts.sizes,
-            slots: parts.slots,
-            rooms: parts.rooms,
-            packs: Packs::Absent,
-            params: self.params_layout().starts(),
-            states: self.states_layout().starts(),
+        let staging = work.take_staging();
+        let inputs = regions::<MAX_ARGS>(args, &staging, self.precision());
+        let mut call = Call {
+            core: self,
+            work,
+            inputs: &inputs[..args.len()],
             scalars,
-            failure: None,
-            laps: parts.laps,
+            around,
         };
-        body(&mut cx)
-    }
-
-    /// Who computes, and how.
-    fn env(&self) -> Env<'_> {
-        Env {
-            team: self.team(),
-            isa: self.device().isa(),
-            precision: self.precision(),
-            seed: self.seed(),
-            step: self.step(),
-        }
+        let mut failure = None;
+        let result = body(&mut call.context(&mut failure));
+        work.put_staging(staging);
+        result
     }
 }
 
@@ -262,6 +253,20 @@ struct Surroundings<'a> {
     states: StateSource,
     /// Where a product with the Hessian is computed; it takes the place of the gradients.
     vectors: Option<second::Vectors<'a>>,
+}
+
+impl Surroundings<'_> {
+    /// The same for a shorter time.
+    fn again(&mut self) -> Surroundings<'_> {
+        let vectors = self.vectors.as_mut().map(|vectors| second::Vectors {
+            direction: vectors.direction,
+            product: vectors.product,
+        });
+        Surroundings {
+            states: self.states,
+            vectors,
+        }
+    }
 }
 
 impl From<StateSource> for Surroundings<'_> {

@@ -60,8 +60,9 @@ pub struct Cx<'a> {
     pub states: &'a [usize],
     /// Host scalars among the arguments, as f64 in the order of declaration.
     pub scalars: &'a [f64],
-    /// The first mistake that a kernel found in its data (a label out of range).
-    pub failure: Option<Error>,
+    /// The first mistake that a kernel found in its data (a label out of range). Elsewhere, so that nothing here is to be dropped: what
+    /// has to be dropped lies in memory, and every kernel would read it from there.
+    pub failure: &'a mut Option<Error>,
     /// Times of kernels, where a profile is taken.
     pub laps: Option<&'a mut Laps>,
 }

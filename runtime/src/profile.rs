@@ -5,7 +5,7 @@
 //! timed is the program that runs without a profile, with one reading of the clock more for every kernel (some 25 ns).
 //! Without a profile a kernel costs one comparison more.
 //!
-//! Only the sweeps of small networks, which otherwise run in one piece ([`small`](crate::small)), run kernel by kernel in a profile,
+//! Only calls of small networks, which otherwise run in one piece ([`small`](crate::small)), run kernel by kernel in a profile,
 //! with the same bits: their kernels take less time than a reading of the clock.
 //!
 //! Every kernel binds its buffers exactly once ([`Cx::bind`]), and that is where its time begins; it ends where the

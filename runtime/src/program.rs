@@ -11,6 +11,7 @@ mod tensor;
 use crate::cx::Cx;
 use crate::dtype::Dtype;
 use crate::error::{Error, Result};
+use crate::small::Whole;
 
 pub use schedule::{KernelEntry, KernelRow, LoopEntry, LoopRow, run_order};
 pub use tensor::{TensorEntry, TensorSpec};
@@ -274,6 +275,8 @@ pub struct Code {
     pub forward: fn(&mut Cx<'_>),
     /// Computes the gradients, after `forward` on the same workspace.
     pub backward: Option<fn(&mut Cx<'_>)>,
+    /// Both in one piece, where sizes may be so small that this is worth while.
+    pub whole: Option<Whole>,
     /// Kernels in order, for `explain` and profiles.
     pub kernels: &'static [KernelEntry],
     /// The loops over some of them; an outer one before those inside of it.

@@ -1,10 +1,10 @@
-//! Sweeps of networks so small that calling a kernel takes longer than what it computes.
+//! Calls of networks so small that calling a kernel takes longer than what it computes.
 //!
-//! For such a sweep the compiler emits, beside the ordinary functions, a [`Sweep`]: the same kernels in the same order, but as code
-//! that is inlined into one function, compiled for each instruction set where the model is. The instruction set is asked for once,
-//! and sizes that the compiler knows are constants there. [`sweep`] decides, by sizes and precision alone, which of the two runs;
-//! the bits are those of the ordinary kernels: products as in [`gemm::is_few`], the same scalar code of groups, sums in the same
-//! order.
+//! For such a function the compiler emits, beside the ordinary sweeps, a call [`InOnePiece`]: the same kernels in the same order, but as
+//! code that is inlined into one function, compiled for each instruction set where the model is. The instruction set is asked for once,
+//! sizes that the compiler knows are constants there, and where a buffer lies is found out once for both sweeps. Sizes and precision
+//! alone decide which of the two runs; the bits are those of the ordinary kernels: products as in [`gemm::is_few`], the same scalar code
+//! of groups, sums in the same order.
 //!
 //! Everything here is `#[inline(always)]`, as the rules of [`Kernel`](crate::cpu::isa::Kernel) ask for.
 //!
@@ -18,9 +18,11 @@
 use std::marker::PhantomData;
 
 use crate::arena::{Buf, Place};
-use crate::cpu::gemm::{self, Ending, Few, Lanes, Matrix, OnVectors, Operands, SmallProduct};
-use crate::cx::{Cx, float};
-use crate::dtype::Dtype;
+use crate::call::Call;
+use crate::cpu::gemm::{self, Arithmetic, Ending, Few, Lanes, Matrix, OnVectors, Operands, SmallProduct};
+use crate::cpu::isa::Isa;
+use crate::cx::Cx;
+use crate::dtype::{Dtype, Precision, stored};
 use crate::ops::epilogue::Epilogue;
 use crate::ops::pointwise::Pointwise;
 use crate::ops::reduce::{self, Sum};
@@ -28,58 +30,97 @@ use crate::ops::view::View;
 
 pub use crate::cpu::gemm::{Lanes as Vectors, SmallProduct as Number, is_few};
 
-/// A sweep in one piece.
-pub trait Sweep {
-    /// Whether it has dynamic sizes.
-    const IS_DYNAMIC: bool;
+/// A call in one piece: the forward sweep, and the way back where there is one.
+pub trait InOnePiece {
+    /// The number of dynamic sizes.
+    const N_DIMS: usize;
 
-    /// Whether all its products are small ones at the sizes of a call.
-    fn fits(cx: &Cx<'_>) -> bool;
+    /// Whether all that is computed is small at the sizes of a call.
+    fn fits<T: SmallProduct, L: Lanes<T>, const ONE: bool>(cx: &mut Cx<'_>, on: On<T, L, ONE>) -> bool;
 
-    /// Runs it; with `ONE`, all dynamic sizes are 1.
-    fn run<T: SmallProduct, L: Lanes<T>, const ONE: bool>(cx: &mut Cx<'_>, on: On<T, L, ONE>);
+    /// Computes everything; with `ONE`, all dynamic sizes are 1. Gives the loss, where the call has one, and `None` where something went
+    /// wrong.
+    fn run<T: SmallProduct, L: Lanes<T>, const ONE: bool>(cx: &mut Cx<'_>, on: On<T, L, ONE>) -> Option<f64>;
 }
 
-/// Runs a sweep in one piece, where that is possible; false where it is not, and nothing has happened.
+/// A function that runs a call in one piece, where it is small, and gives what [`InOnePiece::run`] does. `None` says that it was not done:
+/// the ordinary sweeps do it, and find what is wrong, if anything is.
+pub type Whole = fn(&mut Call<'_>) -> Option<f64>;
+
+/// Whether products on these instructions and in this precision are those of [`InOnePiece`]: whatever rounds operands packs them.
+pub(crate) fn serves(precision: Precision, isa: Isa) -> bool {
+    Arithmetic::new(precision, isa).operands() == Operands::Exact
+}
+
+/// The [`Whole`] of a call.
 #[inline(never)]
-pub fn sweep<S: Sweep>(cx: &mut Cx<'_>, _: S) -> bool {
-    // A profile asks for the time of every kernel. Whatever rounds operands packs them.
-    if cx.laps.is_some() || cx.env.arithmetic().operands() != Operands::Exact || !S::fits(cx) {
-        return false;
-    }
-    let isa = cx.env.isa;
-    float!(cx, T => T::on_vectors(isa, Whole::<'_, '_, S> { cx, sweep: PhantomData }));
-    true
+pub fn call<S: InOnePiece>(call: &mut Call<'_>) -> Option<f64> {
+    let isa = call.core().device().isa();
+    stored!(call.core().precision(), T => T::on_vectors(isa, Run::<'_, '_, S> { call, piece: PhantomData }))
 }
 
-struct Whole<'c, 'a, S> {
-    cx: &'c mut Cx<'a>,
-    sweep: PhantomData<S>,
+struct Run<'r, 'c, S> {
+    call: &'r mut Call<'c>,
+    piece: PhantomData<S>,
 }
 
-impl<T: SmallProduct, S: Sweep> OnVectors<T> for Whole<'_, '_, S> {
-    type Output = ();
+impl<T: SmallProduct, S: InOnePiece> OnVectors<T> for Run<'_, '_, S> {
+    type Output = Option<f64>;
 
     #[inline(always)]
-    fn run<L: Lanes<T>>(self, lanes: L) {
+    fn run<L: Lanes<T>>(self, lanes: L) -> Option<f64> {
+        // Made here, where everything that reads it is inlined: what nobody reads is not even loaded.
+        let mut failure = None;
+        let mut cx = self.call.context(&mut failure);
+        let numbers = PhantomData;
         // One sample at a time is what is left of a small network's time where a batch has none: compiled apart, every loop over the
         // batch is gone. Not for the baseline, which nobody's time depends on.
-        let numbers = PhantomData;
-        if S::IS_DYNAMIC && L::LANES > 4 && all_ones(self.cx.sizes.dims) {
-            S::run(self.cx, On::<T, L, true> { lanes, numbers });
+        if S::N_DIMS > 0 && L::LANES > 4 && all_ones::<S>(cx.sizes.dims) {
+            piece::<T, L, S, true>(&mut cx, On { lanes, numbers })
         } else {
-            S::run(self.cx, On::<T, L, false> { lanes, numbers });
+            piece::<T, L, S, false>(&mut cx, On { lanes, numbers })
         }
     }
 }
 
 #[inline(always)]
-fn all_ones(dims: &[usize]) -> bool {
-    let mut all = true;
-    for dim in dims {
-        all = all && *dim == 1;
+fn piece<T: SmallProduct, L: Lanes<T>, S: InOnePiece, const ONE: bool>(
+    cx: &mut Cx<'_>,
+    on: On<T, L, ONE>,
+) -> Option<f64> {
+    if S::fits(cx, on) { S::run(cx, on) } else { None }
+}
+
+#[inline(always)]
+fn all_ones<S: InOnePiece>(dims: &[usize]) -> bool {
+    let mut all = dims.len() == S::N_DIMS;
+    let mut k = 0;
+    while k < S::N_DIMS {
+        all = all && dims[k] == 1;
+        k += 1;
     }
     all
+}
+
+/// Where `S` slots and the tensors of `P` parameters begin, copied from the context: what is stored into buffers could else change it, as
+/// far as the compiler can tell, and every kernel would check its buffers anew.
+pub struct Places<const S: usize, const P: usize> {
+    slots: [usize; S],
+    params: [usize; P],
+}
+
+impl<const S: usize, const P: usize> Places<S, P> {
+    /// Those of a context.
+    ///
+    /// # Panics
+    /// Where it has fewer.
+    #[inline(always)]
+    pub fn new(cx: &Cx<'_>) -> Self {
+        Self {
+            slots: *cx.slots.first_chunk().expect("a plan has all slots"),
+            params: *cx.params.first_chunk().expect("a layout has all parameters"),
+        }
+    }
 }
 
 /// Numbers and vectors that a sweep computes with, and whether all its dynamic sizes are 1. Its methods are the kernels.
@@ -161,28 +202,75 @@ impl<T: SmallProduct, L: Lanes<T>, const ONE: bool> On<T, L, ONE> {
         if ONE { 1 } else { cx.sizes.dims[index] }
     }
 
+    /// As [`Cx::generic`].
+    #[inline(always)]
+    pub fn generic(self, cx: &Cx<'_>, index: usize) -> usize {
+        cx.sizes.generics[index]
+    }
+
+    /// As [`Cx::scalar`].
+    #[inline(always)]
+    pub fn scalar(self, cx: &Cx<'_>, index: usize) -> f64 {
+        cx.scalars[index]
+    }
+
+    /// The loss in a slot, if it is finite and nothing has failed.
+    #[inline(always)]
+    pub fn loss<const S: usize, const P: usize>(
+        self,
+        cx: &mut Cx<'_>,
+        at: &Places<S, P>,
+        index: usize,
+    ) -> Option<f64> {
+        let buf = self.slot(at, index, Dtype::Float, 1);
+        let ([loss], []) = cx.memory.lend::<T, 1, 0>([buf], []);
+        let loss = loss[0].to_f64();
+        if loss.is_finite() && cx.failure.is_none() {
+            Some(loss)
+        } else {
+            None
+        }
+    }
+
+    /// A value, if nothing has failed.
+    #[inline(always)]
+    pub fn done(self, cx: &Cx<'_>, value: f64) -> Option<f64> {
+        if cx.failure.is_none() { Some(value) } else { None }
+    }
+
     /// As [`Cx::slot`].
     #[inline(always)]
-    pub fn slot(self, cx: &Cx<'_>, index: usize, dtype: Dtype, len: usize) -> Buf {
-        self.buf(Place::Arena, cx.slots[index], dtype, len)
+    pub fn slot<const S: usize, const P: usize>(
+        self,
+        at: &Places<S, P>,
+        index: usize,
+        dtype: Dtype,
+        len: usize,
+    ) -> Buf {
+        self.buf(Place::Arena, at.slots[index], dtype, len)
     }
 
     /// As [`Cx::param`].
     #[inline(always)]
-    pub fn param(self, cx: &Cx<'_>, index: usize, len: usize) -> Buf {
-        self.float(Place::Param, cx.params[index], len)
+    pub fn param<const S: usize, const P: usize>(self, at: &Places<S, P>, index: usize, len: usize) -> Buf {
+        self.float(Place::Param, at.params[index], len)
     }
 
     /// As [`Cx::grad`].
     #[inline(always)]
-    pub fn grad(self, cx: &Cx<'_>, index: usize, len: usize) -> Buf {
-        self.float(Place::Grad, cx.params[index], len)
+    pub fn grad<const S: usize, const P: usize>(self, at: &Places<S, P>, index: usize, len: usize) -> Buf {
+        self.float(Place::Grad, at.params[index], len)
     }
 
     /// As [`Cx::direction`].
     #[inline(always)]
-    pub fn direction(self, cx: &Cx<'_>, index: usize, len: usize) -> Buf {
-        self.float(Place::Direction, cx.params[index], len)
+    pub fn direction<const S: usize, const P: usize>(
+        self,
+        at: &Places<S, P>,
+        index: usize,
+        len: usize,
+    ) -> Buf {
+        self.float(Place::Direction, at.params[index], len)
     }
 
     /// As [`Cx::state`].
@@ -199,8 +287,7 @@ impl<T: SmallProduct, L: Lanes<T>, const ONE: bool> On<T, L, ONE> {
 
     /// As [`Cx::input`].
     #[inline(always)]
-    pub fn input(self, cx: &Cx<'_>, index: u8, dtype: Dtype, len: usize) -> Buf {
-        let _ = cx;
+    pub fn input(self, index: u8, dtype: Dtype, len: usize) -> Buf {
         self.buf(Place::Input(index), 0, dtype, len)
     }
 
@@ -268,11 +355,7 @@ impl<T: SmallProduct, L: Lanes<T>, const ONE: bool> On<T, L, ONE> {
         let ([x], [y]) = cx.memory.lend::<T, 1, 1>([x], [y]);
         let (x, y) = (&x[..rows * cols], &mut y[..cols]);
         if rows == 1 {
-            // As every sum, from zero on: a negative zero becomes a positive one.
-            for k in 0..cols {
-                y[k] = T::ZERO + x[k];
-            }
-            return;
+            return sums_of_one(self.lanes, x, y);
         }
         if cols == 1 {
             y[0] = T::from_f64(reduce::fold_run::<T, Sum>(x));
@@ -331,6 +414,23 @@ impl<T: SmallProduct, L: Lanes<T>, const ONE: bool> On<T, L, ONE> {
             block::<P, T, 1, F, FO, S>((&from, &of), &mut to, at, &scalars);
             at += 1;
         }
+    }
+}
+
+/// Sums of the columns of one row. As every sum, from zero on: a negative zero becomes a positive one. Whole vectors are written as such,
+/// since what reads them next would wait for its parts to reach the cache.
+#[inline(always)]
+fn sums_of_one<T: SmallProduct, L: Lanes<T>>(lanes: L, x: &[T], y: &mut [T]) {
+    let (one, zero) = (lanes.splat(T::ONE), lanes.splat(T::ZERO));
+    let mut k = 0;
+    while k + L::LANES <= x.len() {
+        let sums = lanes.mul_add(lanes.load(&x[k..]), one, zero);
+        lanes.store(sums, &mut y[k..]);
+        k += L::LANES;
+    }
+    while k < x.len() {
+        y[k] = T::ZERO + x[k];
+        k += 1;
     }
 }
 

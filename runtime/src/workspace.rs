@@ -20,12 +20,13 @@ use crate::call::Seen;
 use crate::cpu::isa::Isa;
 use crate::cpu::threads::Team;
 use crate::cx::Packs;
-use crate::dtype::Precision;
+use crate::dtype::{Dtype, Precision};
 use crate::error::{Error, ErrorKind, Result};
 use crate::flat::Layout;
 use crate::model::Core;
 use crate::profile::Recorder;
 use crate::program::{Code, Function, Lasts, MAX_RANK, PackForm, Program, Sizes, SlotSpec};
+use crate::small::{self, Whole};
 pub(crate) use borrow::regions;
 use plan::Plan;
 
@@ -80,6 +81,27 @@ pub(crate) struct Pending {
     pub used: bool,
 }
 
+/// A result of a call, and where it is found.
+#[derive(Debug)]
+pub(crate) struct Found {
+    pub dtype: Dtype,
+    shape: [usize; MAX_RANK],
+    rank: usize,
+    /// The number of elements.
+    pub len: usize,
+    pub slot: usize,
+    /// The first byte in the arena.
+    offset: usize,
+}
+
+impl Found {
+    /// The sizes of its axes.
+    #[inline]
+    pub fn shape(&self) -> &[usize] {
+        &self.shape[..self.rank]
+    }
+}
+
 /// How many calls a workspace is for.
 #[derive(Copy, Clone, PartialEq, Eq, Debug)]
 pub(crate) enum Calls {
@@ -124,8 +146,10 @@ pub struct Workspace {
     pub(crate) seen: Seen,
     /// The mode for which it is ready, at the sizes of the arguments of the last call; none where that is to be found out.
     ready: Option<Mode>,
-    /// Sizes and ranks of its results, and the number of elements of each.
-    results: Vec<([usize; MAX_RANK], usize, usize)>,
+    /// What runs that mode in one piece.
+    whole: Option<Whole>,
+    /// Its results in the present mode.
+    results: Vec<Found>,
     /// The profile that is being taken.
     pub(crate) recorder: Option<Box<Recorder>>,
 }
@@ -170,6 +194,7 @@ impl Workspace {
             pending: None,
             seen: Seen::default(),
             ready: None,
+            whole: None,
             results: Vec::new(),
             recorder: None,
         };
@@ -279,6 +304,9 @@ impl Workspace {
         let (mut dims, n_dims) = ([0; MAX_ARGS], self.seen.dims().len());
         dims[..n_dims].copy_from_slice(self.seen.dims());
         self.prepare(mode, &dims[..n_dims])?;
+        let serves = small::serves(self.precision(), self.isa);
+        let code = mode.code(self.function()).filter(|_| serves);
+        self.whole = code.and_then(|code| code.whole);
         self.ready = Some(mode);
         Ok(())
     }
@@ -329,15 +357,23 @@ impl Workspace {
         if self.slots[mode as usize].is_none() {
             self.plan_first(mode)?;
         }
+        self.fit(mode)?;
         let mut results = std::mem::take(&mut self.results);
         results.clear();
-        let specs = self.function().results.iter();
-        results.extend(specs.map(|spec| {
+        let slots = mode.code(self.function()).map_or(&[][..], |code| code.results);
+        results.extend(self.function().results.iter().zip(slots).map(|(spec, result)| {
             let (shape, rank) = self.sizes().shape(spec.shape);
-            (shape, rank, shape[..rank].iter().product())
+            Found {
+                dtype: spec.dtype,
+                shape,
+                rank,
+                len: shape[..rank].iter().product(),
+                slot: result.slot,
+                offset: self.offset(result.slot),
+            }
         }));
         self.results = results;
-        self.fit(mode)
+        Ok(())
     }
 
     /// Whether what lasts from call to call is packed for these parameters. A call that fails leaves nothing.
@@ -353,17 +389,10 @@ impl Workspace {
         self.packed = Some(version);
     }
 
-    /// The shape of a result of the last call.
+    /// A result of the last call, if there are as many.
     #[inline]
-    pub(crate) fn result_shape(&self, k: usize) -> &[usize] {
-        let (sizes, rank, _) = &self.results[k];
-        &sizes[..*rank]
-    }
-
-    /// Its number of elements.
-    #[inline]
-    pub(crate) fn result_len(&self, k: usize) -> usize {
-        self.results[k].2
+    pub(crate) fn result(&self, k: usize) -> Option<&Found> {
+        self.results.get(k)
     }
 
     fn plan_first(&mut self, mode: Mode) -> Result<()> {

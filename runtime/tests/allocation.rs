@@ -66,7 +66,7 @@ fn a_step_after_the_first_allocates_nothing() {
                 model.loss_grad_add(&mut work, x, target).unwrap();
                 optimizer.step_core(model.core_mut(), &mut work).unwrap();
             }
-            let args = [HostArg::of_view(x), HostArg::of_view(target)];
+            let args = [HostArg::of(&x), HostArg::of(&target)];
             let loss = model.core().call_in(1, &mut work, &args, &[]).unwrap();
             assert!(loss.scalar(0).unwrap().is_finite());
         };

@@ -130,7 +130,7 @@ fn a_workspace_belongs_to_its_function_and_precision() {
     );
     let mut forward = single.core().workspace(0, &[2]).unwrap();
     use tapeless_runtime::call::HostArg;
-    let args = [HostArg::of_view(x.view()), HostArg::of_view(target.view())];
+    let args = [HostArg::of(&x), HostArg::of(&target)];
     assert!(single.core().call_in(1, &mut forward, &args, &[]).is_err());
 }
 

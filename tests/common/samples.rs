@@ -85,10 +85,10 @@ pub fn host(values: &[Value]) -> Vec<HostArg<'_>> {
     values
         .iter()
         .map(|value| match value {
-            Value::Float(x) => HostArg::of_view(x.view()),
-            Value::Single(x) => HostArg::of_view(x.view()),
-            Value::Int(x) => HostArg::of_view(x.view()),
-            Value::Bool(x) => HostArg::of_view(x.view()),
+            Value::Float(x) => HostArg::of(x),
+            Value::Single(x) => HostArg::of(x),
+            Value::Int(x) => HostArg::of(x),
+            Value::Bool(x) => HostArg::of(x),
         })
         .collect()
 }

@@ -263,7 +263,7 @@ fn sweeps_that_are_never_small_are_emitted_once() {
         );
         let text = sweeps(&text);
         let limit = format!("small::is_short([{pixels} * B, 1])");
-        let is_small = text.contains("small::sweep(cx, LossTrainForward)");
+        let is_small = text.contains("InOnePiece for LossTrain {");
         assert_eq!(is_small, text.contains(&limit), "{text}");
         is_small
     };
@@ -275,7 +275,7 @@ fn sweeps_that_are_never_small_are_emitted_once() {
                 self.fc(x).square().mean() + (other.exp() * other).sum()
             }
         }";
-    assert!(!sweeps(fours).contains("small::sweep(cx, LossTrainForward)"));
+    assert!(!sweeps(fours).contains("InOnePiece for LossTrain {"));
     // 64 x 64 x 10 multiply-adds are more than a small product has, 40000 elements more than one thread computes.
     assert!(!of(64, 8) && !of(8, 40_000));
 }

@@ -21,7 +21,7 @@
 mod epilogue;
 mod place;
 mod row;
-mod whole;
+pub(super) mod whole;
 
 use std::ops::Range;
 use std::rc::Rc;
@@ -69,20 +69,15 @@ pub(super) fn sweep(
     groups: &mut GroupTypes,
 ) -> TokenStream {
     let mut loops = TokenStream::new();
-    let by_kernels = format_ident!("{name}_kernels");
-    let whole = match around.rows {
-        Rows::All => None,
-        Rows::OfTensors => whole::emit(around, plan, kernels.clone(), (name, &by_kernels, doc), groups),
-    };
     let region = Sequence {
         around,
         plan,
         indices: &[],
-        name: if whole.is_some() { &by_kernels } else { name },
+        name,
         doc,
     };
     let functions = region.emit(kernels, 0, groups, &mut loops);
-    quote!(#whole #functions #loops)
+    quote!(#functions #loops)
 }
 
 /// Kernels one after the other: those of a sweep, or of the step of a loop.

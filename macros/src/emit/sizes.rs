@@ -151,12 +151,16 @@ impl<'a> Spelling<'a> {
         };
         match source {
             Source::Context | Source::Inlined => {
-                bind(&self.names.dims, &|k| match source {
-                    Source::Inlined => quote!(on.dim(cx, #k)),
-                    _ => quote!(cx.dim(#k)),
-                });
-                bind(&self.names.generics, &|k| quote!(cx.generic(#k)));
-                bind(&self.names.scalars, &|k| quote!(cx.scalar(#k)));
+                let read = |what: &str, k: Literal| {
+                    let what = format_ident!("{what}");
+                    match source {
+                        Source::Inlined => quote!(on.#what(cx, #k)),
+                        _ => quote!(cx.#what(#k)),
+                    }
+                };
+                bind(&self.names.dims, &|k| read("dim", k));
+                bind(&self.names.generics, &|k| read("generic", k));
+                bind(&self.names.scalars, &|k| read("scalar", k));
             }
             Source::Values => bind(&self.names.generics, &|k| quote!(__values[#k])),
         }

@@ -286,23 +286,21 @@ impl Tables<'_> {
         let rt = self.emission.rt;
         let stem = format!("{}_{mode}", snake(&function.name));
         let [forward, backward] = ["forward", "backward"].map(|part| format_ident!("{stem}_{part}"));
-        items.extend(self.sweep(
-            function,
-            plan,
-            0..plan.n_forward,
-            &forward,
-            "Forward sweep",
-            mode,
-            groups,
-        ));
-        let has_backward = plan.n_forward < plan.kernels.len();
-        let backward_entry = if has_backward {
-            let range = plan.n_forward..plan.kernels.len();
-            items.extend(self.sweep(function, plan, range, &backward, "Backward sweep", mode, groups));
+        let sizes = self.size_names(Some(function));
+        let inputs: Vec<String> = function.inputs.iter().map(|input| input.name.clone()).collect();
+        let around = self.surroundings(&sizes, &inputs, Rows::OfTensors);
+        let doc = |what: &str| format!(" {what} of `{}`, {mode} mode.", function.name);
+        let mut sweep = |kernels, name: &Ident, what: &str| {
+            items.extend(code::sweep(&around, plan, kernels, name, &doc(what), groups));
+        };
+        sweep(0..plan.n_forward, &forward, "Forward sweep");
+        let backward_entry = if plan.n_forward < plan.kernels.len() {
+            sweep(plan.n_forward..plan.kernels.len(), &backward, "Backward sweep");
             quote!(Some(#backward))
         } else {
             quote!(None)
         };
+        let whole = self.whole(&around, plan, (mode, &stem), groups, items);
         let formulas = self.formulas(Some(function));
         let (slots, loops) = (self.slots(plan, &formulas), self.loops(plan, &formulas));
         let kernels = self.kernels(plan, &formulas);
@@ -330,6 +328,7 @@ impl Tables<'_> {
                 results: &[#(#rt::ResultSlot { slot: #results }),*],
                 forward: #forward,
                 backward: #backward_entry,
+                whole: #whole,
                 kernels: &[#(#kernels),*],
                 loops: &[#(#loops),*],
                 input_grads: &[#(#input_grads),*],
@@ -339,33 +338,43 @@ impl Tables<'_> {
         }
     }
 
-    #[allow(clippy::too_many_arguments)]
-    fn sweep(
+    /// The code of one mode in one piece, where it is small.
+    fn whole(
         &self,
-        function: &LoweredFunction,
+        around: &Surroundings<'_>,
         plan: &Plan,
-        kernels: std::ops::Range<usize>,
-        name: &Ident,
-        what: &str,
-        mode: &str,
+        (mode, stem): (&str, &str),
         groups: &mut GroupTypes,
+        items: &mut TokenStream,
     ) -> TokenStream {
-        let sizes = self.size_names(Some(function));
-        let inputs: Vec<String> = function.inputs.iter().map(|input| input.name.clone()).collect();
-        let around = Surroundings {
+        let rt = self.emission.rt;
+        let loss = match plan.results.first().map(|(value, _)| plan.places[value]) {
+            Some(Place::Slot(slot)) if mode != "eval" => Some(slot),
+            _ => None,
+        };
+        match code::whole::emit(around, plan, &code::whole::Mode { stem, loss }, groups) {
+            Some((name, whole)) => {
+                items.extend(whole);
+                quote!(Some(#rt::small::call::<#name>))
+            }
+            None => quote!(None),
+        }
+    }
+
+    fn surroundings<'s>(
+        &'s self,
+        sizes: &'s SizeNames,
+        inputs: &'s [String],
+        rows: Rows,
+    ) -> Surroundings<'s> {
+        Surroundings {
             rt: self.emission.rt,
-            sizes: &sizes,
-            inputs: &inputs,
+            sizes,
+            inputs,
             params: &self.params,
             states: &self.states,
-            rows: if mode == "trace" {
-                Rows::All
-            } else {
-                Rows::OfTensors
-            },
-        };
-        let doc = format!(" {what} of `{}`, {mode} mode.", function.name);
-        code::sweep(&around, plan, kernels, name, &doc, groups)
+            rows,
+        }
     }
 
     /// A row for every slot.
@@ -477,13 +486,16 @@ impl Tables<'_> {
     ) -> TokenStream {
         let rt = self.emission.rt;
         let run = format_ident!("{}_trace_run", snake(&function.name));
-        items.extend(self.sweep(
-            function,
+        let sizes = self.size_names(Some(function));
+        let inputs: Vec<String> = function.inputs.iter().map(|input| input.name.clone()).collect();
+        let around = self.surroundings(&sizes, &inputs, Rows::All);
+        let doc = format!(" Every value of `{}`, trace mode.", function.name);
+        items.extend(code::sweep(
+            &around,
             plan,
             0..plan.kernels.len(),
             &run,
-            "Every value",
-            "trace",
+            &doc,
             groups,
         ));
         let formulas = self.formulas(Some(function));

@@ -4,6 +4,8 @@
 //! function is called. An array in standard layout and in the model's precision is borrowed; any other is copied
 //! into a buffer that the workspace keeps, in the precision and integer width that kernels compute with.
 
+use std::fmt;
+
 use ndarray::{ArrayBase, ArrayView, ArrayViewD, Data, Dimension};
 
 use crate::arena::{Region, Storage};
@@ -75,7 +77,7 @@ macro_rules! host_elements {
         )*
 
         /// An argument's elements.
-        #[derive(Clone, Debug)]
+        #[derive(Copy, Clone, Debug)]
         pub enum HostData<'a> {
             $(
                 #[doc = concat!("Elements of type `", stringify!($element), "`.")]
@@ -125,12 +127,30 @@ pub trait HostNumber: sealed::Sealed + Copy + 'static {
 }
 
 /// A borrowed array of one element type.
-#[derive(Clone, Debug)]
+#[derive(Copy, Clone, Debug)]
 pub enum Host<'a, T> {
     /// In standard layout: contiguous, the last axis fastest.
     Contiguous(&'a [T]),
-    /// In any other layout. (A view of more than four axes costs a small allocation here.)
-    Strided(ArrayViewD<'a, T>),
+    /// In any other layout.
+    Strided(&'a dyn Strided<T>),
+}
+
+/// An array of any rank and layout. (By reference, so that an argument owns nothing: what has to be dropped is passed through memory.)
+pub trait Strided<T> {
+    /// A view of it. (One of more than four axes costs a small allocation.)
+    fn view_dyn(&self) -> ArrayViewD<'_, T>;
+}
+
+impl<T, S: Data<Elem = T>, D: Dimension> Strided<T> for ArrayBase<S, D> {
+    fn view_dyn(&self) -> ArrayViewD<'_, T> {
+        self.view().into_dyn()
+    }
+}
+
+impl<T> fmt::Debug for dyn Strided<T> + '_ {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?}, not in standard layout", self.view_dyn().shape())
+    }
 }
 
 impl<T: Copy> Host<'_, T> {
@@ -141,7 +161,8 @@ impl<T: Copy> Host<'_, T> {
                 .zip(*slice)
                 .for_each(|(to, &from)| *to = convert(from)),
             // By rows: the iterator over all elements of any rank works out every index anew.
-            Self::Strided(view) => {
+            Self::Strided(array) => {
+                let view = array.view_dyn();
                 let len = view.shape().last().map_or(1, |&len| len.max(1));
                 for (to, from) in into.chunks_mut(len).zip(view.rows()) {
                     to.iter_mut()
@@ -164,7 +185,7 @@ impl<T: Copy> Host<'_, T> {
 }
 
 /// An argument of one call: its shape and its borrowed elements.
-#[derive(Clone, Debug)]
+#[derive(Copy, Clone, Debug)]
 pub struct HostArg<'a> {
     rank: usize,
     shape: [usize; MAX_RANK],
@@ -172,11 +193,11 @@ pub struct HostArg<'a> {
 }
 
 impl<'a> HostArg<'a> {
-    /// The argument for an array of any rank.
+    /// The argument for an array, or a view, of any rank.
     #[inline]
-    pub fn of_view<T: HostNumber, D: Dimension>(view: ArrayView<'a, T, D>) -> Self {
+    pub fn of<T: HostNumber, S: Data<Elem = T>, D: Dimension>(array: &'a ArrayBase<S, D>) -> Self {
         let mut shape = [0; MAX_RANK];
-        let (sizes, rank) = (view.shape(), view.ndim());
+        let (sizes, rank) = (array.shape(), array.ndim());
         // Copying memory of unknown length is a call.
         match *sizes {
             [a] => shape[0] = a,
@@ -187,14 +208,14 @@ impl<'a> HostArg<'a> {
                 shape[..known].copy_from_slice(&sizes[..known]);
             }
         }
-        let array = match view.to_slice() {
+        let elements = match array.as_slice() {
             Some(slice) => Host::Contiguous(slice),
-            None => Host::Strided(view.into_dyn()),
+            None => Host::Strided(array),
         };
         Self {
             rank,
             shape,
-            data: T::host(array),
+            data: T::host(elements),
         }
     }
 
@@ -262,7 +283,7 @@ impl<'a> HostArg<'a> {
         fn count<T: Real>(array: &Host<'_, T>) -> usize {
             match array {
                 Host::Contiguous(slice) => slice.iter().filter(|x| !x.is_finite()).count(),
-                Host::Strided(view) => view.iter().filter(|x| !x.is_finite()).count(),
+                Host::Strided(array) => array.view_dyn().iter().filter(|x| !x.is_finite()).count(),
             }
         }
         match &self.data {
@@ -317,14 +338,14 @@ where
 {
     #[inline]
     fn arg(&self) -> HostArg<'_> {
-        HostArg::of_view(self.view())
+        HostArg::of(self)
     }
 }
 
 impl<K: Kind, T: HostElement<K>, D: Dimension> Arg<K, D> for ArrayView<'_, T, D> {
     #[inline]
     fn arg(&self) -> HostArg<'_> {
-        HostArg::of_view(self.view())
+        HostArg::of(self)
     }
 }
 

@@ -6,8 +6,7 @@ use ndarray::{Array, ArrayD, ArrayView, Dimension, IxDyn};
 
 use crate::dtype::{Dtype, Element, Float, Precision};
 use crate::error::{Error, ErrorKind, Result};
-use crate::program::{Code, ResultSpec};
-use crate::workspace::Workspace;
+use crate::workspace::{Found, Workspace};
 
 /// The results of a call: of its own workspace, or of one that the caller keeps.
 #[derive(Debug)]
@@ -86,13 +85,8 @@ impl<'w> Outputs<'w> {
     }
 
     #[inline]
-    fn result(&self, k: usize) -> Result<(&'static ResultSpec, usize)> {
-        let work = self.work();
-        let code: &Code = &work.function().eval;
-        match (work.function().results.get(k), code.results.get(k)) {
-            (Some(spec), Some(result)) => Ok((spec, result.slot)),
-            _ => Err(self.no_result(k)),
-        }
+    fn result(&self, k: usize) -> Result<&Found> {
+        self.work().result(k).ok_or_else(|| self.no_result(k))
     }
 
     #[cold]
@@ -106,8 +100,7 @@ impl<'w> Outputs<'w> {
     ///
     /// An internal error if there is no such result.
     pub fn shape(&self, k: usize) -> Result<Vec<usize>> {
-        self.result(k)?;
-        Ok(self.work().result_shape(k).to_vec())
+        Ok(self.result(k)?.shape().to_vec())
     }
 
     /// A result as an array of its own. Floats are converted to `T`; integers and truth values are not.
@@ -116,13 +109,10 @@ impl<'w> Outputs<'w> {
     ///
     /// [`ErrorKind::Dtype`] if the result's elements are of another kind, [`ErrorKind::Shape`] for another rank.
     pub fn array<T: OutputElement, D: Dimension>(&self, k: usize) -> Result<Array<T, D>> {
-        let (spec, slot) = self.result(k)?;
-        check_dtype::<T>(spec.dtype, k)?;
-        let shape = self.shape(k)?;
-        let elements = self
-            .work()
-            .read_slot::<T>(slot, spec.dtype, shape.iter().product());
-        let array = ArrayD::from_shape_vec(IxDyn(&shape), elements)?;
+        let found = self.result(k)?;
+        check_dtype::<T>(found.dtype, k)?;
+        let elements = self.work().read_slot::<T>(found.slot, found.dtype, found.len);
+        let array = ArrayD::from_shape_vec(IxDyn(found.shape()), elements)?;
         array.into_dimensionality::<D>().map_err(Error::from)
     }
 
@@ -133,8 +123,7 @@ impl<'w> Outputs<'w> {
     /// As [`array`](Self::array); and [`ErrorKind::Dtype`] if `T` is not the width that the model computes in
     /// (`f32` or `f64` as its precision, `i64` for integers, `u8` for truth values).
     pub fn view<T: Element, D: Dimension>(&self, k: usize) -> Result<ArrayView<'_, T, D>> {
-        self.result(k)?;
-        let (shape, elements) = (self.work().result_shape(k), self.slice::<T>(k)?);
+        let (shape, elements) = (self.result(k)?.shape(), self.slice::<T>(k)?);
         if D::NDIM.is_some_and(|rank| rank != shape.len()) {
             // For the error of a wrong rank.
             let view = ArrayView::from_shape(IxDyn(shape), elements)?;
@@ -154,9 +143,7 @@ impl<'w> Outputs<'w> {
     /// As [`view`](Self::view), the rank excepted.
     #[inline]
     pub fn slice<T: Element>(&self, k: usize) -> Result<&[T]> {
-        let (spec, slot) = self.result(k)?;
-        let work = self.work();
-        work.slot_slice::<T>(slot, spec.dtype, work.result_len(k))
+        self.work().elements::<T>(self.result(k)?)
     }
 
     /// A result without axes, as `f64`: a loss in nats, a share, a count.
@@ -165,14 +152,12 @@ impl<'w> Outputs<'w> {
     ///
     /// [`ErrorKind::Shape`] if the result has more than one element.
     pub fn scalar(&self, k: usize) -> Result<f64> {
-        let (spec, slot) = self.result(k)?;
-        let len: usize = self.work().result_shape(k).iter().product();
-        if len != 1 {
-            return Err(Error::shape(format!(
-                "result {k} has {len} elements, expected one"
-            )));
+        let found = self.result(k)?;
+        if found.len != 1 {
+            let message = format!("result {k} has {} elements, expected one", found.len);
+            return Err(Error::shape(message));
         }
-        Ok(self.work().read_number(slot, spec.dtype, 0))
+        Ok(self.work().read_number(found.slot, found.dtype, 0))
     }
 }
 
@@ -188,6 +173,7 @@ fn check_dtype<T: OutputElement>(dtype: Dtype, k: usize) -> Result<()> {
 }
 
 /// Whether elements of a kind are `T`s in memory.
+#[inline]
 pub(crate) fn check_width<T: Element>(dtype: Dtype, precision: Precision) -> Result<()> {
     let (found, name) = match (dtype, precision.float()) {
         (Dtype::Float, Float::F32) => (TypeId::of::<f32>(), "f32"),
@@ -199,9 +185,14 @@ pub(crate) fn check_width<T: Element>(dtype: Dtype, precision: Precision) -> Res
     if found == TypeId::of::<T>() {
         return Ok(());
     }
-    let asked = std::any::type_name::<T>();
-    Err(Error::new(
+    Err(other_width(name, std::any::type_name::<T>()))
+}
+
+#[cold]
+#[inline(never)]
+fn other_width(name: &str, asked: &str) -> Error {
+    Error::new(
         ErrorKind::Dtype,
         format!("the elements are {name}, asked for as {asked}"),
-    ))
+    )
 }

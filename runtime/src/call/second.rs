@@ -1,6 +1,6 @@
 //! Products of the Hessian with a direction.
 
-use super::{StateSource, Surroundings, sweep};
+use super::{StateSource, Surroundings};
 use crate::call::HostArg;
 use crate::error::{Error, Result};
 use crate::model::Core;
@@ -62,7 +62,7 @@ impl Core {
             states: StateSource::Committed,
             vectors: Some(vectors),
         };
-        let value = self.with_cx(work, args, scalars, around, |cx| sweep(code, cx))?;
+        let value = self.run(code, work, args, scalars, around)?;
         if !value.is_finite() {
             return Err(self.blame(function, args, scalars, value));
         }

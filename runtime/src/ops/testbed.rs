@@ -138,6 +138,7 @@ impl Bed {
             generics: &[],
             names: &[],
         };
+        let mut failure = None;
         let mut cx = Cx {
             env,
             memory,
@@ -148,11 +149,11 @@ impl Bed {
             params: &[],
             states: &[],
             scalars: &[],
-            failure: None,
+            failure: &mut failure,
             laps: None,
         };
         kernel(&mut cx);
-        cx.failure
+        failure
     }
 
     /// The numbers in a buffer.

@@ -117,6 +117,7 @@ impl Desk {
             generics: &[],
             names: &[],
         };
+        let mut failure = None;
         let mut cx = Cx {
             env,
             memory,
@@ -127,11 +128,11 @@ impl Desk {
             params: &[],
             states: &[],
             scalars: &[],
-            failure: None,
+            failure: &mut failure,
             laps: None,
         };
         kernel(&mut cx);
-        cx.failure
+        failure
     }
 
     /// The values of a buffer of floats.

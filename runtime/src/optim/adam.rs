@@ -1,6 +1,6 @@
 //! Adam and AdamW.
 
-use super::pass::{Pass, Update};
+use super::pass::{Bound, Pass, Update};
 use super::{Optim, Rule, check_range};
 use crate::dtype::Element;
 use crate::error::Result;
@@ -166,6 +166,8 @@ impl Rule for AdamRule {
         FLOPS
     }
 
+    // Has one caller, and what it is passed would be read in other widths than it was written in.
+    #[inline(always)]
     fn run<T: Real + Element>(&self, lr: f64, step: u64, pass: Pass<'_, T>) {
         pass.each(self.0.update(lr, step, self.0.weight_decay, 1.0));
     }
@@ -187,6 +189,8 @@ impl Rule for AdamWRule {
         FLOPS
     }
 
+    // Has one caller, and what it is passed would be read in other widths than it was written in.
+    #[inline(always)]
     fn run<T: Real + Element>(&self, lr: f64, step: u64, pass: Pass<'_, T>) {
         pass.each(self.0.update(lr, step, 0.0, 1.0 - lr * self.0.weight_decay));
     }
@@ -208,6 +212,8 @@ struct AdamUpdate<T> {
 }
 
 impl<T: Real> Update<T, 2> for AdamUpdate<T> {
+    const BOUND: Bound = Bound::Arithmetic;
+
     #[inline(always)]
     fn update(&self, param: T, grad: T, [m, v]: [T; 2]) -> (T, [T; 2]) {
         let grad = grad + self.decay * param;

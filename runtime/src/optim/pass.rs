@@ -17,9 +17,22 @@ const PIECE: usize = 8192;
 
 /// The new value of a parameter and of its `N` moments.
 pub(super) trait Update<T, const N: usize>: Sync {
+    /// What decides how long its vectors are.
+    const BOUND: Bound;
+
     /// From the parameter, its (clipped) gradient and its moments, of which the pass makes 0 what is smaller than any number
     /// with all digits. Implementations are `#[inline(always)]`.
     fn update(&self, param: T, grad: T, moments: [T; N]) -> (T, [T; N]);
+}
+
+/// What the time of an update goes into.
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+pub(super) enum Bound {
+    /// Reading and writing. Its vectors are of 256 bits: longer ones gain nothing, and would wait for gradients that a small network has just
+    /// written in shorter ones.
+    Memory,
+    /// Quotients and roots, which longer vectors do faster.
+    Arithmetic,
 }
 
 /// The flat buffers of one step.
@@ -40,7 +53,7 @@ pub struct Pass<'a, T> {
 impl<T: Real> Pass<'_, T> {
     /// Applies an update to every element that has a gradient.
     #[inline]
-    pub(super) fn each<const N: usize>(self, update: impl Update<T, N>) {
+    pub(super) fn each<U: Update<T, N>, const N: usize>(self, update: U) {
         let Self {
             team,
             isa,
@@ -58,15 +71,22 @@ impl<T: Real> Pass<'_, T> {
                 let (from, to) = (run.start.max(start), run.end.min(start + len));
                 if from < to {
                     let here = from - start..to - start;
+                    let mut moments: [&mut [T]; N] = std::array::from_fn(|_| Default::default());
+                    for (k, row) in rows.iter_mut().enumerate() {
+                        moments[k] = &mut row[here.clone()];
+                    }
                     let span = Span {
                         update: &update,
-                        params: &mut params[here.clone()],
+                        params: &mut params[here],
                         grads: &grads[from..to],
-                        moments: rows.each_mut().map(|row| &mut row[here.clone()]),
+                        moments,
                         scale,
                         limit,
                     };
-                    T::run(isa, span);
+                    match U::BOUND {
+                        Bound::Memory => T::run_narrow(isa, span),
+                        Bound::Arithmetic => T::run(isa, span),
+                    }
                 }
             }
         };
@@ -117,7 +137,7 @@ impl<U: Update<T, N>, T: Real, const N: usize> Kernel for Span<'_, U, T, N> {
             *row = &mut std::mem::take(row)[..len];
         }
         for i in 0..len {
-            let grad = (grads[i] * scale).min(limit).max(-limit);
+            let grad = within(grads[i] * scale, limit);
             let mut before = [T::ZERO; N];
             for k in 0..N {
                 before[k] = moments[k][i];
@@ -129,6 +149,13 @@ impl<U: Update<T, N>, T: Real, const N: usize> Kernel for Span<'_, U, T, N> {
             }
         }
     }
+}
+
+/// `x`, limited to [-limit, limit]; what is no number stays that. As comparisons, because these are the CPU's own minimum and maximum.
+#[inline(always)]
+fn within<T: Real>(x: T, limit: T) -> T {
+    let below = T::select(limit < x, limit, x);
+    T::select(below < -limit, -limit, below)
 }
 
 /// `x`, or 0 if it is so small that it has lost digits. A moment that decays for ever, such as that of a unit that is never active,
@@ -212,6 +239,8 @@ mod tests {
     struct Count;
 
     impl Update<f64, 2> for Count {
+        const BOUND: Bound = Bound::Arithmetic;
+
         fn update(&self, param: f64, grad: f64, [a, b]: [f64; 2]) -> (f64, [f64; 2]) {
             (param + grad, [a + 1.0, b + 2.0 * param])
         }
@@ -221,6 +250,8 @@ mod tests {
     struct Decay;
 
     impl Update<f32, 2> for Decay {
+        const BOUND: Bound = Bound::Arithmetic;
+
         fn update(&self, param: f32, _: f32, moments: [f32; 2]) -> (f32, [f32; 2]) {
             (param, moments.map(|moment| 0.5 * moment))
         }

@@ -1,6 +1,6 @@
 //! RMSprop.
 
-use super::pass::{Pass, Update};
+use super::pass::{Bound, Pass, Update};
 use super::{Optim, Rule, check_range};
 use crate::dtype::Element;
 use crate::error::Result;
@@ -130,6 +130,8 @@ impl Rule for RmsPropRule {
         if self.momentum == 0.0 { kind } else { kind + 2 }
     }
 
+    // Has one caller, and what it is passed would be read in other widths than it was written in.
+    #[inline(always)]
     fn run<T: Real + Element>(&self, lr: f64, _: u64, pass: Pass<'_, T>) {
         let update = RmsPropUpdate {
             lr: T::from_f64(lr),
@@ -177,6 +179,8 @@ impl<T: Real> RmsPropUpdate<T> {
 struct Plain<T>(RmsPropUpdate<T>);
 
 impl<T: Real> Update<T, 1> for Plain<T> {
+    const BOUND: Bound = Bound::Arithmetic;
+
     #[inline(always)]
     fn update(&self, param: T, grad: T, [square]: [T; 1]) -> (T, [T; 1]) {
         let (grad, square) = self.0.square(param, grad, square);
@@ -190,6 +194,8 @@ impl<T: Real> Update<T, 1> for Plain<T> {
 struct WithMomentum<T>(RmsPropUpdate<T>);
 
 impl<T: Real> Update<T, 2> for WithMomentum<T> {
+    const BOUND: Bound = Bound::Arithmetic;
+
     #[inline(always)]
     fn update(&self, param: T, grad: T, [square, buffer]: [T; 2]) -> (T, [T; 2]) {
         let (grad, square) = self.0.square(param, grad, square);
@@ -201,6 +207,8 @@ impl<T: Real> Update<T, 2> for WithMomentum<T> {
 struct Centered<T>(RmsPropUpdate<T>);
 
 impl<T: Real> Update<T, 2> for Centered<T> {
+    const BOUND: Bound = Bound::Arithmetic;
+
     #[inline(always)]
     fn update(&self, param: T, grad: T, [square, mean]: [T; 2]) -> (T, [T; 2]) {
         let (grad, square) = self.0.square(param, grad, square);
@@ -212,6 +220,8 @@ impl<T: Real> Update<T, 2> for Centered<T> {
 struct CenteredWithMomentum<T>(RmsPropUpdate<T>);
 
 impl<T: Real> Update<T, 3> for CenteredWithMomentum<T> {
+    const BOUND: Bound = Bound::Arithmetic;
+
     #[inline(always)]
     fn update(&self, param: T, grad: T, [square, mean, buffer]: [T; 3]) -> (T, [T; 3]) {
         let (grad, square) = self.0.square(param, grad, square);

@@ -1,6 +1,6 @@
 //! Stochastic gradient descent, with momentum.
 
-use super::pass::{Pass, Update};
+use super::pass::{Bound, Pass, Update};
 use super::{Optim, Rule, check_range};
 use crate::dtype::Element;
 use crate::error::{Error, Result};
@@ -117,6 +117,8 @@ impl Rule for SgdRule {
         if self.momentum == 0.0 { 4 } else { 10 }
     }
 
+    // Has one caller, and what it is passed would be read in other widths than it was written in.
+    #[inline(always)]
     fn run<T: Real + Element>(&self, lr: f64, step: u64, pass: Pass<'_, T>) {
         let (lr, weight_decay) = (T::from_f64(lr), T::from_f64(self.weight_decay));
         if self.momentum == 0.0 {
@@ -146,6 +148,8 @@ struct Plain<T> {
 }
 
 impl<T: Real> Update<T, 0> for Plain<T> {
+    const BOUND: Bound = Bound::Memory;
+
     #[inline(always)]
     fn update(&self, param: T, grad: T, _: [T; 0]) -> (T, [T; 0]) {
         (param - self.lr * (grad + self.weight_decay * param), [])
@@ -164,6 +168,8 @@ struct Momentum<T> {
 }
 
 impl<T: Real> Update<T, 1> for Momentum<T> {
+    const BOUND: Bound = Bound::Memory;
+
     #[inline(always)]
     fn update(&self, param: T, grad: T, [buffer]: [T; 1]) -> (T, [T; 1]) {
         let grad = grad + self.weight_decay * param;

@@ -89,7 +89,7 @@ impl Callee {
         }
         let picked: [HostArg<'_>; MAX_ARGS] = std::array::from_fn(|k| {
             let pick = self.picks.get(k).copied().unwrap_or(0);
-            args.get(pick).unwrap_or(&args[0]).clone()
+            *args.get(pick).unwrap_or(&args[0])
         });
         let n_args = self.picks.len();
         self.evaluate_picked(core, &picked[..n_args], capacity)

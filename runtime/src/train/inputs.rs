@@ -32,7 +32,7 @@ use crate::data::{Batch, BatchArray};
 ///
 /// impl Inputs for Points {
 ///     fn with_args<R>(&self, call: impl FnOnce(&[HostArg<'_>]) -> R) -> R {
-///         call(&[HostArg::of_view(self.0.view())])
+///         call(&[HostArg::of(&self.0.view())])
 ///     }
 /// }
 /// let points = Points(BatchArray::with_capacity(3, &[2])?);
@@ -49,7 +49,7 @@ macro_rules! impl_inputs {
         impl<$($T: HostNumber + Default, $D: Dimension),+> Inputs for ($(BatchArray<$T, $D>,)+) {
             fn with_args<R>(&self, call: impl FnOnce(&[HostArg<'_>]) -> R) -> R {
                 let ($($name,)+) = self;
-                call(&[$(HostArg::of_view($name.view())),+])
+                call(&[$(HostArg::of(&$name.view())),+])
             }
         }
     };

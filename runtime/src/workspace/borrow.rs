@@ -1,12 +1,13 @@
 //! What a call borrows: buffers of the workspace, and arguments where kernels can read them.
 
-use super::{Workspace, at_least};
+use super::{Mode, Workspace, at_least};
 use crate::arena::{Region, Storage};
 use crate::call::arg::{self, HostArg};
 use crate::dtype::Precision;
 use crate::error::Result;
 use crate::profile::Laps;
 use crate::program::{Sizes, SlotSpec};
+use crate::small::Whole;
 
 impl Workspace {
     /// Copies those arguments that kernels cannot read in place.
@@ -38,8 +39,28 @@ impl Workspace {
         Ok(())
     }
 
-    /// The parts that a call works with.
+    /// The copies of arguments, which a call borrows beside everything else; they are to be put back.
+    pub(crate) fn take_staging(&mut self) -> Vec<Storage> {
+        std::mem::take(&mut self.staging)
+    }
+
+    /// Puts them back.
+    pub(crate) fn put_staging(&mut self, staging: Vec<Storage>) {
+        self.staging = staging;
+    }
+
+    /// What runs in one piece what the call before, of this mode, has computed; none where it did not, or a profile is taken.
     #[inline]
+    pub(crate) fn whole(&self, mode: Mode) -> Option<Whole> {
+        if self.ready == Some(mode) && self.recorder.is_none() {
+            self.whole
+        } else {
+            None
+        }
+    }
+
+    /// The parts that a call works with.
+    #[inline(always)]
     pub(crate) fn parts(&mut self) -> Parts<'_> {
         let slots = self.slots[self.mode as usize].as_ref();
         Parts {
@@ -47,7 +68,6 @@ impl Workspace {
             rooms: slots.map_or(&[], |slots| &slots.specs),
             slots: slots.map_or(&[], |slots| &slots.plan.offsets),
             arena: &mut self.arena,
-            staging: &self.staging,
             grads: &mut self.grads,
             new_states: &mut self.new_states,
             states_before: &self.states_before,
@@ -62,7 +82,6 @@ pub(crate) struct Parts<'w> {
     pub slots: &'w [usize],
     pub rooms: &'w [SlotSpec],
     pub arena: &'w mut Storage,
-    pub staging: &'w [Storage],
     pub grads: &'w mut Storage,
     pub new_states: &'w mut Storage,
     pub states_before: &'w Storage,

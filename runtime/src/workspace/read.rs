@@ -1,6 +1,6 @@
 //! Reading slots of the last call.
 
-use super::Workspace;
+use super::{Found, Workspace};
 use crate::call::outputs::{OutputElement, check_width};
 use crate::dtype::{Dtype, Element, Float};
 use crate::error::Result;
@@ -8,18 +8,18 @@ use crate::error::Result;
 impl Workspace {
     /// Byte offset of a slot in the last call.
     #[inline]
-    fn offset(&self, slot: usize) -> usize {
+    pub(super) fn offset(&self, slot: usize) -> usize {
         self.slots[self.mode as usize]
             .as_ref()
             .map_or(0, |slots| slots.plan.offsets[slot])
     }
 
-    /// A slot of the last call as elements of its own type.
+    /// The elements of a result of the last call.
     #[inline]
-    pub(crate) fn slot_slice<T: Element>(&self, slot: usize, dtype: Dtype, len: usize) -> Result<&[T]> {
-        check_width::<T>(dtype, self.precision())?;
-        let start = self.offset(slot) / size_of::<T>();
-        Ok(&self.arena.as_slice::<T>()[start..start + len])
+    pub(crate) fn elements<T: Element>(&self, found: &Found) -> Result<&[T]> {
+        check_width::<T>(found.dtype, self.precision())?;
+        let start = found.offset / size_of::<T>();
+        Ok(&self.arena.as_slice::<T>()[start..start + found.len])
     }
 
     /// A slot of the last call, converted.

@@ -79,7 +79,7 @@ impl WeightGradient {
             params: &[],
             states: &[],
             scalars: &[],
-            failure: None,
+            failure: &mut None,
             laps: None,
         };
         let [x, dy, dw, scratch] = self.buffers;

@@ -162,6 +162,7 @@ const fn eval(forward: fn(&mut Cx<'_>), results: &'static [ResultSlot]) -> Code 
         results,
         forward,
         backward: None,
+        whole: None,
         kernels: &[],
         loops: &[],
         input_grads: &[],
@@ -227,6 +228,7 @@ const LOSS: Function = Function {
         results: &[ResultSlot { slot: 1 }],
         forward: loss_forward,
         backward: Some(loss_backward),
+        whole: None,
         kernels: &[KernelEntry::new(
             "matmul + bias",
             "y",

@@ -89,19 +89,19 @@ impl Part<'_> {
             | Place::NewState(k) => k,
         };
         let k = Literal::usize_unsuffixed(index);
-        let on = match self.access {
-            Access::Called => quote!(cx),
-            Access::Inlined => quote!(on),
+        // Who knows the places, and what it is told beside them.
+        let (on, at, cx) = match self.access {
+            Access::Called => (quote!(cx), None, None),
+            Access::Inlined => (quote!(on), Some(quote!(at,)), Some(quote!(cx,))),
         };
-        let cx = (self.access == Access::Inlined).then(|| quote!(cx,));
         match place {
             Place::Slot(slot) if self.plan.slots[slot].pack.is_some() => quote!(#on.packed(#cx #k)),
-            Place::Slot(_) => quote!(#on.slot(#cx #k, #dtype, #len)),
-            Place::Input(_) => quote!(#on.input(#cx #k, #dtype, #len)),
-            Place::Param(_) => quote!(#on.param(#cx #k, #len)),
-            Place::Grad(_) => quote!(#on.grad(#cx #k, #len)),
+            Place::Slot(_) => quote!(#on.slot(#at #k, #dtype, #len)),
+            Place::Input(_) => quote!(#on.input(#k, #dtype, #len)),
+            Place::Param(_) => quote!(#on.param(#at #k, #len)),
+            Place::Grad(_) => quote!(#on.grad(#at #k, #len)),
             Place::State(_) => quote!(#on.state(#cx #k, #len)),
-            Place::Direction(_) => quote!(#on.direction(#cx #k, #len)),
+            Place::Direction(_) => quote!(#on.direction(#at #k, #len)),
             Place::NewState(_) => quote!(#on.new_state(#cx #k, #len)),
         }
     }

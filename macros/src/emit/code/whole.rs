@@ -1,33 +1,41 @@
-//! Sweeps of small networks, in one piece.
+//! Calls of small networks, in one piece.
 //!
-//! Where the products of a sweep are so small that calling a kernel takes longer than it computes, the sweep is emitted a second
+//! Where the products of a function are so small that calling a kernel takes longer than it computes, its sweeps are emitted a second
 //! time: as code that rustc inlines into one function, with the sizes as constants. The runtime runs it where the dynamic sizes are
-//! small as well, and the ordinary functions elsewhere; the bits are the same.
+//! small as well, and the ordinary functions elsewhere; the bits are the same. The way back follows in the same function, so that a buffer's place is found out once, and numbers that both ways use may stay in registers.
 //!
 //! ```text
-//! fn loss_forward(cx: &mut rt::Cx<'_>) {
-//!     if !rt::small::sweep(cx, LossForward) {
-//!         loss_forward_kernels(cx);
+//! struct LossTrain;
+//! impl rt::small::InOnePiece for LossTrain {
+//!     const N_DIMS: usize = 1;
+//!     fn fits<T: rt::small::Number, L: rt::small::Vectors<T>, const ONE: bool>(
+//!         cx: &rt::Cx<'_>, on: rt::small::On<T, L, ONE>,
+//!     ) -> bool {
+//!         let B = on.dim(cx, 0);
+//!         rt::small::is_few([B, 8, 4])
 //!     }
-//! }
-//! struct LossForward;
-//! impl rt::small::Sweep for LossForward {
-//!     fn fits(cx: &rt::Cx<'_>) -> bool { let B = cx.dim(0); rt::small::is_few([B, 8, 4]) }
-//!     const IS_DYNAMIC: bool = true;
 //!     fn run<T: rt::small::Number, L: rt::small::Vectors<T>, const ONE: bool>(
 //!         cx: &mut rt::Cx<'_>, on: rt::small::On<T, L, ONE>,
-//!     ) {
-//!         let B = on.dim(cx, 0);
-//!         let x = on.input(cx, 0, rt::Dtype::Float, 4 * B);
-//!         ..
-//!         on.half().matmul::<64>(cx, rt::small::rows(x, [B, 4]), rt::small::turned(fc1_weight, [8, 4]), hidden, ..);
+//!     ) -> Option<f64> {
+//!         let at = &rt::small::Places::<5, 4>::new(cx);
+//!         loss_train_inlined_1(cx, on, at);
+//!         let loss = on.loss(cx, at, 3)?;
+//!         loss_train_inlined_2(cx, on, at);
+//!         on.done(cx, loss)
 //!     }
+//! }
+//! fn loss_train_inlined_1<..>(cx: &mut rt::Cx<'_>, on: rt::small::On<T, L, ONE>, at: &rt::small::Places<5, 4>) {
+//!     let B = on.dim(cx, 0);
+//!     let x = on.input(0, rt::Dtype::Float, 4 * B);
+//!     ..
+//!     on.half().matmul::<64>(cx, rt::small::rows(x, [B, 4]), rt::small::turned(fc1_weight, [8, 4]), hidden, ..);
 //! }
 //! ```
 //!
 //! What decides (a model of the time that rustc takes): every product has two literal sizes of at most [`LITERAL`] (and no larger third
-//! one), there are at most [`PRODUCTS`] of them among at most [`KERNELS`] kernels, no loops, and no more kernels without an inlined form
-//! ([`FORMS`]) than products. Where a kernel is not small even if all dynamic sizes are 1, nothing is emitted twice.
+//! one), there are at most [`PRODUCTS`] of them among at most [`KERNELS`] kernels for each sweep, no loops, nothing that stays packed, and
+//! no more kernels without an inlined form ([`FORMS`]) than products. Where a kernel is not small even if all dynamic sizes are 1,
+//! nothing is emitted twice.
 
 use std::ops::Range;
 
@@ -36,7 +44,7 @@ use quote::{format_ident, quote};
 
 use super::{Access, Buffers, LINES, Part, Surroundings, formatted_lines};
 use crate::emit::group::{GroupTypes, KINDS, passed_scalars};
-use crate::emit::names::{camel, mentions};
+use crate::emit::names::camel;
 use crate::emit::sizes::{Source, Spelling};
 use crate::ir::{Call, CallArg, DType, Layout};
 use crate::map::Set;
@@ -45,9 +53,9 @@ use crate::shape::{Atom, Dim};
 
 /// The largest literal size of a product.
 const LITERAL: i64 = 64;
-/// The most products of a sweep.
+/// The most products of a sweep, of all sweeps together.
 const PRODUCTS: usize = 12;
-/// The most kernels of a sweep.
+/// The most kernels of a sweep, likewise.
 const KERNELS: usize = 32;
 /// The most multiply-adds of a product, and elements of a factor: `small::is_few` of the runtime.
 const FEW: (i64, i64) = (1 << 15, 1 << 12);
@@ -166,103 +174,136 @@ fn sum(call: &Call) -> Option<[Dim; 2]> {
     in_order.then(|| [Dim::product(summed), Dim::product(kept)])
 }
 
-/// The entry of a sweep and the sweep in one piece, where it is small; `kernels` is what its ordinary functions are called.
-pub(super) fn emit(
+/// What a call in one piece is emitted for.
+pub(in crate::emit) struct Mode<'a> {
+    /// Its name among the functions that are emitted: `loss_train`.
+    pub stem: &'a str,
+    /// The slot of the loss, where that is what comes back.
+    pub loss: Option<usize>,
+}
+
+/// A call in one piece, and the name of its type, where all its sweeps are small.
+pub(in crate::emit) fn emit(
     around: &Surroundings<'_>,
     plan: &Plan,
-    range: Range<usize>,
-    (entry, kernels, doc): (&Ident, &Ident, &str),
+    mode: &Mode<'_>,
     groups: &mut GroupTypes,
-) -> Option<TokenStream> {
-    if !is_small(around, plan, range.clone()) {
+) -> Option<(Ident, TokenStream)> {
+    let (n_forward, n) = (plan.n_forward, plan.kernels.len());
+    let sweeps = [0..n_forward, n_forward..n].into_iter();
+    let sweeps: Vec<_> = sweeps.filter(|range| !range.is_empty()).collect();
+    if !is_small(around, plan, sweeps.len()) {
         return None;
     }
     let rt = around.rt;
-    let mut parts = vec![Part::inlining(around, plan)];
-    let (mut fits, mut spelling) = (Vec::new(), Spelling::new(around.sizes));
-    let (mut asked, bounded) = (Set::default(), bounded(plan, range.clone()));
+    let name = groups.name(&format_ident!("{}", mode.stem), &camel(mode.stem));
+    let [slots, params] = [plan.slots.len(), around.params.len()].map(Literal::usize_unsuffixed);
+    let places = quote!(#rt::small::Places<#slots, #params>);
+    let numbers = quote!(<T: #rt::small::Number, L: #rt::small::Vectors<T>, const ONE: bool>);
+    let signature = quote!(cx: &mut #rt::Cx<'_>, on: #rt::small::On<T, L, ONE>);
+    let (mut body, mut functions, mut count) = (TokenStream::new(), TokenStream::new(), 0);
+    for range in sweeps {
+        for part in parts(around, plan, range.clone(), groups) {
+            count += 1;
+            let (function, code) = (format_ident!("{}_inlined_{count}", mode.stem), part.body());
+            body.extend(quote!(#function(cx, on, at);));
+            functions.extend(quote! {
+                #[inline(always)]
+                fn #function #numbers(#signature, at: &#places) { #code }
+            });
+        }
+        // The way back is for a loss that is finite.
+        if let (0, Some(slot)) = (range.start, mode.loss) {
+            let slot = Literal::usize_unsuffixed(slot);
+            body.extend(quote!(let value = on.loss(cx, at, #slot)?;));
+        }
+    }
+    if mode.loss.is_none() {
+        body.extend(quote!(let value = 0.0;));
+    }
+    let (n_dims, fits) = (
+        Literal::usize_unsuffixed(around.sizes.dims.len()),
+        fits(around, plan),
+    );
+    let doc = format!(" `{}` in one piece.", mode.stem);
+    let items = quote! {
+        #[doc = #doc]
+        struct #name;
+        impl #rt::small::InOnePiece for #name {
+            const N_DIMS: usize = #n_dims;
+            #[inline(always)]
+            fn fits #numbers(#signature) -> bool { #fits }
+            #[inline(always)]
+            fn run #numbers(#signature) -> Option<f64> {
+                let at = &<#places>::new(cx);
+                #body
+                on.done(cx, value)
+            }
+        }
+        #functions
+    };
+    Some((name, items))
+}
+
+/// The functions of a sweep.
+fn parts<'a>(
+    around: &'a Surroundings<'a>,
+    plan: &'a Plan,
+    range: Range<usize>,
+    groups: &mut GroupTypes,
+) -> Vec<Part<'a>> {
+    let mut parts: Vec<Part<'a>> = Vec::new();
     for k in range {
-        if parts.last().is_some_and(|part| part.lines >= LINES) {
+        if parts.last().is_none_or(|part| part.lines >= LINES) {
             parts.push(Part::inlining(around, plan));
         }
-        let part = parts.last_mut()?;
+        let Some(part) = parts.last_mut() else { continue };
         match inlined(plan, &plan.kernels[k]) {
-            Some(form) => {
-                let fit = condition(&form, &bounded, &mut spelling, rt);
-                fits.extend(fit.filter(|fit| asked.insert(fit.to_string())));
-                part.inlined(k, &form, groups);
-            }
+            Some(form) => part.inlined(k, &form, groups),
             None => part.kernel(k, groups),
         }
     }
-    let name = groups.name(entry, &camel(&entry.to_string()));
-    let lets = spelling.bindings(Source::Context);
-    let fits = quote!(#lets #(#fits)&&*);
-    let cx = format_ident!("{}", if mentions(&fits, "cx") { "cx" } else { "_cx" });
-    let signature = quote! {
-        <T: #rt::small::Number, L: #rt::small::Vectors<T>, const ONE: bool>(
-            cx: &mut #rt::Cx<'_>, on: #rt::small::On<T, L, ONE>
-        )
-    };
-    let is_dynamic = !around.sizes.dims.is_empty();
-    let (body, functions) = bodies(&parts, entry, &signature);
-    Some(quote! {
-        #[doc = #doc]
-        fn #entry(cx: &mut #rt::Cx<'_>) {
-            if !#rt::small::sweep(cx, #name) {
-                #kernels(cx);
-            }
-        }
-        /// The same in one piece.
-        struct #name;
-        impl #rt::small::Sweep for #name {
-            const IS_DYNAMIC: bool = #is_dynamic;
-            fn fits(#cx: &#rt::Cx<'_>) -> bool { #fits }
-            #[inline(always)]
-            fn run #signature { #body }
-        }
-        #functions
-    })
+    parts
 }
 
-/// What runs the parts one after the other, and their functions, where there are several.
-fn bodies(parts: &[Part<'_>], entry: &Ident, signature: &TokenStream) -> (TokenStream, TokenStream) {
-    if let [only] = parts {
-        return (only.body(), TokenStream::new());
+/// What the dynamic sizes have to be like: the body of `fits`.
+fn fits(around: &Surroundings<'_>, plan: &Plan) -> TokenStream {
+    let (mut fits, mut spelling) = (Vec::new(), Spelling::new(around.sizes));
+    let (mut asked, bounded) = (Set::default(), bounded(plan));
+    for kernel in &plan.kernels {
+        if let Some(form) = inlined(plan, kernel) {
+            let fit = condition(&form, &bounded, &mut spelling, around.rt);
+            fits.extend(fit.filter(|fit| asked.insert(fit.to_string())));
+        }
     }
-    let names: Vec<Ident> = (1..=parts.len())
-        .map(|n| format_ident!("{entry}_inlined_{n}"))
-        .collect();
-    let functions = parts.iter().zip(&names).map(|(part, name)| {
-        let body = part.body();
-        quote! {
-            #[inline(always)]
-            fn #name #signature { #body }
-        }
-    });
-    (quote!(#(#names(cx, on);)*), functions.collect())
+    let lets = spelling.bindings(Source::Inlined);
+    if lets.is_empty() {
+        return quote!(let _ = (cx, on); #(#fits)&&*);
+    }
+    quote!(#lets #(#fits)&&*)
 }
 
-/// Whether a sweep is worth the time that it takes to compile in one piece.
-fn is_small(around: &Surroundings<'_>, plan: &Plan, range: Range<usize>) -> bool {
+/// Whether a call of so many sweeps is worth the time that it takes to compile in one piece.
+fn is_small(around: &Surroundings<'_>, plan: &Plan, n_sweeps: usize) -> bool {
     let sizes = around.sizes;
-    let names_on = [&sizes.dims, &sizes.generics, &sizes.scalars]
+    let names_taken = [&sizes.dims, &sizes.generics, &sizes.scalars]
         .into_iter()
-        .any(|names| names.iter().any(|name| name == "on"));
-    if names_on || !plan.loops.is_empty() || range.len() > KERNELS {
+        .any(|names| names.iter().any(|name| name == "on" || name == "at"));
+    if names_taken || !plan.loops.is_empty() || plan.kernels.len() > n_sweeps * KERNELS {
         return false;
     }
     let (mut products, mut others) = (0, 0);
-    for kernel in &plan.kernels[range] {
+    for kernel in &plan.kernels {
         match inlined(plan, kernel) {
             Some(form) if !may_fit(&form) => return false,
             Some(Inlined::Product(..)) => products += 1,
             Some(_) => {}
+            None if matches!(&kernel.task, Task::Pack(_)) => return false,
             None if matches!(&kernel.task, Task::Call(call, _) if call.function == "matmul") => return false,
             None => others += 1,
         }
     }
-    (1..=PRODUCTS).contains(&products) && others <= products
+    (1..=n_sweeps * PRODUCTS).contains(&products) && others <= products
 }
 
 /// The least value of a size's atoms: that of a dynamic one is its multiple.
@@ -341,8 +382,8 @@ fn condition(
 }
 
 /// Elements of the factors and results of products, which are few where the products are small.
-fn bounded(plan: &Plan, range: Range<usize>) -> Vec<Dim> {
-    let kernels = plan.kernels[range].iter();
+fn bounded(plan: &Plan) -> Vec<Dim> {
+    let kernels = plan.kernels.iter();
     let products = kernels.filter_map(|kernel| match inlined(plan, kernel) {
         Some(Inlined::Product(_, sizes)) => Some(sizes),
         _ => None,

@@ -202,6 +202,7 @@ impl<'w> Machine<'w> {
             seed: self.world.seed,
             step: self.world.step,
         };
+        let mut failure = None;
         let mut cx = Cx {
             env,
             memory,
@@ -216,11 +217,11 @@ impl<'w> Machine<'w> {
             params: &self.param_offsets,
             states: &self.state_offsets,
             scalars: &[],
-            failure: None,
+            failure: &mut failure,
             laps: None,
         };
         kernel(&Names { world }, &mut cx);
-        cx.failure.map(|error| error.to_string())
+        failure.map(|error: tapeless_runtime::Error| error.to_string())
     }
 
     /// What lies at a place.

@@ -152,11 +152,14 @@ enum Left<'x, T> {
     Columns(&'x [T], usize),
 }
 
-/// The second factor: dense rows, each so far behind the one before.
+/// The second factor, of which as many columns as a register has are dense in every row.
 #[derive(Copy, Clone)]
 struct Right<'x, T> {
     numbers: &'x [T],
+    /// From a row to the next.
     step: usize,
+    /// From a column to the next, where a register ends.
+    across: usize,
 }
 
 /// Computes a product on some vectors, in whose function this is inlined. The second factor is turned into `room` where its rows do not
@@ -180,11 +183,7 @@ pub fn compute<T: Product, L: Lanes<T>>(lanes: L, product: Few<'_, '_, T>, room:
     let left = left(a).expect("the first factor is dense in one direction");
     let right = match lies(b) {
         Some(right) => right,
-        None => {
-            let numbers = &mut room[..k * n];
-            turn(lanes, b, numbers);
-            Right { numbers, step: n }
-        }
+        None => turn(lanes, b, &mut room[..k * n]),
     };
     let sums = Sums {
         lanes,
@@ -258,25 +257,45 @@ fn lies<T: Product>(b: Matrix<'_, T>) -> Option<Right<'_, T>> {
     Some(Right {
         numbers: b.from(0, 0),
         step: if k == 1 { 0 } else { step },
+        across: 1,
     })
+}
+
+/// Lays out a factor as it is read: in strips as wide as a register where it has whole ones, and dense columns; else in rows.
+#[inline(always)]
+fn turn<'x, T: Product, L: Lanes<T>>(lanes: L, b: Matrix<'_, T>, rows: &'x mut [T]) -> Right<'x, T> {
+    let [k, n] = [b.rows(), b.cols()];
+    let across = usize::try_from(b.step()[1]).ok();
+    if let (1, Some(across)) = (b.step()[0], across)
+        && n % L::LANES == 0
+        && k % L::LANES == 0
+    {
+        let square = L::LANES * L::LANES;
+        for col in (0..n).step_by(L::LANES) {
+            let from = b.from(0, col);
+            for p in (0..k).step_by(L::LANES) {
+                let to = col * k + p * L::LANES;
+                lanes.turn(&from[p..], across, L::LANES - 1, &mut rows[to..to + square]);
+            }
+        }
+        return Right {
+            numbers: rows,
+            step: L::LANES,
+            across: k,
+        };
+    }
+    turn_to_rows(b, rows);
+    Right {
+        numbers: rows,
+        step: n,
+        across: 1,
+    }
 }
 
 /// Lays out a factor in dense rows: where its columns are dense in squares, then what is left of them.
 #[inline(always)]
-fn turn<T: Product, L: Lanes<T>>(lanes: L, b: Matrix<'_, T>, rows: &mut [T]) {
+fn turn_to_rows<T: Product>(b: Matrix<'_, T>, rows: &mut [T]) {
     let [k, n] = [b.rows(), b.cols()];
-    let across = usize::try_from(b.step()[1]).ok();
-    if let (1, Some(across)) = (b.step()[0], across)
-        && n == L::LANES
-        && k % L::LANES == 0
-    {
-        // As wide as they are read.
-        let from = b.from(0, 0);
-        for p in (0..k).step_by(L::LANES) {
-            lanes.turn(&from[p..], across, n - 1, &mut rows[p * n..(p + n) * n]);
-        }
-        return;
-    }
     if b.step()[0] != 1 {
         for p in 0..k {
             for j in 0..n {
@@ -377,7 +396,7 @@ impl<T: Product, L: Lanes<T>> Sums<'_, T, L> {
     /// Columns from `col` on of row `p` of the second factor: a register of them, or fewer.
     #[inline(always)]
     fn next<const WHOLE: bool>(&self, p: usize, col: usize, width: usize) -> L::Vector {
-        let from = &self.right.numbers[p * self.right.step + col..];
+        let from = &self.right.numbers[p * self.right.step + col * self.right.across..];
         if WHOLE {
             self.lanes.load(from)
         } else {
@@ -505,6 +524,39 @@ mod tests {
         all_small_sizes::<f32>();
         #[cfg(feature = "f64")]
         all_small_sizes::<f64>();
+    }
+
+    /// Strips and rows are the same chains.
+    #[test]
+    fn a_turned_factor_gives_the_bits_of_a_dense_one() {
+        for &isa in Isa::available() {
+            for [m, n, k] in [[1, 48, 16], [3, 32, 32], [4, 24, 8], [1, 24, 16], [2, 40, 12]] {
+                let (x, w) = (noise::<f32>(m * k, 1), noise::<f32>(k * n, 2));
+                let turned: Vec<f32> = (0..n * k).map(|at| w[at % k * n + at / k]).collect();
+                let bits = |b: Matrix<'_, f32>| {
+                    let (a, mut y) = (Matrix::row_major(&x, m, k), vec![f32::NAN; m * n]);
+                    let ending = Ending {
+                        bias: None,
+                        residual: None,
+                        activation: Activation::None,
+                    };
+                    let y_mut = &mut y[..];
+                    f32::few(
+                        isa,
+                        Few {
+                            a,
+                            b,
+                            y: y_mut,
+                            ending,
+                        },
+                    );
+                    y.into_iter().map(f32::to_bits).collect::<Vec<_>>()
+                };
+                let dense = bits(Matrix::row_major(&w, k, n));
+                let strips = bits(Matrix::new(&turned, 0, [k, n], [1, k as isize]));
+                assert_eq!(dense, strips, "{m} x {n} x {k} on {isa}");
+            }
+        }
     }
 
     #[test]

@@ -187,6 +187,11 @@ array_lanes! {
     f64
 }
 
+/// So many numbers are read and written one by one, in vectors as well: what reads them soon after need not wait until they have reached
+/// the cache, as it does for what was written under a mask.
+#[cfg(target_arch = "x86_64")]
+const SINGLE: usize = 2;
+
 macro_rules! x86_lanes {
     ($($proof:ident $t:ident $vector:ident $half:ident $make_half:path, $lanes:literal [$($height:literal)* | $rows:literal] $splat:ident $load:ident $store:ident $fma:path, $sum:path, $part:path, $store_part:path, $max:path, $add:ident $sub:ident $(, $turn:path)?;)*) => {$(
         #[cfg(target_arch = "x86_64")]
@@ -221,6 +226,14 @@ macro_rules! x86_lanes {
             #[inline(always)]
             fn load_part(self, from: &[$t]) -> Self::Vector {
                 let from = &from[..from.len().min($lanes)];
+                if from.len() <= SINGLE {
+                    let mut numbers = [0.0; $lanes];
+                    for k in 0..from.len() {
+                        numbers[k] = from[k];
+                    }
+                    // SAFETY: an array of as many numbers has the bits of the register.
+                    return unsafe { std::mem::transmute::<[$t; $lanes], Self::Vector>(numbers) };
+                }
                 // SAFETY: `self` proves that the CPU has the instructions, which read what the slice has.
                 unsafe { $part(from.as_ptr(), from.len()) }
             }
@@ -235,6 +248,14 @@ macro_rules! x86_lanes {
             #[inline(always)]
             fn store_part(self, x: Self::Vector, to: &mut [$t]) {
                 let len = to.len().min($lanes);
+                if len <= SINGLE {
+                    // SAFETY: as above.
+                    let numbers = unsafe { std::mem::transmute::<Self::Vector, [$t; $lanes]>(x) };
+                    for k in 0..len {
+                        to[k] = numbers[k];
+                    }
+                    return;
+                }
                 // SAFETY: `self` proves that the CPU has the instructions, which write no more than the slice has.
                 unsafe { $store_part(to.as_mut_ptr(), x, len) }
             }
