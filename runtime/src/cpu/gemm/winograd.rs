@@ -22,6 +22,11 @@
 //!
 //! Channels lie in the lanes of vectors everywhere. Values of a point are a plane: rows of channels, one for each tile.
 
+#![expect(
+    clippy::needless_range_loop,
+    reason = "an iterator's methods need not be inlined, and then lack the instruction set"
+)]
+
 mod products;
 mod results;
 mod work;
@@ -262,7 +267,7 @@ impl Layout {
     }
 
     /// Numbers in all.
-    pub fn len(self) -> usize {
+    pub fn numbers(self) -> usize {
         self.vectors * POINTS * self.pitch * self.lanes
     }
 
@@ -277,7 +282,7 @@ impl Layout {
         lanes == self.lanes
             && channels.div_ceil(lanes) <= self.vectors
             && tiles.next_multiple_of(ROWS) < self.pitch
-            && self.len() <= numbers
+            && self.numbers() <= numbers
     }
 }
 

@@ -1,5 +1,10 @@
 //! What is multiplied at each point: tiles by weights, and tiles by tiles.
 
+#![expect(
+    clippy::needless_range_loop,
+    reason = "an iterator's methods need not be inlined, and then lack the instruction set"
+)]
+
 use super::{Layout, POINTS};
 use crate::cpu::gemm::few::OnVectors;
 use crate::cpu::gemm::lanes::Lanes;

@@ -1,5 +1,10 @@
 //! From values at the points back to results and gradients of weights, and from weights to their values.
 
+#![expect(
+    clippy::needless_range_loop,
+    reason = "an iterator's methods need not be inlined, and then lack the instruction set"
+)]
+
 use super::{OfFilter, PLACES, POINTS, SEEN, TAPS, TileAt, ToFilter, ToResult, both};
 use crate::cpu::gemm::Block;
 use crate::cpu::gemm::few::OnVectors;

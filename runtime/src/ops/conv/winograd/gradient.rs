@@ -28,9 +28,9 @@ pub(super) fn add(
     let layouts = [channels, columns].map(|n| Layout::new(count, n, lanes));
     let kept = POINTS * channels.next_multiple_of(lanes) * columns;
     let mut room = TileRoom::new();
-    let numbers = room.zeros(kept + layouts[0].len() + layouts[1].len());
+    let numbers = room.zeros(kept + layouts[0].numbers() + layouts[1].numbers());
     let (sums, rest) = numbers.split_at_mut(kept);
-    let (values, others) = rest.split_at_mut(layouts[0].len());
+    let (values, others) = rest.split_at_mut(layouts[0].numbers());
     let images = region.images.clone();
     let mut tiles = images.flat_map(|image| grid.of_lines(image, 0..conv.out[0], 0));
     let mut held = [TileAt::default(); TILES];

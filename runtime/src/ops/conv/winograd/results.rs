@@ -65,8 +65,8 @@ impl Job<'_> {
         let lanes = f32::lanes(self.env.isa);
         let layout = Layout::new(count, places.channels, lanes);
         let mut room = TileRoom::new();
-        let numbers = room.zeros(layout.len() + count * POINTS * self.columns.next_multiple_of(lanes));
-        let (values, sums) = numbers.split_at_mut(layout.len());
+        let numbers = room.zeros(layout.numbers() + count * POINTS * self.columns.next_multiple_of(lanes));
+        let (values, sums) = numbers.split_at_mut(layout.numbers());
         let mut tiles = self.grid.of_places(places, place, rows);
         let mut held = [TileAt::default(); TILES];
         loop {
