@@ -225,7 +225,7 @@ const BLOCK_COLUMNS: usize = super::COLUMNS;
 /// The most numbers of a vector.
 const LANES: usize = crate::cpu::gemm::MOST_LANES;
 
-/// Tiles that a [`Layout`] has room for beyond those that are asked for, at most.
+/// Tiles that the layout of values has room for beyond those that are asked for, at most.
 const SPARE: usize = 1;
 
 /// Numbers that some tiles take, of so many channels on one side and columns on the other, and sums of so many channels.
