@@ -304,13 +304,11 @@ impl Tables<'_> {
         let formulas = self.formulas(Some(function));
         let (slots, loops) = (self.slots(plan, &formulas), self.loops(plan, &formulas));
         let kernels = self.kernels(plan, &formulas);
-        let slot = |value: &Value| match plan.places[value] {
-            Place::Slot(slot) => Literal::usize_unsuffixed(slot),
-            other => unreachable!("a result lies in the workspace, not in {other:?}"),
-        };
-        let results = plan.results.iter().map(|(value, _)| slot(value));
+        let results = plan.results.iter().map(|(value, _)| slot_of(plan, value));
         let input_grads = plan.outputs.iter().filter_map(|o| match o.kind {
-            OutputKind::InputGrad(id) => Some((Literal::usize_unsuffixed(id.index()), slot(&o.value))),
+            OutputKind::InputGrad(id) => {
+                Some((Literal::usize_unsuffixed(id.index()), slot_of(plan, &o.value)))
+            }
             _ => None,
         });
         let input_grads = input_grads.map(|(input, slot)| quote!((#input, #slot)));
@@ -533,4 +531,12 @@ fn input_kind(rt: &TokenStream, dtype: TensorDtype) -> TokenStream {
     };
     let name = format_ident!("{name}");
     quote!(#rt::InputKind::#name)
+}
+
+/// The slot of a result.
+fn slot_of(plan: &Plan, value: &Value) -> Literal {
+    match plan.places[value] {
+        Place::Slot(slot) => Literal::usize_unsuffixed(slot),
+        other => unreachable!("a result lies in the workspace, not in {other:?}"),
+    }
 }

@@ -54,9 +54,9 @@ use crate::shape::{Atom, Dim};
 /// The largest literal size of a product.
 const LITERAL: i64 = 64;
 /// The most products of a sweep, of all sweeps together.
-const PRODUCTS: usize = 12;
+const PRODUCTS: usize = 4;
 /// The most kernels of a sweep, likewise.
-const KERNELS: usize = 32;
+const KERNELS: usize = 12;
 /// The most multiply-adds of a product, and elements of a factor: `small::is_few` of the runtime.
 const FEW: (i64, i64) = (1 << 15, 1 << 12);
 /// Numbers in half of the longest vectors: `Lanes::Half` of the runtime.
@@ -201,26 +201,13 @@ pub(in crate::emit) fn emit(
     let places = quote!(#rt::small::Places<#slots, #params>);
     let numbers = quote!(<T: #rt::small::Number, L: #rt::small::Vectors<T>, const ONE: bool>);
     let signature = quote!(cx: &mut #rt::Cx<'_>, on: #rt::small::On<T, L, ONE>);
-    let (mut body, mut functions, mut count) = (TokenStream::new(), TokenStream::new(), 0);
-    for range in sweeps {
-        for part in parts(around, plan, range.clone(), groups) {
-            count += 1;
-            let (function, code) = (format_ident!("{}_inlined_{count}", mode.stem), part.body());
-            body.extend(quote!(#function(cx, on, at);));
-            functions.extend(quote! {
-                #[inline(always)]
-                fn #function #numbers(#signature, at: &#places) { #code }
-            });
+    let (body, functions) = bodies(around, plan, mode, (sweeps, groups));
+    let functions = functions.into_iter().map(|(function, code)| {
+        quote! {
+            #[inline(always)]
+            fn #function #numbers(#signature, at: &#places) { #code }
         }
-        // The way back is for a loss that is finite.
-        if let (0, Some(slot)) = (range.start, mode.loss) {
-            let slot = Literal::usize_unsuffixed(slot);
-            body.extend(quote!(let value = on.loss(cx, at, #slot)?;));
-        }
-    }
-    if mode.loss.is_none() {
-        body.extend(quote!(let value = 0.0;));
-    }
+    });
     let (n_dims, fits) = (
         Literal::usize_unsuffixed(around.sizes.dims.len()),
         fits(around, plan),
@@ -240,9 +227,35 @@ pub(in crate::emit) fn emit(
                 on.done(cx, value)
             }
         }
-        #functions
+        #(#functions)*
     };
     Some((name, items))
+}
+
+/// The body of `run`, which ends with its value, and the functions that it calls with theirs.
+fn bodies(
+    around: &Surroundings<'_>,
+    plan: &Plan,
+    mode: &Mode<'_>,
+    (sweeps, groups): (Vec<Range<usize>>, &mut GroupTypes),
+) -> (TokenStream, Vec<(Ident, TokenStream)>) {
+    let (mut body, mut functions) = (TokenStream::new(), Vec::new());
+    for range in sweeps {
+        for part in parts(around, plan, range.clone(), groups) {
+            let function = format_ident!("{}_inlined_{}", mode.stem, functions.len() + 1);
+            body.extend(quote!(#function(cx, on, at);));
+            functions.push((function, part.body()));
+        }
+        // The way back is for a loss that is finite.
+        if let (0, Some(slot)) = (range.start, mode.loss) {
+            let slot = Literal::usize_unsuffixed(slot);
+            body.extend(quote!(let value = on.loss(cx, at, #slot)?;));
+        }
+    }
+    if mode.loss.is_none() {
+        body.extend(quote!(let value = 0.0;));
+    }
+    (body, functions)
 }
 
 /// The functions of a sweep.
