@@ -9,7 +9,7 @@
 //! impl rt::small::InOnePiece for LossTrain {
 //!     const N_DIMS: usize = 1;
 //!     fn fits<T: rt::small::Number, L: rt::small::Vectors<T>, const ONE: bool>(
-//!         cx: &rt::Cx<'_>, on: rt::small::On<T, L, ONE>,
+//!         cx: &mut rt::Cx<'_>, on: rt::small::On<T, L, ONE>,
 //!     ) -> bool {
 //!         let B = on.dim(cx, 0);
 //!         rt::small::is_few([B, 8, 4])
@@ -19,9 +19,9 @@
 //!     ) -> Option<f64> {
 //!         let at = &rt::small::Places::<5, 4>::new(cx);
 //!         loss_train_inlined_1(cx, on, at);
-//!         let loss = on.loss(cx, at, 3)?;
+//!         let value = on.loss(cx, at, 3)?;
 //!         loss_train_inlined_2(cx, on, at);
-//!         on.done(cx, loss)
+//!         on.done(cx, value)
 //!     }
 //! }
 //! fn loss_train_inlined_1<..>(cx: &mut rt::Cx<'_>, on: rt::small::On<T, L, ONE>, at: &rt::small::Places<5, 4>) {
