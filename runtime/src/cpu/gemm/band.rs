@@ -22,11 +22,6 @@ impl<T: Product, const N: usize> Band<T, N> {
         }
     }
 
-    /// Forgets what was pushed.
-    pub(super) fn clear(&mut self) {
-        self.len = 0;
-    }
-
     /// Pushes zeros; returns them, to be replaced.
     ///
     /// # Panics

@@ -231,12 +231,11 @@ impl TileRoom {
         Self(Band::new())
     }
 
-    /// So many zeros.
+    /// So many zeros, behind those that were asked for before.
     ///
     /// # Panics
-    /// Where they are more than [`TILE_ROOM`].
+    /// Where all of them are more than [`TILE_ROOM`].
     pub fn zeros(&mut self, len: usize) -> &mut [f32] {
-        self.0.clear();
         self.0.push(len)
     }
 }
