@@ -27,6 +27,7 @@ mod results;
 mod sums;
 #[cfg(test)]
 mod tests;
+mod way;
 mod winograd;
 
 pub use results::{COLUMNS, LINES};
@@ -43,7 +44,7 @@ use crate::program::Lasts;
 
 use places::{Places, Slide, Weights};
 use results::Results;
-use winograd::InTiles;
+use way::{Images, Work};
 
 /// The weights of a convolution, and where they were packed.
 #[derive(Copy, Clone, Debug)]
@@ -293,7 +294,7 @@ pub fn pack_window(cx: &mut Cx<'_>, w: Buf, packed: Buf, conv: Conv2d, lasts: La
     float!(cx, T => pack_all::<T>(cx, w, packed, conv, lasts));
 }
 
-fn pack_all<T: InTiles>(cx: &mut Cx<'_>, w: Buf, packed: Buf, conv: Conv2d, lasts: Lasts) {
+fn pack_all<T: Images>(cx: &mut Cx<'_>, w: Buf, packed: Buf, conv: Conv2d, lasts: Lasts) {
     let (env, is_there) = (cx.env, packed::is_there(cx, lasts));
     let mut bind = cx.bind();
     let ([k, n], len) = (conv.factor(), conv.packed_len(env));
@@ -312,10 +313,7 @@ fn pack_all<T: InTiles>(cx: &mut Cx<'_>, w: Buf, packed: Buf, conv: Conv2d, last
                 let method = env.arithmetic().method(conv.product());
                 gemm::pack_right(env.team, method, Matrix::row_major(w, n, k).transposed(), packed);
             }
-            false if T::has_tiles(&places, env) => {
-                T::pack_tiles(&places, env, conv.forward_weights(w), packed)
-            }
-            false => places.pack_all(env, conv.forward_weights(w), packed),
+            false => T::pack_weights(&places, env, conv.forward_weights(w), packed),
         }
     }
 }
@@ -364,7 +362,7 @@ pub fn conv2d_pool2d(
     float!(cx, T => forward::<T>(cx, w.into(), [x, y, scratch], conv, (epilogue, Some(pool))));
 }
 
-fn forward<T: InTiles>(
+fn forward<T: Images>(
     cx: &mut Cx<'_>,
     w: Filter,
     [x, y, scratch]: [Buf; 3],
@@ -392,37 +390,17 @@ fn forward<T: InTiles>(
     if conv.is_depthwise() {
         return depthwise::places(&places, env, x, (weights, scratch), y, finish);
     }
-    let results = Results { memory: y, pooling };
+    let work = Work {
+        places,
+        env,
+        images: x,
+        weights,
+        out: Results { memory: y, pooling },
+        finish,
+    };
     match kept {
-        Some(kept) if T::has_tiles(&places, env) => {
-            T::in_tiles(&places, env, x, (weights, kept), results, finish)
-        }
-        Some(kept) => places.run_packed(env, x, kept, results, finish),
-        None => run(places, env, x, (weights, scratch), results, finish),
-    }
-}
-
-/// Sums over windows by what is fastest for their sizes.
-fn run<T: InTiles>(
-    places: Places<'_>,
-    env: Env<'_>,
-    images: &[T],
-    (weights, packed): (Weights<'_, T>, &mut [T]),
-    out: Results<'_, T>,
-    finish: Finish<'_, T>,
-) {
-    if out.memory.is_empty() {
-        return;
-    }
-    if T::has_tiles(&places, env) {
-        T::pack_tiles(&places, env, weights, packed);
-        return T::in_tiles(&places, env, images, (weights, packed), out, finish);
-    }
-    match T::method(&places, env) {
-        Some(method) => T::in_pairs(&places, env, method, images, (weights, packed), out, finish),
-        None => places
-            .merged(env, images)
-            .run(env, images, (weights, packed), out, finish),
+        Some(kept) => T::sum_packed(work, kept),
+        None => T::sum(work, scratch),
     }
 }
 
@@ -453,7 +431,7 @@ pub fn conv2d_input_grad(cx: &mut Cx<'_>, w: Buf, dy: Buf, dx: Buf, scratch: Buf
     float!(cx, T => input_grad::<T>(cx, w, dy, dx, scratch, conv));
 }
 
-fn input_grad<T: InTiles>(cx: &mut Cx<'_>, w: Buf, dy: Buf, dx: Buf, scratch: Buf, conv: Conv2d) {
+fn input_grad<T: Images>(cx: &mut Cx<'_>, w: Buf, dy: Buf, dx: Buf, scratch: Buf, conv: Conv2d) {
     let env = cx.env;
     let mut bind = cx.bind();
     let (w, dy): (&[T], &[T]) = (bind.read(w), bind.read(dy));
@@ -474,7 +452,17 @@ fn input_grad<T: InTiles>(cx: &mut Cx<'_>, w: Buf, dy: Buf, dx: Buf, scratch: Bu
     let (places, weights) = (conv.backward_places(&slide), conv.backward_weights(w));
     match conv.is_depthwise() {
         true => depthwise::places(&places, env, dy, (weights, packed), dx, finish),
-        false => run(places, env, dy, (weights, packed), Results::stored(dx), finish),
+        false => {
+            let work = Work {
+                places,
+                env,
+                images: dy,
+                weights,
+                out: Results::stored(dx),
+                finish,
+            };
+            T::sum(work, packed);
+        }
     }
 }
 
@@ -487,7 +475,7 @@ pub fn conv2d_weight_grad(cx: &mut Cx<'_>, x: Buf, dy: Buf, dw: Buf, scratch: Bu
     float!(cx, T => weight_grad::<T>(cx, [x, dy, dw, scratch], conv));
 }
 
-fn weight_grad<T: InTiles>(cx: &mut Cx<'_>, [x, dy, dw, scratch]: [Buf; 4], conv: Conv2d) {
+fn weight_grad<T: Images>(cx: &mut Cx<'_>, [x, dy, dw, scratch]: [Buf; 4], conv: Conv2d) {
     let env = cx.env;
     let mut bind = cx.bind();
     let (x, dy): (&[T], &[T]) = (bind.read(x), bind.read(dy));

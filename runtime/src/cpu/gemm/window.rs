@@ -13,6 +13,8 @@
     reason = "an iterator's methods need not be inlined, and then lack the instruction set"
 )]
 
+mod walk;
+
 use super::lanes::Lanes;
 use super::method::Operands;
 use super::micro::{write_part, write_row};
@@ -20,6 +22,7 @@ use super::product::{Product, Start};
 use super::{Axis, Block};
 use crate::cpu::isa::Kernel;
 use crate::ops::epilogue::{Activation, Simple};
+use walk::{Spots, Walk};
 
 /// `out[at(place), o] = sum over t, c of image[pixel(place, t), c] weights[t, c, o]` for the places of a part of an image, and the
 /// channels of one block of columns.
@@ -87,7 +90,7 @@ impl<T> Windows<'_, '_, T> {
 /// Numbers of a pixel that are multiplied at a time where some places see zeros.
 const ZEROS: usize = 256;
 /// Weights that are multiplied with all places before the next: they stay in the first-level cache.
-const NEAR: usize = 6 << 10;
+const NEAR: usize = 24 << 10;
 /// Numbers of a window that are rounded at a time.
 const ROUNDED: usize = 512;
 /// Places of the largest tile.
@@ -134,98 +137,6 @@ macro_rules! kernels {
 }
 kernels!(Places RoundedPlaces);
 
-/// Where the places of a tile lie.
-struct Spots<const R: usize> {
-    /// The position of the window's first element.
-    y: [isize; R],
-    x: [isize; R],
-    /// Its number in the image, where it lies inside.
-    at: [isize; R],
-    /// The row of the result.
-    row: [usize; R],
-    /// Places that count: the others repeat the last of them.
-    count: usize,
-    /// Whether all windows lie in the image.
-    is_inside: bool,
-}
-
-/// Goes through the places in the order of the result.
-struct Walk {
-    /// Places that are left.
-    rest: usize,
-    /// Line and place in the line.
-    place: [usize; 2],
-    /// As of [`Spots`].
-    y: isize,
-    x: isize,
-    at: isize,
-    row: usize,
-    /// Whether what windows see of lines lies in these at every place.
-    sees_lines: bool,
-}
-
-impl Walk {
-    fn new<T>(work: &Windows<'_, '_, T>) -> Self {
-        let [y, x] = work.axes;
-        let last = x.start + (x.places.max(1) as isize - 1) * x.stride as isize + x.reach();
-        Self {
-            rest: y.places * x.places,
-            place: [0, 0],
-            y: y.start,
-            x: x.start,
-            at: (y.start * x.size as isize + x.start) * work.pixel as isize,
-            row: work.rows[0],
-            sees_lines: x.start >= 0 && last < x.size as isize,
-        }
-    }
-
-    /// The next places; goes on to the one after them.
-    #[inline(always)]
-    fn spots<T, const R: usize>(&mut self, work: &Windows<'_, '_, T>) -> Spots<R> {
-        let [y, x] = work.axes;
-        let mut spots = Spots {
-            y: [0; R],
-            x: [0; R],
-            at: [0; R],
-            row: [0; R],
-            count: self.rest.min(R),
-            is_inside: self.sees_lines && self.y >= 0,
-        };
-        let mut last = self.y;
-        for i in 0..R {
-            (spots.y[i], spots.x[i]) = (self.y, self.x);
-            (spots.at[i], spots.row[i]) = (self.at, self.row);
-            last = self.y;
-            if self.rest > 1 {
-                self.rest -= 1;
-                self.place[1] += 1;
-                self.x += x.stride as isize;
-                self.at += (x.stride * work.pixel) as isize;
-                self.row += work.rows[2];
-                if self.place[1] == x.places {
-                    self.place = [self.place[0] + 1, 0];
-                    (self.y, self.x) = (self.y + y.stride as isize, x.start);
-                    self.at = (self.y * x.size as isize + self.x) * work.pixel as isize;
-                    self.row = work.rows[0] + self.place[0] * work.rows[1];
-                }
-            } else {
-                self.rest = 0;
-            }
-        }
-        spots.is_inside &= last + y.reach() < y.size as isize;
-        spots
-    }
-}
-
-impl<const R: usize> Spots<R> {
-    /// Whether an element of a place's window lies in the image.
-    #[inline(always)]
-    fn sees(&self, i: usize, [down, right]: [usize; 2], size: [usize; 2]) -> bool {
-        let (line, column) = (self.y[i] + down as isize, self.x[i] + right as isize);
-        (line as usize) < size[0] && (column as usize) < size[1]
-    }
-}
-
 impl<T: Product> Windows<'_, '_, T> {
     /// Copies the numbers of line `line` of a window, from number `from` on.
     #[inline(always)]
@@ -259,41 +170,58 @@ impl<T: Product> Windows<'_, '_, T> {
         }
     }
 
-    /// Writes the sums of the places that count.
+    /// Finishes the sums of the places that count, and writes them.
     #[inline(always)]
     fn write<L: Lanes<T>, const R: usize, const V: usize>(
         &mut self,
         lanes: L,
         spots: &Spots<R>,
-        sums: &[[L::Vector; V]; R],
+        mut sums: [[L::Vector; V]; R],
         finish: Simple<'_, T>,
     ) {
-        let mut bias = [lanes.splat(T::ZERO); V];
-        if let Some(numbers) = finish.bias {
+        if let Some(bias) = finish.bias {
             for v in 0..V {
-                if let Some(numbers) = numbers.get(v * L::LANES..) {
-                    bias[v] = lanes.load_part(numbers);
+                let bias = load_some(lanes, bias, v);
+                for i in 0..R {
+                    // 1 * sum + b is rounded once in either form of the instruction: it is the plain sum.
+                    sums[i][v] = lanes.mul_add(lanes.splat(T::ONE), sums[i][v], bias);
                 }
             }
         }
+        if finish.activation == Activation::Relu {
+            for i in 0..R {
+                for v in 0..V {
+                    sums[i][v] = lanes.relu(sums[i][v]);
+                }
+            }
+        }
+        match spots.run() {
+            Some(row) if self.out.cols() == V * L::LANES => {
+                let mut tile = self.out.inside::<R>(row, 0, V * L::LANES);
+                for i in 0..R {
+                    write_row(lanes, &sums[i], tile.row_mut(i), Start::Overwrite);
+                }
+            }
+            _ => self.write_edge(lanes, spots, &sums),
+        }
+    }
+
+    /// Writes sums where not all places count, results lie apart, or a row ends before the last vector does.
+    #[inline(always)]
+    fn write_edge<L: Lanes<T>, const R: usize, const V: usize>(
+        &mut self,
+        lanes: L,
+        spots: &Spots<R>,
+        sums: &[[L::Vector; V]; R],
+    ) {
         for i in 0..R {
             if i == spots.count {
                 break;
             }
             let to = self.out.row_mut(spots.row[i]);
-            let mut numbers = sums[i];
-            for v in 0..V {
-                if finish.bias.is_some() {
-                    // 1 * sum + b is rounded once in either form of the instruction: it is the plain sum.
-                    numbers[v] = lanes.mul_add(lanes.splat(T::ONE), numbers[v], bias[v]);
-                }
-                if finish.activation == Activation::Relu {
-                    numbers[v] = lanes.relu(numbers[v]);
-                }
-            }
             match to.len() == V * L::LANES {
-                true => write_row(lanes, &numbers, to, Start::Overwrite),
-                false => write_part(lanes, &numbers, to, Start::Overwrite),
+                true => write_row(lanes, &sums[i], to, Start::Overwrite),
+                false => write_part(lanes, &sums[i], to, Start::Overwrite),
             }
         }
     }
@@ -309,10 +237,20 @@ impl<T: Product> Windows<'_, '_, T> {
         for i in 0..R {
             let from = self.out.row_mut(spots.row[i]);
             for v in 0..V {
-                sums[i][v] = lanes.load_part(from.get(v * L::LANES..).unwrap_or_default());
+                sums[i][v] = load_some(lanes, from, v);
             }
         }
         sums
+    }
+}
+
+/// Vector number `v` of a row, with zeros behind the row's end.
+#[inline(always)]
+fn load_some<T: Product, L: Lanes<T>>(lanes: L, row: &[T], v: usize) -> L::Vector {
+    let from = row.get(v * L::LANES..).unwrap_or_default();
+    match from.len() >= L::LANES {
+        true => lanes.load(from),
+        false => lanes.load_part(from),
     }
 }
 
@@ -338,7 +276,7 @@ impl<T: Product, L: Lanes<T>> Places<'_, '_, L, T> {
                     _ => self.work.read(self.lanes, &spots),
                 };
                 let sums = self.sums::<R, V>(&spots, lines, walk.sees_lines, &zeros, start);
-                self.work.write(self.lanes, &spots, &sums, finish);
+                self.work.write(self.lanes, &spots, sums, finish);
             }
         }
     }
@@ -435,7 +373,7 @@ impl<T: Product, L: Lanes<T>> RoundedPlaces<'_, '_, L, T> {
         let mut rest = y.taps * len;
         if rest == 0 {
             let finish = self.work.finish;
-            self.work.write(self.lanes, spots, &[[zero; V]; R], finish);
+            self.work.write(self.lanes, spots, [[zero; V]; R], finish);
         }
         for line in 0..y.taps {
             let mut from = 0;
@@ -467,7 +405,7 @@ impl<T: Product, L: Lanes<T>> RoundedPlaces<'_, '_, L, T> {
                     0 => self.work.finish,
                     _ => Simple::NONE,
                 };
-                self.work.write(self.lanes, spots, &sums, finish);
+                self.work.write(self.lanes, spots, sums, finish);
                 from += run;
             }
         }

@@ -13,75 +13,20 @@ mod tests;
 use std::ops::Range;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use super::places::{Places, SMALL, Slide, Task, Weights};
-use super::results::Results;
+use super::places::{Places, SMALL, Slide, Task};
+use super::way::Work;
 use crate::cpu::gemm::{
-    self, Arithmetic, At, Axis, BLOCK, Block, Convolve, PairWindows, Parts, PlaneRoom, Product, Sheet, Span,
-    Steps, Tile, Unit, Walk, WindowWork,
+    self, Arithmetic, At, Axis, BLOCK, Block, PairWindows, Parts, PlaneRoom, Product, Sheet, Span, Steps,
+    Tile, Unit, Walk, WindowWork,
 };
 use crate::cx::Env;
 use crate::ops::epilogue::{Finish, Simple};
 
-/// Floats whose windows may be summed in pairs.
-pub(super) trait InPairs: Convolve {
-    /// The unit and the parts, where windows of these sizes are summed in pairs.
-    fn method(places: &Places<'_>, env: Env<'_>) -> Option<(Unit, Parts)>;
-
-    /// Computes all results by a method that [`method`](Self::method) gave. `packed` has room for the weights three times, in whole
-    /// strips of 32 columns.
-    fn in_pairs(
-        places: &Places<'_>,
-        env: Env<'_>,
-        method: (Unit, Parts),
-        images: &[Self],
-        weights: (Weights<'_, Self>, &mut [Self]),
-        out: Results<'_, Self>,
-        finish: Finish<'_, Self>,
-    );
-}
-
-impl InPairs for f32 {
-    fn method(places: &Places<'_>, env: Env<'_>) -> Option<(Unit, Parts)> {
-        method(places, env.arithmetic())
-    }
-
-    fn in_pairs(
-        places: &Places<'_>,
-        env: Env<'_>,
-        method: (Unit, Parts),
-        images: &[f32],
-        weights: (Weights<'_, f32>, &mut [f32]),
-        out: Results<'_, f32>,
-        finish: Finish<'_, f32>,
-    ) {
-        run(places, env, method, images, weights, out, finish);
-    }
-}
-
-#[cfg(feature = "f64")]
-impl InPairs for f64 {
-    fn method(_: &Places<'_>, _: Env<'_>) -> Option<(Unit, Parts)> {
-        None
-    }
-
-    fn in_pairs(
-        _: &Places<'_>,
-        _: Env<'_>,
-        _: (Unit, Parts),
-        _: &[f64],
-        _: (Weights<'_, f64>, &mut [f64]),
-        _: Results<'_, f64>,
-        _: Finish<'_, f64>,
-    ) {
-        unreachable!("`f64` has no parts");
-    }
-}
-
 /// How often weights lie in scratch: as vectors read them, and what their parts take at most.
 const COPIES: usize = 3;
 
-/// What sums windows, where that is a unit of pairs.
-fn method(places: &Places<'_>, arithmetic: Arithmetic) -> Option<(Unit, Parts)> {
+/// The unit and the parts, where windows of these sizes are summed in pairs.
+pub(super) fn method(places: &Places<'_>, arithmetic: Arithmetic) -> Option<(Unit, Parts)> {
     let (unit, parts) = arithmetic
         .unit()
         .filter(|(unit, parts)| serves(places, *unit, *parts))?;
@@ -168,16 +113,17 @@ fn sheet(places: &Places<'_>, images: usize, part: Range<usize>) -> Sheet {
     Sheet::new(images, places.channels, &mut windows)
 }
 
-/// Computes all results.
-fn run(
-    places: &Places<'_>,
-    env: Env<'_>,
-    (unit, parts): (Unit, Parts),
-    images: &[f32],
-    (weights, packed): (Weights<'_, f32>, &mut [f32]),
-    out: Results<'_, f32>,
-    finish: Finish<'_, f32>,
-) {
+/// Computes all results in pairs. `packed` has room for the weights three times, in whole strips of 32 columns.
+pub(super) fn run(work: Work<'_, f32>, (unit, parts): (Unit, Parts), packed: &mut [f32]) {
+    let Work {
+        places,
+        env,
+        images,
+        weights,
+        out,
+        finish,
+    } = work;
+    let places = &places;
     if out.memory.is_empty() {
         return;
     }

@@ -10,11 +10,12 @@ mod tests;
 use std::ops::Range;
 
 use super::Conv2d;
-use super::winograd::{self, InTiles};
+use super::way::Images;
+use super::winograd;
 use crate::cpu::gemm::{self, At, Axis, Block, Blocks, Convolve, MOST_LANES, Operands, Outer, Plane};
 use crate::cpu::isa::Isa;
 use crate::cx::Env;
-use pairs::Bands;
+pub(super) use pairs::Bands;
 
 /// Most shards of the images: the scratch memory is as many times as large as the weight.
 pub const SHARDS: usize = 4;
@@ -72,21 +73,17 @@ struct Cut {
 }
 
 /// Computes the gradient of the weight. `scratch` is [`SHARDS`] times as large.
-pub(super) fn run<T: InTiles>(
+pub(super) fn run<T: Images>(
     env: Env<'_>,
     (x, dy): (&[T], &[T]),
     (dw, scratch): (&mut [T], &mut [T]),
     conv: Conv2d,
 ) {
-    let way = match T::sums_tiles(&conv, env) {
-        true => Way::Tiles,
-        false => Bands::chosen(&conv, env.arithmetic()).into(),
-    };
-    run_in(env, (x, dy), (dw, scratch), conv, way);
+    run_in(env, (x, dy), (dw, scratch), conv, T::sum_way(&conv, env));
 }
 
 /// The same in one of the ways.
-pub(super) fn run_in<T: InTiles>(
+pub(super) fn run_in<T: Images>(
     env: Env<'_>,
     (x, dy): (&[T], &[T]),
     (dw, scratch): (&mut [T], &mut [T]),
@@ -229,7 +226,7 @@ struct Part {
     axes: [Axis; 2],
 }
 
-impl<T: InTiles> Sums<'_, T> {
+impl<T: Images> Sums<'_, T> {
     /// Computes a block of the gradient of one group in one shard.
     fn add(&self, at: At, mut block: Block<'_, T>) {
         (0..block.rows()).for_each(|row| block.row_mut(row).fill(T::ZERO));

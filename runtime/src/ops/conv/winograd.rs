@@ -10,127 +10,18 @@ mod results;
 #[cfg(test)]
 mod tests;
 
+pub(super) use gradient::add;
+pub(super) use results::run;
+
 use std::ops::Range;
 
-use super::pairs::InPairs;
 use super::places::{Cut, Places, SMALL, Slide, Weights};
-use super::results::Results;
 use super::{Conv2d, sums};
 use crate::cpu::gemm::winograd::{
     FilterValues, PLACES, POINTS, TAPS, TILE_ROOM, TileAt, TileWork, allows_tiles,
 };
-use crate::cpu::gemm::{Arithmetic, Axis, Block, Convolve, Product, SmallProduct};
+use crate::cpu::gemm::{Arithmetic, Axis, Convolve, Product, SmallProduct};
 use crate::cx::Env;
-use crate::ops::epilogue::Finish;
-
-/// Floats whose windows may be summed by tiles.
-pub(super) trait InTiles: InPairs {
-    /// Whether windows of these sizes are summed by tiles.
-    fn has_tiles(places: &Places<'_>, env: Env<'_>) -> bool;
-
-    /// Transforms the weights of windows for which that holds. `values` has room for [`values_len`] numbers.
-    fn pack_tiles(places: &Places<'_>, env: Env<'_>, weights: Weights<'_, Self>, values: &mut [Self]);
-
-    /// Computes all results with weights that [`pack_tiles`](Self::pack_tiles) has transformed.
-    fn in_tiles(
-        places: &Places<'_>,
-        env: Env<'_>,
-        images: &[Self],
-        weights: (Weights<'_, Self>, &[Self]),
-        out: Results<'_, Self>,
-        finish: Finish<'_, Self>,
-    );
-
-    /// Whether the gradient of the weight is summed by tiles.
-    fn sums_tiles(conv: &Conv2d, env: Env<'_>) -> bool;
-
-    /// Computes a block of the gradient; gives whether all of it are finite numbers.
-    fn tile_sums(
-        env: Env<'_>,
-        data: [&[Self]; 2],
-        conv: &Conv2d,
-        region: &sums::Region,
-        block: &mut Block<'_, Self>,
-    ) -> bool;
-}
-
-impl InTiles for f32 {
-    fn has_tiles(places: &Places<'_>, env: Env<'_>) -> bool {
-        Grid::of(places).is_some() && work(places).is_faster(env.arithmetic())
-    }
-
-    fn pack_tiles(places: &Places<'_>, env: Env<'_>, weights: Weights<'_, f32>, values: &mut [f32]) {
-        pack(places, env, weights, values);
-    }
-
-    fn in_tiles(
-        places: &Places<'_>,
-        env: Env<'_>,
-        images: &[f32],
-        weights: (Weights<'_, f32>, &[f32]),
-        out: Results<'_, f32>,
-        finish: Finish<'_, f32>,
-    ) {
-        results::run(places, env, images, weights, out, finish);
-    }
-
-    fn sums_tiles(conv: &Conv2d, env: Env<'_>) -> bool {
-        let slide = |k, _| conv.forward_slide(k);
-        let places = conv.forward_places(&slide);
-        let often = [
-            places.rows.div_ceil(f32::columns(env.isa, places.rows)),
-            places
-                .channels
-                .div_ceil(channels_of_task(places.channels, BLOCK_COLUMNS)),
-            sums::SHARDS,
-        ];
-        let work = TileWork {
-            often,
-            ..work(&places)
-        };
-        Grid::of(&places).is_some() && work.is_faster(env.arithmetic())
-    }
-
-    fn tile_sums(
-        env: Env<'_>,
-        data: [&[f32]; 2],
-        conv: &Conv2d,
-        region: &sums::Region,
-        block: &mut Block<'_, f32>,
-    ) -> bool {
-        gradient::add(env, data, conv, region, block)
-    }
-}
-
-#[cfg(feature = "f64")]
-impl InTiles for f64 {
-    fn has_tiles(_: &Places<'_>, _: Env<'_>) -> bool {
-        false
-    }
-
-    fn pack_tiles(_: &Places<'_>, _: Env<'_>, _: Weights<'_, f64>, _: &mut [f64]) {
-        unreachable!("`f64` is computed in full");
-    }
-
-    fn in_tiles(
-        _: &Places<'_>,
-        _: Env<'_>,
-        _: &[f64],
-        _: (Weights<'_, f64>, &[f64]),
-        _: Results<'_, f64>,
-        _: Finish<'_, f64>,
-    ) {
-        unreachable!("`f64` is computed in full");
-    }
-
-    fn sums_tiles(_: &Conv2d, _: Env<'_>) -> bool {
-        false
-    }
-
-    fn tile_sums(_: Env<'_>, _: [&[f64]; 2], _: &Conv2d, _: &sums::Region, _: &mut Block<'_, f64>) -> bool {
-        unreachable!("`f64` is computed in full");
-    }
-}
 
 /// Multiply-adds of windows that are worth a task of their own.
 const TASK: usize = 1 << 23;
@@ -251,6 +142,29 @@ pub(super) fn channels_of_task(channels: usize, columns: usize) -> usize {
     channels.div_ceil(channels.div_ceil(most).max(1)).max(1)
 }
 
+/// Whether windows of these sizes are summed by tiles.
+pub(super) fn serves(places: &Places<'_>, env: Env<'_>) -> bool {
+    Grid::of(places).is_some() && work(places).is_faster(env.arithmetic())
+}
+
+/// Whether the gradient of the weight is summed by tiles.
+pub(super) fn sums_serve(conv: &Conv2d, env: Env<'_>) -> bool {
+    let slide = |k, _| conv.forward_slide(k);
+    let places = conv.forward_places(&slide);
+    let often = [
+        places.rows.div_ceil(f32::columns(env.isa, places.rows)),
+        places
+            .channels
+            .div_ceil(channels_of_task(places.channels, BLOCK_COLUMNS)),
+        sums::SHARDS,
+    ];
+    let work = TileWork {
+        often,
+        ..work(&places)
+    };
+    Grid::of(&places).is_some() && work.is_faster(env.arithmetic())
+}
+
 /// What tiles would compute of these places.
 fn work(places: &Places<'_>) -> TileWork {
     let tiles: usize = places.out.iter().map(|places| places.div_ceil(PLACES)).product();
@@ -264,7 +178,7 @@ fn work(places: &Places<'_>) -> TileWork {
 }
 
 /// Transforms the weights: for each block of columns `[points, channels, columns]`, with zeros behind the last column.
-fn pack(places: &Places<'_>, env: Env<'_>, weights: Weights<'_, f32>, values: &mut [f32]) {
+pub(super) fn pack(places: &Places<'_>, env: Env<'_>, weights: Weights<'_, f32>, values: &mut [f32]) {
     let Some(grid) = Grid::of(places) else { return };
     let columns = f32::columns(env.isa, places.rows);
     let values = &mut values[..values_len(env, places.channels, places.rows)];

@@ -6,11 +6,12 @@ use std::num::NonZeroUsize;
 use proptest::prelude::*;
 
 use super::*;
-use crate::cpu::gemm::{Arithmetic, Tiling};
+use crate::cpu::gemm::{Arithmetic, Convolve, Tiling};
 use crate::cpu::isa::{Avx512Bf16, Isa};
 use crate::cpu::threads::Team;
 use crate::dtype::Precision;
 use crate::ops::conv::Conv2d;
+use crate::ops::conv::results::Results;
 use crate::ops::conv::tests::{for_each_term, moved, out, plain};
 use crate::ops::epilogue::Activation;
 use crate::ops::testbed::numbers;
@@ -95,15 +96,15 @@ fn computed(
     let steps = kernel * places.channels.div_ceil(BLOCK) * places.rows.div_ceil(BLOCK);
     let mut packed = vec![f32::NAN; kernel * places.channels * places.rows.next_multiple_of(16) + 15];
     packed.resize(packed.len() + steps * 6 * 256 + 15, f32::NAN);
-    run(
-        &places,
+    let work = Work {
+        places,
         env,
-        (unit, parts),
-        x,
-        (weights, &mut packed),
-        Results::stored(&mut out),
+        images: x,
+        weights,
+        out: Results::stored(&mut out),
         finish,
-    );
+    };
+    run(work, (unit, parts), &mut packed);
     out
 }
 

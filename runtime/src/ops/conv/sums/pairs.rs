@@ -6,7 +6,7 @@ use super::{Block, Conv2d, Region, Sums, shards};
 use crate::cpu::gemm::{
     Arithmetic, Band, OuterPairs, PairLayout, PairRooms, Parts, PlaceSums, Plane, Unit, Wanted,
 };
-use crate::ops::conv::winograd::InTiles;
+use crate::ops::conv::way::Images;
 
 /// Channels of an image, and of a cotangent, that a task multiplies, at most.
 const CHANNELS: usize = 64;
@@ -35,7 +35,7 @@ pub(in crate::ops::conv) struct Bands {
 
 impl Bands {
     /// The bands where pairs are faster than vectors.
-    pub(super) fn chosen(conv: &Conv2d, arithmetic: Arithmetic) -> Option<Self> {
+    pub(in crate::ops::conv) fn chosen(conv: &Conv2d, arithmetic: Arithmetic) -> Option<Self> {
         let bands = Self::new(conv, arithmetic.unit()?)?;
         arithmetic.has_pairs_for(&bands.cost(conv)).then_some(bands)
     }
@@ -156,7 +156,7 @@ impl Bands {
     }
 }
 
-impl<T: InTiles> Sums<'_, T> {
+impl<T: Images> Sums<'_, T> {
     /// Adds the sums of a region band by band; those that pairs would lose on vectors.
     #[inline(never)]
     pub(super) fn add_pairs(&self, bands: &Bands, region: &Region, block: &mut Block<'_, T>) {

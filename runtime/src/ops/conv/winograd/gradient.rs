@@ -9,8 +9,8 @@ use crate::cx::Env;
 use crate::ops::conv::Conv2d;
 use crate::ops::conv::sums::Region;
 
-/// Computes a block of the gradient: see [`InTiles::tile_sums`](super::InTiles::tile_sums).
-pub(super) fn add(
+/// Computes a block of the gradient; gives whether all of it are finite numbers.
+pub(in crate::ops::conv) fn add(
     env: Env<'_>,
     data: [&[f32]; 2],
     conv: &Conv2d,

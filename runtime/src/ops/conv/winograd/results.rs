@@ -7,19 +7,21 @@ use crate::cpu::gemm::winograd::{
 use crate::cpu::gemm::{At, Block, Convolve, Product, SmallProduct};
 use crate::cx::Env;
 use crate::ops::conv::places::{Places, Weights};
-use crate::ops::conv::results::Results;
+use crate::ops::conv::way::Work;
 use crate::ops::epilogue::{Activation, Finish, Simple};
 use crate::real::Real;
 
-/// Computes all results.
-pub(super) fn run(
-    places: &Places<'_>,
-    env: Env<'_>,
-    images: &[f32],
-    (weights, values): (Weights<'_, f32>, &[f32]),
-    out: Results<'_, f32>,
-    finish: Finish<'_, f32>,
-) {
+/// Computes all results with weights that [`pack`](super::pack) has transformed.
+pub(in crate::ops::conv) fn run(work: Work<'_, f32>, values: &[f32]) {
+    let Work {
+        places,
+        env,
+        images,
+        weights,
+        out,
+        finish,
+    } = work;
+    let places = &places;
     let Some(grid) = Grid::of(places) else { return };
     if out.memory.is_empty() {
         return;

@@ -6,9 +6,11 @@ use super::*;
 use crate::cpu::isa::Isa;
 use crate::dtype::Precision;
 use crate::ops::conv::SHARDS;
+use crate::ops::conv::results::Results;
 use crate::ops::conv::sums::Way;
 use crate::ops::conv::tests::{for_each_term, moved, plain};
-use crate::ops::epilogue::Activation;
+use crate::ops::conv::way::Work;
+use crate::ops::epilogue::{Activation, Finish};
 use crate::ops::testbed::numbers;
 use crate::ops::testkit::Desk;
 
@@ -46,16 +48,17 @@ fn by_tiles(conv: &Conv2d, [x, w, dy]: &Data, (isa, threads): (Isa, usize)) -> D
         let run = |places: Places<'_>, weights: Weights<'_, f32>, from: &[f32], to: &mut [f32]| {
             assert!(Grid::of(&places).is_some(), "{conv:?} has no tiles");
             let mut values = vec![f32::NAN; values_len(env, places.channels, places.rows)];
-            f32::pack_tiles(&places, env, weights, &mut values);
+            pack(&places, env, weights, &mut values);
             let finish = Finish::new(None, Activation::None);
-            f32::in_tiles(
-                &places,
+            let work = Work {
+                places,
                 env,
-                from,
-                (weights, &values),
-                Results::stored(to),
+                images: from,
+                weights,
+                out: Results::stored(to),
                 finish,
-            );
+            };
+            super::run(work, &values);
         };
         run(conv.forward_places(&forward), conv.forward_weights(w), x, y);
         run(conv.backward_places(&backward), conv.backward_weights(w), dy, dx);
@@ -249,9 +252,9 @@ fn tiles_are_chosen_where_they_are_faster() {
                 |k, residue| conv.backward(k, residue),
             );
             found = [
-                f32::has_tiles(&conv.forward_places(&forward), cx.env),
-                f32::has_tiles(&conv.backward_places(&backward), cx.env),
-                f32::sums_tiles(&conv, cx.env),
+                super::serves(&conv.forward_places(&forward), cx.env),
+                super::serves(&conv.backward_places(&backward), cx.env),
+                sums_serve(&conv, cx.env),
             ];
         });
         found

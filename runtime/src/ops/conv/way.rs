@@ -1,0 +1,144 @@
+//! What sums over windows, for their sizes: vectors, pairs of bf16 numbers or tiles of places.
+//!
+//! `f64` knows vectors alone, which is what the methods of [`Images`] do if nobody says otherwise.
+
+use super::places::{Places, Weights};
+use super::results::Results;
+use super::sums::{self, Bands};
+use super::{Conv2d, pairs, winograd};
+use crate::cpu::gemm::{Block, Convolve, Parts, Unit};
+use crate::cx::Env;
+use crate::ops::epilogue::Finish;
+
+/// Sums over windows that are to be computed.
+pub(super) struct Work<'a, T> {
+    pub places: Places<'a>,
+    pub env: Env<'a>,
+    pub images: &'a [T],
+    /// Weights as they lie in memory.
+    pub weights: Weights<'a, T>,
+    pub out: Results<'a, T>,
+    pub finish: Finish<'a, T>,
+}
+
+/// Floats of images.
+pub(super) trait Images: Convolve {
+    /// Lays out weights for [`sum_packed`](Self::sum_packed).
+    fn pack_weights(places: &Places<'_>, env: Env<'_>, weights: Weights<'_, Self>, packed: &mut [Self]) {
+        places.pack_all(env, weights, packed);
+    }
+
+    /// Computes all results with weights that [`pack_weights`](Self::pack_weights) has laid out.
+    fn sum_packed(work: Work<'_, Self>, packed: &[Self]) {
+        work.on_lanes(packed);
+    }
+
+    /// Computes all results; `packed` has room for the weights.
+    fn sum(work: Work<'_, Self>, packed: &mut [Self]) {
+        work.packed_on_lanes(packed);
+    }
+
+    /// What sums the gradient of the weight.
+    fn sum_way(_conv: &Conv2d, _env: Env<'_>) -> sums::Way {
+        sums::Way::Lanes
+    }
+
+    /// Computes a block of that gradient by tiles; gives whether all of it are finite numbers.
+    fn tile_sums(
+        _env: Env<'_>,
+        _data: [&[Self]; 2],
+        _conv: &Conv2d,
+        _region: &sums::Region,
+        _block: &mut Block<'_, Self>,
+    ) -> bool {
+        false
+    }
+}
+
+#[cfg(feature = "f64")]
+impl Images for f64 {}
+
+/// What sums windows.
+enum Way {
+    /// Vectors.
+    Lanes,
+    /// A unit that multiplies pairs, with numbers in so many parts.
+    Pairs(Unit, Parts),
+    /// Vectors, by tiles of places.
+    Tiles,
+}
+
+impl Way {
+    /// The fastest for these sizes.
+    fn of(places: &Places<'_>, env: Env<'_>) -> Self {
+        if winograd::serves(places, env) {
+            return Self::Tiles;
+        }
+        pairs::method(places, env.arithmetic()).map_or(Self::Lanes, |(unit, parts)| Self::Pairs(unit, parts))
+    }
+}
+
+impl Images for f32 {
+    fn pack_weights(places: &Places<'_>, env: Env<'_>, weights: Weights<'_, f32>, packed: &mut [f32]) {
+        match winograd::serves(places, env) {
+            true => winograd::pack(places, env, weights, packed),
+            false => places.pack_all(env, weights, packed),
+        }
+    }
+
+    fn sum_packed(work: Work<'_, f32>, packed: &[f32]) {
+        match winograd::serves(&work.places, work.env) {
+            true => winograd::run(work, packed),
+            false => work.on_lanes(packed),
+        }
+    }
+
+    fn sum(work: Work<'_, f32>, packed: &mut [f32]) {
+        if work.out.memory.is_empty() {
+            return;
+        }
+        match Way::of(&work.places, work.env) {
+            Way::Lanes => work.packed_on_lanes(packed),
+            Way::Pairs(unit, parts) => pairs::run(work, (unit, parts), packed),
+            Way::Tiles => {
+                winograd::pack(&work.places, work.env, work.weights, packed);
+                winograd::run(work, packed);
+            }
+        }
+    }
+
+    fn sum_way(conv: &Conv2d, env: Env<'_>) -> sums::Way {
+        match winograd::sums_serve(conv, env) {
+            true => sums::Way::Tiles,
+            false => Bands::chosen(conv, env.arithmetic()).into(),
+        }
+    }
+
+    fn tile_sums(
+        env: Env<'_>,
+        data: [&[f32]; 2],
+        conv: &Conv2d,
+        region: &sums::Region,
+        block: &mut Block<'_, f32>,
+    ) -> bool {
+        winograd::add(env, data, conv, region, block)
+    }
+}
+
+impl<T: Convolve> Work<'_, T> {
+    fn on_lanes(self, packed: &[T]) {
+        self.places
+            .run_packed(self.env, self.images, packed, self.out, self.finish);
+    }
+
+    fn packed_on_lanes(self, packed: &mut [T]) {
+        let places = self.places.merged(self.env, self.images);
+        places.run(
+            self.env,
+            self.images,
+            (self.weights, packed),
+            self.out,
+            self.finish,
+        );
+    }
+}
