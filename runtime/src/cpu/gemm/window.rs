@@ -89,7 +89,8 @@ impl<T> Windows<'_, '_, T> {
 
 /// Numbers of a pixel that are multiplied at a time where some places see zeros.
 const ZEROS: usize = 256;
-/// Weights that are multiplied with all places before the next: they stay in the first-level cache.
+/// Weights that are multiplied with all places before the next: they stay in the second-level cache. The first level would save nothing, for
+/// a tile takes as long for its multiply-adds as twice as many weights take to come from there, and sums would be stored in between.
 const NEAR: usize = 24 << 10;
 /// Numbers of a window that are rounded at a time.
 const ROUNDED: usize = 512;
@@ -255,7 +256,7 @@ fn load_some<T: Product, L: Lanes<T>>(lanes: L, row: &[T], v: usize) -> L::Vecto
 }
 
 impl<T: Product, L: Lanes<T>> Places<'_, '_, L, T> {
-    /// All tiles, as often as the weights are cut into parts that stay in the first-level cache.
+    /// All tiles, as often as the weights are cut into parts that stay in the second-level cache.
     #[inline(always)]
     fn tiles<const R: usize, const V: usize>(&mut self) {
         let [y, x] = self.work.axes;

@@ -23,8 +23,9 @@ pub const SHARDS: usize = 4;
 const SMALL: usize = 1 << 17;
 /// Rows of the gradient whose shards are added by a task.
 const CHUNK: usize = 1 << 13;
-/// Numbers of images and cotangents that are multiplied while they stay in the first-level cache, about.
-const NEAR: usize = 7 << 10;
+/// Numbers of images and cotangents that are multiplied while they stay in the second-level cache, about: the first level does not pay, for
+/// then sums are loaded and stored more often.
+const NEAR: usize = 28 << 10;
 /// Places that are summed at a time, at least: sums are loaded and stored as often.
 const PLACES: usize = 64;
 /// Room for the rounded numbers of a part of an image, or of a cotangent.

@@ -238,6 +238,8 @@ fn cut_sizes() -> Vec<Conv2d> {
         moved(line(1, [2, 3], 2100, 4), [1, 3], [1, 1]),
         // A line of more than one part in an image of more than one line.
         plain(1, [1, 2], [3, 600], 3, 1),
+        // Images whose gradient of the weight is summed in parts.
+        plain(2, [32, 12], [40, 29], 3, 1),
         // Many channels, and so many that a row of weights is longer than what is turned at a time.
         plain(2, [300, 5], [14, 14], 3, 1),
         plain(1, [1024, 2], [3, 3], 3, 1),
