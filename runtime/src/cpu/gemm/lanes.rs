@@ -9,6 +9,8 @@
 
 #[cfg(target_arch = "aarch64")]
 mod neon;
+#[cfg(test)]
+mod tests;
 #[cfg(target_arch = "x86_64")]
 mod x86;
 

@@ -22,7 +22,7 @@ macro_rules! neon_lanes {
             const ROWS: usize = $rows;
             const HEIGHTS: &'static [usize] = &[$($height,)* $rows];
             const PLACES: usize = 8;
-            const MOST_VECTORS: usize = 3;
+            const MOST_VECTORS: usize = 2;
             const ARE_FAST: bool = $lanes > 2;
 
             #[inline(always)]
@@ -136,21 +136,27 @@ mod halves {
 mod parts {
     use std::arch::aarch64::{
         float32x4_t, float64x2_t, vcombine_f32, vdup_n_f32, vdupq_n_f32, vdupq_n_f64, vget_low_f32, vld1_f32,
-        vld1_lane_f32, vld1q_f32, vld1q_f64, vld1q_lane_f32, vld1q_lane_f64, vst1_f32, vst1q_f32, vst1q_f64,
-        vst1q_lane_f32, vst1q_lane_f64,
+        vld1q_f32, vld1q_f64, vld1q_lane_f32, vld1q_lane_f64, vst1_f32, vst1q_f32, vst1q_f64, vst1q_lane_f32,
+        vst1q_lane_f64,
     };
 
     #[inline(always)]
     pub(super) unsafe fn load_4(from: *const f32, len: usize) -> float32x4_t {
-        // SAFETY: the caller says that the CPU has the instructions, and that there are `len` elements: no more are read in any arm.
+        // SAFETY: the caller says that the CPU has the instructions, and that there are `len` elements: as many are read.
         unsafe {
-            let zeros = vdup_n_f32(0.0);
+            if len >= 4 {
+                return vld1q_f32(from);
+            }
+            if len & 2 == 0 {
+                return match len {
+                    0 => vdupq_n_f32(0.0),
+                    _ => vld1q_lane_f32::<0>(from, vdupq_n_f32(0.0)),
+                };
+            }
+            let two = vcombine_f32(vld1_f32(from), vdup_n_f32(0.0));
             match len {
-                0 => vdupq_n_f32(0.0),
-                1 => vld1q_lane_f32::<0>(from, vdupq_n_f32(0.0)),
-                2 => vcombine_f32(vld1_f32(from), zeros),
-                3 => vcombine_f32(vld1_f32(from), vld1_lane_f32::<0>(from.add(2), zeros)),
-                _ => vld1q_f32(from),
+                2 => two,
+                _ => vld1q_lane_f32::<2>(from.add(2), two),
             }
         }
     }
@@ -159,15 +165,18 @@ mod parts {
     pub(super) unsafe fn store_4(to: *mut f32, x: float32x4_t, len: usize) {
         // SAFETY: as above, writing.
         unsafe {
-            match len {
-                0 => (),
-                1 => vst1q_lane_f32::<0>(to, x),
-                2 => vst1_f32(to, vget_low_f32(x)),
-                3 => {
-                    vst1_f32(to, vget_low_f32(x));
-                    vst1q_lane_f32::<2>(to.add(2), x);
+            if len >= 4 {
+                return vst1q_f32(to, x);
+            }
+            if len & 2 == 0 {
+                if len == 1 {
+                    vst1q_lane_f32::<0>(to, x);
                 }
-                _ => vst1q_f32(to, x),
+                return;
+            }
+            vst1_f32(to, vget_low_f32(x));
+            if len == 3 {
+                vst1q_lane_f32::<2>(to.add(2), x);
             }
         }
     }
