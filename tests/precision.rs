@@ -105,12 +105,14 @@ fn cnn(precision: Precision, isa: Isa, threads: usize) -> Result<Trained> {
 
 /// Every instruction set that can be tried here.
 fn sets() -> Vec<Isa> {
-    let mut sets = Isa::available().to_vec();
     #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
-    if let Some((amx, tiles::Executed::InSoftware)) = tiles::tiles() {
-        sets.push(Isa::Amx(amx));
-    }
-    sets
+    let in_software = match tiles::tiles() {
+        Some((amx, tiles::Executed::InSoftware)) => Some(Isa::Amx(amx)),
+        _ => None,
+    };
+    #[cfg(not(all(target_arch = "x86_64", target_os = "linux")))]
+    let in_software = None;
+    Isa::available().iter().copied().chain(in_software).collect()
 }
 
 /// How far from the loss of f64 that of a precision may be, relative to it, after a few steps.

@@ -74,8 +74,8 @@ impl<T: SmallProduct, S: InOnePiece> OnVectors<T> for Run<'_, '_, S> {
         let mut cx = self.call.context(&mut failure);
         let numbers = PhantomData;
         // One sample at a time is what is left of a small network's time where a batch has none: compiled apart, every loop over the
-        // batch is gone. Not for the baseline, which nobody's time depends on.
-        if S::N_DIMS > 0 && L::LANES > 4 && all_ones::<S>(cx.sizes.dims) {
+        // batch is gone. Not for vectors that nobody's time depends on.
+        if S::N_DIMS > 0 && L::ARE_FAST && all_ones::<S>(cx.sizes.dims) {
             piece::<T, L, S, true>(&mut cx, On { lanes, numbers })
         } else {
             piece::<T, L, S, false>(&mut cx, On { lanes, numbers })

@@ -36,6 +36,15 @@ mod method;
 mod micro;
 mod outer;
 mod pack;
+#[cfg_attr(
+    not(target_arch = "x86_64"),
+    expect(
+        dead_code,
+        unused_imports,
+        unused_variables,
+        reason = "only x86-64 has units that multiply pairs"
+    )
+)]
 mod pairs;
 mod product;
 mod strips;
@@ -56,9 +65,11 @@ pub(crate) use lanes::{SQUARE, transpose};
 pub use matrix::{Factor, Matrix};
 pub use method::{Arithmetic, Method, Operands, Parts, PlaceSums, Short, Tiling, Unit, WindowWork};
 pub use outer::{Outer, Plane};
+#[cfg(target_arch = "x86_64")]
+pub(crate) use pairs::Step;
 pub use pairs::Tile;
 pub use pairs::places::{Band, OuterPairs, PairLayout, PairRooms, Wanted};
-pub(crate) use pairs::{BLOCK, SPOTS, Spots, Spread, Step, Sums};
+pub(crate) use pairs::{BLOCK, SPOTS, Spots, Spread, Sums};
 pub use pairs::{
     PairWindows, PlaneRoom, Planes, Sheet, Span, Steps, Walk, fits_steps, pairs_of, runs, split,
     split_weights, steps_of, tiles_mut, weight_tiles, windows,

@@ -145,6 +145,18 @@ impl Neon {
         #[cfg(not(target_arch = "aarch64"))]
         None
     }
+
+    /// Runs `kernel`, compiled for this set.
+    #[inline]
+    pub fn run<K: Kernel>(self, kernel: K) -> K::Output {
+        #[cfg(target_arch = "aarch64")]
+        {
+            // SAFETY: the proof says that the CPU has the features that the callee enables.
+            unsafe { run_neon(kernel) }
+        }
+        #[cfg(not(target_arch = "aarch64"))]
+        kernel.run()
+    }
 }
 
 /// An instruction set that this CPU has.
@@ -281,10 +293,8 @@ impl Isa {
             #[cfg(target_arch = "x86_64")]
             // SAFETY: as above.
             Isa::Avx512(Avx512(())) => unsafe { run_avx512(kernel) },
-            #[cfg(target_arch = "aarch64")]
-            // SAFETY: as above.
-            Isa::Neon(Neon(())) => unsafe { run_neon(kernel) },
-            // A proof of another architecture's instructions does not exist; nothing would be wrong.
+            // What every CPU of AArch64 has is in the baseline: the code would be the same. A proof of another architecture's
+            // instructions does not exist; nothing would be wrong.
             _ => run_portable(kernel),
         }
     }

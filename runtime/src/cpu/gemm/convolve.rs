@@ -52,11 +52,11 @@ pub trait Convolve: Product {
 }
 
 macro_rules! convolves {
-    ($($t:ident $pairs:expr, $($set:pat => $lanes:expr),*;)*) => {$(
+    ($($t:ident $pairs:expr, $($arch:literal $set:pat => $lanes:expr),*;)*) => {$(
         impl Convolve for $t {
             fn columns(isa: Isa, channels: usize) -> usize {
                 match isa.vectors() {
-                    $(#[cfg(target_arch = "x86_64")]
+                    $(#[cfg(target_arch = $arch)]
                     $set => columns::<$t, _>($lanes, channels),)*
                     _ => columns::<$t, _>(Portable, channels),
                 }
@@ -65,14 +65,14 @@ macro_rules! convolves {
             fn windows(isa: Isa, work: Windows<'_, '_, $t>) {
                 work.check(Self::lanes(isa));
                 match work.operands {
-                    Operands::Exact => convolves!(run isa, Places work, $($set => $lanes),*),
-                    Operands::Rounded => convolves!(run isa, RoundedPlaces work, $($set => $lanes),*),
+                    Operands::Exact => convolves!(run isa, Places work, $($arch $set => $lanes),*),
+                    Operands::Rounded => convolves!(run isa, RoundedPlaces work, $($arch $set => $lanes),*),
                 }
             }
 
             fn outer(isa: Isa, work: Outer<'_, '_, $t>) {
                 work.check();
-                convolves!(run isa, Products work, $($set => $lanes),*);
+                convolves!(run isa, Products work, $($arch $set => $lanes),*);
             }
 
             fn outer_pairs(work: OuterPairs<'_, '_, '_, $t>, rooms: &mut PairRooms) -> Band {
@@ -81,23 +81,23 @@ macro_rules! convolves {
 
             fn depthwise(isa: Isa, work: Depthwise<'_, '_, $t>) {
                 work.check();
-                convolves!(run isa, Each work, $($set => $lanes),*);
+                convolves!(run isa, Each work, $($arch $set => $lanes),*);
             }
 
             fn depthwise_sums(isa: Isa, work: DepthwiseSums<'_, '_, $t>) {
                 work.check();
-                convolves!(run isa, EachSum work, $($set => $lanes),*);
+                convolves!(run isa, EachSum work, $($arch $set => $lanes),*);
             }
 
             fn turn(isa: Isa, from: &[$t], step: usize, last: usize, to: &mut [$t; MOST_LANES * MOST_LANES]) {
                 let work = Square { from, step, last, to };
-                convolves!(run isa, Turning work, $($set => $lanes),*);
+                convolves!(run isa, Turning work, $($arch $set => $lanes),*);
             }
         }
     )*};
-    (run $isa:ident, $kernel:ident $work:ident, $($set:pat => $lanes:expr),*) => {
+    (run $isa:ident, $kernel:ident $work:ident, $($arch:literal $set:pat => $lanes:expr),*) => {
         match $isa.vectors() {
-            $(#[cfg(target_arch = "x86_64")]
+            $(#[cfg(target_arch = $arch)]
             $set => {
                 let lanes = $lanes;
                 lanes.run($kernel { lanes, $work })
@@ -107,12 +107,12 @@ macro_rules! convolves {
     };
 }
 convolves! {
-    f32 places::outer, Isa::Avx512(lanes) => lanes, Isa::Avx2(lanes) => lanes;
+    f32 places::outer, "x86_64" Isa::Avx512(lanes) => lanes, "x86_64" Isa::Avx2(lanes) => lanes, "aarch64" Isa::Neon(lanes) => lanes;
 }
 // As for products, f64 has one instruction set of vectors: it serves to check gradients.
 #[cfg(feature = "f64")]
 convolves! {
-    f64 |_, _| Band::Refused, Isa::Avx512(lanes) => lanes.avx2(), Isa::Avx2(lanes) => lanes;
+    f64 |_, _| Band::Refused, "x86_64" Isa::Avx512(lanes) => lanes.avx2(), "x86_64" Isa::Avx2(lanes) => lanes, "aarch64" Isa::Neon(lanes) => lanes;
 }
 
 /// The most numbers of a vector.

@@ -104,13 +104,13 @@ impl<T, L: Lanes<T>, V: OnVectors<T>> Kernel for On<L, V, T> {
 }
 
 macro_rules! products {
-    ($($t:ident: $($set:pat => $lanes:expr),*;)*) => {$(
+    ($($t:ident: $($arch:literal $set:pat => $lanes:expr),*;)*) => {$(
         impl SmallProduct for $t {
             #[inline]
             fn on_vectors<V: OnVectors<$t>>(isa: Isa, work: V) -> V::Output {
                 let numbers = PhantomData;
                 match isa.vectors() {
-                    $(#[cfg(target_arch = "x86_64")]
+                    $(#[cfg(target_arch = $arch)]
                     $set => {
                         let lanes = $lanes;
                         lanes.run(On { lanes, work, numbers })
@@ -122,11 +122,11 @@ macro_rules! products {
     )*};
 }
 products! {
-    f32: Isa::Avx512(lanes) => lanes, Isa::Avx2(lanes) => lanes;
+    f32: "x86_64" Isa::Avx512(lanes) => lanes, "x86_64" Isa::Avx2(lanes) => lanes, "aarch64" Isa::Neon(lanes) => lanes;
 }
 #[cfg(feature = "f64")]
 products! {
-    f64: Isa::Avx512(lanes) => lanes.avx2(), Isa::Avx2(lanes) => lanes;
+    f64: "x86_64" Isa::Avx512(lanes) => lanes.avx2(), "x86_64" Isa::Avx2(lanes) => lanes, "aarch64" Isa::Neon(lanes) => lanes;
 }
 
 impl<T: SmallProduct> OnVectors<T> for Few<'_, '_, T> {

@@ -7,10 +7,15 @@
 //! standard library that takes a closure. Whether such a function is inlined depends on the profile that a program is built
 //! with (`lto`, `codegen-units`), and where it is not, its body lacks the instruction set.
 
+#[cfg(target_arch = "aarch64")]
+mod neon;
+#[cfg(test)]
+mod tests;
 #[cfg(target_arch = "x86_64")]
 mod x86;
 
 use super::product::Product;
+#[cfg(target_arch = "x86_64")]
 use crate::cpu::isa::{Avx2, Avx512};
 use crate::real::Real;
 
@@ -31,6 +36,9 @@ pub trait Lanes<T>: Copy {
     const PLACES: usize;
     /// The most vectors of columns of such tiles.
     const MOST_VECTORS: usize;
+    /// Whether speed is wanted of them. What is compiled once more for nothing else is left out for the others: those of the baseline,
+    /// and those of `f64`.
+    const ARE_FAST: bool;
 
     /// The vectors of half as many elements: for results that fill no more of a register. Part of a register is written under a mask,
     /// and what reads it next has to wait until that has reached the cache.
@@ -111,6 +119,7 @@ macro_rules! array_lanes {
             const HEIGHTS: &'static [usize] = &[1, 4];
             const PLACES: usize = 4;
             const MOST_VECTORS: usize = 2;
+            const ARE_FAST: bool = false;
 
             #[inline(always)]
             fn half(self) -> Self {
@@ -203,6 +212,7 @@ macro_rules! x86_lanes {
             const HEIGHTS: &'static [usize] = &[$($height,)* $rows];
             const PLACES: usize = if $rows < 8 { $rows } else { 8 };
             const MOST_VECTORS: usize = if $rows < 8 { 2 } else { 3 };
+            const ARE_FAST: bool = $lanes > 4;
 
             #[inline(always)]
             fn half(self) -> $half {
@@ -352,15 +362,23 @@ pub(crate) fn transpose(rows: [&[f32; SQUARE]; SQUARE]) -> [[f32; SQUARE]; SQUAR
     columns
 }
 
+/// Rows become columns, in four registers.
+#[cfg(target_arch = "aarch64")]
+#[inline(always)]
+pub(crate) fn transpose(rows: [&[f32; SQUARE]; SQUARE]) -> [[f32; SQUARE]; SQUARE] {
+    // SAFETY: Advanced SIMD belongs to the baseline of every AArch64 target that has a standard library.
+    unsafe { neon::squares::transpose(rows) }
+}
+
 /// Rows become columns.
-#[cfg(not(target_arch = "x86_64"))]
+#[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
 #[inline(always)]
 pub(crate) fn transpose(rows: [&[f32; SQUARE]; SQUARE]) -> [[f32; SQUARE]; SQUARE] {
     transpose_any(rows)
 }
 
 /// Rows become columns, of any numbers.
-#[cfg(any(feature = "f64", not(target_arch = "x86_64")))]
+#[cfg(any(feature = "f64", not(any(target_arch = "x86_64", target_arch = "aarch64"))))]
 #[inline(always)]
 pub(super) fn transpose_any<T: crate::real::Real>(rows: [&[T; SQUARE]; SQUARE]) -> [[T; SQUARE]; SQUARE] {
     let mut columns = [[T::ZERO; SQUARE]; SQUARE];

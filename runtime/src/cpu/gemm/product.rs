@@ -81,7 +81,7 @@ pub trait Product: Real + Element {
 }
 
 macro_rules! products {
-    ($($t:ident $transpose:path, $pairs:path, $pack:path, $round:path, $($set:pat => $lanes:expr),*;)*) => {$(
+    ($($t:ident $transpose:path, $pairs:path, $pack:path, $round:path, $($arch:literal $set:pat => $lanes:expr),*;)*) => {$(
         impl Product for $t {
             fn product(method: Method, a: Factor<'_, $t>, b: Factor<'_, $t>, c: &mut Block<'_, $t>, start: Start) {
                 let (isa, operands) = match method {
@@ -91,7 +91,7 @@ macro_rules! products {
                             return Self::product(Method::Lanes(isa, operands), a, b, c, start);
                         };
                         return match isa.vectors() {
-                            $(#[cfg(target_arch = "x86_64")]
+                            $(#[cfg(target_arch = $arch)]
                             $set => {
                                 let lanes = $lanes;
                                 lanes.run(InnerProducts { lanes, operands, sides, c, start })
@@ -106,7 +106,7 @@ macro_rules! products {
                     None => c.rows(),
                 };
                 with_rooms([packed, a.size()[1]], |rooms| match isa.vectors() {
-                    $(#[cfg(target_arch = "x86_64")]
+                    $(#[cfg(target_arch = $arch)]
                     $set => {
                         let lanes = $lanes;
                         let product = BlockProduct { lanes, operands, a, b, c, start };
@@ -121,7 +121,7 @@ macro_rules! products {
 
             fn lanes(isa: Isa) -> usize {
                 match isa.vectors() {
-                    $(#[cfg(target_arch = "x86_64")]
+                    $(#[cfg(target_arch = $arch)]
                     $set => width::<$t, _>($lanes),)*
                     _ => width::<$t, _>(Portable),
                 }
@@ -133,7 +133,7 @@ macro_rules! products {
                     Method::Pairs(unit, parts) => return $pack(unit, parts, b, cols, out),
                 };
                 match isa.vectors() {
-                    $(#[cfg(target_arch = "x86_64")]
+                    $(#[cfg(target_arch = $arch)]
                     $set => {
                         let lanes = $lanes;
                         lanes.run(PackStrip { lanes: of(lanes), operands, b, cols, out })
@@ -155,7 +155,7 @@ macro_rules! products {
     )*};
 }
 products! {
-    f32 lanes::transpose, pairs::product, pairs::pack_strip, pairs::round, Isa::Avx512(lanes) => lanes, Isa::Avx2(lanes) => lanes;
+    f32 lanes::transpose, pairs::product, pairs::pack_strip, pairs::round, "x86_64" Isa::Avx512(lanes) => lanes, "x86_64" Isa::Avx2(lanes) => lanes, "aarch64" Isa::Neon(lanes) => lanes;
 }
 /// Elements of a register.
 fn width<T, L: Lanes<T>>(_: L) -> usize {
@@ -170,7 +170,7 @@ fn of<L>(_: L) -> PhantomData<L> {
 // Products are the part of a gradient check that takes long, so that f64 has one instruction set of vectors.
 #[cfg(feature = "f64")]
 products! {
-    f64 lanes::transpose_any, in_full, pack_in_full, keep, Isa::Avx512(lanes) => lanes.avx2(), Isa::Avx2(lanes) => lanes;
+    f64 lanes::transpose_any, in_full, pack_in_full, keep, "x86_64" Isa::Avx512(lanes) => lanes.avx2(), "x86_64" Isa::Avx2(lanes) => lanes, "aarch64" Isa::Neon(lanes) => lanes;
 }
 
 /// Products of `f64` are computed in full: kernels that know only an instruction set may choose units of `f32` for them.

@@ -21,7 +21,7 @@ pub(super) const STRIP: usize = 12;
 /// Queries of a strip: the rows of the micro-kernel's largest tile, up to which a product reads the other factor where it lies.
 pub(super) fn height(isa: Isa) -> usize {
     match isa.vectors() {
-        Isa::Avx512(_) => STRIP,
+        Isa::Avx512(_) | Isa::Neon(_) => STRIP,
         Isa::Avx2(_) => 6,
         _ => 4,
     }

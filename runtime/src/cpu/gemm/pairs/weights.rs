@@ -1,8 +1,11 @@
 //! Weights of windows, split into bf16 parts as units read them.
 
-#![expect(
-    clippy::needless_range_loop,
-    reason = "an iterator's methods need not be inlined, and then lack the instruction set"
+#![cfg_attr(
+    target_arch = "x86_64",
+    expect(
+        clippy::needless_range_loop,
+        reason = "an iterator's methods need not be inlined, and then lack the instruction set"
+    )
 )]
 
 use super::pack::Span;

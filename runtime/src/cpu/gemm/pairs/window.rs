@@ -20,10 +20,12 @@
 use std::ops::Range;
 
 #[cfg(target_arch = "x86_64")]
+use super::dots;
+#[cfg(target_arch = "x86_64")]
 use super::plane::Rounding;
 use super::plane::{PlaneRoom, Planes, Sheet, Splitting};
 use super::words::{self, OnWords, Words};
-use super::{BLOCK, Engine, Parts, SIDE, Sums, Tile, dots};
+use super::{BLOCK, Engine, Parts, SIDE, Sums, Tile};
 use crate::cpu::gemm::method::Unit;
 use crate::cpu::gemm::{Axis, Block};
 use crate::ops::epilogue::{Activation, Simple};

@@ -46,7 +46,7 @@ pub struct TileSums<'a, 'b> {
 }
 
 macro_rules! kernels {
-    ($($kernel:ident [$($lanes:literal $rows:literal)* | $other:literal])*) => {$(
+    ($($kernel:ident $count:ident [$($is:literal $rows:literal)* | $other:literal])*) => {$(
         impl OnVectors<f32> for $kernel<'_, '_> {
             type Output = ();
 
@@ -66,18 +66,19 @@ macro_rules! kernels {
         impl $kernel<'_, '_> {
             #[inline(always)]
             fn height<L: Lanes<f32>, const V: usize>(&mut self, lanes: L) {
-                match L::LANES {
-                    $($lanes => self.points::<L, $rows, V>(lanes),)*
+                match L::$count {
+                    $($is => self.points::<L, $rows, V>(lanes),)*
                     _ => self.points::<L, $other, V>(lanes),
                 }
             }
         }
     )*};
 }
-// Rows in registers, by the lanes of a vector; those of sums are channels, of which a vector has a whole number of rows.
+// Rows in registers, by the places of which windows keep the sums there; those of sums over tiles are channels, of which a vector has a
+// whole number of rows.
 kernels! {
-    TileProducts [16 8 | 4]
-    TileSums [16 8 | 4]
+    TileProducts PLACES [8 8 | 4]
+    TileSums LANES [16 8 | 4]
 }
 
 impl TileProducts<'_, '_> {
