@@ -58,6 +58,8 @@ pub use method::{Arithmetic, Method, Operands, Parts, PlaceSums, Short, Tiling, 
 pub use outer::{Outer, Plane};
 pub use pairs::Tile;
 pub use pairs::places::{Band, OuterPairs, PairLayout, PairRooms, Wanted};
+#[cfg(test)]
+pub(crate) use pairs::software::ways;
 pub(crate) use pairs::{BLOCK, SPOTS, Spots, Spread, Step, Sums};
 pub use pairs::{
     PairWindows, PlaneRoom, Planes, Sheet, Span, Steps, Walk, fits_steps, pairs_of, runs, split,
