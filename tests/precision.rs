@@ -135,6 +135,7 @@ fn check(train: impl Fn(Precision, Isa, usize) -> Result<Trained>) -> Result<()>
     for isa in sets() {
         for &precision in Precision::ALL {
             let one = train(precision, isa, 1)?;
+            println!("{precision} on {isa}: {:?}", one.losses);
             for (loss, exact) in one.losses.iter().zip(&exact.losses) {
                 let off = (loss - exact).abs() / exact;
                 assert!(

@@ -74,6 +74,15 @@ fn multiply(method: Method, a: Matrix<'_, f32>, b: Matrix<'_, f32>, c: &mut [f32
     f32::product(method, a.into(), b.into(), &mut Block::whole(c, m, n), start);
 }
 
+/// For machines that must have tiles, as the one that `.ci/amx` emulates: then none of these tests runs in software.
+#[test]
+#[ignore = "fails where the CPU has no tiles"]
+fn the_cpu_has_tiles() {
+    println!("instruction sets: {:?}", Isa::available());
+    assert_eq!(Isa::best().name(), "amx");
+    with_tiles(|_, executed| assert_eq!(executed, Executed::ByTheCpu));
+}
+
 #[test]
 fn products_keep_their_promise() {
     with_tiles(|amx, executed| {

@@ -69,6 +69,8 @@ pub use outer::{Outer, Plane};
 pub(crate) use pairs::Step;
 pub use pairs::Tile;
 pub use pairs::places::{Band, OuterPairs, PairLayout, PairRooms, Wanted};
+#[cfg(test)]
+pub(crate) use pairs::software::ways;
 pub(crate) use pairs::{BLOCK, SPOTS, Spots, Spread, Sums};
 pub use pairs::{
     PairWindows, PlaneRoom, Planes, Sheet, Span, Steps, Walk, fits_steps, pairs_of, runs, split,

@@ -2,7 +2,17 @@
 //! machine.
 
 use super::window::Spots;
-use super::{BLOCK, Parts, SIDE, Spread, Sums, Tile};
+use super::{BLOCK, Parts, SIDE, Spread, Sums, Tile, Tiling, Unit};
+use crate::cpu::amx::Amx;
+use crate::cpu::isa::Avx512Bf16;
+
+/// Units and parts that can be tried on this CPU: its tiles, in plain Rust where it has none, and its dot products.
+pub(crate) fn ways() -> Vec<(Unit, Parts)> {
+    let tiles = Unit::Tiles(Amx::detect().map_or(Tiling::Software, Tiling::Amx));
+    let all = [Parts::One, Parts::Two, Parts::Three].map(|parts| (tiles, parts));
+    let dots = Avx512Bf16::detect().map(|bf16| (Unit::Dots(bf16), Parts::One));
+    all.into_iter().chain(dots).collect()
+}
 
 /// Numbers below 2^-126 are zero, as operands and as results.
 fn flushed(x: f32) -> f32 {

@@ -135,9 +135,8 @@ mod tests {
     use super::*;
     use crate::cpu::gemm::tests::{Lie, factor, lie, noise};
     use crate::cpu::gemm::{
-        Block, Interleaved, Matrix, Method, Product, Start, Tiling, Unpacked, pack_right, strips_len,
+        Block, Interleaved, Matrix, Method, Product, Start, Unpacked, pack_right, strips_len, ways,
     };
-    use crate::cpu::isa::Avx512Bf16;
     use crate::cpu::threads::Team;
 
     /// `len` numbers that begin where a tile may.
@@ -153,9 +152,7 @@ mod tests {
         let b = b.into();
         let (m, k, n) = (a.rows(), a.cols(), Factor::from(b).size()[1]);
         let team = Team::new(NonZeroUsize::new(2).unwrap()).unwrap();
-        let all = [Parts::One, Parts::Two, Parts::Three].map(|parts| (Unit::Tiles(Tiling::Software), parts));
-        let dots = Avx512Bf16::detect().map(|bf16| (Unit::Dots(bf16), Parts::One));
-        for (unit, parts) in all.into_iter().chain(dots) {
+        for (unit, parts) in ways() {
             let method = Method::Pairs(unit, parts);
             let mut room = Vec::new();
             let numbers = on_lines(&mut room, strips_len::<f32>(method, [k, n]));

@@ -2,11 +2,13 @@ use std::num::NonZeroUsize;
 
 use proptest::prelude::*;
 
+use super::software::ways;
 #[cfg(target_arch = "x86_64")]
 use super::splits::Rounder;
 use super::splits::{Splits, Splitter};
 use super::words::{Words, rounded};
 use super::*;
+use crate::cpu::amx::Amx;
 use crate::cpu::gemm::tests::{Lie, factor, lie, noise};
 use crate::cpu::gemm::{Arithmetic, Matrix, products};
 use crate::cpu::isa::Avx512Bf16;
@@ -25,13 +27,6 @@ fn promise(parts: Parts, k: usize) -> f64 {
         Parts::Two => 3.0 / 65536.0 + (k + 2.0) * U,
         Parts::One => 1.0 / 128.0 + 1.0 / 65536.0 + (k + 2.0) * U,
     }
-}
-
-/// Units and parts that can be tried on this CPU, outside tiles.
-fn ways() -> Vec<(Unit, Parts)> {
-    let software = [Parts::One, Parts::Two, Parts::Three].map(|parts| (Unit::Tiles(Tiling::Software), parts));
-    let dots = Avx512Bf16::detect().map(|bf16| (Unit::Dots(bf16), Parts::One));
-    software.into_iter().chain(dots).collect()
 }
 
 fn multiplied(method: Method, a: Matrix<'_, f32>, b: Matrix<'_, f32>, c: &mut [f32], start: Start) {
@@ -432,6 +427,47 @@ proptest! {
             }
         }
         prop_assert!(serves || hard == 1);
+    }
+}
+
+/// Tiles of pairs that look random: of all magnitudes, zeros and denormals among them, or of those around 1.
+fn random_tiles(len: usize, seed: u64, magnitudes: Range<u32>) -> Vec<Tile> {
+    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+    let mut half = || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        let exponent = magnitudes.start + (state >> 40) as u32 % (magnitudes.end - magnitudes.start);
+        (state >> 20) as u32 & 0x807f | exponent << 7
+    };
+    let mut tile = |_| Tile([(); SIDE].map(|()| [(); SIDE].map(|()| half() | half() << 16)));
+    (0..len).map(&mut tile).collect()
+}
+
+/// What the CPU does with tiles is what the manual says, to the last bit: sums of even and of odd products apart, denormals as zeros,
+/// also where sums overflow. Where a CPU has no tiles, the tests in `tests/amx.rs` carry out their instructions.
+#[test]
+fn tiles_of_the_cpu_have_the_bits_of_those_in_plain_rust() {
+    let Some(amx) = Amx::detect() else { return };
+    for parts in [Parts::One, Parts::Two, Parts::Three] {
+        for (steps, magnitudes) in [(1, 0..255), (3, 100..140), (4, 0..30), (2, 60..68)] {
+            let len = 2 * parts.count() * steps;
+            let (a, b) = (
+                random_tiles(len, 1, magnitudes.clone()),
+                random_tiles(len, 2, magnitudes.clone()),
+            );
+            let bits = |tiling| -> Vec<u32> {
+                let mut sums = Sums([[1.0; BLOCK]; BLOCK]);
+                Engine::with(tiling, |engine| engine.multiply(parts, &a, &b, &mut sums));
+                let bits = |x: &f32| if x.is_nan() { u32::MAX } else { x.to_bits() };
+                sums.0.as_flattened().iter().map(bits).collect()
+            };
+            let [cpu, rust] = [Tiling::Amx(amx), Tiling::Software].map(bits);
+            assert!(
+                cpu == rust,
+                "{parts:?}, {steps} steps of magnitudes {magnitudes:?}"
+            );
+        }
     }
 }
 

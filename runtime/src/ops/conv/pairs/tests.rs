@@ -1,12 +1,12 @@
-//! Convolutions in pairs against their definition in f64, with the bound that is promised, on every unit that this CPU has outside
-//! tiles and on their instructions in plain Rust.
+//! Convolutions in pairs against their definition in f64, with the bound that is promised, on every unit that this CPU has and on
+//! the instructions of tiles in plain Rust.
 
 use std::num::NonZeroUsize;
 
 use proptest::prelude::*;
 
 use super::*;
-use crate::cpu::gemm::{Arithmetic, Convolve, Tiling};
+use crate::cpu::gemm::{Arithmetic, Convolve, ways};
 use crate::cpu::isa::{Avx512Bf16, Isa};
 use crate::cpu::threads::Team;
 use crate::dtype::Precision;
@@ -27,13 +27,6 @@ fn promise(parts: Parts, [depth, steps]: [usize; 2]) -> f64 {
         Parts::Two => 3.0 / 65536.0 + (depth + 3.0 * steps + 2.0) * U,
         Parts::One => 1.0 / 128.0 + 1.0 / 65536.0 + (depth + 2.0) * U,
     }
-}
-
-/// Units and parts that can be tried on this CPU, outside tiles.
-fn ways() -> Vec<(Unit, Parts)> {
-    let software = [Parts::One, Parts::Two, Parts::Three].map(|parts| (Unit::Tiles(Tiling::Software), parts));
-    let dots = Avx512Bf16::detect().map(|bf16| (Unit::Dots(bf16), Parts::One));
-    software.into_iter().chain(dots).collect()
 }
 
 /// What is computed.

@@ -3,8 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::cpu::gemm::{Arithmetic, Parts, Tiling, Unit};
-use crate::cpu::isa::Avx512Bf16;
+use crate::cpu::gemm::{Arithmetic, Parts, Tiling, Unit, ways};
 use crate::dtype::Precision;
 use crate::ops::conv::tests::{for_each_term, moved, out, plain};
 use crate::ops::testbed::numbers;
@@ -21,13 +20,6 @@ fn promise(parts: Parts, k: usize) -> f64 {
         Parts::Two => 3.0 / 65536.0 + (k + 2.0) * U,
         Parts::One => 1.0 / 128.0 + 1.0 / 65536.0 + (k + 2.0) * U,
     }
-}
-
-/// Units and parts that can be tried on this CPU, outside tiles.
-fn ways() -> Vec<(Unit, Parts)> {
-    let software = [Parts::One, Parts::Two, Parts::Three].map(|parts| (Unit::Tiles(Tiling::Software), parts));
-    let dots = Avx512Bf16::detect().map(|bf16| (Unit::Dots(bf16), Parts::One));
-    software.into_iter().chain(dots).collect()
 }
 
 fn precision(parts: Parts) -> Precision {
