@@ -393,18 +393,21 @@ impl<T: Product, L: Lanes<T>> Sums<'_, T, L> {
         }
     }
 
-    /// Columns from `col` on of row `p` of the second factor: a register of them, or fewer.
+    /// Columns from `col` on of row `p` of the second factor, as many as `width`: a register of them, or fewer.
     #[inline(always)]
-    fn next<const WHOLE: bool>(&self, p: usize, col: usize, width: usize) -> L::Vector {
-        let from = &self.right.numbers[p * self.right.step + col * self.right.across..];
+    fn next<const WHOLE: bool>(&self, p: usize, col: usize, width: usize) -> Option<L::Vector> {
+        let at = p * self.right.step + col * self.right.across;
         if WHOLE {
-            self.lanes.load(from)
+            Some(self.lanes.load(self.right.numbers.get(at..at + L::LANES)?))
         } else {
-            self.lanes.load_part(&from[..width])
+            Some(self.lanes.load_part(self.right.numbers.get(at..at + width)?))
         }
     }
 
     /// The sums of products, before anything is added.
+    ///
+    /// No loop ends early: matrices have all their numbers, and [`compute`] has checked that these fit together. None panics either, for
+    /// then the sums would be stored at every step, where whoever caught the panic might look for them.
     #[inline(always)]
     fn chains<const R: usize, const WHOLE: bool>(
         &self,
@@ -421,7 +424,9 @@ impl<T: Product, L: Lanes<T>> Sums<'_, T, L> {
                     rows[r] = &a[(row + r) * step..][..k];
                 }
                 for p in 0..k {
-                    let b = self.next::<WHOLE>(p, col, width);
+                    let Some(b) = self.next::<WHOLE>(p, col, width) else {
+                        return sums;
+                    };
                     for r in 0..R {
                         sums[r] = lanes.mul_add(lanes.splat(rows[r][p]), b, sums[r]);
                     }
@@ -429,8 +434,12 @@ impl<T: Product, L: Lanes<T>> Sums<'_, T, L> {
             }
             Left::Columns(a, step) => {
                 for p in 0..k {
-                    let b = self.next::<WHOLE>(p, col, width);
-                    let column = &a[p * step + row..][..R];
+                    let Some(b) = self.next::<WHOLE>(p, col, width) else {
+                        return sums;
+                    };
+                    let Some(column) = a.get(p * step + row..p * step + row + R) else {
+                        return sums;
+                    };
                     for r in 0..R {
                         sums[r] = lanes.mul_add(lanes.splat(column[r]), b, sums[r]);
                     }

@@ -125,28 +125,51 @@ impl<T: Product, L: Lanes<T>> Products<'_, '_, L, T> {
             for i in 0..R {
                 distances[i] = self.work.distance((first + i).min(rows - 1));
             }
-            let sums = self.sums::<R, V>(distances);
+            let mut is_run = true;
             for i in 0..R {
-                if first + i < rows {
-                    let at = self.work.at(first + i);
-                    let to = self.work.sums.row_mut(at);
-                    match to.len() == V * L::LANES {
-                        true => write_row(self.lanes, &sums[i], to, Start::Accumulate),
-                        false => write_part(self.lanes, &sums[i], to, Start::Accumulate),
-                    }
+                is_run &= distances[i] == distances[0] + i;
+            }
+            // Each in a loop of its own: what one of them needs in registers must not take those of the others' sums.
+            match (self.work.sums.cols() == V * L::LANES, is_run) {
+                (true, true) => self.tile::<R, V, true, true>(first, distances),
+                (true, false) => self.tile::<R, V, true, false>(first, distances),
+                (false, _) => self.tile::<R, V, false, false>(first, distances),
+            }
+        }
+    }
+
+    /// Adds the sums of the rows from `first` on.
+    #[inline(always)]
+    fn tile<const R: usize, const V: usize, const WHOLE: bool, const RUN: bool>(
+        &mut self,
+        first: usize,
+        distances: [usize; R],
+    ) {
+        let sums = self.sums::<R, V, WHOLE, RUN>(distances);
+        let rows = self.work.rows();
+        for i in 0..R {
+            if first + i < rows {
+                let at = self.work.at(first + i);
+                let to = self.work.sums.row_mut(at);
+                match WHOLE {
+                    true => write_row(self.lanes, &sums[i], to, Start::Accumulate),
+                    false => write_part(self.lanes, &sums[i], to, Start::Accumulate),
                 }
             }
         }
     }
 
-    /// The sums of a tile, in registers. [`Convolve::outer`](super::Convolve::outer) has checked the sizes, so that no loop ends early.
+    /// The sums of a tile, in registers. `WHOLE` says that columns fill the vectors, `RUN` that rows are neighbouring numbers, which are
+    /// addressed from the first. No loop ends early, for [`Convolve::outer`](super::Convolve::outer) has checked the sizes.
     #[inline(always)]
-    fn sums<const R: usize, const V: usize>(&self, distances: [usize; R]) -> [[L::Vector; V]; R] {
+    fn sums<const R: usize, const V: usize, const WHOLE: bool, const RUN: bool>(
+        &self,
+        distances: [usize; R],
+    ) -> [[L::Vector; V]; R] {
         let (lanes, work) = (self.lanes, &self.work);
         let mut sums = [[lanes.splat(T::ZERO); V]; R];
         let span = (work.places[1] - 1) * work.image.pixel + 1;
         let cols = work.sums.cols();
-        let is_whole = cols == V * L::LANES;
         for line in 0..work.places[0] {
             let mut rows: [&[T]; R] = [&[]; R];
             for i in 0..R {
@@ -156,12 +179,17 @@ impl<T: Product, L: Lanes<T>> Products<'_, '_, L, T> {
                 };
                 rows[i] = row;
             }
+            let run = line * work.image.line + distances[0];
+            let Some(run) = work.image.data.get(run..) else {
+                return sums;
+            };
             let Some((_, columns)) = work.cotangent.data.split_at_checked(line * work.cotangent.line) else {
                 return sums;
             };
             let (mut at, mut from) = (0, 0);
             while at < span {
                 let mut vectors = [lanes.splat(T::ZERO); V];
+                let cols = if WHOLE { V * L::LANES } else { cols };
                 let Some(columns) = columns.get(from..from + cols) else {
                     return sums;
                 };
@@ -169,14 +197,16 @@ impl<T: Product, L: Lanes<T>> Products<'_, '_, L, T> {
                     vectors[v] = lanes.load(&columns[v * L::LANES..]);
                 }
                 let last = &columns[(V - 1) * L::LANES..];
-                vectors[V - 1] = match is_whole {
-                    true => lanes.load(last),
-                    false => lanes.load_part(last),
+                vectors[V - 1] = if WHOLE {
+                    lanes.load(last)
+                } else {
+                    lanes.load_part(last)
                 };
+                let run = if RUN { run.get(at..at + R) } else { Some(run) };
+                let Some(run) = run else { return sums };
                 for i in 0..R {
-                    let Some(&number) = rows[i].get(at) else {
-                        return sums;
-                    };
+                    let number = if RUN { run.get(i) } else { rows[i].get(at) };
+                    let Some(&number) = number else { return sums };
                     let number = lanes.splat(number);
                     for v in 0..V {
                         sums[i][v] = lanes.mul_add(number, vectors[v], sums[i][v]);
