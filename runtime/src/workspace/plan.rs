@@ -2,7 +2,8 @@
 //!
 //! Finding the smallest arena is NP-hard (it is dynamic storage allocation with known lifetimes). The plan
 //! is the best of several greedy orders; each slot goes into the smallest gap between those slots that live
-//! at the same time (Pisarchyk and Lee, "Efficient memory management for deep neural net inference", 2020).
+//! at the same time (Pisarchyk and Lee, "Efficient memory management for deep neural net inference", 2020). Where that is far from what
+//! no plan can be below, orders are changed at random, always in the same way.
 //! It is a function of the slots alone, so that the same model has the same plan everywhere.
 
 use crate::arena::{ALIGN, align_up};
@@ -64,7 +65,8 @@ impl Plan {
         let placed = orders.iter().map(|order| place(&pieces, order));
         let (offsets, bytes) = placed.min_by_key(|(_, bytes)| *bytes).unwrap_or_default();
         let lower_bound = lower_bound(slots, precision);
-        let (offsets, bytes) = improve(&pieces, orders, (offsets, bytes), lower_bound);
+        let best = improve(&pieces, orders, (offsets, bytes), lower_bound);
+        let (offsets, bytes) = explore(&pieces, best, lower_bound);
         Ok(Self {
             offsets,
             bytes,
@@ -103,11 +105,10 @@ fn improve(
     greedy: (Vec<usize>, usize),
     lower_bound: usize,
 ) -> (Vec<usize>, usize) {
-    let is_good = |bytes: usize| bytes - bytes / 32 <= lower_bound;
     let mut best = greedy;
     for order in &mut orders {
         for _ in 0..ROUNDS {
-            if is_good(best.1) {
+            if is_good(best.1, lower_bound) {
                 return best;
             }
             let (offsets, bytes) = place(pieces, order);
@@ -119,6 +120,53 @@ fn improve(
                 Some(at) if at > 0 => order[..=at].rotate_right(1),
                 _ => break,
             }
+        }
+    }
+    best
+}
+
+/// Whether there is little left to be gained.
+fn is_good(bytes: usize, lower_bound: usize) -> bool {
+    bytes - bytes / 32 <= lower_bound
+}
+
+/// Rounds of [`explore`] at most, and about how many pairs of pieces all of them together look at.
+const TRIES: usize = 1024;
+const PAIRS: usize = 1 << 20;
+
+/// Looks for a better plan by chance, where there is still much to be gained: in every round one piece moves to another place of the order,
+/// and stays there if that made nothing worse. It finds plans that leave a little room below for what comes later, as no greedy order
+/// does.
+fn explore(pieces: &[Piece], best: (Vec<usize>, usize), lower_bound: usize) -> (Vec<usize>, usize) {
+    let mut best = best;
+    // From below, as they lie: an order that gives a plan no worse than this.
+    let mut order = ordered(pieces.len(), &|k| (best.0[k], pieces[k].first));
+    let mut bytes = usize::MAX;
+    let n = order.len();
+    let mut random = 0x9e37_79b9_7f4a_7c15_u64;
+    let mut below = |n: usize| {
+        // Xorshift (G. Marsaglia, 2003): any numbers do, if they are always the same.
+        random ^= random << 13;
+        random ^= random >> 7;
+        random ^= random << 17;
+        (random % n as u64) as usize
+    };
+    for _ in 0..TRIES.min(PAIRS / (n * n).max(1)) {
+        if is_good(best.1, lower_bound) {
+            break;
+        }
+        let (from, to) = (below(n), below(n));
+        let piece = order.remove(from);
+        order.insert(to, piece);
+        let (offsets, given) = place(pieces, &order);
+        if given <= bytes {
+            bytes = given;
+            if given < best.1 {
+                best = (offsets, given);
+            }
+        } else {
+            let piece = order.remove(to);
+            order.insert(from, piece);
         }
     }
     best
@@ -280,6 +328,13 @@ mod tests {
             check(&slots, &plan);
             prop_assert!(plan.bytes * 10 <= plan.lower_bound * 11, "{plan:?}");
         }
+    }
+
+    /// Three of its kernels need all of the bound, to a few bytes.
+    #[test]
+    fn a_chain_that_no_greedy_order_serves_comes_within_a_tenth() {
+        let plan = Plan::new(&chain(&[36161, 22849, 18081, 11425]), Precision::F32).unwrap();
+        assert!(plan.bytes * 10 <= plan.lower_bound * 11, "{plan:?}");
     }
 
     #[test]
