@@ -139,9 +139,8 @@ const PAIRS: usize = 1 << 20;
 /// does.
 fn explore(pieces: &[Piece], best: (Vec<usize>, usize), lower_bound: usize) -> (Vec<usize>, usize) {
     let mut best = best;
-    // From below, as they lie: an order that gives a plan no worse than this.
+    // From below, as they lie: placed so, no piece lies higher than it does.
     let mut order = ordered(pieces.len(), &|k| (best.0[k], pieces[k].first));
-    let mut bytes = usize::MAX;
     let n = order.len();
     let mut random = 0x9e37_79b9_7f4a_7c15_u64;
     let mut below = |n: usize| {
@@ -158,12 +157,9 @@ fn explore(pieces: &[Piece], best: (Vec<usize>, usize), lower_bound: usize) -> (
         let (from, to) = (below(n), below(n));
         let piece = order.remove(from);
         order.insert(to, piece);
-        let (offsets, given) = place(pieces, &order);
-        if given <= bytes {
-            bytes = given;
-            if given < best.1 {
-                best = (offsets, given);
-            }
+        let plan = place(pieces, &order);
+        if plan.1 <= best.1 {
+            best = plan;
         } else {
             let piece = order.remove(to);
             order.insert(from, piece);

@@ -6,7 +6,7 @@ use super::places::{Places, Weights};
 use super::results::Results;
 use super::sums::{self, Bands};
 use super::{Conv2d, pairs, winograd};
-use crate::cpu::gemm::{Block, Convolve, Parts, Unit};
+use crate::cpu::gemm::{Block, Convolve};
 use crate::cx::Env;
 use crate::ops::epilogue::Finish;
 
@@ -58,26 +58,6 @@ pub(super) trait Images: Convolve {
 #[cfg(feature = "f64")]
 impl Images for f64 {}
 
-/// What sums windows.
-enum Way {
-    /// Vectors.
-    Lanes,
-    /// A unit that multiplies pairs, with numbers in so many parts.
-    Pairs(Unit, Parts),
-    /// Vectors, by tiles of places.
-    Tiles,
-}
-
-impl Way {
-    /// The fastest for these sizes.
-    fn of(places: &Places<'_>, env: Env<'_>) -> Self {
-        if winograd::serves(places, env) {
-            return Self::Tiles;
-        }
-        pairs::method(places, env.arithmetic()).map_or(Self::Lanes, |(unit, parts)| Self::Pairs(unit, parts))
-    }
-}
-
 impl Images for f32 {
     fn pack_weights(places: &Places<'_>, env: Env<'_>, weights: Weights<'_, f32>, packed: &mut [f32]) {
         match winograd::serves(places, env) {
@@ -97,13 +77,13 @@ impl Images for f32 {
         if work.out.memory.is_empty() {
             return;
         }
-        match Way::of(&work.places, work.env) {
-            Way::Lanes => work.packed_on_lanes(packed),
-            Way::Pairs(unit, parts) => pairs::run(work, (unit, parts), packed),
-            Way::Tiles => {
-                winograd::pack(&work.places, work.env, work.weights, packed);
-                winograd::run(work, packed);
-            }
+        if winograd::serves(&work.places, work.env) {
+            winograd::pack(&work.places, work.env, work.weights, packed);
+            return winograd::run(work, packed);
+        }
+        match pairs::method(&work.places, work.env.arithmetic()) {
+            Some(method) => pairs::run(work, method, packed),
+            None => work.packed_on_lanes(packed),
         }
     }
 

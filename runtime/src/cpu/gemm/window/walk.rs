@@ -1,7 +1,7 @@
 //! The places of windows, some at a time, in the order of the result.
 //!
 //! Most tiles are neighbours in a line, whose positions are multiples of a distance: a few vector instructions. Going from place to
-//! place instead took as long as a tenth of a tile's multiply-adds.
+//! place, and writing row by row what is a tile, took a tenth of a prediction of the MNIST CNN.
 
 use super::Windows;
 
