@@ -266,3 +266,48 @@ fn results_are_read_as_slices() -> Result<()> {
     }
     Ok(())
 }
+
+/// Products over a dynamic inner size, of factors that lie along it.
+#[model]
+pub struct Point {
+    fc: Linear<1, 1>,
+}
+
+#[model]
+impl Point {
+    pub fn loss<B: Dim>(&self, x: Tensor<B, 1>, y: Tensor<B, 1>) -> Scalar {
+        mse(self.fc(x), y)
+    }
+
+    pub fn gram<B: Dim>(&self, x: Tensor<3, B>, y: Tensor<4, B>) -> Tensor<3, 4> {
+        x.matmul(y.transpose())
+    }
+}
+
+/// Inner products that are long add up in another order than chains, also where a call could run in one piece.
+#[test]
+fn long_inner_products_have_the_bits_of_the_kernels() -> Result<()> {
+    let device = Device::cpu().threads(1);
+    for batch in [1, 3, 64, 65, 200, 1000] {
+        let both = [Runs::InOnePiece, Runs::ByKernels].map(|runs| -> Result<Bits> {
+            let mut model = Point::new(&device, 3)?;
+            let (x, y) = (numbers(batch, 1), numbers(batch, 2).column(1).to_owned());
+            let y = y.into_shape_with_order((batch, 1)).expect("one column");
+            let mut work = model.loss_workspace(batch)?;
+            let mut bits = bits_of(&mut model, &mut work, runs, |model, work, sgd| {
+                model.train_step(work, sgd, &x, &y)
+            })?;
+            let mut eval = model.gram_workspace(batch)?;
+            if runs == Runs::ByKernels {
+                eval.start_profile();
+            }
+            let outputs = model.gram_in(&mut eval, &numbers(3, batch), &numbers(4, batch))?;
+            let products = outputs.array::<f64, Ix2>(0)?;
+            bits.extend(products.iter().map(|x| x.to_bits()));
+            Ok(bits)
+        });
+        let [whole, parts] = both;
+        assert_eq!(whole?, parts?, "batch {batch}");
+    }
+    Ok(())
+}

@@ -1,17 +1,18 @@
 //! What this machine can do: arithmetic and bandwidth, against which a step is measured.
 //!
-//! [`Probes`] measures, for a number of threads, the rate of fused multiply-adds in f32 and f64 and the bandwidth of reading,
-//! copying and `a = b + s c` for working sets in every level of the memory hierarchy; for several threads also how far apart two
+//! [`Probes`] measures, for a number of threads, the rate of fused multiply-adds in f32 and f64, that of products of pairs of bf16 numbers
+//! (tiles, or `vdpbf16ps`), and the bandwidth of reading, copying and `a = b + s c` for working sets in every level of the memory hierarchy; for several threads also how far apart two
 //! cores are. A round measures everything once, for
 //! about a tenth of a second; benches interleave rounds with their own measurements, so that a machine that becomes slower
 //! for a while becomes so for both, and [`Probes::roofline`] takes medians.
 //!
-//! Not here: tiles (AMX), which would be one more rate beside `fma_f32`, and NUMA.
+//! Not here: NUMA.
 
 mod bandwidth;
 mod caches;
 mod clock;
 mod exchange;
+mod pairs;
 mod peak;
 
 use std::fmt;
@@ -29,6 +30,8 @@ pub struct Roofline {
     pub fma_f32: f64,
     /// The same in f64.
     pub fma_f64: f64,
+    /// The same in products of pairs of bf16 numbers, and what multiplies them, where something does.
+    pub pairs: Option<(&'static str, f64)>,
     /// Levels of the memory hierarchy, the nearest first.
     pub levels: Vec<LevelRates>,
     /// How far apart two of the cores are, where there are two threads.
@@ -78,6 +81,9 @@ impl fmt::Display for Roofline {
             "{} threads: {single:.0} GFLOP/s in f32, {double:.0} in f64 (fused multiply-adds)",
             self.threads
         )?;
+        if let Some((unit, rate)) = self.pairs {
+            writeln!(f, "{:.0} GFLOP/s in pairs of bf16 ({unit})", 1e-9 * rate)?;
+        }
         let heads = Pattern::ALL.map(|pattern| format!("{:>10}", pattern.name()));
         writeln!(f, "{:<8}{:>16}{} GB/s", "level", "bytes a thread", heads.concat())?;
         for LevelRates { level, rates } in &self.levels {
@@ -97,11 +103,20 @@ pub fn fma_probe() -> f64 {
     peak::probe()
 }
 
+/// The same of tiles, where there are any: their clock is another.
+#[allow(dead_code)]
+pub fn tile_probe() -> Option<f64> {
+    let unit = pairs::Unit::best().filter(pairs::Unit::is_apart)?;
+    Some(unit.probe())
+}
+
 /// Measurements for one number of threads that are under way.
 pub struct Probes {
     threads: usize,
     fma_f32: Vec<f64>,
     fma_f64: Vec<f64>,
+    unit: Option<pairs::Unit>,
+    pairs: Vec<f64>,
     levels: Vec<(Level, bandwidth::Buffers, [Vec<f64>; Pattern::ALL.len()])>,
     exchanges: Vec<Exchange>,
 }
@@ -118,6 +133,8 @@ impl Probes {
             threads,
             fma_f32: Vec::new(),
             fma_f64: Vec::new(),
+            unit: pairs::Unit::best(),
+            pairs: Vec::new(),
             levels: levels.collect(),
             exchanges: Vec::new(),
         }
@@ -127,6 +144,9 @@ impl Probes {
     pub fn round(&mut self) {
         self.fma_f32.push(peak::f32(self.threads));
         self.fma_f64.push(peak::f64(self.threads));
+        if let Some(unit) = self.unit {
+            self.pairs.push(unit.rate(self.threads));
+        }
         for (_, buffers, samples) in &mut self.levels {
             for (pattern, samples) in Pattern::ALL.into_iter().zip(samples) {
                 samples.push(buffers.measure(pattern));
@@ -150,6 +170,7 @@ impl Probes {
             threads: self.threads,
             fma_f32: median(&self.fma_f32),
             fma_f64: median(&self.fma_f64),
+            pairs: self.unit.map(|unit| (unit.name, median(&self.pairs))),
             levels: levels.collect(),
             exchange: Exchange::median(&self.exchanges),
         }

@@ -135,8 +135,11 @@ fn rates(roofline: &Roofline) -> String {
         .iter()
         .map(|rates| format!("{} {:.0}", rates.level.name, 1e-9 * rates.best()));
     let levels: Vec<String> = levels.collect();
+    let pairs = roofline.pairs.map_or_else(String::new, |(unit, rate)| {
+        format!(", {:.0} in pairs of bf16 ({unit})", 1e-9 * rate)
+    });
     format!(
-        "machine: {:.0} GFLOP/s in f32; GB/s at best: {}",
+        "machine: {:.0} GFLOP/s in f32{pairs}; GB/s at best: {}",
         1e-9 * roofline.fma_f32,
         levels.join(", ")
     )

@@ -109,20 +109,20 @@ class Load:
 
 
 class Probes:
-    """A process for every core that measures how fast the core multiplies and adds just now."""
+    """A process for every core that measures how fast the core multiplies and adds just now, on vectors and on tiles, if it has any."""
 
     def __init__(self, program, cores, log):
         self.cores = cores
         self.workers = [Worker([program, "probe"], [core], log) for core in cores]
-        self.best = [0.0] * len(cores)
+        self.best = []
 
     def measure(self):
-        """GFLOP/s of every core, measured at once."""
+        """GFLOP/s of every core, one number for each unit, measured at once."""
         for worker in self.workers:
             worker.process.stdin.write(b"\n")
             worker.process.stdin.flush()
-        rates = [worker.answer()["gflops"] for worker in self.workers]
-        self.best = [max(best, rate) for best, rate in zip(self.best, rates)]
+        rates = [rate for worker in self.workers for rate in worker.answer()["gflops"]]
+        self.best = [max(best, rate) for best, rate in zip(self.best or rates, rates)]
         return rates
 
     def close(self):

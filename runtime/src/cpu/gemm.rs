@@ -59,6 +59,7 @@ pub use block::{At, Block, Blocks};
 pub use convolve::{Convolve, MOST_LANES};
 pub use depthwise::{Depthwise, DepthwiseSums};
 pub use few::{Ending, FACTOR, Few, OnVectors, SmallProduct, compute, is_few};
+pub use inner::is_deep;
 pub use interleaved::Interleaved;
 pub use lanes::Lanes;
 pub(crate) use lanes::{SQUARE, transpose};

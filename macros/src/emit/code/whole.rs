@@ -142,7 +142,15 @@ fn product<'p>(kernel: &'p Kernel, call: &Call) -> Option<[&'p Dim; 3]> {
     let sizes = [m, n, k];
     let literals: Vec<i64> = sizes.iter().filter_map(|size| size.as_lit()).collect();
     let small = literals.len() >= 2 && literals.iter().all(|size| (1..=LITERAL).contains(size));
-    (small && is_dense(a) && is_dense(b)).then_some(sizes)
+    // Kernels may add up inner products of any length in another order.
+    let is_chain = k.as_lit().is_some() || !lie_along_k(a, b);
+    (small && is_chain && is_dense(a) && is_dense(b)).then_some(sizes)
+}
+
+/// Whether the numbers of two factors that are multiplied may follow each other in memory.
+fn lie_along_k(a: &Layout, b: &Layout) -> bool {
+    let is_one = |size: &Dim| size.as_lit() == Some(1);
+    (is_one(&a.strides[1]) || is_one(&a.shape[0])) && (is_one(&b.strides[0]) || is_one(&b.shape[1]))
 }
 
 /// Whether rows or columns of a matrix lie one after the other.

@@ -29,12 +29,20 @@ const K_BLOCK: usize = 1024;
 /// The smallest inner size for more rows than are taken at a time: adding up the lanes of many short products takes longer than
 /// packing.
 const MIN_DEPTH: usize = 64;
+/// The longest inner size that small products of factors that lie right take for themselves ([`few`](super::few)): they compute an
+/// element as one chain, of which each step waits for the one before. No literal size of a network in one piece is larger.
+const LONGEST_CHAIN: usize = 64;
 
 /// The short axis of a result of `m` x `n` with the inner size `k`, if inner products serve it where the factors lie right.
 pub(super) fn serve([m, n, k]: [usize; 3]) -> Option<Short> {
     let short = if m <= n { Short::Rows } else { Short::Columns };
     let few = m.min(n);
     (few <= HEIGHT || few <= ROWS && k >= MIN_DEPTH).then_some(short)
+}
+
+/// Whether inner products serve a small product better, if both factors lie dense along `k`.
+pub fn is_deep([m, n, k]: [usize; 3]) -> bool {
+    m.min(n) <= HEIGHT && k > LONGEST_CHAIN
 }
 
 /// The factors of a product that can be computed as inner products.
@@ -107,16 +115,14 @@ impl<'x, T: Product, L: Lanes<T>> InnerProducts<'x, '_, '_, L, T> {
         start: Start,
     ) {
         let (len, rows, cols) = (k.len(), self.sides.few.size()[0], self.sides.many.cols());
-        let short = self.sides.few.transposed();
-        let packed = few_room.pack_any(0, &short, k.clone(), 0..rows, len);
-        round(self.operands, packed);
+        let (numbers, step) = self.lines(few_room, &k);
         for first in (0..cols).step_by(COLUMNS) {
             let some = first..(first + COLUMNS).min(cols);
             let columns = self.columns(many_room, &k, &some);
             for row in (0..rows).step_by(N) {
                 let mut lines: [&[T]; N] = [&[]; N];
                 for (i, line) in lines.iter_mut().enumerate() {
-                    *line = &packed[(row + i).min(rows - 1) * len..][..len];
+                    *line = &numbers[(row + i).min(rows - 1) * step..][..len];
                 }
                 let sums = micro::<T, L, N>(self.lanes, lines, columns, len);
                 for (i, sums) in (row..rows).zip(&sums) {
@@ -133,6 +139,25 @@ impl<'x, T: Product, L: Lanes<T>> InnerProducts<'x, '_, '_, L, T> {
                 }
             }
         }
+    }
+
+    /// The rows of the short factor, each so far behind the one before: where they lie, or a copy.
+    #[inline(always)]
+    fn lines<'r>(&self, room: &'r mut Room<'_, T>, k: &Range) -> (&'r [T], usize)
+    where
+        'x: 'r,
+    {
+        let few = &self.sides.few;
+        if let (Factor::Matrix(few), Operands::Exact) = (few, self.operands)
+            && let ([step, 1], true) = (few.step(), few.rows() > 0)
+            && let Ok(step) = usize::try_from(step)
+        {
+            return (few.from(0, k.start), step);
+        }
+        let len = k.len();
+        let packed = room.pack_any(0, &few.transposed(), k.clone(), 0..few.size()[0], len);
+        round(self.operands, packed);
+        (packed, len)
     }
 
     /// Some columns of the longer factor: where they lie, or a copy that is rounded.

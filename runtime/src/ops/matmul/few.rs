@@ -17,11 +17,14 @@ pub(super) fn matrix<const R: usize>(view: &View<R>) -> View<2> {
     }
 }
 
-/// Computes a product if it is a small one; false where it is not, and nothing has happened.
+/// Computes a product if it is a small one, and not better served by inner products; false where it is not, and nothing has happened.
 #[inline(never)]
 pub(super) fn multiply(cx: &mut Cx<'_>, a: &View<2>, b: &View<2>, y: Buf, epilogue: &Epilogue) -> bool {
+    let sizes = [a.shape[0], b.shape[1], a.shape[1]];
+    let lie_along_k = a.strides[1] == 1 && b.strides[0] == 1;
     // Whatever rounds its operands packs them as well.
-    if !gemm::is_few([a.shape[0], b.shape[1], a.shape[1]])
+    if !gemm::is_few(sizes)
+        || lie_along_k && gemm::is_deep(sizes)
         || cx.env.arithmetic().operands() != Operands::Exact
     {
         return false;

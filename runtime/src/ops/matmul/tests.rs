@@ -50,6 +50,45 @@ fn batches_are_multiplied_matrix_by_matrix() {
     }
 }
 
+/// Short and deep, small and not, however the factors lie: as inner products, as chains, and packed.
+#[test]
+fn products_of_few_rows_or_columns_are_right_however_they_lie() {
+    for size in [
+        [1, 128, 10],
+        [1, 65, 1],
+        [3, 100, 13],
+        [4, 700, 5],
+        [9, 130, 2],
+        [70, 66, 4],
+        [1, 2000, 2],
+    ] {
+        let [m, k, n] = size;
+        let (x, w, bias) = (numbers(m * k, 15), numbers(k * n, 16), numbers(n, 17));
+        let sums = naive(&x, &w, [1, m, k, n]).into_iter().enumerate();
+        let expected: Vec<f64> = sums.map(|(at, y)| (y + bias[at % n]).max(0.0)).collect();
+        let turned = |x: &[f64], [rows, cols]: [usize; 2]| -> Vec<f64> {
+            (0..rows * cols)
+                .map(|at| x[at % rows * cols + at / rows])
+                .collect()
+        };
+        for precision in [Precision::F32, Precision::F64] {
+            let mut desk = Desk::new(precision);
+            let (rows, cols) = (desk.floats(&x), desk.floats(&turned(&x, [m, k])));
+            let firsts = [View::contiguous(rows, [m, k]), View::contiguous(cols, [k, m]).t()];
+            let (rows, cols) = (desk.floats(&w), desk.floats(&turned(&w, [k, n])));
+            let seconds = [View::contiguous(rows, [k, n]), View::contiguous(cols, [n, k]).t()];
+            let epilogue = Epilogue::NONE
+                .bias(desk.floats(&bias))
+                .activation(Activation::Relu);
+            for (a, b) in firsts.into_iter().flat_map(|a| seconds.map(|b| (a, b))) {
+                let y = desk.blank(m * n);
+                desk.run(|cx| matmul(cx, a, b, y, epilogue));
+                assert_close(&desk.read(y), &expected, 1e-4);
+            }
+        }
+    }
+}
+
 #[test]
 fn a_broadcast_batch_axis_costs_no_copy() {
     let size = [3, 4, 5, 6];
