@@ -22,6 +22,7 @@
 //! `pairs/dots.rs`, `pairs/words.rs`, `pairs/places/`); the blocks of the result that tasks write (`block.rs`); and what is known of memory: packed and
 //! filled (`pack.rs`, `tile.rs`, `pairs.rs`, `pairs/plane.rs`, `pairs/strips.rs`, `pairs/weights.rs`, `band.rs`), or a window that lies in its image (`window.rs`).
 
+mod ahead;
 mod axis;
 mod band;
 mod block;

@@ -59,6 +59,13 @@ pub trait Lanes<T>: Copy {
     /// Writes the first elements to `to`, which is shorter than a register.
     fn store_part(self, x: Self::Vector, to: &mut [T]);
 
+    /// Asks for the line of the cache of number `at` of `numbers`, which need not exist, to be brought into the second level: nothing
+    /// waits for it. Does nothing where there is no such instruction.
+    #[inline(always)]
+    fn request(self, numbers: &[T], at: usize) {
+        let _ = (numbers, at);
+    }
+
     /// `a * b + c`, fused where the set has that instruction.
     fn mul_add(self, a: Self::Vector, b: Self::Vector, c: Self::Vector) -> Self::Vector;
 
@@ -256,6 +263,12 @@ macro_rules! x86_lanes {
             }
 
             #[inline(always)]
+            fn request(self, numbers: &[$t], at: usize) {
+                // SAFETY: SSE belongs to every x86-64 CPU; the instruction reads nothing that a program could see, whatever lies there.
+                unsafe { _mm_prefetch::<_MM_HINT_T1>(numbers.as_ptr().wrapping_add(at).cast()) }
+            }
+
+            #[inline(always)]
             fn store_part(self, x: Self::Vector, to: &mut [$t]) {
                 let len = to.len().min($lanes);
                 if len <= SINGLE {
@@ -315,8 +328,8 @@ macro_rules! x86_lanes {
 
 #[cfg(target_arch = "x86_64")]
 use std::arch::x86_64::{
-    _mm_max_ps, _mm256_fmadd_pd, _mm256_fmadd_ps, _mm256_max_pd, _mm256_max_ps, _mm512_fmadd_ps,
-    _mm512_max_ps,
+    _MM_HINT_T1, _mm_max_ps, _mm_prefetch, _mm256_fmadd_pd, _mm256_fmadd_ps, _mm256_max_pd, _mm256_max_ps,
+    _mm512_fmadd_ps, _mm512_max_ps,
 };
 #[cfg(target_arch = "x86_64")]
 use x86::{halves, parts, squares};

@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 
+use super::ahead::Requests;
 use super::lanes::Lanes;
 use super::method::Operands;
 use super::product::{Product, Start};
@@ -67,11 +68,13 @@ pub(super) fn micro<T: Product, L: Lanes<T>, const ROWS: usize, const VECTORS: u
     lanes: L,
     a: &[T],
     b: Strip<'_, T>,
+    requests: Requests<'_, T>,
 ) -> [[L::Vector; VECTORS]; ROWS] {
     let mut sums = [[lanes.splat(T::ZERO); VECTORS]; ROWS];
     let (columns, _) = a.as_chunks::<ROWS>();
     let mut at = 0;
-    for column in columns {
+    for (p, column) in columns.iter().enumerate() {
+        lanes.request(requests.numbers, p.wrapping_mul(requests.step));
         let Some(row) = b.numbers.get(at..at + VECTORS * L::LANES) else {
             break;
         };

@@ -1,5 +1,6 @@
 //! One block of a product on vectors: what is packed, and the tiles that are computed from it.
 
+use super::ahead::{Ahead, Requests};
 use super::lanes::Lanes;
 use super::method::Operands;
 use super::micro::{Place, Strip, has, lines, micro, micro_lying, tile_rows, write_edge, write_row};
@@ -91,16 +92,32 @@ impl<T: Product, L: Lanes<T>> Kernel for Packing<'_, '_, '_, '_, L, T> {
                 rows.div_ceil(rows.div_ceil(most)).next_multiple_of(MAX_ROWS)
             }
         };
+        let part = |from: usize, len: usize, all: usize| from..(from + len).min(all);
         for from in (0..k).step_by(k_block) {
-            let to = (from + k_block).min(k);
             let start = if from == 0 {
                 product.start
             } else {
                 Start::Accumulate
             };
             for first in (0..rows).step_by(row_block) {
-                let rows = first..(first + row_block).min(rows);
-                product.row_block(rooms, rows, from..to, start);
+                let mut ahead = Ahead::nothing();
+                let next = first + row_block;
+                if next < rows {
+                    ahead.to_block(&product.a, &part(from, k_block, k), part(next, row_block, rows));
+                } else if from + k_block < k {
+                    ahead.to_block(
+                        &product.a,
+                        &part(from + k_block, k_block, k),
+                        part(0, row_block, rows),
+                    );
+                }
+                product.row_block(
+                    rooms,
+                    part(first, row_block, rows),
+                    part(from, k_block, k),
+                    start,
+                    ahead,
+                );
             }
         }
     }
@@ -109,7 +126,14 @@ impl<T: Product, L: Lanes<T>> Kernel for Packing<'_, '_, '_, '_, L, T> {
 impl<'x, T: Product, L: Lanes<T>> BlockProduct<'x, '_, '_, L, T> {
     /// Adds (or sets) the part of rows `rows` that comes from indices `k`.
     #[inline(always)]
-    fn row_block(&mut self, rooms: &mut Rooms<'_, T>, rows: Range, k: Range, start: Start) {
+    fn row_block(
+        &mut self,
+        rooms: &mut Rooms<'_, T>,
+        rows: Range,
+        k: Range,
+        start: Start,
+        mut ahead: Ahead<'x, T>,
+    ) {
         let mut packed = 0;
         let mut row = match self.lines() {
             // Only what whole tiles leave.
@@ -151,16 +175,16 @@ impl<'x, T: Product, L: Lanes<T>> BlockProduct<'x, '_, '_, L, T> {
                 && rest >= wide
                 && let Some(strip) = self.lying(&rows, &k, &(col..col + wide), wide)
             {
-                self.tile::<1, WIDE>(a, strip, place);
+                self.tile::<1, WIDE>(a, strip, place, Requests { numbers: a, step: 0 });
                 col += wide;
                 continue;
             }
             // The width of a strip is a constant in each arm, which makes packing straight-line code.
             if rest > L::LANES {
-                self.columns::<2>(a, &mut rooms.columns, k.clone(), place);
+                self.columns::<2>(a, &mut rooms.columns, k.clone(), place, &mut ahead);
                 col += 2 * L::LANES;
             } else {
-                self.columns::<1>(a, &mut rooms.columns, k.clone(), place);
+                self.columns::<1>(a, &mut rooms.columns, k.clone(), place, &mut ahead);
                 col += L::LANES;
             }
         }
@@ -168,11 +192,24 @@ impl<'x, T: Product, L: Lanes<T>> BlockProduct<'x, '_, '_, L, T> {
 
     /// The part of one strip of columns: packed, or read where it lies.
     #[inline(always)]
-    fn columns<const VECTORS: usize>(&mut self, a: &[T], room: &mut Room<'_, T>, k: Range, place: Place) {
+    fn columns<const VECTORS: usize>(
+        &mut self,
+        a: &[T],
+        room: &mut Room<'_, T>,
+        k: Range,
+        place: Place,
+        ahead: &mut Ahead<'x, T>,
+    ) {
         let width = VECTORS * L::LANES;
         let strip = self.strip(room, &k, &place, width);
+        let next = place.col + width;
+        ahead.to_strip(
+            &self.b,
+            &k,
+            next.min(self.c.cols())..(next + width).min(self.c.cols()),
+        );
         // Called at one place: each call is a copy of all its tiles.
-        self.column_strip::<VECTORS>(a, strip, k.len(), place, k.start);
+        self.column_strip::<VECTORS>(a, strip, &k, place, ahead);
     }
 
     /// A strip of columns as the micro-kernel reads it.
@@ -244,10 +281,11 @@ impl<'x, T: Product, L: Lanes<T>> BlockProduct<'x, '_, '_, L, T> {
         &mut self,
         a: &[T],
         b: Strip<'_, T>,
-        depth: usize,
+        k: &Range,
         Place { rows, col, start }: Place,
-        from: usize,
+        ahead: &mut Ahead<'x, T>,
     ) {
+        let (from, depth) = (k.start, k.len());
         let mut rest = a;
         let mut row = rows.start;
         if let Some(lines) = self.lines() {
@@ -278,6 +316,7 @@ impl<'x, T: Product, L: Lanes<T>> BlockProduct<'x, '_, '_, L, T> {
         while row < rows.end {
             let height = tile_rows::<T, L>(rows.end - row);
             let (strip, after) = rest.split_at(height * depth);
+            let requests = ahead.next(strip);
             let place = Place {
                 rows: row..(row + height).min(rows.end),
                 col,
@@ -285,12 +324,12 @@ impl<'x, T: Product, L: Lanes<T>> BlockProduct<'x, '_, '_, L, T> {
             };
             // Heights that a set has no registers for are not compiled: they would spill, and take long to compile.
             match height {
-                1 => self.tile::<1, VECTORS>(strip, b, place),
-                2 if const { has::<T, L>(2) } => self.tile::<2, VECTORS>(strip, b, place),
-                4 if const { has::<T, L>(4) } => self.tile::<4, VECTORS>(strip, b, place),
-                6 if const { has::<T, L>(6) } => self.tile::<6, VECTORS>(strip, b, place),
-                8 if const { has::<T, L>(8) } => self.tile::<8, VECTORS>(strip, b, place),
-                12 if const { has::<T, L>(12) } => self.tile::<12, VECTORS>(strip, b, place),
+                1 => self.tile::<1, VECTORS>(strip, b, place, requests),
+                2 if const { has::<T, L>(2) } => self.tile::<2, VECTORS>(strip, b, place, requests),
+                4 if const { has::<T, L>(4) } => self.tile::<4, VECTORS>(strip, b, place, requests),
+                6 if const { has::<T, L>(6) } => self.tile::<6, VECTORS>(strip, b, place, requests),
+                8 if const { has::<T, L>(8) } => self.tile::<8, VECTORS>(strip, b, place, requests),
+                12 if const { has::<T, L>(12) } => self.tile::<12, VECTORS>(strip, b, place, requests),
                 _ => unreachable!("no tile has {height} rows"),
             }
             (rest, row) = (after, row + height);
@@ -302,8 +341,14 @@ impl<'x, T: Product, L: Lanes<T>> BlockProduct<'x, '_, '_, L, T> {
     /// A tile that lies inside whole goes from the registers to its place. Only at an edge are the sums looked at one by one: were
     /// it so for every tile, they would lie in memory from the start, and be cleared, read and written there.
     #[inline(always)]
-    fn tile<const ROWS: usize, const VECTORS: usize>(&mut self, a: &[T], b: Strip<'_, T>, place: Place) {
-        let sums = micro::<T, L, ROWS, VECTORS>(self.lanes, a, b);
+    fn tile<const ROWS: usize, const VECTORS: usize>(
+        &mut self,
+        a: &[T],
+        b: Strip<'_, T>,
+        place: Place,
+        requests: Requests<'_, T>,
+    ) {
+        let sums = micro::<T, L, ROWS, VECTORS>(self.lanes, a, b, requests);
         self.write(&sums, place);
     }
 
