@@ -27,6 +27,7 @@ fn with_memory(f: impl FnOnce(&mut Memory<'_>)) {
     let mut storage = Storage::zeroed(256);
     f(&mut Memory {
         arena: storage.region_mut(),
+        locals: Region::empty(),
         params: Region::empty(),
         grads: Region::empty(),
         direction: Region::empty(),

@@ -64,6 +64,8 @@ impl<T: Real> Pass<'_, T> {
             scale,
             limit,
         } = self;
+        // Neither changes a bit of a gradient.
+        let is_free = scale == T::ONE && limit == T::INFINITY;
         let piece = |k: usize, params: &mut [T], moments: &mut [T]| {
             let (start, len) = (k * PIECE, params.len());
             let mut rows = rows::<T, N>(moments, len);
@@ -83,9 +85,10 @@ impl<T: Real> Pass<'_, T> {
                         scale,
                         limit,
                     };
-                    match U::BOUND {
-                        Bound::Memory => T::run_narrow(isa, span),
-                        Bound::Arithmetic => T::run(isa, span),
+                    match (U::BOUND, is_free) {
+                        (Bound::Memory, true) => T::run_narrow(isa, Free(span)),
+                        (Bound::Memory, false) => T::run_narrow(isa, span),
+                        (Bound::Arithmetic, _) => T::run(isa, span),
                     }
                 }
             }
@@ -122,13 +125,32 @@ impl<U: Update<T, N>, T: Real, const N: usize> Kernel for Span<'_, U, T, N> {
 
     #[inline(always)]
     fn run(self) {
+        let (scale, limit) = (self.scale, self.limit);
+        self.update_all(|grad| within(grad * scale, limit));
+    }
+}
+
+/// A span whose gradients are taken as they are: what there is to compute is no more than is read and written, so that limits would show.
+struct Free<'a, U, T, const N: usize>(Span<'a, U, T, N>);
+
+impl<U: Update<T, N>, T: Real, const N: usize> Kernel for Free<'_, U, T, N> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run(self) {
+        self.0.update_all(|grad| grad);
+    }
+}
+
+impl<U: Update<T, N>, T: Real, const N: usize> Span<'_, U, T, N> {
+    #[inline(always)]
+    fn update_all(self, prepare: impl Fn(T) -> T) {
         let Self {
             update,
             params,
             grads,
             mut moments,
-            scale,
-            limit,
+            ..
         } = self;
         let len = params.len();
         let grads = &grads[..len];
@@ -137,12 +159,11 @@ impl<U: Update<T, N>, T: Real, const N: usize> Kernel for Span<'_, U, T, N> {
             *row = &mut std::mem::take(row)[..len];
         }
         for i in 0..len {
-            let grad = within(grads[i] * scale, limit);
             let mut before = [T::ZERO; N];
             for k in 0..N {
                 before[k] = moments[k][i];
             }
-            let (param, after) = update.update(params[i], grad, before);
+            let (param, after) = update.update(params[i], prepare(grads[i]), before);
             params[i] = param;
             for k in 0..N {
                 moments[k][i] = without_tail(after[k]);
