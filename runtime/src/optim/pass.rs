@@ -313,6 +313,43 @@ mod tests {
         }
     }
 
+    /// Adds a tenth of the gradient to the parameter, and the gradient to the moment.
+    struct Add;
+
+    impl Update<f32, 1> for Add {
+        const BOUND: Bound = Bound::Memory;
+
+        fn update(&self, param: f32, grad: f32, [moment]: [f32; 1]) -> (f32, [f32; 1]) {
+            (param + 0.1 * grad, [moment + grad])
+        }
+    }
+
+    #[test]
+    fn gradients_without_limits_are_taken_as_they_are() {
+        for isa in Isa::available() {
+            let n = 77;
+            let mut grads: Vec<f32> = (0..n).map(|k| (k as f32 * 0.7).sin() * 1e3).collect();
+            (grads[3], grads[40], grads[76]) = (-0.0, f32::NAN, f32::MIN_POSITIVE / 4.0);
+            let updated = |limit: f32| {
+                let (mut params, mut moments) = (vec![0.5; n], vec![0.25; n]);
+                Pass {
+                    team: &Team::serial(),
+                    isa: *isa,
+                    params: &mut params,
+                    grads: &grads,
+                    moments: &mut moments,
+                    runs: std::slice::from_ref(&(0..n)),
+                    scale: 1.0,
+                    limit,
+                }
+                .each(Add);
+                [params, moments].concat().into_iter().map(f32::to_bits)
+            };
+            assert!(updated(f32::INFINITY).eq(updated(f32::MAX)), "{isa}");
+            assert!(!updated(f32::INFINITY).eq(updated(100.0)), "{isa}");
+        }
+    }
+
     #[test]
     fn every_element_with_a_gradient_is_updated_once_and_moments_stay_with_it() {
         let lens = [3 * PIECE + 5, 1, PIECE - 9, 0, 77];
