@@ -224,6 +224,119 @@ fn calls_of_every_form_may_follow_one_another() -> Result<()> {
     Ok(())
 }
 
+/// Results that are read after the call, beside what nobody reads: gradients by arguments, and two tensors; with sizes that are known only
+/// at the call, and without.
+#[model]
+pub struct Sensed {
+    fc1: Linear<4, 6>,
+    fc2: Linear<_, 3>,
+}
+
+#[model]
+impl Sensed {
+    pub fn both<B: Dim>(&self, x: Tensor<B, 4>) -> (Tensor<B, 6>, Tensor<B, 3>) {
+        let hidden = self.fc1(x).tanh();
+        (hidden, self.fc2(hidden).softmax(axis = -1))
+    }
+
+    pub fn loss<B: Dim>(&self, #[grad] x: Tensor<B, 4>) -> Scalar {
+        self.fc2(self.fc1(x).tanh()).square().mean()
+    }
+
+    pub fn both_of_one(&self, x: Tensor<1, 4>) -> (Tensor<1, 6>, Tensor<1, 3>) {
+        self.both(x)
+    }
+
+    pub fn loss_of_one(&self, #[grad] x: Tensor<1, 4>) -> Scalar {
+        self.loss(x)
+    }
+}
+
+/// Bits of what is read after three calls of each of two functions.
+fn read_later<'w>(
+    runs: Runs,
+    [eval, train]: [&'w mut Workspace; 2],
+    mut both: impl for<'a> FnMut(&'a mut Workspace) -> Result<tapeless::call::Outputs<'a>>,
+    mut grad: impl FnMut(&mut Workspace) -> Result<f64>,
+) -> Result<Bits> {
+    let mut bits = Vec::new();
+    for _ in 0..3 {
+        if runs == Runs::ByKernels {
+            eval.start_profile();
+            train.start_profile();
+        }
+        let outputs = both(eval)?;
+        for k in [0, 1] {
+            bits.extend(outputs.array::<f64, Ix2>(k)?.iter().map(|x| x.to_bits()));
+        }
+        bits.push(grad(train)?.to_bits());
+        bits.push(train.loss()?.to_bits());
+        bits.extend(train.input_grad("x")?.iter().map(|x| x.to_bits()));
+        bits.extend(train.grad("fc1.weight")?.iter().map(|x| x.to_bits()));
+    }
+    Ok(bits)
+}
+
+#[test]
+fn what_is_read_later_is_what_kernels_leave() -> Result<()> {
+    for &isa in Isa::available() {
+        let device = Device::cpu().threads(1).path(isa);
+        let all = |runs: Runs, batch: usize| -> Result<Bits> {
+            let mut model = Sensed::new(&device, 2)?;
+            let x = numbers(batch, 4);
+            let shared = Sensed::new(&device, 2)?;
+            let mut spaces = [shared.both_workspace(4)?, model.loss_workspace(4)?];
+            let mut bits = read_later(
+                runs,
+                spaces.each_mut(),
+                |work| shared.both_in(work, &x),
+                |work| model.loss_grad(work, &x),
+            )?;
+            let one = numbers(1, 4);
+            let mut spaces = [shared.both_of_one_workspace()?, model.loss_of_one_workspace()?];
+            bits.extend(read_later(
+                runs,
+                spaces.each_mut(),
+                |work| shared.both_of_one_in(work, &one),
+                |work| model.loss_of_one_grad(work, &one),
+            )?);
+            Ok(bits)
+        };
+        for batch in [1, 3] {
+            assert_eq!(
+                all(Runs::InOnePiece, batch)?,
+                all(Runs::ByKernels, batch)?,
+                "batch {batch} on {isa}"
+            );
+        }
+    }
+    Ok(())
+}
+
+/// Settings are checked when they have changed, not only at the first step.
+#[test]
+fn settings_that_change_between_steps_are_checked() -> Result<()> {
+    let mut model = Line::new(&Device::cpu().threads(1), 1)?;
+    let (x, y) = (numbers(1, 8), numbers(1, 1));
+    let (mut work, mut sgd) = (model.loss_workspace(1)?, Sgd::new(0.1));
+    for _ in 0..3 {
+        model.train_step(&mut work, &mut sgd, &x, &y)?;
+    }
+    let before = model.param("fc1.weight")?;
+    let mut wrong = sgd.clone().weight_decay(-1.0);
+    for _ in 0..2 {
+        let error = model.train_step(&mut work, &mut wrong, &x, &y).unwrap_err();
+        assert!(error.to_string().contains("weight_decay = -1"), "{error}");
+    }
+    sgd.set_lr(-1.0);
+    let error = model.train_step(&mut work, &mut sgd, &x, &y).unwrap_err();
+    assert!(error.to_string().contains("lr = -1"), "{error}");
+    assert_eq!(model.param("fc1.weight")?, before);
+    sgd.set_lr(0.1);
+    model.train_step(&mut work, &mut sgd, &x, &y)?;
+    Ok(())
+}
+
 /// Functions whose names differ by what their types would not show.
 #[model]
 pub struct Alike {

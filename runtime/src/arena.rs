@@ -11,6 +11,8 @@ use std::mem::MaybeUninit;
 use std::num::NonZero;
 use std::ptr::NonNull;
 
+use ndarray::{ArrayBase, Data, Dimension};
+
 use crate::dtype::Element;
 
 /// Alignment of storage and of every buffer in it, in bytes: a cache line, and the widest vector.
@@ -151,6 +153,23 @@ impl std::fmt::Debug for Storage {
     }
 }
 
+/// The elements of an array in standard layout, `None` in any other. As ndarray's `as_slice`, whose look at the axes is two calls: those
+/// of arrays of one axis or two are looked at here.
+#[inline(always)]
+pub(crate) fn elements<T, S: Data<Elem = T>, D: Dimension>(array: &ArrayBase<S, D>) -> Option<&[T]> {
+    let len = match (array.shape(), array.strides()) {
+        (&[n], &[across]) if n <= 1 || across == 1 => n,
+        // Along an axis of size 1 the step says nothing.
+        (&[m, n], &[down, across]) if (n <= 1 || across == 1) && (m <= 1 || down.cast_unsigned() == n) => {
+            m * n
+        }
+        _ => return array.as_slice(),
+    };
+    // SAFETY: the array borrows or owns its elements for as long as it is borrowed. By its strides, they lie one behind the other from
+    // the first on, the last axis fastest; and there are as many as the product of its sizes, which ndarray keeps below `isize::MAX`.
+    Some(unsafe { std::slice::from_raw_parts(array.as_ptr(), len) })
+}
+
 #[derive(Copy, Clone, PartialEq, Eq, Debug)]
 enum Access {
     Read,
@@ -195,15 +214,47 @@ impl<'a> Region<'a> {
         }
     }
 
+    /// A slice of the caller's, to be written.
+    #[inline(always)]
+    pub fn of_slice_mut<T: Element>(slice: &'a mut [T]) -> Self {
+        Self {
+            start: slice.as_mut_ptr().cast::<u8>(),
+            bytes: size_of_val(slice),
+            access: Access::Write,
+            lifetime: PhantomData,
+        }
+    }
+
     /// `len` elements from byte `offset` on.
     #[inline]
     fn slice<T: Element>(&self, offset: usize, len: usize) -> &'a [T] {
-        let start = self.check::<T>(offset, len);
+        let start = self.extent().check::<T>(offset, len);
         // SAFETY: `check` has shown that the range lies inside the region and is aligned; the region borrows the memory for
         // 'a; every bit pattern is a value. Callers inside this file make sure that no exclusive slice overlaps.
         unsafe { std::slice::from_raw_parts(start, len) }
     }
 
+    /// Where it lies.
+    #[inline(always)]
+    fn extent(&self) -> Extent {
+        Extent {
+            start: self.start,
+            bytes: self.bytes,
+            access: self.access,
+        }
+    }
+}
+
+/// Where a region lies. A value, because of a choice between references to regions LLVM keeps all of them in memory, and what lies on
+/// the stack with them.
+#[derive(Copy, Clone)]
+struct Extent {
+    start: *mut u8,
+    bytes: usize,
+    access: Access,
+}
+
+impl Extent {
     /// The address of `len` elements at byte `offset`, inside the region and aligned.
     #[inline(always)]
     fn check<T: Element>(&self, offset: usize, len: usize) -> *mut T {
@@ -266,6 +317,8 @@ fn refused(buf: Buf, why: &str) -> ! {
 pub enum Place {
     /// The workspace: activations, gradients of activations, scratch.
     Arena,
+    /// The stack of a call in one piece: what nobody reads after it.
+    Local,
     /// The flat buffer of parameters; read only.
     Param,
     /// The flat buffer of gradients.
@@ -328,6 +381,8 @@ const MAX_BOUND: usize = 32;
 pub struct Memory<'a> {
     /// The workspace.
     pub arena: Region<'a>,
+    /// Slots on the stack.
+    pub locals: Region<'a>,
     /// Parameters.
     pub params: Region<'a>,
     /// Gradients.
@@ -344,15 +399,16 @@ pub struct Memory<'a> {
 
 impl<'a> Memory<'a> {
     #[inline(always)]
-    fn region(&self, place: Place) -> &Region<'a> {
+    fn extent(&self, place: Place) -> Extent {
         match place {
-            Place::Arena => &self.arena,
-            Place::Param => &self.params,
-            Place::Grad => &self.grads,
-            Place::Direction => &self.direction,
-            Place::State => &self.states,
-            Place::NewState => &self.new_states,
-            Place::Input(k) => &self.inputs[usize::from(k)],
+            Place::Arena => self.arena.extent(),
+            Place::Local => self.locals.extent(),
+            Place::Param => self.params.extent(),
+            Place::Grad => self.grads.extent(),
+            Place::Direction => self.direction.extent(),
+            Place::State => self.states.extent(),
+            Place::NewState => self.new_states.extent(),
+            Place::Input(k) => self.inputs[usize::from(k)].extent(),
         }
     }
 
@@ -362,11 +418,11 @@ impl<'a> Memory<'a> {
         if buf.width != size_of::<T>() {
             other_width(buf.width, size_of::<T>());
         }
-        let region = self.region(buf.place);
-        if access == Access::Write && region.access != Access::Write {
+        let extent = self.extent(buf.place);
+        if access == Access::Write && extent.access != Access::Write {
             read_only(buf.place);
         }
-        region.check::<T>(buf.offset, buf.len)
+        extent.check::<T>(buf.offset, buf.len)
     }
 
     /// All slices of one kernel at once, with the checks of a [`Binder`]: for code into which this is inlined and where places are

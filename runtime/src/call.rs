@@ -19,7 +19,7 @@ pub use outputs::{OutputElement, Outputs};
 pub use trace::{Trace, TracedValue};
 pub use whole::Call;
 
-use crate::arena::Place;
+use crate::arena::{Place, Region};
 use crate::cx::Cx;
 use crate::dtype::Dtype;
 use crate::error::{Error, ErrorKind, Result};
@@ -233,7 +233,7 @@ impl Core {
             around,
         };
         let mut failure = None;
-        let result = body(&mut call.context(&mut failure));
+        let result = body(&mut call.context(&mut failure, Region::empty()));
         work.put_staging(staging);
         result
     }

@@ -19,6 +19,8 @@ pub use rmsprop::{RmsProp, RmsPropRule};
 pub use schedule::Schedule;
 pub use sgd::{Sgd, SgdRule};
 
+use std::ops::{Deref, DerefMut};
+
 use ndarray::ArrayD;
 
 use crate::dtype::{Element, stored};
@@ -75,6 +77,7 @@ pub trait Optimizer: Send {
     /// # Errors
     ///
     /// As [`step_core`](Self::step_core).
+    #[inline]
     fn step<M: Model>(&mut self, model: &mut M, work: &mut Workspace) -> Result<()>
     where
         Self: Sized,
@@ -132,17 +135,55 @@ pub trait Rule: Clone + Send + Sync {
 /// Settings are given builder-style: `Adam::new(1e-3).betas(0.9, 0.99).clip_norm(1.0)`.
 #[derive(Clone, Debug)]
 pub struct Optim<R> {
-    rule: R,
+    rule: Settings<R>,
     lr: f64,
     clip: Clip,
     steps: u64,
     moments: Option<Moments>,
 }
 
+/// Settings that are checked once, until somebody changes them: a step of a small network takes no longer than such checks.
+#[derive(Clone, Debug)]
+struct Settings<R> {
+    rule: R,
+    are_checked: bool,
+}
+
+impl<R: Rule> Settings<R> {
+    #[inline]
+    fn check(&mut self) -> Result<()> {
+        if !self.are_checked {
+            self.rule.check()?;
+            self.are_checked = true;
+        }
+        Ok(())
+    }
+}
+
+impl<R> Deref for Settings<R> {
+    type Target = R;
+
+    #[inline]
+    fn deref(&self) -> &R {
+        &self.rule
+    }
+}
+
+/// Whoever may change them has them checked again.
+impl<R> DerefMut for Settings<R> {
+    fn deref_mut(&mut self) -> &mut R {
+        self.are_checked = false;
+        &mut self.rule
+    }
+}
+
 impl<R: Rule> Optim<R> {
     fn of(rule: R, lr: f64) -> Self {
         Self {
-            rule,
+            rule: Settings {
+                rule,
+                are_checked: false,
+            },
             lr,
             clip: Clip::None,
             steps: 0,
@@ -169,7 +210,7 @@ impl<R: Rule> Optim<R> {
         self.steps
     }
 
-    fn check(&self) -> Result<()> {
+    fn check(&mut self) -> Result<()> {
         check_range("lr", self.lr, 0.0, f64::MAX)?;
         match self.clip {
             Clip::None => {}

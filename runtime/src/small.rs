@@ -15,6 +15,8 @@
     reason = "adaptors, and copies of any length, are calls in some profiles"
 )]
 
+mod places;
+
 use std::marker::PhantomData;
 
 use crate::arena::{Buf, Place};
@@ -29,11 +31,15 @@ use crate::ops::reduce::{self, Sum};
 use crate::ops::view::View;
 
 pub use crate::cpu::gemm::{Lanes as Vectors, SmallProduct as Number, is_few};
+pub use places::{Local, Places, Room};
 
 /// A call in one piece: the forward sweep, and the way back where there is one.
 pub trait InOnePiece {
     /// The number of dynamic sizes.
     const N_DIMS: usize;
+
+    /// Memory for its slots where all dynamic sizes are 1.
+    type Room: Local;
 
     /// Whether all that is computed is small at the sizes of a call.
     fn fits<T: SmallProduct, L: Lanes<T>, const ONE: bool>(cx: &mut Cx<'_>, on: On<T, L, ONE>) -> bool;
@@ -71,11 +77,12 @@ impl<T: SmallProduct, S: InOnePiece> OnVectors<T> for Run<'_, '_, S> {
     fn run<L: Lanes<T>>(self, lanes: L) -> Option<f64> {
         // Made here, where everything that reads it is inlined: what nobody reads is not even loaded.
         let mut failure = None;
-        let mut cx = self.call.context(&mut failure);
+        let mut room = S::Room::new();
+        let mut cx = self.call.context(&mut failure, room.region());
         let numbers = PhantomData;
         // One sample at a time is what is left of a small network's time where a batch has none: compiled apart, every loop over the
         // batch is gone. Not for vectors that nobody's time depends on.
-        if S::N_DIMS > 0 && L::ARE_FAST && all_ones::<S>(cx.sizes.dims) {
+        if L::ARE_FAST && (S::N_DIMS == 0 || all_ones::<S>(cx.sizes.dims)) {
             piece::<T, L, S, true>(&mut cx, On { lanes, numbers })
         } else {
             piece::<T, L, S, false>(&mut cx, On { lanes, numbers })
@@ -100,27 +107,6 @@ fn all_ones<S: InOnePiece>(dims: &[usize]) -> bool {
         k += 1;
     }
     all
-}
-
-/// Where `S` slots and the tensors of `P` parameters begin, copied from the context: what is stored into buffers could else change it, as
-/// far as the compiler can tell, and every kernel would check its buffers anew.
-pub struct Places<const S: usize, const P: usize> {
-    slots: [usize; S],
-    params: [usize; P],
-}
-
-impl<const S: usize, const P: usize> Places<S, P> {
-    /// Those of a context.
-    ///
-    /// # Panics
-    /// Where it has fewer.
-    #[inline(always)]
-    pub fn new(cx: &Cx<'_>) -> Self {
-        Self {
-            slots: *cx.slots.first_chunk().expect("a plan has all slots"),
-            params: *cx.params.first_chunk().expect("a layout has all parameters"),
-        }
-    }
 }
 
 /// Numbers and vectors that a sweep computes with, and whether all its dynamic sizes are 1. Its methods are the kernels.
@@ -214,15 +200,9 @@ impl<T: SmallProduct, L: Lanes<T>, const ONE: bool> On<T, L, ONE> {
         cx.scalars[index]
     }
 
-    /// The loss in a slot, if it is finite and nothing has failed.
+    /// The loss in a buffer of one number, if it is finite and nothing has failed.
     #[inline(always)]
-    pub fn loss<const S: usize, const P: usize>(
-        self,
-        cx: &mut Cx<'_>,
-        at: &Places<S, P>,
-        index: usize,
-    ) -> Option<f64> {
-        let buf = self.slot(at, index, Dtype::Float, 1);
+    pub fn loss(self, cx: &mut Cx<'_>, buf: Buf) -> Option<f64> {
         let ([loss], []) = cx.memory.lend::<T, 1, 0>([buf], []);
         let loss = loss[0].to_f64();
         if loss.is_finite() && cx.failure.is_none() {
@@ -248,6 +228,23 @@ impl<T: SmallProduct, L: Lanes<T>, const ONE: bool> On<T, L, ONE> {
         len: usize,
     ) -> Buf {
         self.buf(Place::Arena, at.slots[index], dtype, len)
+    }
+
+    /// The same for one that nobody reads after the call: where all dynamic sizes are 1, it lies on the stack, from byte `local` on.
+    #[inline(always)]
+    pub fn local<const S: usize, const P: usize>(
+        self,
+        at: &Places<S, P>,
+        index: usize,
+        local: usize,
+        dtype: Dtype,
+        len: usize,
+    ) -> Buf {
+        if ONE {
+            self.buf(Place::Local, local, dtype, len)
+        } else {
+            self.slot(at, index, dtype, len)
+        }
     }
 
     /// As [`Cx::param`].

@@ -94,9 +94,11 @@ fn implement_model(structure: &Struct, generics: &Generics, krate: &TokenStream)
                 fn from_core(core: #krate::rt::Core) -> Self {
                     Self { #(#fields: #krate::rt::Handle,)* __core: core }
                 }
+                #[inline]
                 fn core(&self) -> &#krate::rt::Core {
                     &self.__core
                 }
+                #[inline]
                 fn core_mut(&mut self) -> &mut #krate::rt::Core {
                     &mut self.__core
                 }

@@ -216,7 +216,7 @@ struct Part<'a> {
     indices: &'a [Rc<str>],
     names: Names<Binding>,
     spelling: Spelling<'a>,
-    access: Access,
+    access: Access<'a>,
     body: TokenStream,
     lines: usize,
 }
@@ -246,7 +246,7 @@ impl<'a> Part<'a> {
     fn body(&self) -> TokenStream {
         let source = match self.access {
             Access::Called => Source::Context,
-            Access::Inlined => Source::Inlined,
+            Access::Inlined(_) => Source::Inlined,
         };
         let (lets, body) = (self.spelling.bindings(source), &self.body);
         quote!(#lets #body)

@@ -27,6 +27,7 @@ fn with_memory(f: impl FnOnce(&mut Memory<'_>)) {
     let mut storage = Storage::zeroed(256);
     f(&mut Memory {
         arena: storage.region_mut(),
+        locals: Region::empty(),
         params: Region::empty(),
         grads: Region::empty(),
         direction: Region::empty(),
@@ -144,4 +145,68 @@ fn an_empty_buffer_overlaps_nothing() {
         let _x = bind.write::<f32>(buf(0, 8));
         assert!(bind.read::<f32>(buf(0, 0)).is_empty());
     });
+}
+
+#[test]
+fn elements_of_arrays_are_those_in_standard_layout() {
+    use ndarray::{Array0, Array1, Array2, Array3, s};
+
+    fn check<D: Dimension>(array: &ndarray::ArrayView<'_, f32, D>) -> usize {
+        let (got, want) = (elements(array), array.as_slice());
+        assert_eq!(
+            got,
+            want,
+            "shape {:?}, strides {:?}",
+            array.shape(),
+            array.strides()
+        );
+        usize::from(want.is_some())
+    }
+    let line = Array1::from_iter((0..7).map(|k| k as f32));
+    let lines = [
+        s![..],
+        s![..;2],
+        s![..;-1],
+        s![3..4],
+        s![3..4;-1],
+        s![5..],
+        s![4..4],
+    ];
+    let dense = lines.map(|of| check(&line.slice(of)));
+    assert_eq!(dense, [1, 0, 0, 1, 1, 1, 1]);
+
+    let cube = Array3::from_shape_fn((3, 4, 5), |(i, j, k)| (20 * i + 5 * j + k) as f32);
+    let mut n_dense = 0;
+    let ranges = |n: usize| (0..=n).flat_map(move |from| (from..=n).map(move |to| from..to));
+    for (rows, cols) in ranges(4).flat_map(|rows| ranges(5).map(move |cols| (rows.clone(), cols))) {
+        for steps in [[1, 1], [2, 1], [1, 2], [-1, 1], [1, -1]] {
+            let [down, across] = steps;
+            let page = cube.slice(s![1, rows.clone();down, cols.clone();across]);
+            n_dense += check(&page);
+            n_dense += check(&page.t());
+            n_dense += check(&page.to_owned().view());
+        }
+    }
+    assert!(n_dense > 100, "{n_dense} of the arrays lie in standard layout");
+    assert_eq!(check(&cube.view()) + check(&cube.slice(s![1..2, .., ..])), 2);
+    assert_eq!(check(&cube.view().permuted_axes([2, 0, 1])), 0);
+    assert_eq!(check(&Array0::from_elem((), 1.0).view()), 1);
+    let row = Array2::from_shape_vec((1, 4), vec![1.0, 2.0, 3.0, 4.0]).unwrap();
+    assert_eq!(check(&row.broadcast((3, 4)).unwrap()), 0);
+    assert_eq!(check(&row.t().broadcast((4, 3)).unwrap()), 0);
+}
+
+/// Slots on the stack are bound as those of the workspace are.
+#[test]
+fn a_slice_is_a_place_that_may_be_written() {
+    let mut room = [0.0_f32; 4];
+    let region = Region::of_slice_mut(&mut room);
+    assert_eq!((region.bytes, region.access), (16, Access::Write));
+    region.extent().check::<f32>(8, 2);
+    assert!(
+        std::panic::catch_unwind(|| Region::of_slice_mut(&mut [0.0_f32; 4])
+            .extent()
+            .check::<f32>(8, 3))
+        .is_err()
+    );
 }

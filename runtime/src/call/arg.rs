@@ -8,7 +8,7 @@ use std::fmt;
 
 use ndarray::{ArrayBase, ArrayView, ArrayViewD, Data, Dimension};
 
-use crate::arena::{Region, Storage};
+use crate::arena::{self, Region, Storage};
 use crate::dtype::{Dtype, Element, Float, Precision, stored};
 use crate::program::{InputKind, MAX_RANK};
 use crate::real::Real;
@@ -87,12 +87,27 @@ macro_rules! host_elements {
             Probe,
         }
 
+        /// Which elements an argument has, in the order of [`HostData`].
+        #[derive(Copy, Clone, PartialEq, Eq)]
+        pub(super) enum Form {
+            $($variant,)*
+            Probe,
+        }
+
         impl HostData<'_> {
             #[inline]
             fn kind(&self) -> Option<InputKind> {
                 match self {
                     $(Self::$variant(_) => Some(InputKind::$kind),)*
                     Self::Probe => None,
+                }
+            }
+
+            #[inline(always)]
+            fn form(&self) -> Form {
+                match self {
+                    $(Self::$variant(_) => Form::$variant,)*
+                    Self::Probe => Form::Probe,
                 }
             }
 
@@ -187,8 +202,7 @@ impl<T: Copy> Host<'_, T> {
 /// An argument of one call: its shape and its borrowed elements.
 #[derive(Copy, Clone, Debug)]
 pub struct HostArg<'a> {
-    rank: usize,
-    shape: [usize; MAX_RANK],
+    shape: &'a [usize],
     data: HostData<'a>,
 }
 
@@ -196,25 +210,12 @@ impl<'a> HostArg<'a> {
     /// The argument for an array, or a view, of any rank.
     #[inline]
     pub fn of<T: HostNumber, S: Data<Elem = T>, D: Dimension>(array: &'a ArrayBase<S, D>) -> Self {
-        let mut shape = [0; MAX_RANK];
-        let (sizes, rank) = (array.shape(), array.ndim());
-        // Copying memory of unknown length is a call.
-        match *sizes {
-            [a] => shape[0] = a,
-            [a, b] => [shape[0], shape[1]] = [a, b],
-            [a, b, c, d] => [shape[0], shape[1], shape[2], shape[3]] = [a, b, c, d],
-            _ => {
-                let known = rank.min(MAX_RANK);
-                shape[..known].copy_from_slice(&sizes[..known]);
-            }
-        }
-        let elements = match array.as_slice() {
+        let elements = match arena::elements(array) {
             Some(slice) => Host::Contiguous(slice),
             None => Host::Strided(array),
         };
         Self {
-            rank,
-            shape,
+            shape: array.shape(),
             data: T::host(elements),
         }
     }
@@ -222,19 +223,19 @@ impl<'a> HostArg<'a> {
     /// The number of axes.
     #[inline]
     pub fn rank(&self) -> usize {
-        self.rank
+        self.shape.len()
     }
 
     /// The sizes of the first [`MAX_RANK`] axes.
     #[inline]
     pub fn shape(&self) -> &[usize] {
-        &self.shape[..self.rank.min(MAX_RANK)]
+        &self.shape[..self.shape.len().min(MAX_RANK)]
     }
 
-    /// The sizes of as many axes as there may be, 0 behind the last.
-    #[inline]
-    pub(crate) fn sizes(&self) -> &[usize; MAX_RANK] {
-        &self.shape
+    /// Which elements it has.
+    #[inline(always)]
+    pub(super) fn form(&self) -> Form {
+        self.data.form()
     }
 
     /// The kind of the elements; `None` for a [`Probe`].
@@ -359,8 +360,7 @@ pub struct Probe;
 impl<K: Kind, D: Dimension> Arg<K, D> for Probe {
     fn arg(&self) -> HostArg<'_> {
         HostArg {
-            rank: 0,
-            shape: [0; MAX_RANK],
+            shape: &[],
             data: HostData::Probe,
         }
     }

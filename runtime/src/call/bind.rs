@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::arg::HostArg;
+use super::arg::{Form, HostArg};
 use super::wrong_elements;
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::Core;
@@ -26,13 +26,13 @@ impl Bound {
 /// The arguments of a workspace's last call, and what they came to: the next ones are usually as large.
 #[derive(Default)]
 pub(crate) struct Seen {
-    args: Vec<(InputKind, usize, [usize; MAX_RANK])>,
+    args: Vec<(Form, usize, [usize; MAX_RANK])>,
     n_scalars: usize,
     bound: Bound,
 }
 
 impl Seen {
-    /// Whether arguments are of the same kinds and sizes.
+    /// Whether arguments have the same elements and sizes.
     #[inline(always)]
     pub(super) fn is(&self, function: usize, args: &[HostArg<'_>], scalars: &[f64]) -> bool {
         let same = self.bound.function == function
@@ -43,17 +43,15 @@ impl Seen {
             return false;
         }
         for (k, given) in args.iter().enumerate() {
-            let (kind, rank, shape) = &self.args[k];
-            if given.kind() != Some(*kind) || given.rank() != *rank {
+            let (form, rank, shape) = &self.args[k];
+            if given.form() != *form || given.rank() != *rank {
                 return false;
             }
-            // All places there are, since behind the last axis both have 0; comparing memory is a call.
-            let mut differ = 0;
-            for (axis, size) in shape.iter().enumerate() {
-                differ |= given.sizes()[axis] ^ size;
-            }
-            if differ != 0 {
-                return false;
+            // By hand, and with an early end: comparing memory is a call, and vectors take longer to begin than there is to compare.
+            for (axis, size) in given.shape().iter().enumerate() {
+                if *size != shape[axis] {
+                    return false;
+                }
             }
         }
         true
@@ -67,9 +65,9 @@ impl Seen {
     fn remember(&mut self, bound: &Bound, args: &[HostArg<'_>], scalars: &[f64]) {
         self.args.clear();
         for given in args {
-            if let Some(kind) = given.kind() {
-                self.args.push((kind, given.rank(), *given.sizes()));
-            }
+            let mut shape = [0; MAX_RANK];
+            shape[..given.shape().len()].copy_from_slice(given.shape());
+            self.args.push((given.form(), given.rank(), shape));
         }
         self.n_scalars = scalars.len();
         self.bound = *bound;

@@ -33,9 +33,9 @@ impl Call<'_> {
         self.core
     }
 
-    /// What kernels are told.
+    /// What kernels are told. `locals` is their memory on the stack, where they have some.
     #[inline(always)]
-    pub(crate) fn context<'a>(&'a mut self, failure: &'a mut Option<Error>) -> Cx<'a> {
+    pub(crate) fn context<'a>(&'a mut self, failure: &'a mut Option<Error>, locals: Region<'a>) -> Cx<'a> {
         let (core, parts) = (self.core, self.work.parts());
         let states = match self.around.states {
             StateSource::Committed => core.states(),
@@ -58,6 +58,7 @@ impl Call<'_> {
             },
             memory: Memory {
                 arena: parts.arena.region_mut(),
+                locals,
                 params: core.params().region(),
                 grads: grads.region_mut(),
                 direction,

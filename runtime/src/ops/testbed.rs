@@ -126,6 +126,7 @@ impl Bed {
         };
         let memory = Memory {
             arena: self.storage.region_mut(),
+            locals: Region::empty(),
             params: Region::empty(),
             grads: Region::empty(),
             direction: Region::empty(),

@@ -98,6 +98,7 @@ impl Desk {
     pub fn run(&mut self, kernel: impl FnOnce(&mut Cx<'_>)) -> Option<Error> {
         let memory = Memory {
             arena: self.storage.region_mut(),
+            locals: Region::empty(),
             params: Region::empty(),
             grads: Region::empty(),
             direction: Region::empty(),

@@ -64,6 +64,8 @@ impl<T: Real> Pass<'_, T> {
             scale,
             limit,
         } = self;
+        // Neither changes a bit of a gradient.
+        let is_free = scale == T::ONE && limit == T::INFINITY;
         let piece = |k: usize, params: &mut [T], moments: &mut [T]| {
             let (start, len) = (k * PIECE, params.len());
             let mut rows = rows::<T, N>(moments, len);
@@ -83,9 +85,10 @@ impl<T: Real> Pass<'_, T> {
                         scale,
                         limit,
                     };
-                    match U::BOUND {
-                        Bound::Memory => T::run_narrow(isa, span),
-                        Bound::Arithmetic => T::run(isa, span),
+                    match (U::BOUND, is_free) {
+                        (Bound::Memory, true) => T::run_narrow(isa, Free(span)),
+                        (Bound::Memory, false) => T::run_narrow(isa, span),
+                        (Bound::Arithmetic, _) => T::run(isa, span),
                     }
                 }
             }
@@ -122,13 +125,32 @@ impl<U: Update<T, N>, T: Real, const N: usize> Kernel for Span<'_, U, T, N> {
 
     #[inline(always)]
     fn run(self) {
+        let (scale, limit) = (self.scale, self.limit);
+        self.update_all(|grad| within(grad * scale, limit));
+    }
+}
+
+/// A span whose gradients are taken as they are: what there is to compute is no more than is read and written, so that limits would show.
+struct Free<'a, U, T, const N: usize>(Span<'a, U, T, N>);
+
+impl<U: Update<T, N>, T: Real, const N: usize> Kernel for Free<'_, U, T, N> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run(self) {
+        self.0.update_all(|grad| grad);
+    }
+}
+
+impl<U: Update<T, N>, T: Real, const N: usize> Span<'_, U, T, N> {
+    #[inline(always)]
+    fn update_all(self, prepare: impl Fn(T) -> T) {
         let Self {
             update,
             params,
             grads,
             mut moments,
-            scale,
-            limit,
+            ..
         } = self;
         let len = params.len();
         let grads = &grads[..len];
@@ -137,12 +159,11 @@ impl<U: Update<T, N>, T: Real, const N: usize> Kernel for Span<'_, U, T, N> {
             *row = &mut std::mem::take(row)[..len];
         }
         for i in 0..len {
-            let grad = within(grads[i] * scale, limit);
             let mut before = [T::ZERO; N];
             for k in 0..N {
                 before[k] = moments[k][i];
             }
-            let (param, after) = update.update(params[i], grad, before);
+            let (param, after) = update.update(params[i], prepare(grads[i]), before);
             params[i] = param;
             for k in 0..N {
                 moments[k][i] = without_tail(after[k]);
@@ -289,6 +310,43 @@ mod tests {
                     "{got:e} instead of {want:e}"
                 );
             }
+        }
+    }
+
+    /// Adds a tenth of the gradient to the parameter, and the gradient to the moment.
+    struct Add;
+
+    impl Update<f32, 1> for Add {
+        const BOUND: Bound = Bound::Memory;
+
+        fn update(&self, param: f32, grad: f32, [moment]: [f32; 1]) -> (f32, [f32; 1]) {
+            (param + 0.1 * grad, [moment + grad])
+        }
+    }
+
+    #[test]
+    fn gradients_without_limits_are_taken_as_they_are() {
+        for isa in Isa::available() {
+            let n = 77;
+            let mut grads: Vec<f32> = (0..n).map(|k| (k as f32 * 0.7).sin() * 1e3).collect();
+            (grads[3], grads[40], grads[76]) = (-0.0, f32::NAN, f32::MIN_POSITIVE / 4.0);
+            let updated = |limit: f32| {
+                let (mut params, mut moments) = (vec![0.5; n], vec![0.25; n]);
+                Pass {
+                    team: &Team::serial(),
+                    isa: *isa,
+                    params: &mut params,
+                    grads: &grads,
+                    moments: &mut moments,
+                    runs: std::slice::from_ref(&(0..n)),
+                    scale: 1.0,
+                    limit,
+                }
+                .each(Add);
+                [params, moments].concat().into_iter().map(f32::to_bits)
+            };
+            assert!(updated(f32::INFINITY).eq(updated(f32::MAX)), "{isa}");
+            assert!(!updated(f32::INFINITY).eq(updated(100.0)), "{isa}");
         }
     }
 

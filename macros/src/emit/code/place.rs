@@ -10,11 +10,21 @@ use crate::plan::{Operand, Place};
 
 /// How a function gets at its buffers.
 #[derive(Copy, Clone, PartialEq, Eq)]
-pub(super) enum Access {
+pub(super) enum Access<'a> {
     /// By calls, so that its code stays small.
     Called,
-    /// By code in its place.
-    Inlined,
+    /// By code in its place. Some slots lie on the stack, from these bytes on, where all dynamic sizes are 1.
+    Inlined(&'a [Option<usize>]),
+}
+
+impl Access<'_> {
+    /// Where on the stack a slot may lie.
+    fn local(self, slot: usize) -> Option<usize> {
+        match self {
+            Self::Called => None,
+            Self::Inlined(locals) => locals.get(slot).copied().flatten(),
+        }
+    }
 }
 
 /// What a binding stands for. Two values of one slot (the second written over the first) are two bindings.
@@ -76,7 +86,7 @@ impl Part<'_> {
         quote!(#whole.at(#start, #len))
     }
 
-    fn place(&mut self, place: Place, ty: &Type) -> TokenStream {
+    pub(super) fn place(&mut self, place: Place, ty: &Type) -> TokenStream {
         let len = self.spelling.dim(&ty.numel());
         let dtype = dtype(self.around.rt, ty.dtype);
         let index = match place {
@@ -92,11 +102,17 @@ impl Part<'_> {
         // Who knows the places, and what it is told beside them.
         let (on, at, cx) = match self.access {
             Access::Called => (quote!(cx), None, None),
-            Access::Inlined => (quote!(on), Some(quote!(at,)), Some(quote!(cx,))),
+            Access::Inlined(_) => (quote!(on), Some(quote!(at,)), Some(quote!(cx,))),
         };
         match place {
             Place::Slot(slot) if self.plan.slots[slot].pack.is_some() => quote!(#on.packed(#cx #k)),
-            Place::Slot(_) => quote!(#on.slot(#at #k, #dtype, #len)),
+            Place::Slot(slot) => match self.access.local(slot) {
+                Some(local) => {
+                    let local = Literal::usize_unsuffixed(local);
+                    quote!(#on.local(#at #k, #local, #dtype, #len))
+                }
+                None => quote!(#on.slot(#at #k, #dtype, #len)),
+            },
             Place::Input(_) => quote!(#on.input(#k, #dtype, #len)),
             Place::Param(_) => quote!(#on.param(#at #k, #len)),
             Place::Grad(_) => quote!(#on.grad(#at #k, #len)),

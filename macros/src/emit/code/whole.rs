@@ -8,6 +8,7 @@
 //! struct LossTrain;
 //! impl rt::small::InOnePiece for LossTrain {
 //!     const N_DIMS: usize = 1;
+//!     type Room = rt::small::Room<192>;
 //!     fn fits<T: rt::small::Number, L: rt::small::Vectors<T>, const ONE: bool>(
 //!         cx: &mut rt::Cx<'_>, on: rt::small::On<T, L, ONE>,
 //!     ) -> bool {
@@ -19,7 +20,7 @@
 //!     ) -> Option<f64> {
 //!         let at = &rt::small::Places::<5, 4>::new(cx);
 //!         loss_train_inlined_1(cx, on, at);
-//!         let value = on.loss(cx, at, 3)?;
+//!         let value = on.loss(cx, on.local(at, 3, 128, rt::Dtype::Float, 1))?;
 //!         loss_train_inlined_2(cx, on, at);
 //!         on.done(cx, value)
 //!     }
@@ -27,6 +28,7 @@
 //! fn loss_train_inlined_1<..>(cx: &mut rt::Cx<'_>, on: rt::small::On<T, L, ONE>, at: &rt::small::Places<5, 4>) {
 //!     let B = on.dim(cx, 0);
 //!     let x = on.input(0, rt::Dtype::Float, 4 * B);
+//!     let hidden = on.local(at, 0, 64, rt::Dtype::Float, 8 * B);
 //!     ..
 //!     on.half().matmul::<64>(cx, rt::small::rows(x, [B, 4]), rt::small::turned(fc1_weight, [8, 4]), hidden, ..);
 //! }
@@ -46,9 +48,9 @@ use super::{Access, Buffers, LINES, Part, Surroundings, formatted_lines};
 use crate::emit::group::{GroupTypes, KINDS, passed_scalars};
 use crate::emit::names::camel;
 use crate::emit::sizes::{Source, Spelling};
-use crate::ir::{Call, CallArg, DType, Layout};
+use crate::ir::{Call, CallArg, DType, Layout, Type};
 use crate::map::Set;
-use crate::plan::{Epilogue, Group, Kernel, Operand, Plan, Task};
+use crate::plan::{Epilogue, Group, Kernel, Operand, Place, Plan, Task};
 use crate::shape::{Atom, Dim};
 
 /// The largest literal size of a product.
@@ -63,6 +65,10 @@ const FEW: (i64, i64) = (1 << 15, 1 << 12);
 const HALF: i64 = 8;
 /// Rooms for second factors that are turned, beside that of the largest.
 const ROOMS: [usize; 2] = [64, 1024];
+/// The most bytes of slots on the stack, and of one of them: a register. Numbers of a longer one are read from memory faster than they are
+/// picked out of several registers (a prediction of 16-48-3 took 10 % longer).
+const ROOM: usize = 2048;
+const REGISTER: usize = 64;
 /// The number of elements from which sums are taken in parts, by threads: `small::is_short` of the runtime.
 const LONG: i64 = 1 << 15;
 /// The most inputs and outputs of a group.
@@ -209,7 +215,9 @@ pub(in crate::emit) fn emit(
     let places = quote!(#rt::small::Places<#slots, #params>);
     let numbers = quote!(<T: #rt::small::Number, L: #rt::small::Vectors<T>, const ONE: bool>);
     let signature = quote!(cx: &mut #rt::Cx<'_>, on: #rt::small::On<T, L, ONE>);
-    let (body, functions) = bodies(around, plan, mode, (sweeps, groups));
+    let (locals, room) = locals(plan, mode);
+    let room = Literal::usize_unsuffixed(room);
+    let (body, functions) = bodies(around, plan, (mode, &locals), (sweeps, groups));
     let functions = functions.into_iter().map(|(function, code)| {
         quote! {
             #[inline(always)]
@@ -226,6 +234,7 @@ pub(in crate::emit) fn emit(
         struct #name;
         impl #rt::small::InOnePiece for #name {
             const N_DIMS: usize = #n_dims;
+            type Room = #rt::small::Room<#room>;
             #[inline(always)]
             fn fits #numbers(#signature) -> bool { #fits }
             #[inline(always)]
@@ -240,24 +249,51 @@ pub(in crate::emit) fn emit(
     Some((name, items))
 }
 
+/// Where slots lie on the stack if all dynamic sizes are 1, and how many bytes that takes. What is read after the call lies in the
+/// workspace, the loss excepted, which is given back; and what is too long, or of a length that only rustc knows.
+fn locals(plan: &Plan, mode: &Mode<'_>) -> (Vec<Option<usize>>, usize) {
+    let mut bytes = 0;
+    let places = plan.slots.iter().enumerate().map(|(k, slot)| {
+        let is_read_later = slot.last == usize::MAX && mode.loss != Some(k);
+        let len = slot
+            .len
+            .eval(&|atom| matches!(atom, Atom::Dynamic(_)).then_some(1));
+        let width = match slot.dtype {
+            DType::Float => 4,
+            DType::Int => 8,
+            DType::Bool => 1,
+        };
+        let len = len.and_then(|len| usize::try_from(len).ok()?.checked_mul(width))?;
+        let may_be_local = len <= REGISTER && bytes + REGISTER <= ROOM;
+        if !may_be_local || is_read_later || slot.pack.is_some() {
+            return None;
+        }
+        let start = bytes;
+        bytes += REGISTER;
+        Some(start)
+    });
+    (places.collect(), bytes)
+}
+
 /// The body of `run`, which ends with its value, and the functions that it calls with theirs.
 fn bodies(
     around: &Surroundings<'_>,
     plan: &Plan,
-    mode: &Mode<'_>,
+    (mode, locals): (&Mode<'_>, &[Option<usize>]),
     (sweeps, groups): (Vec<Range<usize>>, &mut GroupTypes),
 ) -> (TokenStream, Vec<(Ident, TokenStream)>) {
     let (mut body, mut functions) = (TokenStream::new(), Vec::new());
     for range in sweeps {
-        for part in parts(around, plan, range.clone(), groups) {
+        for part in parts((around, plan, locals), range.clone(), groups) {
             let function = format_ident!("{}_inlined_{}", mode.stem, functions.len() + 1);
             body.extend(quote!(#function(cx, on, at);));
             functions.push((function, part.body()));
         }
         // The way back is for a loss that is finite.
         if let (0, Some(slot)) = (range.start, mode.loss) {
-            let slot = Literal::usize_unsuffixed(slot);
-            body.extend(quote!(let value = on.loss(cx, at, #slot)?;));
+            let mut part = Part::inlining(around, plan, locals);
+            let loss = part.place(Place::Slot(slot), &Type::new(DType::Float, Vec::new()));
+            body.extend(quote!(let value = on.loss(cx, #loss)?;));
         }
     }
     if mode.loss.is_none() {
@@ -268,15 +304,14 @@ fn bodies(
 
 /// The functions of a sweep.
 fn parts<'a>(
-    around: &'a Surroundings<'a>,
-    plan: &'a Plan,
+    (around, plan, locals): (&'a Surroundings<'a>, &'a Plan, &'a [Option<usize>]),
     range: Range<usize>,
     groups: &mut GroupTypes,
 ) -> Vec<Part<'a>> {
     let mut parts: Vec<Part<'a>> = Vec::new();
     for k in range {
         if parts.last().is_none_or(|part| part.lines >= LINES) {
-            parts.push(Part::inlining(around, plan));
+            parts.push(Part::inlining(around, plan, locals));
         }
         let Some(part) = parts.last_mut() else { continue };
         match inlined(plan, &plan.kernels[k]) {
@@ -414,9 +449,9 @@ fn bounded(plan: &Plan) -> Vec<Dim> {
 
 impl<'a> Part<'a> {
     /// A function whose buffers are got at by code in its place.
-    fn inlining(around: &'a Surroundings<'a>, plan: &'a Plan) -> Self {
+    fn inlining(around: &'a Surroundings<'a>, plan: &'a Plan, locals: &'a [Option<usize>]) -> Self {
         let mut part = Self::new(around, plan, &[]);
-        part.access = Access::Inlined;
+        part.access = Access::Inlined(locals);
         part
     }
 

@@ -188,6 +188,7 @@ impl<'w> Machine<'w> {
         let inputs: Vec<Region<'_>> = self.inputs.iter().map(Storage::region).collect();
         let memory = Memory {
             arena: self.arena.region_mut(),
+            locals: Region::empty(),
             params: self.params.region(),
             grads: self.grads.region_mut(),
             direction: self.direction.region(),
