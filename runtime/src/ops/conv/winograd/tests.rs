@@ -55,10 +55,9 @@ fn by_tiles(conv: &Conv2d, [x, w, dy]: &Data, (isa, threads): (Isa, usize)) -> D
                 env,
                 images: from,
                 weights,
-                out: Results::stored(to),
                 finish,
             };
-            super::run(work, &values);
+            super::run(&work, &values, Results::stored(to));
         };
         run(conv.forward_places(&forward), conv.forward_weights(w), x, y);
         run(conv.backward_places(&backward), conv.backward_weights(w), dy, dx);
