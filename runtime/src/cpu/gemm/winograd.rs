@@ -301,10 +301,11 @@ impl<'a> Values<'a> {
         self.layout.has(tiles, channels, lanes, self.numbers.len())
     }
 
-    /// So many numbers from a vector on.
+    /// So many numbers from a vector on, if they are there.
     #[inline(always)]
-    fn run(self, [vector, point, tile]: [usize; 3], len: usize) -> &'a [f32] {
-        &self.numbers[self.layout.at(vector, point, tile)..][..len]
+    fn run(self, [vector, point, tile]: [usize; 3], len: usize) -> Option<&'a [f32]> {
+        let first = self.layout.at(vector, point, tile);
+        self.numbers.get(first..first + len)
     }
 }
 

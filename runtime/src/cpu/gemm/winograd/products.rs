@@ -101,7 +101,7 @@ impl TileProducts<'_, '_> {
         }
     }
 
-    /// The products of some tiles, in registers, and of what lies behind the last.
+    /// The products of some tiles, in registers, and of what lies behind the last. No loop ends early: `check` has found all numbers.
     #[inline(always)]
     fn sums<L: Lanes<f32>, const R: usize, const V: usize>(
         &self,
@@ -115,7 +115,9 @@ impl TileProducts<'_, '_> {
         let mut weights = &self.weights[point * channels * step..][..channels * step];
         let mut vector = 0;
         while !weights.is_empty() {
-            let rows = self.values.run([vector, point, first], R * L::LANES);
+            let Some(rows) = self.values.run([vector, point, first], R * L::LANES) else {
+                return sums;
+            };
             let (some, rest) = weights.split_at(weights.len().min(L::LANES * step));
             for (c, weights) in some.chunks_exact(step).enumerate().take(L::LANES) {
                 let mut vectors = [lanes.splat(0.0); V];
@@ -160,7 +162,7 @@ impl TileSums<'_, '_> {
         }
     }
 
-    /// The sums of some channels, in registers.
+    /// The sums of some channels, in registers. No loop ends early here either.
     #[inline(always)]
     fn sums<L: Lanes<f32>, const R: usize, const V: usize>(
         &self,
@@ -170,10 +172,15 @@ impl TileSums<'_, '_> {
     ) -> [[L::Vector; V]; R] {
         let len = self.size[0] * L::LANES;
         let mut sums = [[lanes.splat(0.0); V]; R];
-        let values = self.values.run([first / L::LANES, point, 0], len);
+        let Some(values) = self.values.run([first / L::LANES, point, 0], len) else {
+            return sums;
+        };
         let mut others: [&[f32]; V] = [&[]; V];
         for v in 0..V {
-            others[v] = self.others.run([v, point, 0], len);
+            let Some(other) = self.others.run([v, point, 0], len) else {
+                return sums;
+            };
+            others[v] = other;
         }
         let lane = first % L::LANES;
         let mut at = 0;
