@@ -393,11 +393,11 @@ impl<'a> Part<'a> {
 
     /// A contiguous operand: its whole buffer, or a part of it.
     fn buffer(&mut self, buffers: &Buffers<'_>, k: usize) -> TokenStream {
-        self.part(&buffers.reads[k], &buffers.kernel.reads[k])
+        self.piece(&buffers.reads[k], &buffers.kernel.reads[k])
     }
 
     /// The buffer of an operand that lies in one piece, which is all of its value or a part.
-    fn part(&mut self, name: &Ident, operand: &Operand) -> TokenStream {
+    fn piece(&mut self, name: &Ident, operand: &Operand) -> TokenStream {
         if operand.layout.offset.is_zero() && self.plan.is_whole(operand) {
             return quote!(#name);
         }
@@ -420,7 +420,7 @@ impl<'a> Part<'a> {
             turn = quote!(.t());
         }
         if dense.is_contiguous() {
-            let buffer = self.part(name, &buffers.kernel.reads[k]);
+            let buffer = self.buffer(buffers, k);
             let shape = self.spelling.dims(&dense.shape);
             return quote!(#rt::View::contiguous(#buffer, #shape)#turn);
         }

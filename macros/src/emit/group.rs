@@ -36,7 +36,7 @@ pub(super) struct GroupTypes {
     items: Vec<TokenStream>,
 }
 
-/// A kind of element with the places of its operands: what the arrays of the emitted form are made of.
+/// The kinds of elements, in the order of the arrays of the emitted form.
 pub(super) const KINDS: [DType; 3] = [DType::Float, DType::Int, DType::Bool];
 
 impl GroupTypes {
@@ -223,7 +223,6 @@ impl<'a> Body<'a> {
 
     fn tokens(&self) -> TokenStream {
         let rt = self.rt;
-        let rt = rt.clone();
         let [f, i, b] = KINDS.map(|kind| self.loads(kind));
         let [fo, io, bo] = KINDS.map(|kind| self.results(kind));
         let n = |lines: &Vec<usize>| proc_macro2::Literal::usize_unsuffixed(lines.len());
@@ -256,7 +255,7 @@ impl<'a> Body<'a> {
                 Some(quote!(const FUNCTIONS: usize = #n;))
             }
         };
-        let lines = (0..self.group.lines.len()).filter_map(|k| self.line(k, &rt));
+        let lines = (0..self.group.lines.len()).filter_map(|k| self.line(k));
         let list = |lines: &[usize]| {
             let names = lines.iter().map(|&line| &self.idents[line]);
             quote!([#(#names),*])
@@ -275,17 +274,17 @@ impl<'a> Body<'a> {
         }
     }
 
-    fn line(&self, k: usize, rt: &TokenStream) -> Option<TokenStream> {
+    fn line(&self, k: usize) -> Option<TokenStream> {
         let line = &self.group.lines[k];
         let value = match &line.code {
             LineCode::Load(_) => return None,
             // Numbers stand where they are used, unless they are all there is.
             LineCode::Scalar(_) if !self.group.results.contains(&k) => return None,
-            LineCode::Scalar(scalar) => self.scalar(*scalar, line.dtype, rt),
+            LineCode::Scalar(scalar) => self.scalar(*scalar, line.dtype),
             LineCode::Row(row, operands) => {
                 let mut text = row.rust.to_owned();
                 for (n, operand) in operands.iter().enumerate() {
-                    text = text.replace(&format!("{{{n}}}"), &self.operand(*operand, rt));
+                    text = text.replace(&format!("{{{n}}}"), &self.operand(*operand));
                 }
                 let text = text
                     .strip_prefix('(')
@@ -301,15 +300,15 @@ impl<'a> Body<'a> {
     }
 
     /// An operand as text: a binding, or a number.
-    fn operand(&self, k: usize, rt: &TokenStream) -> String {
+    fn operand(&self, k: usize) -> String {
         match self.group.lines[k].code {
-            LineCode::Scalar(scalar) => self.scalar(scalar, self.group.lines[k].dtype, rt).to_string(),
+            LineCode::Scalar(scalar) => self.scalar(scalar, self.group.lines[k].dtype).to_string(),
             _ => self.idents[k].to_string(),
         }
     }
 
-    fn scalar(&self, index: usize, dtype: DType, rt: &TokenStream) -> TokenStream {
-        let scalar = &self.group.scalars[index];
+    fn scalar(&self, index: usize, dtype: DType) -> TokenStream {
+        let (rt, scalar) = (self.rt, &self.group.scalars[index]);
         match (scalar.as_lit(), dtype) {
             (Some(0.0), DType::Float) => quote!(T::ZERO),
             (Some(1.0), DType::Float) => quote!(T::ONE),

@@ -2,7 +2,7 @@
 
 use crate::map::Set;
 
-use proc_macro2::{Ident, Literal, TokenStream, TokenTree};
+use proc_macro2::{Literal, TokenStream, TokenTree};
 use quote::{format_ident, quote};
 
 use crate::ir::Scalar;
@@ -70,8 +70,8 @@ impl<'a> Spelling<'a> {
         quote!([#(#dims),*])
     }
 
-    /// A `usize` expression that is 0 where the size would be negative: where a layout begins. A tensor flipped along an empty axis would begin before its buffer; as
-    /// nothing of it is read, it begins at 0.
+    /// A `usize` expression, where a layout begins; 0 where that would be negative, as of a tensor flipped along an empty axis, of which
+    /// nothing is read.
     pub(super) fn offset(&mut self, dim: &Dim) -> TokenStream {
         let (positive, negative) = dim.split_signs();
         if negative.is_zero() {
@@ -145,7 +145,7 @@ impl<'a> Spelling<'a> {
                 .enumerate()
                 .filter(|(_, name)| self.used.contains(*name))
             {
-                let (name, value) = (raw(name), value(Literal::usize_unsuffixed(index)));
+                let (name, value) = (format_ident!("{name}"), value(Literal::usize_unsuffixed(index)));
                 lets.extend(quote!(let #name = #value;));
             }
         };
@@ -166,8 +166,4 @@ impl<'a> Spelling<'a> {
         }
         lets
     }
-}
-
-fn raw(name: &str) -> Ident {
-    format_ident!("{name}")
 }

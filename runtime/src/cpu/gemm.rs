@@ -18,8 +18,8 @@
 //! Windows of 3 x 3 may be summed by fewer multiply-adds at a precision that allows for it (`winograd.rs`).
 //! A second factor that many products have in common may be packed once for all of them (`strips.rs`).
 //!
-//! `unsafe` in `gemm/` is of three kinds: vector instructions, whose proof is the [`Isa`](crate::cpu::isa::Isa) (`lanes.rs`,
-//! `pairs/dots.rs`, `pairs/words.rs`, `pairs/places/`); the blocks of the result that tasks write (`block.rs`); and what is known of memory: packed and
+//! `unsafe` in `gemm/` is of three kinds: vector instructions, whose proof is the [`Isa`](crate::cpu::isa::Isa) (`lanes.rs`, `lanes/`,
+//! `pairs/dots.rs`, `pairs/dots/windows.rs`, `pairs/words.rs`, `pairs/places/dots.rs`); the blocks of the result that tasks write (`block.rs`); and what is known of memory: packed and
 //! filled (`pack.rs`, `tile.rs`, `pairs.rs`, `pairs/plane.rs`, `pairs/strips.rs`, `pairs/weights.rs`, `band.rs`), or a window that lies in its image (`window.rs`).
 
 mod ahead;
@@ -37,15 +37,6 @@ mod method;
 mod micro;
 mod outer;
 mod pack;
-#[cfg_attr(
-    not(target_arch = "x86_64"),
-    expect(
-        dead_code,
-        unused_imports,
-        unused_variables,
-        reason = "only x86-64 has units that multiply pairs"
-    )
-)]
 mod pairs;
 mod product;
 mod strips;
@@ -80,6 +71,7 @@ pub use pairs::{
 };
 pub use product::{Product, Start, prepare};
 pub use strips::{Strips, Unpacked, is_worth_keeping, pack_right, strips_len};
+pub use tile::MAX_ROWS;
 pub use window::Windows;
 
 use crate::cpu::threads::Team;

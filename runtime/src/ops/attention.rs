@@ -361,7 +361,7 @@ fn attend<const R: usize, T: Product>(
     for first in visible.clone().step_by(tile) {
         let keys = first..(first + tile).min(visible.end);
         let across = head.keys_across(isa, &keys, n, &mut memory.keys);
-        for rows in strips(0..n, strip::height(isa)) {
+        for rows in strips(0..n, T::rows(isa)) {
             let strip = Tile {
                 queries: queries.start + rows.start..queries.start + rows.end,
                 keys: keys.clone(),

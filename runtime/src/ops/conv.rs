@@ -386,21 +386,20 @@ fn forward<T: Images>(
         return pixels(env, (x, factor), y, conv.product(), finish);
     }
     let slide = |k, _| conv.forward_slide(k);
-    let (places, weights) = (conv.forward_places(&slide), conv.forward_weights(w));
-    if conv.is_depthwise() {
-        return depthwise::places(&places, env, x, (weights, scratch), y, finish);
-    }
     let work = Work {
-        places,
+        places: conv.forward_places(&slide),
         env,
         images: x,
-        weights,
-        out: Results { memory: y, pooling },
+        weights: conv.forward_weights(w),
         finish,
     };
+    if conv.is_depthwise() {
+        return depthwise::places(&work, scratch, y);
+    }
+    let out = Results { memory: y, pooling };
     match kept {
-        Some(kept) => T::sum_packed(work, kept),
-        None => T::sum(work, scratch),
+        Some(kept) => T::sum_packed(&work, kept, out),
+        None => T::sum(&work, scratch, out),
     }
 }
 
@@ -449,20 +448,16 @@ fn input_grad<T: Images>(cx: &mut Cx<'_>, w: Buf, dy: Buf, dx: Buf, scratch: Buf
         );
     }
     let slide = |k, residue| conv.backward(k, residue);
-    let (places, weights) = (conv.backward_places(&slide), conv.backward_weights(w));
+    let work = Work {
+        places: conv.backward_places(&slide),
+        env,
+        images: dy,
+        weights: conv.backward_weights(w),
+        finish,
+    };
     match conv.is_depthwise() {
-        true => depthwise::places(&places, env, dy, (weights, packed), dx, finish),
-        false => {
-            let work = Work {
-                places,
-                env,
-                images: dy,
-                weights,
-                out: Results::stored(dx),
-                finish,
-            };
-            T::sum(work, packed);
-        }
+        true => depthwise::places(&work, packed, dx),
+        false => T::sum(&work, packed, Results::stored(dx)),
     }
 }
 

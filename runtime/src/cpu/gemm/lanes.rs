@@ -36,9 +36,9 @@ pub trait Lanes<T>: Copy {
     const PLACES: usize;
     /// The most vectors of columns of such tiles.
     const MOST_VECTORS: usize;
-    /// Whether speed is wanted of them. What is compiled once more for nothing else is left out for the others: those of the baseline,
-    /// and those of `f64`.
-    const ARE_FAST: bool;
+    /// Whether speed is wanted of them: they have large tiles, which those of the portable path and of `f64` do not. What is compiled
+    /// once more for nothing else is left out for these.
+    const ARE_FAST: bool = Self::ROWS * Self::LANES >= 48;
 
     /// The vectors of half as many elements: for results that fill no more of a register. Part of a register is written under a mask,
     /// and what reads it next has to wait until that has reached the cache.
@@ -126,7 +126,6 @@ macro_rules! array_lanes {
             const HEIGHTS: &'static [usize] = &[1, 4];
             const PLACES: usize = 4;
             const MOST_VECTORS: usize = 2;
-            const ARE_FAST: bool = false;
 
             #[inline(always)]
             fn half(self) -> Self {
@@ -219,7 +218,6 @@ macro_rules! x86_lanes {
             const HEIGHTS: &'static [usize] = &[$($height,)* $rows];
             const PLACES: usize = if $rows < 8 { $rows } else { 8 };
             const MOST_VECTORS: usize = if $rows < 8 { 2 } else { 3 };
-            const ARE_FAST: bool = $lanes > 4;
 
             #[inline(always)]
             fn half(self) -> $half {

@@ -42,8 +42,8 @@
 //! Convolutions have a left factor that is read where it lies: `plane.rs`, `weights.rs` and `window.rs`. A right factor that many
 //! products have in common is packed once for all of them (`strips.rs`).
 //!
-//! `unsafe` here is memory known to be filled ([`Tiles`], planes) and numbers seen as tiles; that of the units is in `dots.rs`, `dots/`,
-//! `places/dots.rs` and [`amx`](crate::cpu::amx).
+//! `unsafe` here is memory known to be filled ([`Tiles`], planes) and numbers seen as tiles; that of vectors and units is in `words.rs`,
+//! `dots.rs`, `dots/windows.rs`, `places/dots.rs` and [`amx`](crate::cpu::amx).
 
 #[cfg(target_arch = "x86_64")]
 mod dots;
@@ -76,8 +76,10 @@ pub use plane::{PlaneRoom, Planes, Sheet};
 use splits::{Splits, Splitter};
 pub(super) use strips::{pack_strip, strip_len};
 pub use weights::{split_weights, tiles_mut, weight_tiles};
+#[cfg(target_arch = "x86_64")]
+pub(crate) use window::Step;
 pub use window::{PairWindows, Steps, Walk, fits_steps, pairs_of, runs, split, steps_of, windows};
-pub(crate) use window::{SPOTS, Spots, Step};
+pub(crate) use window::{SPOTS, Spots};
 use words::{OnWords, Words};
 
 /// Rows and columns of the block of a result that a unit computes at a time, and numbers along `k` that are packed together.

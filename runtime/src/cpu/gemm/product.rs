@@ -37,6 +37,9 @@ pub trait Product: Real + Element {
     /// Elements of a register of an instruction set.
     fn lanes(isa: Isa) -> usize;
 
+    /// Rows of the largest tile of an instruction set: of a product with so many rows, or fewer, the second factor is read where it lies.
+    fn rows(isa: Isa) -> usize;
+
     /// Packs columns `cols` of a second factor as one strip for products by a method: see [`strips`](super::strips).
     fn pack_strip(method: Method, b: Factor<'_, Self>, cols: std::ops::Range<usize>, out: &mut [Self]);
 
@@ -127,6 +130,14 @@ macro_rules! products {
                 }
             }
 
+            fn rows(isa: Isa) -> usize {
+                match isa.vectors() {
+                    $(#[cfg(target_arch = $arch)]
+                    $set => height::<$t, _>($lanes),)*
+                    _ => height::<$t, _>(Portable),
+                }
+            }
+
             fn pack_strip(method: Method, b: Factor<'_, $t>, cols: std::ops::Range<usize>, out: &mut [$t]) {
                 let (isa, operands) = match method {
                     Method::Lanes(isa, operands) | Method::Inner(isa, operands, _) => (isa, operands),
@@ -160,6 +171,11 @@ products! {
 /// Elements of a register.
 fn width<T, L: Lanes<T>>(_: L) -> usize {
     L::LANES
+}
+
+/// Rows of the largest tile.
+fn height<T, L: Lanes<T>>(_: L) -> usize {
+    L::ROWS
 }
 
 /// The set of a proof, without the proof.

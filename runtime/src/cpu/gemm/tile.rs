@@ -18,8 +18,8 @@ const K_BLOCK: usize = 256;
 const ROW_BLOCK: usize = 384;
 /// Columns of the widest tile: two vectors of 16.
 const MAX_COLS: usize = 32;
-/// Rows of the tallest tile.
-pub(super) const MAX_ROWS: usize = 12;
+/// Rows of the tallest tile of any instruction set.
+pub const MAX_ROWS: usize = 12;
 
 /// Memory for the packed rows of the first factor, and for a packed strip of columns of the second.
 pub(super) struct Rooms<'m, T> {

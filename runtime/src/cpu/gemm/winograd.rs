@@ -277,12 +277,35 @@ impl Layout {
         ((vector * POINTS + point) * self.pitch + tile) * self.lanes
     }
 
-    /// Whether there is room for so many tiles of so many channels, also for those that are read beyond the last.
+    /// Whether so many numbers have room for so many tiles of so many channels, also for those that are read beyond the last.
     fn has(self, tiles: usize, channels: usize, lanes: usize, numbers: usize) -> bool {
         lanes == self.lanes
             && channels.div_ceil(lanes) <= self.vectors
             && tiles.next_multiple_of(ROWS) < self.pitch
             && self.numbers() <= numbers
+    }
+}
+
+/// The values of tiles at the points, as [`TileValues`] leaves them.
+#[derive(Copy, Clone, Debug)]
+pub struct Values<'a> {
+    /// All of them.
+    pub numbers: &'a [f32],
+    /// Where they lie.
+    pub layout: Layout,
+}
+
+impl<'a> Values<'a> {
+    /// Whether these are so many tiles of so many channels.
+    fn has(self, tiles: usize, channels: usize, lanes: usize) -> bool {
+        self.layout.has(tiles, channels, lanes, self.numbers.len())
+    }
+
+    /// So many numbers from a vector on, if they are there.
+    #[inline(always)]
+    fn run(self, [vector, point, tile]: [usize; 3], len: usize) -> Option<&'a [f32]> {
+        let first = self.layout.at(vector, point, tile);
+        self.numbers.get(first..first + len)
     }
 }
 

@@ -14,7 +14,7 @@
 use std::ops::Range;
 
 use super::scores::{Head, Tile};
-use super::strip::{STRIP, VECTOR, across, height, strips};
+use super::strip::{STRIP, VECTOR, across, strips};
 use super::{Attention, KEYS, Operands, Problem, QUERIES, Reach, TASK, TILE, dropout_mask, tiles};
 use crate::arena::Buf;
 use crate::cpu::gemm::{self, Block, Matrix, Product, Start};
@@ -360,7 +360,7 @@ impl<'a, T: Product> GradientHead<'a, T> {
     /// The strips of a tile: rows within it, and what of the tile they see.
     fn strips(&self, tile: &Tile) -> impl Iterator<Item = (Range<usize>, Tile)> {
         let first = tile.queries.start;
-        strips(0..tile.queries.len(), height(self.isa)).filter_map(move |rows| {
+        strips(0..tile.queries.len(), T::rows(self.isa)).filter_map(move |rows| {
             let seen = self.head.seen(&Tile {
                 queries: first + rows.start..first + rows.end,
                 keys: tile.keys.clone(),
@@ -423,7 +423,7 @@ impl<'a, T: Product> GradientHead<'a, T> {
     /// `dk += ds^T q` and `dv += (f p)^T g` for the keys of a tile; the first queries that see a key overwrite.
     fn add_key_part(&self, tile: &Tile, tiles: &Tiles<T>, dk: &mut [T], dv: &mut [T]) {
         let (sizes, n) = (self.head.sizes, tile.queries.len());
-        for keys in strips(0..tile.keys.len(), height(self.isa)) {
+        for keys in strips(0..tile.keys.len(), T::rows(self.isa)) {
             // Those before it see none of these keys.
             let seeing = match self.head.reach {
                 Reach::All => 0,

@@ -1,4 +1,4 @@
-//! Strips of a tile: as many queries as the micro-kernel of products has rows, so that only the strip itself is packed.
+//! Strips of a tile: as many queries as the micro-kernel of products has rows ([`Product::rows`]), so that only the strip itself is packed.
 //!
 //! Whatever else a strip is multiplied with is read where it lies (values, keys as they are) or was laid out once for all strips
 //! of the tile ([`across`], keys turned so that they lie along the lanes). A causal strip computes no scores behind the vector in
@@ -9,23 +9,14 @@ use std::ops::Range;
 use super::QUERIES;
 use super::TILE;
 use super::scores::{Head, Tile};
-use crate::cpu::gemm::{Matrix, Product, Start};
+use crate::cpu::gemm::{MAX_ROWS, Matrix, Product, Start};
 use crate::cpu::isa::{Isa, Kernel};
 
 /// Keys that are computed at a time: those of a vector.
 pub(super) const VECTOR: usize = 16;
 
 /// Most queries of a strip.
-pub(super) const STRIP: usize = 12;
-
-/// Queries of a strip: the rows of the micro-kernel's largest tile, up to which a product reads the other factor where it lies.
-pub(super) fn height(isa: Isa) -> usize {
-    match isa.vectors() {
-        Isa::Avx512(_) | Isa::Neon(_) => STRIP,
-        Isa::Avx2(_) => 6,
-        _ => 4,
-    }
-}
+pub(super) const STRIP: usize = MAX_ROWS;
 
 /// The strips of a range.
 pub(super) fn strips(range: Range<usize>, height: usize) -> impl Iterator<Item = Range<usize>> {
@@ -44,7 +35,7 @@ pub(super) fn across<'m, T: Product>(
     room: &'m mut [T; TILE],
 ) -> Matrix<'m, T> {
     let (n, width) = (keys.rows().next_multiple_of(VECTOR), keys.cols());
-    if rows <= height(isa) || n * width > TILE {
+    if rows <= T::rows(isa) || n * width > TILE {
         return keys.transposed();
     }
     let room = &mut room[..n * width];

@@ -1,11 +1,11 @@
 //! Depthwise convolution, whose groups have one channel each, and its gradients: channels lie in the lanes throughout.
 
 use super::Conv2d;
-use super::places::{Places, SMALL, Slide, Weights};
+use super::places::{SMALL, Slide, Weights};
 use super::sums::{SHARDS, turn_sums};
+use super::way::Work;
 use crate::cpu::gemm::{self, Axis, Blocks, Convolve, Depthwise, DepthwiseSums, Plane};
 use crate::cx::Env;
-use crate::ops::epilogue::Finish;
 
 /// Channels of a task's sums: few vectors, and their weights and lines stay in the first-level cache.
 const CHANNELS: usize = 64;
@@ -13,21 +13,15 @@ const CHANNELS: usize = 64;
 const NEAR: usize = 1 << 12;
 
 /// All places of a convolution, or of its image's gradient. `packed` is at least as large as the weight.
-pub(super) fn places<T: Convolve>(
-    places: &Places<'_>,
-    env: Env<'_>,
-    images: &[T],
-    (weights, packed): (Weights<'_, T>, &mut [T]),
-    out: &mut [T],
-    finish: Finish<'_, T>,
-) {
+pub(super) fn places<T: Convolve>(work: &Work<'_, T>, packed: &mut [T], out: &mut [T]) {
     if out.is_empty() {
         return;
     }
+    let (places, env, finish) = (&work.places, work.env, work.finish);
     let channels = places.groups;
     let weights = Weights {
-        row: weights.window,
-        ..weights
+        row: work.weights.window,
+        ..work.weights
     };
     places.for_each_residue(channels, |slides, first| {
         if !slides.iter().any(|slide| slide.axis.taps == 0) {
@@ -61,7 +55,7 @@ pub(super) fn places<T: Convolve>(
                 T::depthwise(
                     env.isa,
                     Depthwise {
-                        image: &images[index * image..][..image],
+                        image: &work.images[index * image..][..image],
                         pixel: channels,
                         axes: slides.map(|slide: Slide| slide.axis),
                         weights: &packed[weight..],

@@ -13,14 +13,15 @@ mod tests;
 use std::ops::Range;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use super::places::{Places, SMALL, Slide, Task};
+use super::places::{Places, Slide, Task};
+use super::results::Results;
 use super::way::Work;
 use crate::cpu::gemm::{
     self, Arithmetic, At, Axis, BLOCK, Block, PairWindows, Parts, PlaneRoom, Product, Sheet, Span, Steps,
     Tile, Unit, Walk, WindowWork,
 };
 use crate::cx::Env;
-use crate::ops::epilogue::{Finish, Simple};
+use crate::ops::epilogue::Simple;
 
 /// How often weights lie in scratch: as vectors read them, and what their parts take at most.
 const COPIES: usize = 3;
@@ -114,16 +115,13 @@ fn sheet(places: &Places<'_>, images: usize, part: Range<usize>) -> Sheet {
 }
 
 /// Computes all results in pairs. `packed` has room for the weights three times, in whole strips of 32 columns.
-pub(super) fn run(work: Work<'_, f32>, (unit, parts): (Unit, Parts), packed: &mut [f32]) {
-    let Work {
-        places,
-        env,
-        images,
-        weights,
-        out,
-        finish,
-    } = work;
-    let places = &places;
+pub(super) fn run(
+    work: &Work<'_, f32>,
+    (unit, parts): (Unit, Parts),
+    packed: &mut [f32],
+    out: Results<'_, f32>,
+) {
+    let (places, env) = (&work.places, work.env);
     if out.memory.is_empty() {
         return;
     }
@@ -134,21 +132,18 @@ pub(super) fn run(work: Work<'_, f32>, (unit, parts): (Unit, Parts), packed: &mu
     });
     let (plain, room) = packed.split_at_mut(depth * padded);
     places.for_each_residue(padded, |slides, first| {
-        places.pack(env, BLOCK, slides, weights, &mut plain[first..]);
+        places.pack(env, BLOCK, slides, work.weights, &mut plain[first..]);
     });
     let plain: &[f32] = plain;
     let tiles = gemm::tiles_mut(room);
     let span = split_weights(places, env, (unit, parts), plain, tiles);
     let job = Job {
-        places,
-        env,
+        work,
         unit,
         parts,
-        images,
         plain,
         tiles,
         span,
-        finish,
     };
     let cut = places.blocks(BLOCK);
     out.compute(places, env, (cut, [BLOCK, 1]), |at, block| job.task(at, block));
@@ -184,30 +179,21 @@ fn split_weights(
             seen[0].fetch_min(low, Ordering::Relaxed);
             seen[1].fetch_max(high, Ordering::Relaxed);
         };
-        match places.work >= SMALL {
-            true => env.team.chunks_mut(some, each, split),
-            false => some
-                .chunks_mut(each)
-                .enumerate()
-                .for_each(|(n, tiles)| split(n, tiles)),
-        }
+        places.for_each_chunk(env, some, each, split);
     });
     Span::between(seen.map(AtomicU32::into_inner))
 }
 
 /// What all tasks have in common.
 struct Job<'a> {
-    places: &'a Places<'a>,
-    env: Env<'a>,
+    work: &'a Work<'a, f32>,
     unit: Unit,
     parts: Parts,
-    images: &'a [f32],
     /// Weights as vectors read them.
     plain: &'a [f32],
     /// Their parts.
     tiles: &'a [Tile],
     span: Span,
-    finish: Finish<'a, f32>,
 }
 
 /// Results that are computed from planes that are split together: all places of some images, or some of one.
@@ -221,7 +207,7 @@ impl Job<'_> {
     /// Computes a block of results.
     fn task(&self, at: At, block: &mut Block<'_, f32>) {
         let mut room = PlaneRoom::new();
-        let area = self.places.area();
+        let area = self.work.places.area();
         let first = at.matrix * area + at.row;
         let (mut row, rows, cols) = (0, block.rows(), block.cols());
         while row < rows {
@@ -235,7 +221,7 @@ impl Job<'_> {
     /// The next results that there is room for, from place `first` of all on: as many whole images, or the lines (places of a line) that
     /// an image is cut into evenly.
     fn band(&self, first: usize, rows: usize) -> Band {
-        let (places, area) = (self.places, self.places.area());
+        let (places, area) = (&self.work.places, self.work.places.area());
         let (image, first) = (first / area, first % area);
         let fits = |images: usize, part: Range<usize>| sheet(places, images, part).fits(self.parts);
         let mut images = if first == 0 { rows / area } else { 0 };
@@ -264,10 +250,11 @@ impl Job<'_> {
 
     /// Computes a band.
     fn compute(&self, band: &Band, col: usize, out: &mut Block<'_, f32>, room: &mut PlaneRoom) {
-        let (places, size) = (self.places, self.places.size);
+        let Work { places, finish, .. } = self.work;
+        let size = places.size;
         let sheet = sheet(places, band.images, band.places.clone());
         let image = size[0] * size[1] * places.channels;
-        let images = &self.images[band.image * image..][..band.images * image];
+        let images = &self.work.images[band.image * image..][..band.images * image];
         let mut depth = 1;
         for_each_window(places, |[y, x]| {
             depth = depth.max(y.axis.taps * x.axis.taps * places.channels);
@@ -279,7 +266,7 @@ impl Job<'_> {
         let row = band.image * places.area() + band.places.start;
         let Some(planes) = planes else {
             let at = At { matrix: 0, row, col };
-            return Task::new((places, self.env), self.images, (self.plain, BLOCK), self.finish).run(at, out);
+            return Task::new(self.work, (self.plain, BLOCK)).run(at, out);
         };
         let mut tiles = self.tiles;
         for_each_window(places, |slides| {
@@ -297,8 +284,8 @@ impl Job<'_> {
             self.columns(&windows, col, out);
         });
         let cols = col..col + out.cols();
-        if self.finish.in_registers(cols).is_none() {
-            f32::finish_columns(self.env.isa, out, self.finish, [row, col]);
+        if finish.in_registers(cols).is_none() {
+            f32::finish_columns(self.work.env.isa, out, *finish, [row, col]);
         }
     }
 
@@ -309,7 +296,10 @@ impl Job<'_> {
         for col in (0..cols).step_by(BLOCK) {
             let some = col..(col + BLOCK).min(cols);
             let tiles = &windows.tiles[(first + col) / BLOCK * windows.of_block..][..windows.of_block];
-            let finish = self.finish.in_registers(first + some.start..first + some.end);
+            let finish = self
+                .work
+                .finish
+                .in_registers(first + some.start..first + some.end);
             let work = PairWindows {
                 planes: windows.planes,
                 axes: windows.axes,

@@ -5,10 +5,10 @@ use std::ops::Range;
 use crate::cpu::gemm::{self, At, Axis, Block, Convolve, MOST_LANES, Windows};
 use crate::cpu::isa::Isa;
 use crate::cx::Env;
-use crate::ops::epilogue::{Finish, Simple};
+use crate::ops::epilogue::Simple;
 use crate::ops::lanes;
 
-use super::results::Results;
+use super::way::Work;
 
 /// How windows move along an axis, what their weights are, and where the results go.
 #[derive(Copy, Clone, Debug)]
@@ -39,6 +39,7 @@ impl Slide {
 }
 
 /// `out[b, place, g, r] = sum over e, c of weights[g, r, c, e] image[b, position(place, e), g, c]` for all images and groups.
+#[derive(Copy, Clone)]
 pub(super) struct Places<'s> {
     /// Number of images.
     pub batch: usize,
@@ -214,45 +215,11 @@ impl Places<'_> {
         ([y, x], [row, y.spacing * width, x.spacing])
     }
 
-    /// Computes all results; `packed` has room for the weights.
-    pub fn run<T: Convolve>(
-        &self,
-        env: Env<'_>,
-        images: &[T],
-        (weights, packed): (Weights<'_, T>, &mut [T]),
-        out: Results<'_, T>,
-        finish: Finish<'_, T>,
-    ) {
-        if out.memory.is_empty() {
-            return;
-        }
-        self.pack_all(env, weights, packed);
-        self.run_packed(env, images, packed, out, finish);
-    }
-
     /// Lays out the weights of all windows.
     pub fn pack_all<T: Convolve>(&self, env: Env<'_>, weights: Weights<'_, T>, packed: &mut [T]) {
         let columns = T::columns(env.isa, self.rows);
         self.for_each_residue(self.groups * self.padded::<T>(env), |slides, first| {
             self.pack(env, columns, slides, weights, &mut packed[first..]);
-        });
-    }
-
-    /// Computes all results with weights that [`pack_all`](Self::pack_all) has laid out.
-    pub fn run_packed<T: Convolve>(
-        &self,
-        env: Env<'_>,
-        images: &[T],
-        packed: &[T],
-        out: Results<'_, T>,
-        finish: Finish<'_, T>,
-    ) {
-        if out.memory.is_empty() {
-            return;
-        }
-        let columns = T::columns(env.isa, self.rows);
-        out.compute(self, env, (self.blocks(columns), [columns, 1]), |at, block| {
-            Task::new((self, env), images, (packed, columns), finish).run(at, block);
         });
     }
 
@@ -298,13 +265,23 @@ impl Places<'_> {
                 row += columns;
             }
         };
-        let packed = &mut packed[..self.groups * group];
+        self.for_each_chunk(env, &mut packed[..self.groups * group], chunk, pack);
+    }
+
+    /// Calls `f` with each chunk of some memory, of length `len`, and its number: on all threads where that is worth it.
+    pub(super) fn for_each_chunk<N: Send>(
+        &self,
+        env: Env<'_>,
+        memory: &mut [N],
+        len: usize,
+        f: impl Fn(usize, &mut [N]) + Sync,
+    ) {
         match self.work >= SMALL {
-            true => env.team.chunks_mut(packed, chunk, pack),
-            false => packed
-                .chunks_mut(chunk)
+            true => env.team.chunks_mut(memory, len, f),
+            false => memory
+                .chunks_mut(len)
                 .enumerate()
-                .for_each(|(n, part)| pack(n, part)),
+                .for_each(|(n, chunk)| f(n, chunk)),
         }
     }
 }
@@ -352,58 +329,50 @@ impl<T: Convolve> Weights<'_, T> {
     }
 }
 
-/// What computes a block of results.
+/// What computes a block of results on vectors.
 pub(super) struct Task<'a, T> {
-    places: &'a Places<'a>,
-    env: Env<'a>,
-    images: &'a [T],
+    work: &'a Work<'a, T>,
     packed: &'a [T],
     columns: usize,
-    finish: Finish<'a, T>,
 }
 
 impl<'a, T: Convolve> Task<'a, T> {
     /// A task with weights that were packed for blocks of so many columns.
-    pub(super) fn new(
-        (places, env): (&'a Places<'a>, Env<'a>),
-        images: &'a [T],
-        (packed, columns): (&'a [T], usize),
-        finish: Finish<'a, T>,
-    ) -> Self {
+    pub(super) fn new(work: &'a Work<'a, T>, (packed, columns): (&'a [T], usize)) -> Self {
         Self {
-            places,
-            env,
-            images,
+            work,
             packed,
             columns,
-            finish,
         }
     }
 
     /// Computes and finishes a block of results.
     pub(super) fn run(&self, at: At, block: &mut Block<'_, T>) {
-        let Places { rows, groups, .. } = *self.places;
-        let area = self.places.area();
-        let padded = self.places.padded::<T>(self.env);
+        let Work {
+            places, env, finish, ..
+        } = self.work;
+        let Places { rows, groups, .. } = *places;
+        let area = places.area();
+        let padded = places.padded::<T>(*env);
         let place = at.matrix * area + at.row;
         for col in (at.col..at.col + block.cols()).step_by(rows) {
             let group = col / rows;
             let end = ((group + 1) * rows).min(at.col + block.cols());
             for from in (col..end).step_by(self.columns) {
                 let cols = from..(from + self.columns).min(end);
-                self.places.for_each_residue(groups * padded, |slides, first| {
-                    let depth = slides[0].axis.taps * slides[1].axis.taps * self.places.channels;
+                places.for_each_residue(groups * padded, |slides, first| {
+                    let depth = slides[0].axis.taps * slides[1].axis.taps * places.channels;
                     let weights = &self.packed[first + (group * padded + from - group * rows) * depth..];
                     let rows = block.rows();
-                    self.places.for_each_image(place, rows, |image, first, rows| {
+                    places.for_each_image(place, rows, |image, first, rows| {
                         let part = block.part(rows, cols.start - at.col..cols.end - at.col);
                         self.image([image, group], first, slides, weights, part, cols.clone());
                     });
                 });
-                if self.finish.in_registers(cols.clone()).is_none() {
+                if finish.in_registers(cols.clone()).is_none() {
                     let rows = block.rows();
                     let mut part = block.part(0..rows, cols.start - at.col..cols.end - at.col);
-                    T::finish_columns(self.env.isa, &mut part, self.finish, [place, cols.start]);
+                    T::finish_columns(env.isa, &mut part, *finish, [place, cols.start]);
                 }
             }
         }
@@ -419,18 +388,19 @@ impl<'a, T: Convolve> Task<'a, T> {
         mut out: Block<'_, T>,
         cols: Range<usize>,
     ) {
+        let work = self.work;
         let Places {
             channels,
             groups,
             size,
             ..
-        } = *self.places;
-        let ([y, x], rows) = self.places.part([y, x], first, out.rows());
+        } = work.places;
+        let ([y, x], rows) = work.places.part([y, x], first, out.rows());
         let pixel = channels * groups;
-        let image = &self.images[image * size[0] * size[1] * pixel..][..size[0] * size[1] * pixel];
-        let finish = self.finish.in_registers(cols);
+        let image = &work.images[image * size[0] * size[1] * pixel..][..size[0] * size[1] * pixel];
+        let finish = work.finish.in_registers(cols);
         let whole = [out.rows(), out.cols()];
-        let padded = whole[1].next_multiple_of(T::lanes(self.env.isa));
+        let padded = whole[1].next_multiple_of(T::lanes(work.env.isa));
         let mut run = |places: Range<usize>, taps: Range<usize>| {
             let windows = Windows {
                 image: image.get(group * channels..).unwrap_or_default(),
@@ -441,10 +411,10 @@ impl<'a, T: Convolve> Task<'a, T> {
                 line: x.axis.taps,
                 out: out.part(0..whole[0], 0..whole[1]),
                 rows: [rows[0] + places.start * rows[2], rows[1], rows[2]],
-                operands: self.env.arithmetic().operands(),
+                operands: work.env.arithmetic().operands(),
                 finish: finish.unwrap_or(Simple::NONE),
             };
-            T::windows(self.env.isa, windows);
+            T::windows(work.env.isa, windows);
         };
         // What lies in the padding is left out where neighbouring lines fill tiles.
         match y.axis.places >= FEW_LINES {

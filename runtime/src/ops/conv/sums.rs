@@ -10,6 +10,7 @@ mod tests;
 use std::ops::Range;
 
 use super::Conv2d;
+use super::places::SMALL;
 use super::way::Images;
 use super::winograd;
 use crate::cpu::gemm::{self, At, Axis, Block, Blocks, Convolve, MOST_LANES, Operands, Outer, Plane};
@@ -19,8 +20,6 @@ pub(super) use pairs::Bands;
 
 /// Most shards of the images: the scratch memory is as many times as large as the weight.
 pub const SHARDS: usize = 4;
-/// Multiply-adds in all below which other threads are not asked for help.
-const SMALL: usize = 1 << 17;
 /// Rows of the gradient whose shards are added by a task.
 const CHUNK: usize = 1 << 13;
 /// Numbers of images and cotangents that are multiplied while they stay in the second-level cache, about: the first level does not pay, for

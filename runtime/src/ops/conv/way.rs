@@ -2,7 +2,7 @@
 //!
 //! `f64` knows vectors alone, which is what the methods of [`Images`] do if nobody says otherwise.
 
-use super::places::{Places, Weights};
+use super::places::{Places, Task, Weights};
 use super::results::Results;
 use super::sums::{self, Bands};
 use super::{Conv2d, pairs, winograd};
@@ -10,14 +10,14 @@ use crate::cpu::gemm::{Block, Convolve};
 use crate::cx::Env;
 use crate::ops::epilogue::Finish;
 
-/// Sums over windows that are to be computed.
+/// Sums over windows that are to be computed: what all tasks have in common.
+#[derive(Copy, Clone)]
 pub(super) struct Work<'a, T> {
     pub places: Places<'a>,
     pub env: Env<'a>,
     pub images: &'a [T],
     /// Weights as they lie in memory.
     pub weights: Weights<'a, T>,
-    pub out: Results<'a, T>,
     pub finish: Finish<'a, T>,
 }
 
@@ -29,13 +29,13 @@ pub(super) trait Images: Convolve {
     }
 
     /// Computes all results with weights that [`pack_weights`](Self::pack_weights) has laid out.
-    fn sum_packed(work: Work<'_, Self>, packed: &[Self]) {
-        work.on_lanes(packed);
+    fn sum_packed(work: &Work<'_, Self>, packed: &[Self], out: Results<'_, Self>) {
+        work.on_lanes(packed, out);
     }
 
     /// Computes all results; `packed` has room for the weights.
-    fn sum(work: Work<'_, Self>, packed: &mut [Self]) {
-        work.packed_on_lanes(packed);
+    fn sum(work: &Work<'_, Self>, packed: &mut [Self], out: Results<'_, Self>) {
+        work.packed_on_lanes(packed, out);
     }
 
     /// What sums the gradient of the weight.
@@ -66,24 +66,24 @@ impl Images for f32 {
         }
     }
 
-    fn sum_packed(work: Work<'_, f32>, packed: &[f32]) {
+    fn sum_packed(work: &Work<'_, f32>, packed: &[f32], out: Results<'_, f32>) {
         match winograd::serves(&work.places, work.env) {
-            true => winograd::run(work, packed),
-            false => work.on_lanes(packed),
+            true => winograd::run(work, packed, out),
+            false => work.on_lanes(packed, out),
         }
     }
 
-    fn sum(work: Work<'_, f32>, packed: &mut [f32]) {
-        if work.out.memory.is_empty() {
+    fn sum(work: &Work<'_, f32>, packed: &mut [f32], out: Results<'_, f32>) {
+        if out.memory.is_empty() {
             return;
         }
         if winograd::serves(&work.places, work.env) {
             winograd::pack(&work.places, work.env, work.weights, packed);
-            return winograd::run(work, packed);
+            return winograd::run(work, packed, out);
         }
         match pairs::method(&work.places, work.env.arithmetic()) {
-            Some(method) => pairs::run(work, method, packed),
-            None => work.packed_on_lanes(packed),
+            Some(method) => pairs::run(work, method, packed, out),
+            None => work.packed_on_lanes(packed, out),
         }
     }
 
@@ -106,19 +106,31 @@ impl Images for f32 {
 }
 
 impl<T: Convolve> Work<'_, T> {
-    fn on_lanes(self, packed: &[T]) {
-        self.places
-            .run_packed(self.env, self.images, packed, self.out, self.finish);
+    /// Computes all results on vectors, with weights that [`Places::pack_all`] has laid out.
+    fn on_lanes(&self, packed: &[T], out: Results<'_, T>) {
+        if out.memory.is_empty() {
+            return;
+        }
+        let (places, env) = (&self.places, self.env);
+        let columns = T::columns(env.isa, places.rows);
+        out.compute(
+            places,
+            env,
+            (places.blocks(columns), [columns, 1]),
+            |at, block| {
+                Task::new(self, (packed, columns)).run(at, block);
+            },
+        );
     }
 
-    fn packed_on_lanes(self, packed: &mut [T]) {
+    /// The same; `packed` has room for the weights.
+    pub(super) fn packed_on_lanes(&self, packed: &mut [T], out: Results<'_, T>) {
+        if out.memory.is_empty() {
+            return;
+        }
         let places = self.places.merged(self.env, self.images);
-        places.run(
-            self.env,
-            self.images,
-            (self.weights, packed),
-            self.out,
-            self.finish,
-        );
+        let work = Work { places, ..*self };
+        work.places.pack_all(self.env, self.weights, packed);
+        work.on_lanes(packed, out);
     }
 }

@@ -15,7 +15,7 @@ pub(super) use results::run;
 
 use std::ops::Range;
 
-use super::places::{Cut, Places, SMALL, Slide, Weights};
+use super::places::{Cut, Places, Slide, Weights};
 use super::{Conv2d, sums};
 use crate::cpu::gemm::winograd::{
     FilterValues, PLACES, POINTS, TAPS, TILE_ROOM, TileAt, TileWork, allows_tiles,
@@ -206,13 +206,7 @@ pub(super) fn pack(places: &Places<'_>, env: Env<'_>, weights: Weights<'_, f32>,
     if each == 0 {
         return;
     }
-    match places.work >= SMALL {
-        true => env.team.chunks_mut(values, each, pack),
-        false => values
-            .chunks_mut(each)
-            .enumerate()
-            .for_each(|(n, some)| pack(n, some)),
-    }
+    places.for_each_chunk(env, values, each, pack);
 }
 
 /// How results are cut: images, or lines of whole tiles.

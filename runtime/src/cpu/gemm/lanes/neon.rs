@@ -23,7 +23,6 @@ macro_rules! neon_lanes {
             const HEIGHTS: &'static [usize] = &[$($height,)* $rows];
             const PLACES: usize = 8;
             const MOST_VECTORS: usize = 2;
-            const ARE_FAST: bool = $lanes > 2;
 
             #[inline(always)]
             fn half(self) -> Self {

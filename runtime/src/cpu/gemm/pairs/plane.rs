@@ -139,15 +139,10 @@ impl Sheet {
 #[repr(C, align(64))]
 pub struct PlaneRoom([MaybeUninit<u16>; ROOM]);
 
-impl Default for PlaneRoom {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
 impl PlaneRoom {
     /// Room that holds nothing yet.
     #[inline(always)]
+    #[expect(clippy::new_without_default, reason = "a default would be moved, all of it")]
     pub fn new() -> Self {
         Self([const { MaybeUninit::uninit() }; ROOM])
     }

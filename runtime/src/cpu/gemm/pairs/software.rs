@@ -4,7 +4,10 @@
 use super::window::Spots;
 use super::{BLOCK, Parts, SIDE, Spread, Sums, Tile, Tiling, Unit};
 use crate::cpu::amx::Amx;
-use crate::cpu::isa::Avx512Bf16;
+use crate::cpu::isa::{Avx512Bf16, Isa, Kernel};
+
+/// Bits of a number's exponent.
+const EXPONENT: u32 = 0x7f80_0000;
 
 /// Units and parts that can be tried on this CPU: its tiles, in plain Rust where it has none, and its dot products.
 pub(crate) fn ways() -> Vec<(Unit, Parts)> {
@@ -15,14 +18,14 @@ pub(crate) fn ways() -> Vec<(Unit, Parts)> {
 }
 
 /// Numbers below 2^-126 are zero, as operands and as results.
+#[inline(always)]
 fn flushed(x: f32) -> f32 {
-    match x.is_subnormal() {
-        true => 0.0_f32.copysign(x),
-        false => x,
-    }
+    let is_normal = x.to_bits() & EXPONENT != 0;
+    if is_normal { x } else { 0.0_f32.copysign(x) }
 }
 
 /// A bf16 number in the lower half of a word.
+#[inline(always)]
 fn widened(half: u32) -> f32 {
     flushed(f32::from_bits(half << 16))
 }
@@ -31,15 +34,33 @@ fn widened(half: u32) -> f32 {
 /// Developer's Manual*, volume 2. The even and the odd products have a sum each, by fused multiply-adds from zero on; these are
 /// added, and then added to the accumulator.
 pub(crate) fn dot(c: &mut [[f32; SIDE]; SIDE], a: &Tile, b: &Tile) {
-    for (c, a) in c.iter_mut().zip(&a.0) {
-        for (n, c) in c.iter_mut().enumerate() {
-            let (mut even, mut odd) = (0.0_f32, 0.0_f32);
-            for (a, b) in a.iter().zip(&b.0) {
-                let b = b[n];
-                even = flushed(widened(a & 0xffff).mul_add(widened(b & 0xffff), even));
-                odd = flushed(widened(a >> 16).mul_add(widened(b >> 16), odd));
+    Isa::best().run(Dot { c, a, b });
+}
+
+/// A kernel, because a fused multiply-add is one instruction on a CPU that has it, and a slow function elsewhere: of the same bits.
+struct Dot<'c, 'x> {
+    c: &'c mut [[f32; SIDE]; SIDE],
+    a: &'x Tile,
+    b: &'x Tile,
+}
+
+impl Kernel for Dot<'_, '_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run(self) {
+        for (c, a) in self.c.iter_mut().zip(&self.a.0) {
+            let (mut even, mut odd) = ([0.0_f32; SIDE], [0.0_f32; SIDE]);
+            for (a, b) in a.iter().zip(&self.b.0) {
+                let [low, high] = [widened(a & 0xffff), widened(a >> 16)];
+                for n in 0..SIDE {
+                    even[n] = flushed(low.mul_add(widened(b[n] & 0xffff), even[n]));
+                    odd[n] = flushed(high.mul_add(widened(b[n] >> 16), odd[n]));
+                }
             }
-            *c = flushed(flushed(*c) + flushed(even + odd));
+            for n in 0..SIDE {
+                c[n] = flushed(flushed(c[n]) + flushed(even[n] + odd[n]));
+            }
         }
     }
 }

@@ -11,6 +11,7 @@ use super::*;
 use crate::cpu::amx::Amx;
 use crate::cpu::gemm::tests::{Lie, factor, lie, noise};
 use crate::cpu::gemm::{Arithmetic, Matrix, products};
+#[cfg(target_arch = "x86_64")]
 use crate::cpu::isa::Avx512Bf16;
 use crate::cpu::isa::{self, Kernel};
 use crate::cpu::threads::Team;
@@ -389,11 +390,13 @@ impl<S: Splits> Kernel for Paired<'_, S> {
 }
 
 /// A pair without the signs of zeros.
+#[cfg(target_arch = "x86_64")]
 fn without_signs(word: u32) -> u32 {
     let half = |half: u32| if half & 0x7fff == 0 { 0 } else { half };
     half(word & 0xffff) | half(word >> 16) << 16
 }
 
+#[cfg(target_arch = "x86_64")]
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(256))]
 
@@ -416,15 +419,12 @@ proptest! {
         let portable = crate::cpu::gemm::lanes::Portable;
         let (words, serves) = isa::run_portable(Paired(Splitter::<_, 1>::new(portable), &numbers));
         let words: Vec<u32> = words.into_iter().map(without_signs).collect();
-        #[cfg(target_arch = "x86_64")]
-        {
-            let mut all = vec![isa::run_portable(Paired(Rounder::new(portable), &numbers))];
-            all.extend(Avx512Bf16::detect().map(|bf16| bf16.run(Paired(Rounder::new(bf16), &numbers))));
-            for (rounded, takes) in all {
-                let rounded: Vec<u32> = rounded.into_iter().map(without_signs).collect();
-                prop_assert_eq!(&rounded, &words);
-                prop_assert_eq!(takes, serves);
-            }
+        let mut all = vec![isa::run_portable(Paired(Rounder::new(portable), &numbers))];
+        all.extend(Avx512Bf16::detect().map(|bf16| bf16.run(Paired(Rounder::new(bf16), &numbers))));
+        for (rounded, takes) in all {
+            let rounded: Vec<u32> = rounded.into_iter().map(without_signs).collect();
+            prop_assert_eq!(&rounded, &words);
+            prop_assert_eq!(takes, serves);
         }
         prop_assert!(serves || hard == 1);
     }

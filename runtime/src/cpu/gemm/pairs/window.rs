@@ -394,7 +394,7 @@ impl OnWords for Windowing<'_, '_, '_> {
                 at: &at[..count],
                 step,
                 steps: self.work.steps.list(),
-                reach: self.work.steps.reach,
+                reach: self.work.steps.reach(),
                 weights: self.work.weights,
                 columns: self.work.out.cols(),
             };

@@ -7,8 +7,9 @@ use crate::cpu::gemm::method::Unit;
 #[cfg(test)]
 use crate::cpu::isa;
 #[cfg(target_arch = "x86_64")]
-use crate::cpu::isa::Avx512Bf16;
-use crate::cpu::isa::{Avx512, Isa, Kernel};
+use crate::cpu::isa::{Avx512, Avx512Bf16};
+#[cfg(any(test, target_arch = "x86_64"))]
+use crate::cpu::isa::{Isa, Kernel};
 
 /// The upper half of a word: a bf16 number.
 const UPPER: u32 = 0xffff_0000;
@@ -116,11 +117,19 @@ pub(super) trait OnWords {
     /// What it gives back.
     type Output;
 
-    /// The work. As for a [`Kernel`], it and all that it calls must be inlined.
+    /// The work. As for a [`Kernel`](crate::cpu::isa::Kernel), it and all that it calls must be inlined.
+    #[cfg_attr(
+        not(any(test, target_arch = "x86_64")),
+        expect(dead_code, reason = "only x86-64 has units that multiply pairs")
+    )]
     fn run<W: Words>(self, words: W) -> Self::Output;
 }
 
 /// Runs code on the vectors that come with a unit.
+#[cfg_attr(
+    not(any(test, target_arch = "x86_64")),
+    expect(unused_variables, reason = "only x86-64 has units that multiply pairs")
+)]
 pub(super) fn run<K: OnWords>(unit: Unit, work: K) -> K::Output {
     match unit.vectors() {
         #[cfg(target_arch = "x86_64")]
@@ -134,11 +143,13 @@ pub(super) fn run<K: OnWords>(unit: Unit, work: K) -> K::Output {
     }
 }
 
+#[cfg(any(test, target_arch = "x86_64"))]
 struct On<W, K> {
     words: W,
     work: K,
 }
 
+#[cfg(any(test, target_arch = "x86_64"))]
 impl<W: Words, K: OnWords> Kernel for On<W, K> {
     type Output = K::Output;
 

@@ -5,7 +5,7 @@
     reason = "an iterator's methods need not be inlined, and then lack the instruction set"
 )]
 
-use super::{Layout, POINTS};
+use super::{POINTS, Values};
 use crate::cpu::gemm::few::OnVectors;
 use crate::cpu::gemm::lanes::Lanes;
 use crate::cpu::gemm::micro::write_row;
@@ -13,10 +13,8 @@ use crate::cpu::gemm::product::Start;
 
 /// `sums[vector(o), tile, point, lane(o)] = sum over c of values[point, tile, c] weights[point, c, o]`.
 pub struct TileProducts<'a, 'b> {
-    /// The values of tiles.
-    pub values: &'a [f32],
-    /// Where they lie.
-    pub layout: Layout,
+    /// The tiles.
+    pub values: Values<'a>,
     /// Tiles and channels.
     pub size: [usize; 2],
     /// `[points, channels, columns]`.
@@ -29,16 +27,12 @@ pub struct TileProducts<'a, 'b> {
 
 /// `sums[point, c, o] += sum over tiles of values[point, tile, c] others[point, tile, o]`.
 pub struct TileSums<'a, 'b> {
-    /// The values of one factor.
-    pub values: &'a [f32],
-    /// Where they lie.
-    pub of_values: Layout,
+    /// The tiles of one factor.
+    pub values: Values<'a>,
     /// Tiles and channels.
     pub size: [usize; 2],
-    /// Those of the other.
-    pub others: &'a [f32],
-    /// Where they lie.
-    pub of_others: Layout,
+    /// The tiles of the other.
+    pub others: Values<'a>,
     /// Columns: a few whole vectors.
     pub columns: usize,
     /// `[points, channels rounded up to whole vectors, columns]`.
@@ -84,7 +78,7 @@ kernels! {
 impl TileProducts<'_, '_> {
     fn check(&self, lanes: usize) {
         let [tiles, channels] = self.size;
-        let fits = self.layout.has(tiles, channels, lanes, self.values.len())
+        let fits = self.values.has(tiles, channels, lanes)
             && tiles * POINTS * self.columns <= self.sums.len()
             && self.columns.is_multiple_of(lanes)
             && POINTS * channels * self.columns <= self.weights.len();
@@ -107,7 +101,7 @@ impl TileProducts<'_, '_> {
         }
     }
 
-    /// The products of some tiles, in registers, and of what lies behind the last.
+    /// The products of some tiles, in registers, and of what lies behind the last. No loop ends early: `check` has found all numbers.
     #[inline(always)]
     fn sums<L: Lanes<f32>, const R: usize, const V: usize>(
         &self,
@@ -121,7 +115,9 @@ impl TileProducts<'_, '_> {
         let mut weights = &self.weights[point * channels * step..][..channels * step];
         let mut vector = 0;
         while !weights.is_empty() {
-            let rows = &self.values[self.layout.at(vector, point, first)..][..R * L::LANES];
+            let Some(rows) = self.values.run([vector, point, first], R * L::LANES) else {
+                return sums;
+            };
             let (some, rest) = weights.split_at(weights.len().min(L::LANES * step));
             for (c, weights) in some.chunks_exact(step).enumerate().take(L::LANES) {
                 let mut vectors = [lanes.splat(0.0); V];
@@ -145,8 +141,8 @@ impl TileProducts<'_, '_> {
 impl TileSums<'_, '_> {
     fn check(&self, lanes: usize) {
         let [tiles, channels] = self.size;
-        let fits = self.of_values.has(tiles, channels, lanes, self.values.len())
-            && self.of_others.has(tiles, self.columns, lanes, self.others.len())
+        let fits = self.values.has(tiles, channels, lanes)
+            && self.others.has(tiles, self.columns, lanes)
             && self.columns.is_multiple_of(lanes)
             && POINTS * channels.next_multiple_of(lanes) * self.columns <= self.sums.len();
         assert!(fits, "the sizes of sums over tiles do not fit");
@@ -166,7 +162,7 @@ impl TileSums<'_, '_> {
         }
     }
 
-    /// The sums of some channels, in registers.
+    /// The sums of some channels, in registers. No loop ends early here either.
     #[inline(always)]
     fn sums<L: Lanes<f32>, const R: usize, const V: usize>(
         &self,
@@ -176,10 +172,15 @@ impl TileSums<'_, '_> {
     ) -> [[L::Vector; V]; R] {
         let len = self.size[0] * L::LANES;
         let mut sums = [[lanes.splat(0.0); V]; R];
-        let values = &self.values[self.of_values.at(first / L::LANES, point, 0)..][..len];
+        let Some(values) = self.values.run([first / L::LANES, point, 0], len) else {
+            return sums;
+        };
         let mut others: [&[f32]; V] = [&[]; V];
         for v in 0..V {
-            others[v] = &self.others[self.of_others.at(v, point, 0)..][..len];
+            let Some(other) = self.others.run([v, point, 0], len) else {
+                return sums;
+            };
+            others[v] = other;
         }
         let lane = first % L::LANES;
         let mut at = 0;

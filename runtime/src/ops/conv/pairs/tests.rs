@@ -13,7 +13,7 @@ use crate::dtype::Precision;
 use crate::ops::conv::Conv2d;
 use crate::ops::conv::results::Results;
 use crate::ops::conv::tests::{for_each_term, moved, out, plain};
-use crate::ops::epilogue::Activation;
+use crate::ops::epilogue::{Activation, Finish};
 use crate::ops::testbed::numbers;
 
 /// The unit roundoff of f32.
@@ -94,10 +94,9 @@ fn computed(
         env,
         images: x,
         weights,
-        out: Results::stored(&mut out),
         finish,
     };
-    run(work, (unit, parts), &mut packed);
+    run(&work, (unit, parts), &mut packed, Results::stored(&mut out));
     out
 }
 
@@ -283,14 +282,14 @@ fn on_vectors(conv: &Conv2d, (unit, parts): (Unit, Parts), [x, w]: [&[f32]; 2]) 
     };
     let mut out = vec![f32::NAN; sizes(conv, Way::Results)[1]];
     let mut packed = vec![0.0; w.len() / places.rows * places.rows.next_multiple_of(32)];
-    let finish = Finish::new(None, Activation::None);
-    places.run(
+    let work = Work {
+        places,
         env,
-        x,
-        (conv.forward_weights(w), &mut packed),
-        Results::stored(&mut out),
-        finish,
-    );
+        images: x,
+        weights: conv.forward_weights(w),
+        finish: Finish::new(None, Activation::None),
+    };
+    work.packed_on_lanes(&mut packed, Results::stored(&mut out));
     out
 }
 

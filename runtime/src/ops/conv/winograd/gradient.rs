@@ -2,7 +2,7 @@
 
 use super::{Grid, TILES, next, together};
 use crate::cpu::gemm::winograd::{
-    FilterGradient, Layout, OfCotangent, OfImage, POINTS, TileAt, TileRoom, TileSums, TileValues,
+    FilterGradient, Layout, OfCotangent, OfImage, POINTS, TileAt, TileRoom, TileSums, TileValues, Values,
 };
 use crate::cpu::gemm::{Block, Product, SmallProduct};
 use crate::cx::Env;
@@ -48,12 +48,12 @@ pub(in crate::ops::conv) fn add(
             (&grid, some),
             [(&mut *values, layouts[0]), (&mut *others, layouts[1])],
         );
+        let [values, others] = [(&*values, layouts[0]), (&*others, layouts[1])]
+            .map(|(numbers, layout)| Values { numbers, layout });
         let work = TileSums {
             values,
-            of_values: layouts[0],
             size,
             others,
-            of_others: layouts[1],
             columns,
             sums,
         };

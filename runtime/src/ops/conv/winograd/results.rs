@@ -2,40 +2,27 @@
 
 use super::{Grid, TILES, cut, next, together};
 use crate::cpu::gemm::winograd::{
-    Layout, OfImage, PLACES, POINTS, TAPS, TileAt, TileProducts, TileResults, TileRoom, TileValues,
+    Layout, OfImage, PLACES, POINTS, TAPS, TileAt, TileProducts, TileResults, TileRoom, TileValues, Values,
 };
 use crate::cpu::gemm::{At, Block, Convolve, Product, SmallProduct};
-use crate::cx::Env;
-use crate::ops::conv::places::{Places, Weights};
+use crate::ops::conv::results::Results;
 use crate::ops::conv::way::Work;
-use crate::ops::epilogue::{Activation, Finish, Simple};
+use crate::ops::epilogue::{Activation, Simple};
 use crate::real::Real;
 
 /// Computes all results with weights that [`pack`](super::pack) has transformed.
-pub(in crate::ops::conv) fn run(work: Work<'_, f32>, values: &[f32]) {
-    let Work {
-        places,
-        env,
-        images,
-        weights,
-        out,
-        finish,
-    } = work;
-    let places = &places;
+pub(in crate::ops::conv) fn run(work: &Work<'_, f32>, values: &[f32], out: Results<'_, f32>) {
+    let (places, env) = (&work.places, work.env);
     let Some(grid) = Grid::of(places) else { return };
     if out.memory.is_empty() {
         return;
     }
     let columns = f32::columns(env.isa, places.rows);
     let job = Job {
-        places,
+        work,
         grid,
-        env,
-        images,
-        weights,
         values,
         columns,
-        finish,
     };
     let cut = cut(places, &grid, columns);
     out.compute(places, env, (cut, [columns, PLACES]), |at, block| {
@@ -45,26 +32,24 @@ pub(in crate::ops::conv) fn run(work: Work<'_, f32>, values: &[f32]) {
 
 /// What all tasks have in common.
 struct Job<'a> {
-    places: &'a Places<'a>,
+    work: &'a Work<'a, f32>,
     grid: Grid,
-    env: Env<'a>,
-    images: &'a [f32],
-    /// Weights as they lie in memory.
-    weights: Weights<'a, f32>,
-    /// Their values at the points.
+    /// The values of the weights at the points.
     values: &'a [f32],
     /// Columns of a block of values.
     columns: usize,
-    finish: Finish<'a, f32>,
 }
 
 impl Job<'_> {
     /// Computes a block of results.
     fn task(&self, at: At, block: &mut Block<'_, f32>) {
-        let (places, rows) = (self.places, block.rows());
+        let Work {
+            places, env, finish, ..
+        } = self.work;
+        let rows = block.rows();
         let place = at.matrix * places.area() + at.row;
         let count = together(places.channels, self.columns, rows.div_ceil(PLACES * PLACES), 0);
-        let lanes = f32::lanes(self.env.isa);
+        let lanes = f32::lanes(env.isa);
         let layout = Layout::new(count, places.channels, lanes);
         let mut room = TileRoom::new();
         let numbers = room.zeros(layout.numbers() + count * POINTS * self.columns.next_multiple_of(lanes));
@@ -79,8 +64,8 @@ impl Job<'_> {
             self.compute(some, at.col, block, layout, [&mut *values, &mut *sums]);
         }
         let cols = at.col..at.col + block.cols();
-        if self.finish.in_registers(cols).is_none() {
-            f32::finish_columns(self.env.isa, block, self.finish, [place, at.col]);
+        if finish.in_registers(cols).is_none() {
+            f32::finish_columns(env.isa, block, *finish, [place, at.col]);
         }
     }
 
@@ -93,10 +78,10 @@ impl Job<'_> {
         layout: Layout,
         [values, sums]: [&mut [f32]; 2],
     ) {
-        let (places, isa) = (self.places, self.env.isa);
+        let (places, isa) = (&self.work.places, self.work.env.isa);
         let lanes = f32::lanes(isa);
         let image = TileValues {
-            images: self.images,
+            images: self.work.images,
             size: places.size,
             pixel: places.channels,
             channels: places.channels,
@@ -113,15 +98,21 @@ impl Job<'_> {
             let weights =
                 &self.values[first * POINTS * places.channels..][..columns * POINTS * places.channels];
             let products = TileProducts {
-                values,
-                layout,
+                values: Values {
+                    numbers: values,
+                    layout,
+                },
                 size: [tiles.len(), places.channels],
                 weights,
                 columns,
                 sums,
             };
             f32::on_vectors(isa, products);
-            let finish = self.finish.in_registers(cols.clone()).unwrap_or(Simple::NONE);
+            let finish = self
+                .work
+                .finish
+                .in_registers(cols.clone())
+                .unwrap_or(Simple::NONE);
             let mut out = block.part(0..rows, cols.start - col..cols.end - col);
             let results = TileResults {
                 sums,
@@ -140,7 +131,7 @@ impl Job<'_> {
 
     /// Computes the results of a tile by sums over windows, for the columns of a block from `first` on.
     fn sum(&self, tile: &TileAt, first: usize, out: &mut Block<'_, f32>, finish: Simple<'_, f32>) {
-        let (places, weights) = (self.places, self.weights);
+        let Work { places, weights, .. } = self.work;
         let [height, width] = places.size;
         let number = |k: usize, tap: usize| {
             let slide = &self.grid.slides[k];
@@ -157,7 +148,7 @@ impl Job<'_> {
                     continue;
                 }
                 let pixel = (tile.image * height + y as usize) * width + x as usize;
-                let pixel = &self.images[pixel * places.channels..][..places.channels];
+                let pixel = &self.work.images[pixel * places.channels..][..places.channels];
                 let at = number(0, i) * weights.line + number(1, j);
                 for (c, x) in pixel.iter().enumerate() {
                     for (o, sum) in row.iter_mut().enumerate() {
