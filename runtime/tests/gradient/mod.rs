@@ -52,6 +52,7 @@ impl WeightGradient {
     pub fn compute(&mut self) -> &[f32] {
         let memory = Memory {
             arena: self.storage.region_mut(),
+            locals: Region::empty(),
             params: Region::empty(),
             grads: Region::empty(),
             direction: Region::empty(),

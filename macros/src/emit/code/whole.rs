@@ -66,7 +66,7 @@ const HALF: i64 = 8;
 /// Rooms for second factors that are turned, beside that of the largest.
 const ROOMS: [usize; 2] = [64, 1024];
 /// The most bytes of slots on the stack, and of one of them: a register. Numbers of a longer one are read from memory faster than they are
-/// picked out of several registers (a prediction of 16-48-3 took 10 % longer).
+/// picked out of several registers (a prediction of 16-48-3 took 15 % longer).
 const ROOM: usize = 2048;
 const REGISTER: usize = 64;
 /// The number of elements from which sums are taken in parts, by threads: `small::is_short` of the runtime.
