@@ -46,18 +46,18 @@ impl<'x, T: Copy> Ahead<'x, T> {
         }
     }
 
-    /// From now on, columns `cols` of the second factor come next.
+    /// The next strip is that of columns `cols` of the second factor.
     #[inline(never)]
-    pub(super) fn to_strip(&mut self, b: &Factor<'x, T>, k: &Range<usize>, cols: Range<usize>) {
+    pub(super) fn strip_is(&mut self, b: &Factor<'x, T>, k: &Range<usize>, cols: Range<usize>) {
         self.strip = match b {
             Factor::Matrix(b) => Lines::new(*b, k.start, cols),
             _ => Lines::NONE,
         };
     }
 
-    /// From now on, rows `rows` of the first factor come next.
+    /// The next block is that of rows `rows` of the first factor.
     #[inline(never)]
-    pub(super) fn to_block(&mut self, a: &Factor<'x, T>, k: &Range<usize>, rows: Range<usize>) {
+    pub(super) fn block_is(&mut self, a: &Factor<'x, T>, k: &Range<usize>, rows: Range<usize>) {
         self.block = match a {
             Factor::Matrix(a) => Lines::new(a.transposed(), k.start, rows),
             _ => Lines::NONE,
@@ -140,8 +140,8 @@ mod tests {
         let b: Factor<'_, f32> = Matrix::row_major(&all, 100, 200).into();
         let a: Factor<'_, f32> = Matrix::row_major(&all, 100, 200).transposed().into();
         let mut ahead = Ahead::nothing();
-        ahead.to_block(&a, &(20..30), 48..71);
-        ahead.to_strip(&b, &(10..20), 64..96);
+        ahead.block_is(&a, &(20..30), 48..71);
+        ahead.strip_is(&b, &(10..20), 64..96);
         let lines = [
             [10 * 200 + 64, 200],
             [10 * 200 + 80, 200],
@@ -159,8 +159,8 @@ mod tests {
         let b: Factor<'_, f32> = Matrix::row_major(&all, 100, 200).transposed().into();
         let a: Factor<'_, f32> = Matrix::row_major(&all, 100, 200).into();
         let mut ahead = Ahead::nothing();
-        ahead.to_block(&a, &(0..10), 0..20);
-        ahead.to_strip(&b, &(0..10), 0..20);
+        ahead.block_is(&a, &(0..10), 0..20);
+        ahead.strip_is(&b, &(0..10), 0..20);
         assert_eq!(asked(&mut ahead, &all, 2), [None, None]);
     }
 }

@@ -103,9 +103,9 @@ impl<T: Product, L: Lanes<T>> Kernel for Packing<'_, '_, '_, '_, L, T> {
                 let mut ahead = Ahead::nothing();
                 let next = first + row_block;
                 if next < rows {
-                    ahead.to_block(&product.a, &part(from, k_block, k), part(next, row_block, rows));
+                    ahead.block_is(&product.a, &part(from, k_block, k), part(next, row_block, rows));
                 } else if from + k_block < k {
-                    ahead.to_block(
+                    ahead.block_is(
                         &product.a,
                         &part(from + k_block, k_block, k),
                         part(0, row_block, rows),
@@ -203,7 +203,7 @@ impl<'x, T: Product, L: Lanes<T>> BlockProduct<'x, '_, '_, L, T> {
         let width = VECTORS * L::LANES;
         let strip = self.strip(room, &k, &place, width);
         let next = place.col + width;
-        ahead.to_strip(
+        ahead.strip_is(
             &self.b,
             &k,
             next.min(self.c.cols())..(next + width).min(self.c.cols()),
