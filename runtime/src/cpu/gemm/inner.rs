@@ -126,16 +126,29 @@ impl<'x, T: Product, L: Lanes<T>> InnerProducts<'x, '_, '_, L, T> {
                 }
                 let sums = micro::<T, L, N>(self.lanes, lines, columns, len);
                 for (i, sums) in (row..rows).zip(&sums) {
-                    for (j, sum) in some.clone().zip(sums) {
-                        let to = match self.sides.short {
-                            Short::Rows => &mut self.c.row_mut(i)[j],
-                            Short::Columns => &mut self.c.row_mut(j)[i],
-                        };
-                        *to = match start {
-                            Start::Overwrite => *sum,
-                            Start::Accumulate => *to + *sum,
-                        };
-                    }
+                    self.write(i, some.clone(), sums, start);
+                }
+            }
+        }
+    }
+
+    /// Writes (or adds) the sums of a row of the short factor and some columns of the other.
+    #[inline(always)]
+    fn write(&mut self, i: usize, some: Range, sums: &[T; COLUMNS], start: Start) {
+        let put = |to: &mut T, sum: T| match start {
+            Start::Overwrite => *to = sum,
+            Start::Accumulate => *to += sum,
+        };
+        match self.sides.short {
+            Short::Rows => {
+                let to = &mut self.c.row_mut(i)[some];
+                for j in 0..to.len().min(COLUMNS) {
+                    put(&mut to[j], sums[j]);
+                }
+            }
+            Short::Columns => {
+                for (j, sum) in some.zip(sums) {
+                    put(&mut self.c.row_mut(j)[i], *sum);
                 }
             }
         }
