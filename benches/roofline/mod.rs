@@ -106,7 +106,7 @@ pub fn fma_probe() -> f64 {
 /// The same of tiles, where there are any: their clock is another.
 #[allow(dead_code)]
 pub fn tile_probe() -> Option<f64> {
-    let unit = pairs::Unit::best().filter(pairs::Unit::is_apart)?;
+    let unit = pairs::Unit::best().filter(|unit| unit.is_apart)?;
     Some(unit.probe())
 }
 

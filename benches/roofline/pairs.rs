@@ -17,6 +17,8 @@ pub struct Unit {
     flops: usize,
     /// Repetitions that take about a millisecond.
     links: usize,
+    /// Whether it works beside the units of multiply-adds, so that theirs says nothing of its speed.
+    pub is_apart: bool,
 }
 
 impl Unit {
@@ -36,11 +38,6 @@ impl Unit {
         None
     }
 
-    /// Whether it works beside the units of multiply-adds, so that theirs says nothing of its speed.
-    pub fn is_apart(&self) -> bool {
-        self.name == TILES_NAME
-    }
-
     /// Floating point operations a second on some threads.
     pub fn rate(&self, threads: usize) -> f64 {
         let mut parts = vec![self.links; threads];
@@ -57,22 +54,22 @@ impl Unit {
     }
 }
 
-const TILES_NAME: &str = "tiles";
-
 #[cfg(target_arch = "x86_64")]
 const DOTS: Unit = Unit {
     name: "vdpbf16ps",
     run: dots::run,
     flops: dots::CHAINS * 16 * 2 * 2,
     links: 1 << 18,
+    is_apart: false,
 };
 
 #[cfg(target_arch = "x86_64")]
 const TILES: Unit = Unit {
-    name: TILES_NAME,
+    name: "tiles",
     run: tiles::run,
     flops: 4 * 16 * 16 * 32 * 2,
     links: 1 << 15,
+    is_apart: true,
 };
 
 #[cfg(target_arch = "x86_64")]

@@ -30,7 +30,7 @@ use crate::ops::pointwise::Pointwise;
 use crate::ops::reduce::{self, Sum};
 use crate::ops::view::View;
 
-pub use crate::cpu::gemm::{Lanes as Vectors, SmallProduct as Number, is_few};
+pub use crate::cpu::gemm::{Lanes as Vectors, SmallProduct as Number, is_deep, is_few};
 pub use places::{Local, Places, Room};
 
 /// A call in one piece: the forward sweep, and the way back where there is one.

@@ -556,6 +556,8 @@ mod tests {
         };
         assert!(product(32, 32, 32) && !product(33, 32, 32));
         assert!(product(64, 8, 64) && !product(65, 1, 64) && !product(1, 65, 64));
+        // What has a literal inner size is one chain in kernels, too.
+        assert!(!small::is_deep([1, 1, LITERAL as usize]));
         for [rows, cols] in [[1, 32767], [1, 32768], [128, 256], [127, 258]] {
             let sizes = [rows, cols].map(|size| Dim::lit(size as i64));
             assert_eq!(may_fit(&Inlined::Sum(sizes)), small::is_short([rows, cols]));

@@ -6,7 +6,8 @@
 //!
 //! An element of the result is one chain of multiply-adds over `k`, wherever it stands, so that its error is that of a plain loop, and
 //! its bits depend on the sizes and the instruction set alone. Whether a product is computed here follows from its sizes
-//! ([`is_few`]) and from the precision, never from how the factors lie.
+//! ([`is_few`]) and from the precision; how the factors lie decides where one chain would be much too long for its few elements
+//! ([`is_deep`](super::is_deep)).
 
 #![expect(
     clippy::needless_range_loop,

@@ -59,7 +59,8 @@ pub(super) struct Strip<'b, T> {
     pub(super) step: usize,
 }
 
-/// The product of a packed strip of `ROWS` rows and one of `VECTORS` vectors of columns, in registers.
+/// The product of a packed strip of `ROWS` rows and one of `VECTORS` vectors of columns, in registers; at every step, something is asked
+/// for that will be needed later.
 ///
 /// Every count is a constant that needs no analysis to be seen, and nothing in the loop can panic: otherwise it depends on the
 /// profile of the build (`lto`, `codegen-units`) how much the optimiser sees through, and whether the sums stay in registers.
